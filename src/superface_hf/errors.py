@@ -1,0 +1,27 @@
+"""Everything this package raises on bad input: one small hierarchy, each message saying what to do next."""
+
+from __future__ import annotations
+
+
+class SuperFaceError(Exception):
+    """The parent of all errors of this package."""
+
+
+class MediaError(SuperFaceError):
+    """A picture, video or sound that cannot be read, is empty, too large or of an unsupported type."""
+
+
+class NoFaceError(SuperFaceError):
+    """No face was found where one is needed."""
+
+
+class SeveralFacesError(SuperFaceError):
+    """More faces than the caller allowed, or a face index that does not exist."""
+
+
+class MotionError(SuperFaceError):
+    """A motion with wrong shapes or non-finite values, or one that does not fit the operation."""
+
+
+class UnknownNameError(SuperFaceError):
+    """A region, blendshape, bundled motion or option name that does not exist; the message lists those that do."""
