@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing import Pool
@@ -199,7 +200,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--quality", type=int, default=93, help="JPEG quality of the kept pictures")
     args = parser.parse_args()
-    with open(args.data / "clips.csv", newline="") as file:
+    args.out.mkdir(parents=True, exist_ok=True)
+    shutil.copy(args.data / "clips.csv", args.out / "clips.csv")  # trainers sample by person: who is who is in here
+    with open(args.out / "clips.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     with Pool(args.workers) as pool:
         jobs = [

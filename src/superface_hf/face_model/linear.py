@@ -1,0 +1,232 @@
+"""The linear face model over the 478-point mesh: shape = mean + identity + regional expressions, posed and scaled.
+
+A face in the picture is ``scale * R @ (neutral + expression + turn) + translation``: a weak perspective, where ``neutral``
+is the person's own face, ``expression`` comes from the coefficients of a :class:`Motion`, and ``turn`` is the small change
+that tracked landmarks show when a head turns. Coordinates: x right, y down, z toward the camera.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from ..errors import MotionError
+from ..motion import Motion
+from . import topology
+from .arkit import EXPRESSION_REGIONS, WEIGHTS
+from .pose import fit_similarity, rotation_matrix, rotation_vector
+
+# Standard deviations, in inter-ocular distances, of what the bases leave unexplained: within a clip, and of a person.
+TRACKING_NOISE = 0.006
+IDENTITY_NOISE = 0.02
+# How far the average expression of a clip strays from neutral, against 1 for a single frame.
+MEAN_EXPRESSION = 0.7
+FIT_ROUNDS = 2
+# Turns beyond this many radians change the face no further: few tracked frames go there.
+TURN_LIMIT = 0.6
+# An eye that is open by less than this share of its usual opening hides its iris: its gaze is taken from its neighbours.
+HIDDEN_IRIS = 0.45
+
+
+@dataclass(frozen=True, eq=False)
+class FaceShape:
+    """A person's neutral face: ``points`` (478, 3) float32, canonical units (the mean's inter-ocular distance is 1)."""
+
+    points: torch.Tensor
+
+
+class FaceModel:
+    """The fitted model.
+
+    Attributes:
+        mean: (478, 3), centred, looking straight at the camera, symmetric; its outer eye corners are 1 apart.
+        identity_basis: (K, 478, 3), one standard deviation each.
+        bases: region -> (N, 478, 3); mouth, eyes (left then right), brows (left then right) in standard deviations, gaze
+            (left eye right/down, right eye right/down) in radians.
+        turn_basis: (9, 478, 3), see :func:`turn_features`.
+        metric: (478, 3), the weight of each coordinate's squared error in fits: lips and lids count more, depth less.
+        triangles: (F, 3) int64, facing the camera clockwise on screen; mouth and eyes are holes.
+        mirror: (478,) int64, each point's twin on the other side.
+    """
+
+    def __init__(self, tensors: dict[str, torch.Tensor]) -> None:
+        self.mean = tensors["mean"].float()
+        self.identity_basis = tensors["identity_basis"].float()
+        self.bases = {region: tensors[f"basis.{region}"].float() for region in EXPRESSION_REGIONS}
+        self.turn_basis = tensors["turn_basis"].float()
+        self.metric = tensors["metric"].float()
+        self.triangles = tensors["triangles"].long()
+        self.mirror = tensors["mirror"].long()
+
+    @classmethod
+    def load(cls, path: Path) -> FaceModel:
+        """Reads ``face_model.safetensors``."""
+        return cls(load_file(path))
+
+    @classmethod
+    @lru_cache(maxsize=1)
+    def default(cls) -> FaceModel:
+        """The embedded model, loaded once."""
+        return cls.load(WEIGHTS)
+
+    def fit(self, landmarks: np.ndarray | torch.Tensor, fps: float) -> tuple[FaceShape, Motion]:
+        """Finds one person's neutral face and their motion together.
+
+        Args:
+            landmarks: (T, 478, 3) IMAGE coordinates, of one person.
+
+        Raises:
+            MotionError: the landmarks have another shape, are not finite, or are no frame at all.
+        """
+        target = _checked(landmarks)
+        points = self._mean
+        for _ in range(FIT_ROUNDS):
+            posed, aligned = self._align(target, points)
+            points, coefficients = self._split(aligned)
+        coefficients = self._settle_gaze(coefficients, points)
+        return FaceShape(torch.from_numpy(points.astype(np.float32))), self._motion(posed, coefficients, fps)
+
+    def fit_frames(self, shape: FaceShape, landmarks: np.ndarray | torch.Tensor, fps: float) -> Motion:
+        """Finds the motion (T frames) of a person whose neutral face is known; arguments and errors as in :meth:`fit`."""
+        points = shape.points.double().numpy()
+        posed, aligned = self._align(_checked(landmarks), points)
+        coefficients = self._explain(aligned - points)
+        return self._motion(posed, self._settle_gaze(coefficients, points), fps)
+
+    def neutral_shape(self, landmarks: np.ndarray | torch.Tensor, motion: Motion) -> FaceShape:
+        """The neutral face with which ``motion`` (1 frame) gives exactly ``landmarks`` (478, 3)."""
+        if len(motion) != 1:
+            raise MotionError(f"neutral_shape needs a motion of one frame, not {len(motion)}: pass motion[0].")
+        target = _checked(torch.as_tensor(landmarks)[None])
+        rotation = rotation_matrix(motion.rotation)
+        offset = np.pad(motion.translation, ((0, 0), (0, 1)))
+        canonical = (target - offset[:, None]) @ rotation / motion.scale[:, None, None]
+        points = canonical - self._offsets(motion)
+        return FaceShape(torch.from_numpy(points[0].astype(np.float32)))
+
+    def animate(self, shape: FaceShape, motion: Motion) -> torch.Tensor:
+        """The landmarks (T, 478, 3) float32 in IMAGE coordinates of ``shape`` making ``motion``."""
+        canonical = shape.points.double().numpy() + self._offsets(motion)
+        rotated = canonical @ np.swapaxes(rotation_matrix(motion.rotation), -1, -2)
+        rotated *= motion.scale[:, None, None]
+        rotated[..., :2] += motion.translation[:, None]
+        return torch.from_numpy(rotated.astype(np.float32))
+
+    @cached_property
+    def _mean(self) -> np.ndarray:
+        return self.mean.double().numpy()
+
+    @cached_property
+    def _expression(self) -> np.ndarray:
+        """(M, 1434): all expression bases below each other, in the order of ``EXPRESSION_REGIONS``."""
+        return torch.cat([self.bases[region] for region in EXPRESSION_REGIONS]).flatten(1).double().numpy()
+
+    @cached_property
+    def _turn(self) -> np.ndarray:
+        return self.turn_basis.flatten(1).double().numpy()
+
+    @cached_property
+    def _explainer(self) -> np.ndarray:
+        """(1434, M): the ridge least squares that turns offsets from the neutral face into coefficients."""
+        return ridge_solver(self._expression, self._weights / TRACKING_NOISE**2, np.ones(len(self._expression)))
+
+    @cached_property
+    def _splitter(self) -> np.ndarray:
+        """(1434, K + M): explains an average face by identity and expression together."""
+        basis = np.concatenate([self.identity_basis.flatten(1).double().numpy(), self._expression])
+        spread = np.ones(len(basis))
+        spread[len(self.identity_basis) :] = MEAN_EXPRESSION
+        return ridge_solver(basis, self._weights / IDENTITY_NOISE**2, spread)
+
+    @cached_property
+    def _weights(self) -> np.ndarray:
+        return self.metric.double().numpy().reshape(-1)
+
+    def _align(
+        self, target: np.ndarray, points: np.ndarray
+    ) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
+        """Poses (rotation vectors, translations, scales), and the frames (T, 478, 3) taken back to canonical pose."""
+        stable = topology.STABLE
+        rotation, scale, offset = fit_similarity(points[stable], target[:, stable])
+        vectors = rotation_vector(rotation)
+        canonical = (target - offset[:, None]) @ rotation / scale[:, None, None]
+        canonical -= (turn_features(vectors) @ self._turn).reshape(canonical.shape)
+        return (vectors, offset[:, :2], scale), canonical
+
+    def _split(self, aligned: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Canonical frames (T, 478, 3) into the person's neutral face (478, 3) and coefficients (T, M)."""
+        mean_offset = (aligned.mean(0) - self._mean).reshape(-1)
+        mean_coefficients = (mean_offset @ self._splitter)[len(self.identity_basis) :]
+        points = self._mean + (mean_offset - mean_coefficients @ self._expression).reshape(-1, 3)
+        return points, mean_coefficients + self._explain(aligned - aligned.mean(0))
+
+    def _explain(self, offsets: np.ndarray) -> np.ndarray:
+        return offsets.reshape(len(offsets), -1) @ self._explainer
+
+    def _settle_gaze(self, coefficients: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """Replaces the gaze of hidden irises by that of the nearest frames where they are seen."""
+        faces = points + (coefficients @ self._expression).reshape(-1, *points.shape)
+        settled = coefficients.copy()
+        for eye, lids in enumerate((topology.LEFT_LIDS, topology.RIGHT_LIDS)):
+            gap = lid_gap(faces, lids)
+            usual = np.percentile(gap, 80) if len(gap) > 1 else lid_gap(points[None], lids)[0]
+            seen = np.flatnonzero(gap >= HIDDEN_IRIS * usual)
+            for axis in range(2):
+                column = coefficients.shape[1] - 4 + 2 * eye + axis
+                if 0 < len(seen) < len(gap):
+                    settled[:, column] = np.interp(np.arange(len(gap)), seen, coefficients[seen, column])
+        return settled
+
+    def _motion(
+        self, pose: tuple[np.ndarray, np.ndarray, np.ndarray], coefficients: np.ndarray, fps: float
+    ) -> Motion:
+        rotation, translation, scale = pose
+        sizes = np.cumsum([len(self.bases[region]) for region in EXPRESSION_REGIONS])[:-1]
+        mouth, eyes, brows, gaze = np.split(coefficients, sizes, axis=1)
+        return Motion(rotation, translation, scale, mouth, eyes, brows, gaze, fps)
+
+    def _offsets(self, motion: Motion) -> np.ndarray:
+        """What a motion adds to a neutral face, (T, 478, 3) canonical."""
+        coefficients = np.concatenate([getattr(motion, region) for region in EXPRESSION_REGIONS], axis=1)
+        if coefficients.shape[1] != len(self._expression):
+            raise MotionError(
+                f"The motion has {coefficients.shape[1]} coefficients a frame, this face model {len(self._expression)}: "
+                "it was made for another face model."
+            )
+        offsets = coefficients @ self._expression + turn_features(motion.rotation) @ self._turn
+        return offsets.reshape(len(motion), topology.POINTS, 3)
+
+
+def turn_features(vectors: np.ndarray) -> np.ndarray:
+    """The rotation vectors (T, 3), their squares and products: (T, 9)."""
+    v = np.clip(np.asarray(vectors, np.float64), -TURN_LIMIT, TURN_LIMIT)
+    return np.concatenate([v, v * v, v * np.roll(v, 1, axis=1)], axis=1)
+
+
+def lid_gap(points: np.ndarray, lids: tuple[tuple[int, int], ...]) -> np.ndarray:
+    """How far an eye is open (T,): the mean vertical distance of its lids in the unit of ``points`` (T, 478, 2 or 3)."""
+    upper, lower = np.array(lids).T
+    return (points[:, lower, 1] - points[:, upper, 1]).mean(1)
+
+
+def ridge_solver(basis: np.ndarray, weights: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """(P, M) that maps offsets (P,) to their most likely coefficients on ``basis`` (M, P).
+
+    ``weights`` (P,) are inverse variances of the offsets' noise, ``spread`` (M,) the coefficients' standard deviations.
+    """
+    weighted = basis * weights
+    return np.linalg.solve(weighted @ basis.T + np.diag(1 / spread**2), weighted).T
+
+
+def _checked(landmarks: np.ndarray | torch.Tensor) -> np.ndarray:
+    array = torch.as_tensor(landmarks).detach().cpu().double().numpy()
+    if array.ndim != 3 or array.shape[1:] != (topology.POINTS, 3) or len(array) == 0:
+        raise MotionError(f"Landmarks must have the shape (frames, {topology.POINTS}, 3), not {array.shape}.")
+    if not np.isfinite(array).all():
+        raise MotionError("The landmarks hold NaN or infinite values: leave out the frames without a face.")
+    return array

@@ -1,0 +1,23 @@
+"""Pictures, video and sound: in from anything people have, out as PNG, JPEG and mp4. No ffmpeg program is needed."""
+
+from __future__ import annotations
+
+from .picture import MAX_PIXELS, load_picture, save_picture
+from .sources import is_url
+from .video import Sound, VideoReader, read_sound
+from .writing import VIDEO_SUFFIXES, Mp4Writer, check_writable, replacing, write_mp4
+
+__all__ = [
+    "MAX_PIXELS",
+    "VIDEO_SUFFIXES",
+    "Mp4Writer",
+    "Sound",
+    "VideoReader",
+    "check_writable",
+    "is_url",
+    "load_picture",
+    "read_sound",
+    "replacing",
+    "save_picture",
+    "write_mp4",
+]

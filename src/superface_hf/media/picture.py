@@ -1,0 +1,153 @@
+"""Pictures in and out: anything people pass becomes (H, W, 3) uint8 RGB, upright."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from ..errors import MediaError
+from .sources import describe, open_source
+from .writing import replacing
+
+MAX_PIXELS = 64_000_000
+MIN_SIDE = 16  # pixels; nothing smaller can show a face
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+SIXTEEN_BIT = 65535
+
+
+def load_picture(source: Any) -> np.ndarray:
+    """Reads a picture.
+
+    Args:
+        source: a path, an http(s) URL, bytes, an open binary file, a PIL image, or an array: (H, W), (H, W, 1), (H, W, 3) or
+            (H, W, 4), of uint8, uint16 (0 to 65535), bool, or floats in [0, 1].
+
+    Returns:
+        (H, W, 3) uint8, RGB (sRGB where the file carries a colour profile), turned upright as its EXIF says. Transparent
+        places become white, grey becomes RGB, 16 bits become 8. Of an animation the first frame.
+
+    Raises:
+        MediaError: it cannot be read, is no picture, is smaller than 16 pixels on a side or has more than 64 megapixels.
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    if isinstance(source, Image.Image):
+        return _from_pil(source, describe(source))
+    with open_source(source, "picture") as file:
+        return _decode(io.BufferedReader(file) if isinstance(file, io.RawIOBase) else file, describe(source))
+
+
+def save_picture(path: str | os.PathLike[str], picture: np.ndarray) -> None:
+    """Writes (H, W, 3) uint8 as PNG, JPEG or WebP by the name's suffix; a failed write leaves nothing behind."""
+    target = Path(path)
+    if target.suffix.lower() not in PICTURE_SUFFIXES:
+        raise MediaError(f"A picture cannot be written to {target}: its name must end in {', '.join(PICTURE_SUFFIXES)}.")
+    with replacing(target) as temporary:
+        Image.fromarray(picture).save(temporary, quality=95)
+
+
+def _decode(file: Any, name: str) -> np.ndarray:
+    try:
+        with warnings.catch_warnings():
+            # Our own limit is the tighter one, and it is checked before any pixel is decoded.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(file) as image:
+                return _from_pil(image, name)
+    except UnidentifiedImageError:
+        raise MediaError(f"{name} is not a picture in a format that can be read (JPEG, PNG, WebP, TIFF, GIF, ...).") from None
+    except Image.DecompressionBombError:
+        raise MediaError(f"{name} is too large: {_limit()}") from None
+    except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
+        raise MediaError(f"The picture {name} is damaged: {error}") from error
+
+
+def _from_pil(image: Image.Image, name: str) -> np.ndarray:
+    _check_size(image.width, image.height, name)
+    try:
+        upright = ImageOps.exif_transpose(image)
+        upright = _to_srgb(upright)
+        if upright.mode.startswith("I") or upright.mode == "F":
+            return _from_array(_wide_values(upright))
+        if "transparency" in upright.info or upright.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+            upright = _on_white(upright.convert("RGBA"))
+        return np.array(upright.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise MediaError(f"The picture {name} is damaged: {error}") from error
+
+
+def _wide_values(image: Image.Image) -> np.ndarray:
+    values = np.asarray(image)
+    if image.mode == "F":
+        return values if values.max(initial=0) <= 1 else np.clip(values, 0, 255).astype(np.uint8)
+    return np.clip(values, 0, SIXTEEN_BIT).astype(np.uint16)
+
+
+def _to_srgb(image: Image.Image) -> Image.Image:
+    """Phones write wide-gamut colours; without this the skin would come out pale."""
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in ("RGB", "RGBA", "CMYK"):
+        return image
+    mode = "RGBA" if image.mode == "RGBA" else "RGB"
+    try:
+        embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        converted = ImageCms.profileToProfile(image, embedded, ImageCms.createProfile("sRGB"), outputMode=mode)
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return image  # a broken profile says nothing; the plain values are the best guess
+    return converted if converted is not None else image
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, image)
+
+
+def _from_array(array: np.ndarray) -> np.ndarray:
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or array.size == 0:
+        raise MediaError(f"A picture array must have the shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), not {array.shape}.")
+    _check_size(array.shape[1], array.shape[0], "the given array")
+    values = _to_uint8(array)
+    if values.shape[2] == 4:
+        return np.array(_on_white(Image.fromarray(values)).convert("RGB"))
+    return np.ascontiguousarray(np.broadcast_to(values, (*values.shape[:2], 3)))
+
+
+def _to_uint8(array: np.ndarray) -> np.ndarray:
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == bool:
+        return array.astype(np.uint8) * 255
+    if array.dtype == np.uint16:
+        return (array.astype(np.float32) * (255 / SIXTEEN_BIT)).round().astype(np.uint8)
+    if np.issubdtype(array.dtype, np.floating):
+        if not np.isfinite(array).all():
+            raise MediaError("The picture array holds NaN or infinite values.")
+        if array.min() < -1e-3 or array.max() > 1 + 1e-3:
+            raise MediaError(
+                f"A picture array of floats must lie in [0, 1]; this one reaches from {array.min():g} to {array.max():g}. "
+                "Divide it by 255, or convert it to uint8."
+            )
+        return (np.clip(array, 0, 1) * 255).round().astype(np.uint8)
+    if np.issubdtype(array.dtype, np.integer):
+        if array.min() < 0 or array.max() > 255:
+            raise MediaError(f"A picture array of {array.dtype} must lie in 0..255: convert it to uint8 or uint16.")
+        return array.astype(np.uint8)
+    raise MediaError(f"A picture array of {array.dtype} is not supported: use uint8, uint16 or floats in [0, 1].")
+
+
+def _check_size(width: int, height: int, name: str) -> None:
+    if width * height > MAX_PIXELS:
+        raise MediaError(f"{name} has {width} x {height} pixels: {_limit()}")
+    if min(width, height) < MIN_SIDE:
+        raise MediaError(f"{name} has {width} x {height} pixels: at least {MIN_SIDE} on each side are needed to show a face.")
+
+
+def _limit() -> str:
+    return f"the limit is {MAX_PIXELS // 1_000_000} megapixels. Scale it down, or crop it around the person."

@@ -1,0 +1,232 @@
+"""Video in: one frame after the other, upright, at a constant frame rate, with its sound. Memory does not grow with length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import Colorspace
+from transformers.utils import logging
+
+from ..errors import MediaError
+from .picture import MAX_PIXELS, load_picture
+from .sources import describe, open_source
+
+logger = logging.get_logger(__name__)
+
+DEFAULT_FPS = 25.0  # of frames that come without a rate, and of files that do not say
+MAX_FPS = 240.0
+# A pause between two time stamps is filled by repeating the frame, but a broken stamp must not fill hours.
+MAX_PAUSE = 5.0  # seconds
+# The colour matrices of ISO 23091-2; a file that does not say follows the old custom of small = BT.601, large = BT.709.
+MATRICES = {1: Colorspace.ITU709, 5: Colorspace.ITU601, 6: Colorspace.ITU601, 9: Colorspace.BT2020}
+LARGE_WIDTH, LARGE_HEIGHT = 1280, 576
+
+
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """A recording: ``samples`` float32 in [-1, 1], (N,) mono or (N, 2) stereo, at ``rate`` samples a second."""
+
+    samples: np.ndarray
+    rate: int
+
+    def cut(self, seconds: float) -> Sound:
+        """The first ``seconds``."""
+        return Sound(self.samples[: max(0, round(seconds * self.rate))], self.rate)
+
+
+class VideoReader:
+    """The frames of a video, (H, W, 3) uint8 RGB each; may be iterated more than once.
+
+    Args:
+        source: a path, an http(s) URL, bytes, an open binary file, an array (T, H, W, 3), or a list of pictures of one size.
+        fps: the frame rate of an array or list (default 25); ignored for files, which carry their own.
+
+    Files with a varying frame rate are brought to their average rate by repeating or leaving out frames, so that sound
+    stays in step. The rotation that phones write into the file is applied.
+
+    Raises:
+        MediaError: it cannot be read, is no video, or has no frames.
+    """
+
+    def __init__(self, source: Any, fps: float | None = None) -> None:
+        self._name = describe(source)
+        self._frames: Sequence[Any] | None = None
+        if isinstance(source, np.ndarray):
+            if source.ndim != 4 or source.shape[-1] != 3:
+                raise MediaError(f"A video array must have the shape (T, H, W, 3), not {source.shape}.")
+            self._frames = source
+        elif isinstance(source, (list, tuple)):
+            self._frames = source
+        elif isinstance(source, Iterable) and not isinstance(source, (str, bytes, bytearray, memoryview)):
+            if not hasattr(source, "read"):
+                raise MediaError(f"A video cannot be read from {self._name}: pass a list, an array, a path, a URL or bytes.")
+        if self._frames is not None:
+            if len(self._frames) == 0:
+                raise MediaError("The video has no frames.")
+            self.fps = DEFAULT_FPS if fps is None else fps
+            self.frame_count: int | None = len(self._frames)
+            return
+        self._file = open_source(source, "video")
+        with self._open() as container:
+            self.fps = _frame_rate(container.streams.video[0])
+            self.frame_count = container.streams.video[0].frames or None
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        if self._frames is None:
+            yield from self._decode()
+            return
+        size = None
+        for index, frame in enumerate(self._frames):
+            picture = load_picture(frame)
+            size = size or picture.shape
+            if picture.shape != size:
+                raise MediaError(f"Frame {index} of the video has the shape {picture.shape}, the first one {size}.")
+            yield picture
+
+    def sound(self) -> Sound | None:
+        """The sound track, aligned with the first frame, or None where there is none."""
+        if self._frames is not None:
+            return None
+        with self._open() as container:
+            return _decode_sound(container, self._name)
+
+    @contextmanager
+    def _open(self) -> Iterator[av.container.InputContainer]:
+        self._file.seek(0)
+        try:
+            container = av.open(self._file, "r", metadata_errors="ignore")
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise MediaError(f"{self._name} is not a video that can be read: {_reason(error)}") from error
+        with container:
+            if not container.streams.video:
+                raise MediaError(f"{self._name} has no video track.")
+            yield container
+
+    def _decode(self) -> Iterator[np.ndarray]:
+        with self._open() as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            clock = _Clock(self.fps, float(stream.time_base or 1 / self.fps))
+            previous: np.ndarray | None = None
+            for frame in _good_frames(container, stream, self._name):
+                repeats = clock.steps(frame.pts)
+                if previous is not None:
+                    for _ in range(repeats):
+                        yield previous
+                previous = _to_rgb(frame)
+            if previous is None:
+                raise MediaError(f"The video {self._name} has no frames that can be decoded.")
+            yield previous
+
+
+def read_sound(source: Any) -> Sound | None:
+    """The sound of a video file (see :meth:`VideoReader.sound`)."""
+    return VideoReader(source).sound()
+
+
+class _Clock:
+    """Turns time stamps into steps on a constant frame rate."""
+
+    def __init__(self, fps: float, time_base: float) -> None:
+        self._fps, self._time_base = fps, time_base
+        self._start: float | None = None
+        self._index = 0
+
+    def steps(self, pts: int | None) -> int:
+        """How many frame times have passed since the previous call; 0 drops the previous frame."""
+        if pts is None:
+            self._index += 1
+            return 1
+        time = pts * self._time_base
+        if self._start is None:
+            self._start = time
+            return 0
+        steps = round((time - self._start) * self._fps) - self._index
+        if not 0 <= steps <= MAX_PAUSE * self._fps:
+            self._start = time - (self._index + 1) / self._fps
+            steps = 1
+        self._index += steps
+        return steps
+
+
+def _good_frames(container: av.container.InputContainer, stream: Any, name: str) -> Iterator[av.VideoFrame]:
+    """Decodes, and passes over damaged packets: a broken place in a long video must not end it."""
+    damaged = 0
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+            frames = packet.decode()
+        except StopIteration:
+            break
+        except (av.FFmpegError, ValueError):
+            damaged += 1
+            if damaged > 1000:
+                break
+            continue
+        for frame in frames:
+            if frame.width * frame.height > MAX_PIXELS:
+                raise MediaError(
+                    f"The video {name} has {frame.width} x {frame.height} pixels: "
+                    f"the limit is {MAX_PIXELS // 1_000_000} megapixels."
+                )
+            yield frame
+    if damaged:
+        logger.warning(f"{damaged} damaged packets of the video {name} were passed over.")
+
+
+def _to_rgb(frame: av.VideoFrame) -> np.ndarray:
+    matrix = MATRICES.get(int(frame.colorspace))
+    if matrix is None:
+        large = frame.width >= LARGE_WIDTH or frame.height > LARGE_HEIGHT
+        matrix = Colorspace.ITU709 if large else Colorspace.ITU601
+    picture = frame.to_ndarray(format="rgb24", src_colorspace=matrix)
+    return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90) % 4))
+
+
+def _frame_rate(stream: Any) -> float:
+    for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate):
+        if rate and 0 < float(rate) <= MAX_FPS:
+            return float(rate)
+    return DEFAULT_FPS
+
+
+def _decode_sound(container: av.container.InputContainer, name: str) -> Sound | None:
+    if not container.streams.audio:
+        return None
+    stream, video = container.streams.audio[0], container.streams.video[0]
+    rate = stream.rate or 0
+    if rate <= 0:
+        return None
+    channels = 1 if stream.codec_context.channels == 1 else 2
+    resampler = av.AudioResampler(format="fltp", layout="mono" if channels == 1 else "stereo", rate=rate)
+    chunks: list[np.ndarray] = []
+    late = 0.0
+    try:
+        for frame in container.decode(stream):
+            if not chunks and frame.time is not None and video.start_time is not None and video.time_base:
+                late = frame.time - float(video.start_time * video.time_base)
+            chunks += [part.to_ndarray() for part in resampler.resample(frame)]
+        chunks += [part.to_ndarray() for part in resampler.resample(None)]
+    except (av.FFmpegError, ValueError) as error:
+        logger.warning(f"The sound of {name} is damaged after {len(chunks)} packets: {_reason(error)}")
+    if not chunks:
+        return None
+    samples = np.concatenate(chunks, axis=1).T.astype(np.float32)
+    samples = _shift(samples, round(late * rate)) if abs(late) <= MAX_PAUSE else samples
+    return Sound(samples[:, 0] if channels == 1 else samples, rate)
+
+
+def _shift(samples: np.ndarray, by: int) -> np.ndarray:
+    if by >= 0:
+        return np.concatenate([np.zeros((by, samples.shape[1]), np.float32), samples])
+    return samples[-by:]
+
+
+def _reason(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or error)

@@ -1,0 +1,208 @@
+"""Video out: H.264 and AAC in an mp4 that every player opens, complete or not there at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
+
+from ..errors import MediaError
+
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov")
+QUALITY = "16"  # x264's constant rate factor: visually lossless
+AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+AAC_BITS_PER_SECOND = {1: 96_000, 2: 160_000}
+BT709 = 1  # the number of BT.709 in matrix, primaries and transfer alike (ISO 23091-2)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a temporary name beside ``path``; it becomes ``path`` only if the block succeeds, and is removed otherwise."""
+    check_writable(path)
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except (OSError, av.FFmpegError) as error:
+        raise MediaError(f"{path} cannot be written: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Finds out before a long computation that its result could not be written; makes missing folders.
+
+    Raises:
+        MediaError: the path is a folder, or its folder cannot be made or written to.
+    """
+    if path.is_dir():
+        raise MediaError(f"{path} is a folder: name a file.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MediaError(f"The folder {path.parent} cannot be made: {error}") from error
+    if not os.access(path.parent, os.W_OK):
+        raise MediaError(f"The folder {path.parent} cannot be written to.")
+
+
+class Mp4Writer:
+    """Writes frames as they come; use it as a context manager. An exception inside leaves no file behind.
+
+    Args:
+        path: ends in .mp4, .m4v or .mov.
+        fps: frames a second.
+        audio: (N,) or (N, 2) float32 in [-1, 1]; cut to the length of the picture.
+        sampling_rate: of ``audio``.
+
+    Pictures with an odd side get one more row or column (the last one again), as H.264 stores colour in pairs.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], fps: float, audio: np.ndarray | None = None, sampling_rate: int | None = None
+    ) -> None:
+        self._path = Path(path)
+        if self._path.suffix.lower() not in VIDEO_SUFFIXES:
+            raise MediaError(f"A video cannot be written to {path}: its name must end in {', '.join(VIDEO_SUFFIXES)}.")
+        if not (np.isfinite(fps) and fps > 0):
+            raise MediaError(f"fps must be above zero, not {fps}.")
+        self._fps = Fraction(fps).limit_denominator(1001)
+        self._track = _check_audio(audio, sampling_rate)
+        self._frames = 0
+        self._size: tuple[int, ...] | None = None
+
+    def __enter__(self) -> Mp4Writer:
+        self._replacing = replacing(self._path)
+        temporary = self._replacing.__enter__()
+        try:
+            self._container = av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"})
+        except (OSError, av.FFmpegError) as error:
+            self._replacing.__exit__(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    def add(self, frame: np.ndarray) -> None:
+        """Appends one frame (H, W, 3) uint8, all of one size."""
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+            raise MediaError(f"A frame must be uint8 of the shape (H, W, 3), not {frame.dtype} of {frame.shape}.")
+        if self._size is None:
+            self._start(frame.shape)
+        elif frame.shape != self._size:
+            raise MediaError(f"Frame {self._frames} has the shape {frame.shape}, the first one {self._size}.")
+        height, width = frame.shape[:2]
+        if height % 2 or width % 2:
+            frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24").reformat(
+            format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+        )
+        picture.pts, picture.time_base = self._frames, 1 / self._fps
+        self._container.mux(self._video.encode(picture))
+        self._frames += 1
+        if self._sound is not None:
+            self._sound.write_until(self._container, float(self._frames / self._fps))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self._finish()
+        except BaseException as failure:
+            self._close_quietly()
+            self._replacing.__exit__(type(failure), failure, failure.__traceback__)
+            raise
+        self._close_quietly()
+        self._replacing.__exit__(kind, error, traceback)
+
+    def _start(self, shape: tuple[int, ...]) -> None:
+        self._size = shape
+        self._video = self._container.add_stream("libx264", rate=self._fps)
+        self._video.width, self._video.height = shape[1] + shape[1] % 2, shape[0] + shape[0] % 2
+        self._video.pix_fmt = "yuv420p"
+        self._video.options = {"crf": QUALITY, "preset": "fast"}
+        context = self._video.codec_context
+        context.time_base = 1 / self._fps
+        context.colorspace = context.color_primaries = context.color_trc = BT709
+        context.color_range = ColorRange.MPEG
+        self._sound = _SoundTrack(self._container, *self._track) if self._track else None
+
+    def _finish(self) -> None:
+        if self._size is None:
+            raise MediaError(f"There are no frames to write to {self._path}.")
+        self._container.mux(self._video.encode(None))
+        if self._sound is not None:
+            self._sound.flush(self._container)
+        self._container.close()
+
+    def _close_quietly(self) -> None:
+        try:
+            self._container.close()
+        except (OSError, ValueError, av.FFmpegError):
+            return  # the file is thrown away, and the first error says more
+
+
+class _SoundTrack:
+    """Encodes sound in step with the picture, so that neither waits in memory for the other."""
+
+    def __init__(self, container: av.container.OutputContainer, samples: np.ndarray, rate: int) -> None:
+        self._samples, self._rate, self._done = samples, rate, 0
+        channels = samples.shape[1]
+        layout = "mono" if channels == 1 else "stereo"
+        coded_rate = rate if rate in AAC_RATES else 48000
+        self._stream = container.add_stream("aac", rate=coded_rate, layout=layout)
+        self._stream.bit_rate = AAC_BITS_PER_SECOND[channels]
+        self._resampler = av.AudioResampler(format="fltp", layout=layout, rate=coded_rate)
+        self._layout = layout
+
+    def write_until(self, container: av.container.OutputContainer, seconds: float) -> None:
+        end = min(len(self._samples), round(seconds * self._rate))
+        if end <= self._done:
+            return
+        planes = np.ascontiguousarray(self._samples[self._done : end].T)
+        frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout=self._layout)
+        frame.sample_rate, frame.pts, frame.time_base = self._rate, self._done, Fraction(1, self._rate)
+        self._done = end
+        for part in self._resampler.resample(frame):
+            container.mux(self._stream.encode(part))
+
+    def flush(self, container: av.container.OutputContainer) -> None:
+        if self._done:
+            for part in self._resampler.resample(None):
+                container.mux(self._stream.encode(part))
+        container.mux(self._stream.encode(None))
+
+
+def write_mp4(
+    path: str | os.PathLike[str],
+    frames: Iterable[np.ndarray],
+    fps: float,
+    audio: np.ndarray | None = None,
+    sampling_rate: int | None = None,
+) -> None:
+    """Writes frames (H, W, 3) uint8 and their sound as mp4; see :class:`Mp4Writer`.
+
+    Raises:
+        MediaError: no frames, frames of several sizes, an unsupported suffix, or a place that cannot be written.
+    """
+    with Mp4Writer(path, fps, audio, sampling_rate) as writer:
+        for frame in frames:
+            writer.add(frame)
+
+
+def _check_audio(audio: np.ndarray | None, rate: int | None) -> tuple[np.ndarray, int] | None:
+    if audio is None or len(audio) == 0:
+        return None
+    if rate is None or rate <= 0:
+        raise MediaError("Sound needs its sampling_rate.")
+    samples = np.asarray(audio, np.float32)
+    samples = samples[:, None] if samples.ndim == 1 else samples
+    if samples.ndim != 2 or samples.shape[1] not in (1, 2) or not np.isfinite(samples).all():
+        raise MediaError(f"Sound must be finite and have the shape (N,) or (N, 2), not {np.shape(audio)}.")
+    return np.clip(samples, -1, 1), int(rate)

@@ -1,0 +1,61 @@
+"""The few layers that all parts of the teacher are made of."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, stride, 1)
+
+
+class ZeroConv2d(nn.Conv2d):
+    """A convolution that the model initialises to zero, so that what it is added to starts unchanged."""
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(act(conv(act(x)))). Starts as the identity."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = conv(channels, channels)
+        self.last = ZeroConv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.last(F.silu(self.first(F.silu(x))))
+
+
+def upsample(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+class MotionUNet(nn.Module):
+    """A U-Net of four levels. The landmark code joins at its coarsest level, where motion is decided as a whole.
+
+    (B, inputs, S, S), (B, code) -> (B, widths[0], S, S)
+    """
+
+    def __init__(self, inputs: int, widths: list[int], code: int) -> None:
+        super().__init__()
+        self.stem = conv(inputs, widths[0])
+        self.enter = ResidualBlock(widths[0])
+        self.down = nn.ModuleList(conv(a, b, stride=2) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.down_blocks = nn.ModuleList(ResidualBlock(width) for width in widths[1:])
+        self.code = nn.Linear(code, widths[-1])
+        self.middle = ResidualBlock(widths[-1])
+        self.up = nn.ModuleList(conv(a + b, a) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.up_blocks = nn.ModuleList(ResidualBlock(width) for width in widths[:-1])
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        x = self.enter(self.stem(x))
+        skips = []
+        for down, block in zip(self.down, self.down_blocks, strict=True):
+            skips.append(x)
+            x = block(down(F.silu(x)))
+        x = self.middle(x + self.code(code)[:, :, None, None])
+        for up, block, skip in reversed(list(zip(self.up, self.up_blocks, skips, strict=True))):
+            x = block(up(F.silu(torch.cat((upsample(x), skip), dim=1))))
+        return F.silu(x)
+

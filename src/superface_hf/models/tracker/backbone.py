@@ -1,0 +1,109 @@
+"""The first stages of EfficientNet-Lite0 (Tan and Le 2019): the feature extractor of both halves of the tracker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Stage:
+    """``repeats`` inverted residual blocks; the first one changes the stride and the number of channels."""
+
+    repeats: int
+    kernel: int
+    stride: int
+    expansion: int
+    channels: int
+
+
+# Table 1 of the EfficientNet paper; Lite0 has its widths and depths, without squeeze-and-excitation, and ReLU6.
+STAGES = (
+    Stage(1, 3, 1, 1, 16),
+    Stage(2, 3, 2, 6, 24),
+    Stage(2, 5, 2, 6, 40),
+    Stage(3, 3, 2, 6, 80),
+    Stage(3, 5, 1, 6, 112),
+    Stage(4, 5, 2, 6, 192),
+    Stage(1, 3, 1, 6, 320),
+)
+STEM_CHANNELS = 32
+# The weights' own batch-norm epsilon: another value changes what a pretrained layer computes.
+NORM_EPS = 1e-3
+
+
+def conv_norm(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
+    """A convolution without bias and its batch norm; the picture keeps its size but for the stride."""
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+    return [conv, nn.BatchNorm2d(outputs, eps=NORM_EPS, momentum=0.03)]
+
+
+class InvertedResidual(nn.Module):
+    """1x1 expansion, depthwise convolution, 1x1 projection; a shortcut where the shape allows."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        hidden = inputs * expansion
+        layers: list[nn.Module] = []
+        if expansion > 1:
+            layers += [*conv_norm(inputs, hidden, 1), nn.ReLU6(inplace=True)]
+        layers += [*conv_norm(hidden, hidden, kernel, stride, groups=hidden), nn.ReLU6(inplace=True)]
+        layers += conv_norm(hidden, outputs, 1)
+        self.layers = nn.Sequential(*layers)
+        self.shortcut = stride == 1 and inputs == outputs
+
+    def forward(self, features: Tensor) -> Tensor:
+        out = self.layers(features)
+        return features + out if self.shortcut else out
+
+
+class LiteBackbone(nn.Module):
+    """The stem and the first ``stages`` stages.
+
+    Strides after each stage are 2, 4, 8, 16, 16, 32, 32; channels 16, 24, 40, 80, 112, 192, 320.
+    """
+
+    def __init__(self, stages: int) -> None:
+        super().__init__()
+        if not 1 <= stages <= len(STAGES):
+            raise ValueError(f"stages must be in 1..{len(STAGES)}, got {stages}")
+        self.stem = nn.Sequential(*conv_norm(3, STEM_CHANNELS, 3, stride=2), nn.ReLU6(inplace=True))
+        self.stages = nn.ModuleList()
+        inputs = STEM_CHANNELS
+        for stage in STAGES[:stages]:
+            blocks = []
+            for repeat in range(stage.repeats):
+                stride = stage.stride if repeat == 0 else 1
+                blocks.append(InvertedResidual(inputs, stage.channels, stage.kernel, stride, stage.expansion))
+                inputs = stage.channels
+            self.stages.append(nn.Sequential(*blocks))
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """The output of every stage, finest first.
+
+        Args:
+            pixels: (B, 3, H, W) normalised to about [-1, 1]; H and W multiples of the last stage's stride.
+        """
+        features = self.stem(pixels)
+        outputs = []
+        for stage in self.stages:
+            features = stage(features)
+            outputs.append(features)
+        return outputs
+
+
+@torch.no_grad()
+def load_imagenet(backbone: LiteBackbone, state: dict[str, Tensor]) -> None:
+    """Fills a backbone from an EfficientNet-Lite0 state dict, whose tensors stand in the order of computation.
+
+    Raises:
+        ValueError: a tensor's shape does not fit its place.
+    """
+    values = [value for name, value in state.items() if not name.endswith("num_batches_tracked")]
+    targets = [(k, v) for k, v in backbone.state_dict().items() if not k.endswith("num_batches_tracked")]
+    for (name, target), value in zip(targets, values, strict=False):
+        if target.shape != value.shape:
+            raise ValueError(f"{name} is {tuple(target.shape)}, the pretrained tensor {tuple(value.shape)}")
+        target.copy_(value)

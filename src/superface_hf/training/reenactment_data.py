@@ -1,0 +1,132 @@
+"""Pairs of frames of one person: a source, a target and both meshes, for training renderers."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import Dataset
+
+from ..face_model.topology import INNER_LIPS, LEFT_LIDS, RIGHT_LIDS, inter_ocular
+from .prepare import PreparedClip, load_clips
+
+
+@dataclass(frozen=True)
+class PairSampling:
+    """How pairs are drawn.
+
+    Attributes:
+        image_size: side of the pictures given out, in pixels.
+        min_crop: the smallest crop, as a share of the frame's side; half of the pairs are cropped at random.
+        contrast: share of the pairs whose target is, among eight candidates, the one whose mouth and eyes are opened or
+            closed most differently from the source's.
+        person_balance: clips of a source that has n of them weigh n ** -person_balance.
+        landmark_noise: standard deviation of the noise on the meshes, in inter-ocular distances: at inference they come
+            from a tracker, not from the labels.
+    """
+
+    image_size: int = 512
+    min_crop: float = 0.72
+    contrast: float = 0.4
+    person_balance: float = 0.6
+    landmark_noise: float = 0.004
+
+
+class ReenactmentPairs(Dataset[dict[str, torch.Tensor]]):
+    """Item i is always the same pair for the same seed, so that a resumed training goes on where it stopped.
+
+    Each item: ``source``, ``target`` (3, S, S) uint8; ``source_landmarks``, ``target_landmarks`` (478, 3) in image
+    coordinates; ``sharp`` a bool, whether the footage has the full resolution.
+    """
+
+    def __init__(self, prepared: Path, length: int, seed: int = 0, sampling: PairSampling | None = None) -> None:
+        self.sampling = sampling or PairSampling()
+        self.length, self.seed = length, seed
+        self.clips = [clip for clip in load_clips(prepared, "train") if len(clip.jpegs) >= 4]
+        self.openness = [openness(clip.landmarks[clip.jpeg_index]) for clip in self.clips]
+        self.weights = _clip_weights(prepared / "clips.csv", self.clips, self.sampling.person_balance)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        rng = np.random.default_rng((self.seed, index))
+        number = int(rng.choice(len(self.clips), p=self.weights))
+        clip, opened = self.clips[number], self.openness[number]
+        source = int(rng.integers(len(clip.jpegs)))
+        target = int(rng.integers(len(clip.jpegs)))
+        if rng.random() < self.sampling.contrast:
+            candidates = rng.integers(len(clip.jpegs), size=8)
+            target = int(candidates[np.abs(opened[candidates] - opened[source]).sum(1).argmax()])
+        return self._pair(clip, source, target, rng)
+
+    def _pair(self, clip: PreparedClip, source: int, target: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+        meshes = [clip.landmarks[clip.jpeg_index[position]] for position in (source, target)]
+        box = self._crop_box(clip.size, np.concatenate(meshes), rng)
+        size = self.sampling.image_size
+        pictures = [
+            Image.fromarray(clip.picture(position)).resize((size, size), Image.Resampling.BICUBIC, box=tuple(box))
+            for position in (source, target)
+        ]
+        landmarks = [to_image_coordinates(mesh, box) for mesh in meshes]
+        # Both meshes err alike where the tracker errs by habit, and a little on their own.
+        common = rng.normal(size=landmarks[0].shape)
+        for mesh in landmarks:
+            mesh += (0.7 * common + 0.3 * rng.normal(size=mesh.shape)) * self.sampling.landmark_noise * inter_ocular(mesh)
+        return {
+            "source": _to_tensor(pictures[0]),
+            "target": _to_tensor(pictures[1]),
+            "source_landmarks": torch.from_numpy(landmarks[0].astype(np.float32)),
+            "target_landmarks": torch.from_numpy(landmarks[1].astype(np.float32)),
+            "sharp": torch.tensor(box[2] - box[0] >= 0.9 * size),
+        }
+
+    def _crop_box(self, size: tuple[int, int], points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """A square inside the frame that holds both faces: x0, y0, x1, y1 in pixels."""
+        side_limit = min(size)
+        if rng.random() < 0.5:
+            return np.array([0, 0, side_limit, side_limit], float)
+        low, high = points[:, :2].min(0), points[:, :2].max(0)
+        need = (high - low).max() * 1.25
+        side = max(need, rng.uniform(self.sampling.min_crop, 1.0) * side_limit)
+        if side >= side_limit:
+            return np.array([0, 0, side_limit, side_limit], float)
+        first = np.clip(high + 0.05 * side - side, 0, side_limit - side)
+        last = np.clip(low - 0.05 * side, 0, side_limit - side)
+        corner = rng.uniform(np.minimum(first, last), np.maximum(first, last))
+        return np.array([*corner, *(corner + side)])
+
+
+def openness(landmarks: np.ndarray) -> np.ndarray:
+    """How far mouth and eyes are open: (T, 478, 3) -> (T, 2), in inter-ocular distances (eyes weighted up)."""
+    unit = inter_ocular(landmarks)
+
+    def gap(pairs: tuple[tuple[int, int], ...]) -> np.ndarray:
+        return np.mean([np.linalg.norm(landmarks[:, a] - landmarks[:, b], axis=-1) for a, b in pairs], axis=0) / unit
+
+    return np.stack([gap(INNER_LIPS), 2.0 * (gap(LEFT_LIDS) + gap(RIGHT_LIDS))], axis=1)
+
+
+def to_image_coordinates(landmarks: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Pixels of a frame -> image coordinates of a square crop (x0, y0, x1, y1) of it."""
+    side = box[2] - box[0]
+    corner = np.array([box[0], box[1], 0.0])
+    return (landmarks - corner) * (2.0 / side) - np.array([1.0, 1.0, 0.0])
+
+
+def _clip_weights(table: Path, clips: list[PreparedClip], balance: float) -> np.ndarray:
+    """Many clips show the same person, and clips of one source folder mostly do: weigh sources, not clips."""
+    with open(table, newline="") as file:
+        origin = {Path(row["clip"]).stem: (row["repo"], str(Path(row["path"]).parent)) for row in csv.DictReader(file)}
+    count = Counter(origin[clip.name] for clip in clips)
+    weights = np.array([count[origin[clip.name]] ** -balance for clip in clips])
+    return weights / weights.sum()
+
+
+def _to_tensor(picture: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)

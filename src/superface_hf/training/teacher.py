@@ -1,0 +1,218 @@
+"""Trains the teacher on pairs of frames of one person.
+
+::
+
+    python -m superface_hf.training.teacher --prepared .cache/prepared --out runs/teacher --steps 6000
+
+Resumes by itself from the newest checkpoint in ``--out``; ``--init`` starts from released weights instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import time
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+
+from ..face_model.linear import FaceModel
+from ..models.teacher.configuration_teacher import SuperFaceTeacherConfig
+from ..models.teacher.modeling_teacher import SuperFaceTeacherModel, TeacherOutput
+from .losses import PerceptualDistance, face_windows, pyramid_l1, region_weights
+from .reenactment_data import ReenactmentPairs
+from .teacher_validation import ValidationClips, validate
+
+
+@dataclass
+class TeacherTrainingConfig:
+    """What is trained, on what, for how long.
+
+    Attributes:
+        prepared: folder written by ``training.prepare``.
+        out: folder for checkpoints, logs and validation sheets.
+        init: folder with weights to start from; None starts from the plain mesh flow.
+        steps, batch_size: length of the training.
+        learning_rate: of AdamW after ``warmup`` steps; over the last ``decay`` steps it falls linearly to a twentieth.
+        region_emphasis: how much more an error on lips and eyes counts.
+        perceptual: weight of the perceptual distance (0 leaves it out).
+        perceptual_window: side of the window around the face that it looks at, at half the resolution.
+        warp: weight of the error of the warped pixels alone, which trains the flow where the mask would excuse it.
+        generated: weight of the error of the painted pixels alone, which trains them also where the mask keeps the warped.
+        keep: weight of the pull toward keeping warped pixels.
+        ema: decay of the averaged weights that are released.
+        validate_every, checkpoint_minutes: how often to look and to save.
+    """
+
+    prepared: str = ".cache/prepared"
+    out: str = "runs/teacher"
+    init: str | None = None
+    steps: int = 6000
+    batch_size: int = 8
+    learning_rate: float = 4e-4
+    warmup: int = 50
+    decay: int = 1000
+    region_emphasis: float = 8.0
+    perceptual: float = 0.02
+    perceptual_window: int = 160
+    warp: float = 0.3
+    generated: float = 0.3
+    keep: float = 0.0005
+    ema: float = 0.997
+    seed: int = 0
+    workers: int = 1
+    validate_every: int = 500
+    checkpoint_minutes: float = 4.0
+    mixed_precision: str = "bf16"
+
+
+class TeacherLoss:
+    """The training objective: pixels at four scales, perceptual distance, and a pull toward the warped pixel."""
+
+    def __init__(self, config: TeacherTrainingConfig, device: torch.device) -> None:
+        self.config = config
+        self.perceptual = None
+        if config.perceptual:
+            from .imagenet import imagenet_backbone
+
+            self.perceptual = PerceptualDistance(imagenet_backbone()).to(device, memory_format=torch.channels_last)
+
+    def __call__(self, output: TeacherOutput, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+        config = self.config
+        target = batch["target"]
+        weights = region_weights(batch["target_landmarks"], target.shape[-1] // 2, config.region_emphasis)
+        frames, wanted, warped, generated = (
+            F.avg_pool2d(x, 2) for x in (output.frames, target, output.warped, output.generated)
+        )
+        terms = {
+            "l1": pyramid_l1(frames, wanted, weights, levels=3),
+            "warp": pyramid_l1(warped, wanted, weights, levels=1),
+            "generated": pyramid_l1(generated, wanted, weights, levels=1),
+            "keep": (1 - output.keep).mean(),
+        }
+        # Footage of half the resolution has nothing to say about the finest pixels.
+        sharp = batch["sharp"][:, None, None, None].float()
+        terms["fine"] = ((output.frames - target).abs() * sharp).mean()
+        loss = terms["l1"] + 0.5 * terms["fine"]
+        loss = loss + config.warp * terms["warp"] + config.generated * terms["generated"] + config.keep * terms["keep"]
+        if self.perceptual is not None:
+            parts = face_windows(batch["target_landmarks"], (frames, wanted, weights), config.perceptual_window)
+            terms["perceptual"] = self.perceptual(*parts)
+            loss = loss + config.perceptual * terms["perceptual"]
+        return loss, {name: float(value.detach()) for name, value in terms.items()}
+
+
+class TeacherTrainer:
+    """One training run; ``train()`` goes on from the newest checkpoint, exactly where it stopped."""
+
+    def __init__(self, config: TeacherTrainingConfig, model_config: SuperFaceTeacherConfig | None = None) -> None:
+        self.config = config
+        self.out = Path(config.out)
+        self.out.mkdir(parents=True, exist_ok=True)
+        set_seed(config.seed)
+        self.accelerator = Accelerator(mixed_precision=config.mixed_precision)
+        if config.init:
+            model = SuperFaceTeacherModel.from_pretrained(config.init, dtype=torch.float32)
+        else:
+            model = SuperFaceTeacherModel(model_config or SuperFaceTeacherConfig())
+            model.canonical.copy_(FaceModel.default().mean)
+        self.averaged = SuperFaceTeacherModel(model.config).eval().requires_grad_(False)
+        self.averaged.load_state_dict(model.state_dict())
+        optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
+        self.model, self.optimizer = self.accelerator.prepare(model.to(memory_format=torch.channels_last), optimizer)
+        self.averaged.to(self.accelerator.device, memory_format=torch.channels_last)
+        self.loss = TeacherLoss(config, self.accelerator.device)
+        self.step = 0
+
+    def train(self) -> None:
+        config = self.config
+        self._resume()
+        data = ReenactmentPairs(Path(config.prepared), config.steps * config.batch_size, config.seed)
+        rest = Subset(data, range(self.step * config.batch_size, len(data)))
+        loader = self.accelerator.prepare(
+            DataLoader(rest, config.batch_size, num_workers=config.workers, prefetch_factor=4 if config.workers else None)
+        )
+        validation = ValidationClips(Path(config.prepared)) if config.validate_every else None
+        started = saved = time.monotonic()
+        for batch in loader:
+            terms = self._train_step(batch)
+            self.step += 1
+            if self.step % 20 == 0:
+                self._log({"step": self.step, "seconds": round(time.monotonic() - started, 1), **terms})
+            if validation is not None and self.step % config.validate_every == 0:
+                sheet = self.out / f"validation_{self.step:06d}.png"
+                self._log({"step": self.step, "validation": validate(self.averaged, validation, sheet)})
+            if time.monotonic() - saved > 60 * config.checkpoint_minutes:
+                self._save()
+                saved = time.monotonic()
+        self._save()
+
+    def _train_step(self, batch: dict[str, Tensor]) -> dict[str, float]:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate(self.step)
+        batch = {key: value.to(self.accelerator.device) for key, value in batch.items()}
+        for key in ("source", "target"):
+            batch[key] = (batch[key].float() / 255).contiguous(memory_format=torch.channels_last)
+        with self.accelerator.autocast():
+            output = self.model(batch["source"], batch["source_landmarks"], batch["target_landmarks"])
+            loss, terms = self.loss(output, batch)
+        self.accelerator.backward(loss)
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            current = self.accelerator.unwrap_model(self.model).parameters()
+            for average, value in zip(self.averaged.parameters(), current, strict=True):
+                average.lerp_(value, 1 - decay)
+        return {**terms, "gradient": float(norm)}
+
+    def learning_rate(self, step: int) -> float:
+        config = self.config
+        rise = min(1.0, (step + 1) / max(config.warmup, 1))
+        fall = min(1.0, max(0.05, (config.steps - step) / max(config.decay, 1)))
+        return config.learning_rate * rise * fall
+
+    def _log(self, record: dict[str, object]) -> None:
+        with open(self.out / "log.jsonl", "a") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def _save(self) -> None:
+        """Writes the checkpoint beside the last one and swaps: a crash while saving loses nothing."""
+        if not self.accelerator.is_main_process:
+            return
+        fresh, current = self.out / "checkpoint.new", self.out / "checkpoint"
+        shutil.rmtree(fresh, ignore_errors=True)
+        self.accelerator.save_state(str(fresh))
+        self.averaged.save_pretrained(fresh / "averaged")
+        (fresh / "progress.json").write_text(json.dumps({"step": self.step, "config": asdict(self.config)}))
+        shutil.rmtree(current, ignore_errors=True)
+        fresh.rename(current)
+
+    def _resume(self) -> None:
+        checkpoint = self.out / "checkpoint"
+        if not (checkpoint / "progress.json").exists():
+            return
+        self.accelerator.load_state(str(checkpoint))
+        averaged = SuperFaceTeacherModel.from_pretrained(checkpoint / "averaged", dtype=torch.float32)
+        self.averaged.load_state_dict(averaged.state_dict())
+        self.step = json.loads((checkpoint / "progress.json").read_text())["step"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for field in fields(TeacherTrainingConfig):
+        kind = str if field.default is None else type(field.default)
+        parser.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=field.default)
+    TeacherTrainer(TeacherTrainingConfig(**vars(parser.parse_args()))).train()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""Looks at a teacher on the validation clips: numbers against the plain mesh flow, and a contact sheet to look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..face_model.topology import eye_boxes, mouth_box
+from ..metrics.image import box_mask, psnr
+from ..models.teacher.modeling_teacher import SuperFaceTeacherModel, plain_mesh_flow
+from .prepare import load_clips
+from .reenactment_data import to_image_coordinates
+
+
+@dataclass
+class _Clip:
+    name: str
+    source: Tensor
+    source_landmarks: Tensor
+    targets: np.ndarray
+    target_landmarks: Tensor
+    masks: list[np.ndarray]
+
+
+class ValidationClips:
+    """The first kept frame of every validation clip as source, some later ones as targets, at ``size`` pixels."""
+
+    def __init__(self, prepared: Path, frames: int = 6, size: int = 512) -> None:
+        self.clips = []
+        for clip in load_clips(prepared, "val"):
+            chosen = np.linspace(0, len(clip.jpegs) - 1, frames + 1).round().astype(int)
+            pictures = np.stack(
+                [
+                    np.asarray(Image.fromarray(clip.picture(i)).resize((size, size), Image.Resampling.BICUBIC))
+                    for i in chosen
+                ]
+            )
+            side = min(clip.size)
+            pixels = clip.landmarks[clip.jpeg_index[chosen]]
+            landmarks = torch.from_numpy(to_image_coordinates(pixels, np.array([0, 0, side, side])).astype(np.float32))
+            masks = [
+                box_mask([mouth_box(points), *eye_boxes(points)], size, size) for points in pixels[1:] * (size / side)
+            ]
+            floats = pictures.astype(np.float32) / 255
+            source = torch.from_numpy(floats[:1]).permute(0, 3, 1, 2)
+            self.clips.append(_Clip(clip.name, source, landmarks[:1], floats[1:], landmarks[1:], masks))
+
+
+@torch.inference_mode()
+def validate(model: SuperFaceTeacherModel, data: ValidationClips, sheet: Path) -> dict[str, float]:
+    """Mean PSNR of teacher and plain mesh flow over the whole picture and the eye and mouth boxes, and the worst clip."""
+    scores: dict[str, list[float]] = {"flow": [], "teacher": [], "flow_boxes": [], "teacher_boxes": []}
+    rows = []
+    for clip in data.clips:
+        with torch.autocast(model.device.type, dtype=torch.bfloat16):
+            frames = model.render(model.prepare(clip.source, clip.source_landmarks), clip.target_landmarks)
+        flowed = plain_mesh_flow(
+            clip.source.expand(len(frames), -1, -1, -1),
+            clip.source_landmarks.expand(len(frames), -1, -1),
+            clip.target_landmarks,
+        )
+        for name, rendered in (("flow", flowed), ("teacher", frames)):
+            pictures = rendered.float().clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
+            pairs = list(zip(pictures, clip.targets, clip.masks, strict=True))
+            scores[name].append(float(np.mean([psnr(p, t) for p, t, _ in pairs])))
+            scores[f"{name}_boxes"].append(float(np.mean([psnr(p, t, m) for p, t, m in pairs])))
+            if name == "flow":
+                row = [clip.source[0].permute(1, 2, 0).numpy(), clip.targets[-1], clip.targets[len(clip.targets) // 2]]
+            row += [pictures[-1], pictures[len(pictures) // 2]]
+        rows.append(np.concatenate(row, axis=1))
+    full = (np.concatenate(rows) * 255).astype(np.uint8)
+    Image.fromarray(full).resize((full.shape[1] // 2, full.shape[0] // 2), Image.Resampling.LANCZOS).save(sheet)
+    gains = np.array(scores["teacher"]) - np.array(scores["flow"])
+    result = {name: round(float(np.mean(values)), 3) for name, values in scores.items()}
+    return {**result, "worst_gain": round(float(gains.min()), 3), "gains": [round(float(g), 2) for g in gains]}  # type: ignore[dict-item]
