@@ -119,7 +119,9 @@ def measure_cost(teacher: SuperFaceTeacherModel, seconds: float = 8.0) -> dict[s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=os.environ.get("SUPERFACE_DATA"), help="folder with clips/val_*.mp4")
+    parser.add_argument(
+        "--data", type=Path, default=os.environ.get("SUPERFACE_DATA"), help="folder with clips/val_*.mp4"
+    )
     parser.add_argument("--model", type=Path, default=embedded_weights("teacher"))
     parser.add_argument("--frames", type=int, default=24, help="target frames a clip, evenly spread")
     parser.add_argument("--sheets", type=Path, help="folder for contact sheets: source, then target / flow / teacher")
@@ -148,7 +150,9 @@ def main() -> None:
     print(f"worst clip: {worst} {gains[worst][0]:+.2f} dB whole picture")
     cost = measure_cost(teacher)
     print(", ".join(f"{name}: {value:,.2f}" for name, value in cost.items()))
-    print(f"(MACs by torch's FlopCounterMode / 2; {torch.get_num_threads()} threads, batch 1, {teacher.config.image_size} px)")
+    print(
+        f"(MACs by torch's FlopCounterMode / 2; {torch.get_num_threads()} threads, batch 1, {teacher.config.image_size} px)"
+    )
     if args.json:
         table = {name: {m: row.tolist() for m, row in clip.items()} for name, clip in {**results, "all": mean}.items()}
         args.json.write_text(json.dumps({"columns": COLUMNS, "clips": table, "cost": cost}, indent=1))

@@ -95,7 +95,7 @@ class FaceModel:
         """Finds the motion (T frames) of a person whose neutral face is known; arguments and errors as in :meth:`fit`."""
         points = shape.points.double().numpy()
         posed, aligned = self._align(_checked(landmarks), points)
-        coefficients = self._explain(aligned - points)
+        coefficients = self.coefficients_of(aligned - points)
         return self._motion(posed, self._settle_gaze(coefficients, points), fps)
 
     def neutral_shape(self, landmarks: np.ndarray | torch.Tensor, motion: Motion) -> FaceShape:
@@ -116,6 +116,10 @@ class FaceModel:
         rotated *= motion.scale[:, None, None]
         rotated[..., :2] += motion.translation[:, None]
         return torch.from_numpy(rotated.astype(np.float32))
+
+    def coefficients_of(self, offsets: np.ndarray) -> np.ndarray:
+        """Coefficients (T, M) of offsets (T, 478, 3) from a neutral face in canonical pose, in the regions' order."""
+        return offsets.reshape(len(offsets), -1) @ self._explainer
 
     @cached_property
     def _mean(self) -> np.ndarray:
@@ -163,10 +167,7 @@ class FaceModel:
         mean_offset = (aligned.mean(0) - self._mean).reshape(-1)
         mean_coefficients = (mean_offset @ self._splitter)[len(self.identity_basis) :]
         points = self._mean + (mean_offset - mean_coefficients @ self._expression).reshape(-1, 3)
-        return points, mean_coefficients + self._explain(aligned - aligned.mean(0))
-
-    def _explain(self, offsets: np.ndarray) -> np.ndarray:
-        return offsets.reshape(len(offsets), -1) @ self._explainer
+        return points, mean_coefficients + self.coefficients_of(aligned - aligned.mean(0))
 
     def _settle_gaze(self, coefficients: np.ndarray, points: np.ndarray) -> np.ndarray:
         """Replaces the gaze of hidden irises by that of the nearest frames where they are seen."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .picture import MAX_PIXELS, load_picture, save_picture
+from .picture import MAX_PIXELS, check_picture_path, load_picture, save_picture
 from .sources import is_url
 from .video import Sound, VideoReader, read_sound
-from .writing import VIDEO_SUFFIXES, Mp4Writer, check_writable, replacing, write_mp4
+from .writing import VIDEO_SUFFIXES, Mp4Writer, check_video_path, check_writable, replacing, write_mp4
 
 __all__ = [
     "MAX_PIXELS",
@@ -13,6 +13,8 @@ __all__ = [
     "Mp4Writer",
     "Sound",
     "VideoReader",
+    "check_picture_path",
+    "check_video_path",
     "check_writable",
     "is_url",
     "load_picture",

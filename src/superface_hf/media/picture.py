@@ -13,7 +13,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from ..errors import MediaError
 from .sources import describe, open_source
-from .writing import replacing
+from .writing import check_writable, replacing
 
 MAX_PIXELS = 64_000_000
 MIN_SIDE = 16  # pixels; nothing smaller can show a face
@@ -45,11 +45,20 @@ def load_picture(source: Any) -> np.ndarray:
 
 def save_picture(path: str | os.PathLike[str], picture: np.ndarray) -> None:
     """Writes (H, W, 3) uint8 as PNG, JPEG or WebP by the name's suffix; a failed write leaves nothing behind."""
-    target = Path(path)
-    if target.suffix.lower() not in PICTURE_SUFFIXES:
-        raise MediaError(f"A picture cannot be written to {target}: its name must end in {', '.join(PICTURE_SUFFIXES)}.")
+    target = check_picture_path(path)
     with replacing(target) as temporary:
         Image.fromarray(picture).save(temporary, quality=95)
+
+
+def check_picture_path(path: str | os.PathLike[str]) -> Path:
+    """Finds out before a long computation that its picture could not be written (MediaError)."""
+    target = Path(path)
+    if target.suffix.lower() not in PICTURE_SUFFIXES:
+        raise MediaError(
+            f"A picture cannot be written to {target}: its name must end in {', '.join(PICTURE_SUFFIXES)}."
+        )
+    check_writable(target)
+    return target
 
 
 def _decode(file: Any, name: str) -> np.ndarray:
@@ -60,7 +69,9 @@ def _decode(file: Any, name: str) -> np.ndarray:
             with Image.open(file) as image:
                 return _from_pil(image, name)
     except UnidentifiedImageError:
-        raise MediaError(f"{name} is not a picture in a format that can be read (JPEG, PNG, WebP, TIFF, GIF, ...).") from None
+        raise MediaError(
+            f"{name} is not a picture in a format that can be read (JPEG, PNG, WebP, TIFF, GIF, ...)."
+        ) from None
     except Image.DecompressionBombError:
         raise MediaError(f"{name} is too large: {_limit()}") from None
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
@@ -111,7 +122,9 @@ def _from_array(array: np.ndarray) -> np.ndarray:
     if array.ndim == 2:
         array = array[..., None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or array.size == 0:
-        raise MediaError(f"A picture array must have the shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), not {array.shape}.")
+        raise MediaError(
+            f"A picture array must have the shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), not {array.shape}."
+        )
     _check_size(array.shape[1], array.shape[0], "the given array")
     values = _to_uint8(array)
     if values.shape[2] == 4:
@@ -146,7 +159,9 @@ def _check_size(width: int, height: int, name: str) -> None:
     if width * height > MAX_PIXELS:
         raise MediaError(f"{name} has {width} x {height} pixels: {_limit()}")
     if min(width, height) < MIN_SIDE:
-        raise MediaError(f"{name} has {width} x {height} pixels: at least {MIN_SIDE} on each side are needed to show a face.")
+        raise MediaError(
+            f"{name} has {width} x {height} pixels: at least {MIN_SIDE} on each side are needed to show a face."
+        )
 
 
 def _limit() -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import av
@@ -14,7 +16,7 @@ from transformers.utils import logging
 
 from ..errors import MediaError
 from .picture import MAX_PIXELS, load_picture
-from .sources import describe, open_source
+from .sources import describe, is_url, open_source
 
 logger = logging.get_logger(__name__)
 
@@ -64,14 +66,18 @@ class VideoReader:
             self._frames = source
         elif isinstance(source, Iterable) and not isinstance(source, (str, bytes, bytearray, memoryview)):
             if not hasattr(source, "read"):
-                raise MediaError(f"A video cannot be read from {self._name}: pass a list, an array, a path, a URL or bytes.")
+                raise MediaError(
+                    f"A video cannot be read from {self._name}: pass a list, an array, a path, a URL or bytes."
+                )
         if self._frames is not None:
             if len(self._frames) == 0:
                 raise MediaError("The video has no frames.")
             self.fps = DEFAULT_FPS if fps is None else fps
             self.frame_count: int | None = len(self._frames)
             return
-        self._file = open_source(source, "video")
+        # A file on disk is opened for each pass; what came as bytes or from a server is kept.
+        self._path = Path(source) if isinstance(source, (str, os.PathLike)) and not is_url(source) else None
+        self._file = None if self._path else open_source(source, "video")
         with self._open() as container:
             self.fps = _frame_rate(container.streams.video[0])
             self.frame_count = container.streams.video[0].frames or None
@@ -97,12 +103,15 @@ class VideoReader:
 
     @contextmanager
     def _open(self) -> Iterator[av.container.InputContainer]:
-        self._file.seek(0)
-        try:
-            container = av.open(self._file, "r", metadata_errors="ignore")
-        except (av.FFmpegError, OSError, ValueError) as error:
-            raise MediaError(f"{self._name} is not a video that can be read: {_reason(error)}") from error
-        with container:
+        file = self._file or open_source(self._path, "video")
+        file.seek(0)
+        with ExitStack() as stack:
+            if self._path:
+                stack.enter_context(file)
+            try:
+                container = stack.enter_context(av.open(file, "r", metadata_errors="ignore"))
+            except (av.FFmpegError, OSError, ValueError) as error:
+                raise MediaError(f"{self._name} is not a video that can be read: {_reason(error)}") from error
             if not container.streams.video:
                 raise MediaError(f"{self._name} has no video track.")
             yield container

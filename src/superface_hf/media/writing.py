@@ -53,6 +53,19 @@ def check_writable(path: Path) -> None:
         raise MediaError(f"The folder {path.parent} cannot be written to.")
 
 
+def check_video_path(path: str | os.PathLike[str]) -> Path:
+    """Finds out before a long computation that its video could not be written.
+
+    Raises:
+        MediaError: the name does not end in a supported suffix, or see :func:`check_writable`.
+    """
+    target = Path(path)
+    if target.suffix.lower() not in VIDEO_SUFFIXES:
+        raise MediaError(f"A video cannot be written to {target}: its name must end in {', '.join(VIDEO_SUFFIXES)}.")
+    check_writable(target)
+    return target
+
+
 class Mp4Writer:
     """Writes frames as they come; use it as a context manager. An exception inside leaves no file behind.
 
@@ -66,11 +79,13 @@ class Mp4Writer:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], fps: float, audio: np.ndarray | None = None, sampling_rate: int | None = None
+        self,
+        path: str | os.PathLike[str],
+        fps: float,
+        audio: np.ndarray | None = None,
+        sampling_rate: int | None = None,
     ) -> None:
-        self._path = Path(path)
-        if self._path.suffix.lower() not in VIDEO_SUFFIXES:
-            raise MediaError(f"A video cannot be written to {path}: its name must end in {', '.join(VIDEO_SUFFIXES)}.")
+        self._path = check_video_path(path)
         if not (np.isfinite(fps) and fps > 0):
             raise MediaError(f"fps must be above zero, not {fps}.")
         self._fps = Fraction(fps).limit_denominator(1001)

@@ -1,0 +1,1 @@
+"""The networks, one folder each: configuration, modelling, and what prepares their inputs."""

@@ -1,15 +1,149 @@
-"""Fits the linear maps between blendshape scores and motion coefficients, and mends what the data smear."""
+"""Fits the linear maps between blendshape scores and motion coefficients, and mends what the data smear.
+
+A plain regression gives most shapes well, but scores that always move together share their effects, and a full value of 1.0
+lies beyond what the clips show. So the columns are brought to what the shape means: a blink closes the eye and nothing
+crosses, a squint half closes it, lips touch and do not overlap.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ..face_model.arkit import ARKIT_NAMES, mirrored_name
-from ..face_model.linear import FaceModel, lid_gap
+from ..face_model import topology
+from ..face_model.arkit import ARKIT_NAMES, EXPRESSION_REGIONS, arkit_index, mirrored_name
+from ..face_model.linear import FaceModel
 
 _MIRROR = [ARKIT_NAMES.index(mirrored_name(name)) for name in ARKIT_NAMES]
+
+RIDGE = 1e-2
+# How much the 51 pure shapes count against the tracked frames in the map back to scores.
+ROUND_TRIP = 1.0
+
+MOUTH = ("jaw", "mouth", "cheekPuff", "noseSneer", "cheekSquint")
+EYE = ("eyeBlink", "eyeSquint", "eyeWide", "eyeLookDown", "eyeLookUp")
+BROW = ("brow",)
+GAZE = ("eyeLook",)
+
+# The opening of the eye at a value of 1.0, as a share of the mean face's.
+LID_OPENING = {"eyeBlink": 0.0, "eyeSquint": 0.5, "eyeWide": 1.45, "eyeLookDown": 0.62, "eyeLookUp": 1.15}
+LIP_PAIRS = ((80, 88), (81, 178), (82, 87), (13, 14), (312, 317), (311, 402), (310, 318))
 
 
 def mirror_scores(scores: np.ndarray) -> np.ndarray:
     """Scores (N, 52) of the mirrored faces."""
     return scores[:, _MIRROR]
+
+
+def fit_arkit_maps(
+    model: FaceModel, offsets: np.ndarray, scores: np.ndarray, weight: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Tensors ``from_arkit.<region>`` (52, N) and ``to_arkit.<region>`` (N, 52).
+
+    Args:
+        offsets: (N, 478, 3) from each person's neutral face, canonical.
+        scores: (N, 52) relative to a neutral face's scores.
+        weight: (N,).
+    """
+    swapped = offsets[:, model.mirror.numpy()] * np.array([-1.0, 1.0, 1.0])
+    coefficients = np.concatenate([model.coefficients_of(offsets), model.coefficients_of(swapped)])
+    scores = np.concatenate([scores, mirror_scores(scores)])
+    weight = np.tile(weight, 2)
+    columns = _columns(model)
+    forward = np.zeros((len(ARKIT_NAMES), coefficients.shape[1]))
+    for prefixes, side, block in _blocks(columns):
+        slots = _slots(prefixes, side)
+        forward[np.ix_(slots, block)] = _ridge(scores[:, slots], coefficients[:, block], weight, RIDGE)
+    _mend_eyes(forward, model, columns)
+    _mend_mouth(forward, model, columns["mouth"])
+    backward = _back(forward, coefficients, scores, weight, columns)
+    maps = {f"from_arkit.{region}": forward[:, columns[region]] for region in EXPRESSION_REGIONS}
+    return maps | {f"to_arkit.{region}": backward[columns[region]] for region in EXPRESSION_REGIONS}
+
+
+def _columns(model: FaceModel) -> dict[str, np.ndarray]:
+    ends = np.cumsum([len(model.bases[region]) for region in EXPRESSION_REGIONS])
+    return {
+        region: np.arange(end - len(model.bases[region]), end)
+        for region, end in zip(EXPRESSION_REGIONS, ends, strict=True)
+    }
+
+
+def _blocks(columns: dict[str, np.ndarray]) -> list[tuple[tuple[str, ...], str, np.ndarray]]:
+    """Which scores may move which coefficients."""
+    blocks = [(MOUTH, "", columns["mouth"])]
+    for region, prefixes in (("eyes", EYE), ("brows", BROW), ("gaze", GAZE)):
+        left, right = np.split(columns[region], 2)
+        blocks += [(prefixes, "Left", left), (prefixes, "Right", right)]
+    return blocks
+
+
+def _slots(prefixes: tuple[str, ...], side: str) -> np.ndarray:
+    """Slots with one of these beginnings, of one side or of none."""
+    other = {"Left": "Right", "Right": "Left", "": "nothing"}[side]
+    return np.array(
+        [slot for slot, name in enumerate(ARKIT_NAMES) if name.startswith(prefixes) and not name.endswith(other)]
+    )
+
+
+def _ridge(x: np.ndarray, y: np.ndarray, weight: np.ndarray, ridge: float) -> np.ndarray:
+    gram = (x * weight[:, None]).T @ x
+    gram += ridge * np.trace(gram) / len(gram) * np.eye(len(gram))
+    return np.linalg.solve(gram, (x * weight[:, None]).T @ y)
+
+
+def _gap_rows(model: FaceModel, block: np.ndarray, pairs: tuple[tuple[int, int], ...]) -> np.ndarray:
+    """(pairs, len(block)): how much each coefficient opens the gap between upper and lower points."""
+    basis = np.concatenate([model.bases[region].numpy() for region in EXPRESSION_REGIONS])[block].astype(np.float64)
+    upper, lower = np.array(pairs).T
+    return (basis[:, lower, 1] - basis[:, upper, 1]).T
+
+
+def _constrain(column: np.ndarray, rows: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The coefficients nearest to ``column`` that give exactly ``rows @ coefficients == target``."""
+    return column + rows.T @ np.linalg.solve(rows @ rows.T + 1e-9 * np.eye(len(rows)), target - rows @ column)
+
+
+def _mend_eyes(forward: np.ndarray, model: FaceModel, columns: dict[str, np.ndarray]) -> None:
+    mean = model.mean.double().numpy()
+    sides = zip(("Left", "Right"), np.split(columns["eyes"], 2), (topology.LEFT_LIDS, topology.RIGHT_LIDS), strict=True)
+    for side, block, lids in sides:
+        upper, lower = np.array(lids).T
+        opening = mean[lower, 1] - mean[upper, 1]
+        rows = _gap_rows(model, block, lids)
+        for shape, share in LID_OPENING.items():
+            slot = arkit_index(shape + side)
+            change = (share - 1) * opening
+            reach = (rows @ forward[slot, block]).sum()
+            # First the right amount of the fitted shape, then, for the blink, the lids onto each other point by point.
+            forward[slot, block] *= np.clip(change.sum() / reach, 0, 2) if reach * change.sum() > 0 else 0
+            if shape == "eyeBlink":
+                forward[slot, block] = _constrain(forward[slot, block], rows, change)
+
+
+def _mend_mouth(forward: np.ndarray, model: FaceModel, block: np.ndarray) -> None:
+    """Lips that the fitted shape presses through each other are laid on each other."""
+    mean = model.mean.double().numpy()
+    upper, lower = np.array(LIP_PAIRS).T
+    rest = mean[lower, 1] - mean[upper, 1]
+    rows = _gap_rows(model, block, LIP_PAIRS)
+    for slot in _slots(MOUTH, ""):
+        gap = rest + rows @ forward[slot, block]
+        if (gap < 0).any():
+            forward[slot, block] = _constrain(forward[slot, block], rows, np.maximum(gap, 0) - rest)
+
+
+def _back(
+    forward: np.ndarray, coefficients: np.ndarray, scores: np.ndarray, weight: np.ndarray, columns: dict[str, np.ndarray]
+) -> np.ndarray:
+    """Coefficients to scores: explains the tracked frames and gives the pure shapes their own value back."""
+    backward = np.zeros((coefficients.shape[1], len(ARKIT_NAMES)))
+    share = weight / weight.sum()
+    for prefixes, side, block in _blocks(columns):
+        slots = _slots(prefixes, side)
+        x, y = coefficients[:, block], scores[:, slots]
+        pure = forward[np.ix_(slots, block)]
+        shapes = ROUND_TRIP / len(slots)
+        gram = (x * share[:, None]).T @ x + shapes * pure.T @ pure + 1e-3 * np.eye(len(block))
+        moment = (x * share[:, None]).T @ y + shapes * pure.T
+        backward[np.ix_(block, slots)] += np.linalg.solve(gram, moment)
+    return backward

@@ -16,13 +16,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
+import torch
 from safetensors.numpy import save_file
 
 from ..face_model import topology
 from ..face_model.arkit import ARKIT_NAMES
-from ..face_model.linear import turn_features
+from ..face_model.linear import FaceModel, turn_features
 from ..face_model.pose import fit_similarity, rotation_vector
-from .arkit_maps import mirror_scores
+from .arkit_maps import fit_arkit_maps, mirror_scores
 from .face_regions import gaze_basis, left_share, mirror_map, region_weights, triangulate
 from .prepare import PreparedClip, load_clips
 
@@ -216,6 +217,45 @@ def expression_bases(
     return {**bases, "gaze": gaze_basis()}
 
 
+def save(tensors: dict[str, np.ndarray], path: Path) -> None:
+    """Bases go to half precision, the mean stays in single."""
+    kinds = {"triangles": np.int64, "mirror": np.int64, "mean": np.float32}
+    stored = {
+        name: np.ascontiguousarray(
+            array, kinds.get(name, np.float16 if "basis" in name or name == "metric" else np.float32)
+        )
+        for name, array in tensors.items()
+    }
+    temporary = path.with_suffix(".tmp")
+    save_file(stored, temporary, {"format": "superface-face-model", "version": "1"})
+    temporary.replace(path)
+    print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+
+
+def mesh_error(found: np.ndarray, truth: np.ndarray, points: np.ndarray | slice = slice(None)) -> float:
+    """Mean distance in the picture, % of the inter-ocular distance."""
+    distance = np.linalg.norm(found[:, points, :2] - truth[:, points, :2], axis=-1).mean(1)
+    return float(100 * (distance / topology.inter_ocular(truth[..., :2])).mean())
+
+
+def report(model: FaceModel, prepared: Path) -> None:
+    """Prints mesh errors on val clips: fitted as a whole, and driven from the shape of the first frame."""
+    eyes = np.r_[topology.LEFT_EYE, topology.RIGHT_EYE]
+    rows = []
+    print("val clip: fitted all / lips / eyes, driven from frame 0 all / lips / eyes (% of inter-ocular distance)")
+    for clip in load_clips(prepared, "val"):
+        truth = clip.landmarks[clip.found] * (2 / max(clip.size)) - np.array([1, 1, 0])
+        shape, motion = model.fit(truth, clip.fps)
+        _, still = model.fit(truth[:1], clip.fps)
+        first = model.neutral_shape(truth[0], still)
+        fitted = model.animate(shape, motion).numpy()
+        driven = model.animate(first, model.fit_frames(first, truth, clip.fps)).numpy()
+        rows.append([mesh_error(faces, truth, points) for faces in (fitted, driven)
+                     for points in (slice(None), topology.LIPS, eyes)])  # fmt: skip
+        print(clip.name, len(truth), *(f"{value:.2f}" for value in rows[-1]))
+    print("mean", *(f"{value:.2f}" for value in np.mean(rows, axis=0)))
+
+
 def fit_tensors(prepared: Path) -> dict[str, np.ndarray]:
     """All tensors of ``face_model.safetensors``."""
     landmarks, scores, owner, clips = load_frames(prepared)
@@ -245,7 +285,23 @@ def fit_tensors(prepared: Path) -> dict[str, np.ndarray]:
     )
     print(f"identity: {IDENTITY_SIZE} components explain {share:.1%}")
     mean = mean + shift
-    np.savez("/tmp/state.npz", offsets=offsets[in_clips].astype(np.float32), scores=frames.scores[in_clips], weight=frames.weight[in_clips], by_scores=by_scores)
     tensors = {"mean": mean, "mirror": mirror, "triangles": triangulate(mean), "metric": metric}
     tensors |= {"identity_basis": identity, "turn_basis": by_turn}
-    return tensors | {f"basis.{region}": basis for region, basis in bases.items()}
+    tensors |= {f"basis.{region}": basis for region, basis in bases.items()}
+    model = FaceModel({name: torch.from_numpy(array) for name, array in tensors.items()})
+    clips_only = frames.select(in_clips)
+    return tensors | fit_arkit_maps(model, offsets[in_clips], clips_only.scores, clips_only.weight)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--prepared", type=Path, default=Path(".cache/prepared"))
+    parser.add_argument("--out", type=Path, default=Path("src/superface_hf/weights/face_model"))
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    save(fit_tensors(args.prepared), args.out / "face_model.safetensors")
+    report(FaceModel.load(args.out / "face_model.safetensors"), args.prepared)
+
+
+if __name__ == "__main__":
+    main()

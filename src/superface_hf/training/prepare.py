@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import itertools
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ class PreparedClip:
                 blendshapes=data["blendshapes"],
                 found=data["found"],
                 jpeg_index=data["jpeg_index"],
-                jpegs=[blob[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True)],
+                jpegs=[blob[a:b] for a, b in itertools.pairwise(offsets)],
             )
 
 
@@ -81,8 +82,7 @@ class Landmarker:
     """The official face landmarker, giving labels in this project's conventions."""
 
     def __init__(self, model_path: Path, max_faces: int = 1) -> None:
-        from mediapipe.tasks.python import BaseOptions
-        from mediapipe.tasks.python import vision
+        from mediapipe.tasks.python import BaseOptions, vision
 
         options = vision.FaceLandmarkerOptions(
             base_options=BaseOptions(model_asset_path=str(model_path)),
@@ -96,9 +96,7 @@ class Landmarker:
         import mediapipe as mp
 
         height, width = image.shape[:2]
-        result = self._landmarker.detect(
-            mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(image))
-        )
+        result = self._landmarker.detect(mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(image)))
         faces = []
         for points, scores in zip(result.face_landmarks, result.face_blendshapes, strict=True):
             # The landmarker's z grows away from the camera and has the scale of x.
@@ -137,16 +135,16 @@ def prepare_clip(row: dict[str, str], data: Path, landmarker_path: Path, out: Pa
         if index % stride == 0 and faces:
             jpegs.append(encode_jpeg(frame, quality))
             jpeg_index.append(index)
-    _write_npz(
+    write_clip(
         target,
         split=row["split"],
         fps=float(row["fps"]),
-        size=np.array(frame.shape[:2]),
+        size=frame.shape[:2],
         landmarks=np.stack(landmarks),
         blendshapes=np.stack(blendshapes),
         found=np.array(found),
         jpeg_index=np.array(jpeg_index, np.int64),
-        **_pack(jpegs),
+        jpegs=jpegs,
     )
     return target.name
 
@@ -178,6 +176,11 @@ def prepare_portraits(table: Path, landmarker_path: Path, out: Path, quality: in
     )
 
 
+def write_clip(target: Path, *, jpegs: list[bytes], **fields: Any) -> None:
+    """Writes the fields of a :class:`PreparedClip` (all but its name) for :meth:`PreparedClip.load`."""
+    _write_npz(target, **fields, **_pack(jpegs))
+
+
 def _pack(jpegs: list[bytes]) -> dict[str, np.ndarray]:
     return {
         "jpeg_blob": np.frombuffer(b"".join(jpegs), np.uint8),
@@ -194,7 +197,9 @@ def _write_npz(target: Path, **arrays: Any) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with clips.csv, clips/ and portraits_*.parquet")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with clips.csv, clips/ and portraits_*.parquet"
+    )
     parser.add_argument("--landmarker", type=Path, required=True, help="the official face_landmarker.task")
     parser.add_argument("--out", type=Path, default=Path(".cache/prepared"))
     parser.add_argument("--workers", type=int, default=2)

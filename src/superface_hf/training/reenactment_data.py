@@ -12,8 +12,10 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
+from ..face_model.linear import FaceModel
 from ..face_model.topology import INNER_LIPS, LEFT_LIDS, RIGHT_LIDS, inter_ocular
 from .prepare import PreparedClip, load_clips
+from .still_pairs import StillPairs
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class PairSampling:
         contrast: share of the pairs whose target is, among eight candidates, the one whose mouth and eyes are opened or
             closed most differently from the source's.
         person_balance: clips of a source that has n of them weigh n ** -person_balance.
+        stills: share of the pairs that come from still portraits.
+        flip: share of the pairs that are mirrored.
         landmark_noise: standard deviation of the noise on the meshes, in inter-ocular distances: at inference they come
             from a tracker, not from the labels.
     """
@@ -34,6 +38,8 @@ class PairSampling:
     min_crop: float = 0.72
     contrast: float = 0.4
     person_balance: float = 0.6
+    stills: float = 0.0
+    flip: float = 0.5
     landmark_noise: float = 0.004
 
 
@@ -44,8 +50,17 @@ class ReenactmentPairs(Dataset[dict[str, torch.Tensor]]):
     coordinates; ``sharp`` a bool, whether the footage has the full resolution.
     """
 
-    def __init__(self, prepared: Path, length: int, seed: int = 0, sampling: PairSampling | None = None) -> None:
+    def __init__(
+        self,
+        prepared: Path,
+        length: int,
+        seed: int = 0,
+        sampling: PairSampling | None = None,
+        stills: StillPairs | None = None,
+    ) -> None:
         self.sampling = sampling or PairSampling()
+        self.stills = stills
+        self.mirror = FaceModel.default().mirror.numpy()
         self.length, self.seed = length, seed
         self.clips = [clip for clip in load_clips(prepared, "train") if len(clip.jpegs) >= 4]
         self.openness = [openness(clip.landmarks[clip.jpeg_index]) for clip in self.clips]
@@ -56,6 +71,8 @@ class ReenactmentPairs(Dataset[dict[str, torch.Tensor]]):
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         rng = np.random.default_rng((self.seed, index))
+        if self.stills is not None and rng.random() < self.sampling.stills:
+            return self._finish(*self.stills.draw(rng, self.sampling.image_size), rng)
         number = int(rng.choice(len(self.clips), p=self.weights))
         clip, opened = self.clips[number], self.openness[number]
         source = int(rng.integers(len(clip.jpegs)))
@@ -74,17 +91,31 @@ class ReenactmentPairs(Dataset[dict[str, torch.Tensor]]):
             for position in (source, target)
         ]
         landmarks = [to_image_coordinates(mesh, box) for mesh in meshes]
+        sharp = bool(box[2] - box[0] >= 0.9 * size)
+        return self._finish([np.asarray(picture) for picture in pictures], landmarks, sharp, rng)
+
+    def _finish(
+        self, pictures: list[np.ndarray], landmarks: list[np.ndarray], sharp: bool, rng: np.random.Generator
+    ) -> dict[str, torch.Tensor]:
+        """Noise on the meshes, mirroring, tensors: source and target (S, S, 3) uint8, (478, 3) image coordinates."""
         # Both meshes err alike where the tracker errs by habit, and a little on their own.
         common = rng.normal(size=landmarks[0].shape)
-        for mesh in landmarks:
-            mesh += (0.7 * common + 0.3 * rng.normal(size=mesh.shape)) * self.sampling.landmark_noise * inter_ocular(mesh)
-        return {
-            "source": _to_tensor(pictures[0]),
-            "target": _to_tensor(pictures[1]),
-            "source_landmarks": torch.from_numpy(landmarks[0].astype(np.float32)),
-            "target_landmarks": torch.from_numpy(landmarks[1].astype(np.float32)),
-            "sharp": torch.tensor(box[2] - box[0] >= 0.9 * size),
+        noise = self.sampling.landmark_noise
+        landmarks = [
+            mesh + (0.7 * common + 0.3 * rng.normal(size=mesh.shape)) * noise * inter_ocular(mesh) for mesh in landmarks
+        ]
+        if rng.random() < self.sampling.flip:
+            pictures = [picture[:, ::-1] for picture in pictures]
+            landmarks = [mesh[self.mirror] * np.array([-1.0, 1.0, 1.0]) for mesh in landmarks]
+        tensors = {
+            name: torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
+            for name, picture in zip(("source", "target"), pictures, strict=True)
         }
+        meshes = {
+            f"{name}_landmarks": torch.from_numpy(mesh.astype(np.float32))
+            for name, mesh in zip(("source", "target"), landmarks, strict=True)
+        }
+        return {**tensors, **meshes, "sharp": torch.tensor(sharp)}
 
     def _crop_box(self, size: tuple[int, int], points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A square inside the frame that holds both faces: x0, y0, x1, y1 in pixels."""
@@ -126,7 +157,3 @@ def _clip_weights(table: Path, clips: list[PreparedClip], balance: float) -> np.
     count = Counter(origin[clip.name] for clip in clips)
     weights = np.array([count[origin[clip.name]] ** -balance for clip in clips])
     return weights / weights.sum()
-
-
-def _to_tensor(picture: Image.Image) -> torch.Tensor:
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -41,11 +43,11 @@ class MotionUNet(nn.Module):
         super().__init__()
         self.stem = conv(inputs, widths[0])
         self.enter = ResidualBlock(widths[0])
-        self.down = nn.ModuleList(conv(a, b, stride=2) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.down = nn.ModuleList(conv(a, b, stride=2) for a, b in itertools.pairwise(widths))
         self.down_blocks = nn.ModuleList(ResidualBlock(width) for width in widths[1:])
         self.code = nn.Linear(code, widths[-1])
         self.middle = ResidualBlock(widths[-1])
-        self.up = nn.ModuleList(conv(a + b, a) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.up = nn.ModuleList(conv(a + b, a) for a, b in itertools.pairwise(widths))
         self.up_blocks = nn.ModuleList(ResidualBlock(width) for width in widths[:-1])
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
@@ -58,4 +60,3 @@ class MotionUNet(nn.Module):
         for up, block, skip in reversed(list(zip(self.up, self.up_blocks, skips, strict=True))):
             x = block(up(F.silu(torch.cat((upsample(x), skip), dim=1))))
         return F.silu(x)
-

@@ -221,6 +221,7 @@ class SuperFaceTeacherModel(PreTrainedModel):
     config_class = SuperFaceTeacherConfig
     config: SuperFaceTeacherConfig
     main_input_name = "source"
+    canonical: Tensor
 
     def __init__(self, config: SuperFaceTeacherConfig) -> None:
         super().__init__(config)

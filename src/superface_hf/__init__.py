@@ -1,0 +1,86 @@
+"""superface-hf: a photograph, a motion, a moving face.
+
+Importing this registers the ``"talking-face"`` task and the models with transformers. It is cheap: torch and transformers
+are imported when something of theirs is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .registration import register
+
+if TYPE_CHECKING:
+    from .drivers.bundled import bundled_motion
+    from .errors import (
+        MediaError,
+        MotionError,
+        NoFaceError,
+        SeveralFacesError,
+        SuperFaceError,
+        UnknownNameError,
+    )
+    from .face_model.linear import FaceModel, FaceShape
+    from .models.teacher.configuration_teacher import SuperFaceTeacherConfig
+    from .models.teacher.modeling_teacher import SuperFaceTeacherModel
+    from .models.tracker.configuration_tracker import SuperFaceTrackerConfig
+    from .models.tracker.modeling_tracker import SuperFaceTrackerModel
+    from .motion import Motion
+    from .pipelines.clip import TalkingFaceClip
+    from .pipelines.talking_face import TalkingFacePipeline
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "FaceModel": ".face_model.linear",
+    "FaceShape": ".face_model.linear",
+    "MediaError": ".errors",
+    "Motion": ".motion",
+    "MotionError": ".errors",
+    "NoFaceError": ".errors",
+    "SeveralFacesError": ".errors",
+    "SuperFaceError": ".errors",
+    "SuperFaceTeacherConfig": ".models.teacher.configuration_teacher",
+    "SuperFaceTeacherModel": ".models.teacher.modeling_teacher",
+    "SuperFaceTrackerConfig": ".models.tracker.configuration_tracker",
+    "SuperFaceTrackerModel": ".models.tracker.modeling_tracker",
+    "TalkingFaceClip": ".pipelines.clip",
+    "TalkingFacePipeline": ".pipelines.talking_face",
+    "UnknownNameError": ".errors",
+    "bundled_motion": ".drivers.bundled",
+}
+
+__all__ = [
+    "FaceModel",
+    "FaceShape",
+    "MediaError",
+    "Motion",
+    "MotionError",
+    "NoFaceError",
+    "SeveralFacesError",
+    "SuperFaceError",
+    "SuperFaceTeacherConfig",
+    "SuperFaceTeacherModel",
+    "SuperFaceTrackerConfig",
+    "SuperFaceTrackerModel",
+    "TalkingFaceClip",
+    "TalkingFacePipeline",
+    "UnknownNameError",
+    "bundled_motion",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name], __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
+
+
+register()

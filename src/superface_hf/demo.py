@@ -1,0 +1,47 @@
+"""The demo: a bundled portrait, moved by bundled motions. Works offline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import superface_hf  # noqa: F401 - registers the task
+
+from .drivers.bundled import bundled_motion
+from .media import load_picture, save_picture
+from .motion import Motion
+
+ASSETS = Path(__file__).parent / "assets"
+PORTRAIT = ASSETS / "astronaut.png"
+MOTIONS = ("look_around", "smile", "speak", "nod", "blink")
+FPS = 15.0  # enough to see it move, and quick to render on a small CPU
+COLUMNS, ROWS, CELL = 6, 4, 256
+BEFORE_AFTER_EDIT = {"jawOpen": 0.25, "mouthSmileLeft": 0.7, "mouthSmileRight": 0.7, "browInnerUp": 0.5}
+
+
+def write_demo(folder: Path) -> list[Path]:
+    """Renders the demo and returns what it wrote: a video, a contact sheet and a before/after picture."""
+    from transformers import pipeline
+
+    pipe = pipeline("talking-face", device="cpu")
+    motion = Motion.concatenate([bundled_motion(name).resample(FPS) for name in MOTIONS])
+    clip = pipe(PORTRAIT, motion=motion)
+    before = load_picture(PORTRAIT)
+    after = pipe(PORTRAIT, edit=BEFORE_AFTER_EDIT).frames[0]
+    video, sheet, pair = folder / "astronaut.mp4", folder / "contact_sheet.png", folder / "before_after.jpg"
+    clip.save(video)
+    save_picture(sheet, contact_sheet(clip.frames, COLUMNS, ROWS, CELL))
+    save_picture(pair, np.concatenate([before, after], axis=1))
+    return [video, sheet, pair]
+
+
+def contact_sheet(frames: np.ndarray, columns: int, rows: int, cell: int) -> np.ndarray:
+    """Evenly chosen frames (T, H, W, 3) in a grid of cells of that width, in reading order."""
+    height, width = frames.shape[1:3]
+    size = (cell, round(cell * height / width))
+    chosen = np.linspace(0, len(frames) - 1, columns * rows).round().astype(int)
+    cells = [np.asarray(Image.fromarray(frames[index]).resize(size, Image.Resampling.LANCZOS)) for index in chosen]
+    lines = [np.concatenate(cells[row * columns : (row + 1) * columns], axis=1) for row in range(rows)]
+    return np.concatenate(lines)

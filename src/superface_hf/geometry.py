@@ -1,0 +1,50 @@
+"""From pixels to image coordinates and back, for a square in a picture.
+
+PIXELS: x right, y down, continuous; the outer corner of the first pixel is 0. IMAGE: the square's outer edges are -1 and 1,
+as ``grid_sample(align_corners=False)`` takes them. Depth (z, toward the camera) scales with x and y.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+# Where the crop that the renderers see puts the face: the longer side of the landmarks' box takes this share of the crop's
+# side, and the box's centre lies here (share of the side from the left and the top).
+FACE_SHARE = 0.54
+FACE_CENTRE = (0.5, 0.56)
+MIN_CROP = 32  # pixels
+
+
+@dataclass(frozen=True)
+class Square:
+    """A square in a picture, in PIXELS; it may reach beyond the picture."""
+
+    left: float
+    top: float
+    side: float
+
+    @classmethod
+    def around_picture(cls, height: int, width: int) -> Square:
+        """The smallest square with the picture in its middle."""
+        side = max(height, width)
+        return cls((width - side) / 2, (height - side) / 2, side)
+
+    @classmethod
+    def around_face(cls, landmarks: np.ndarray) -> Square:
+        """The crop for a face, on whole pixels: landmarks (478, 3) in PIXELS."""
+        low, high = landmarks[:, :2].min(0), landmarks[:, :2].max(0)
+        side = max(MIN_CROP, round(float((high - low).max()) / FACE_SHARE))
+        left, top = (low + high) / 2 - np.array(FACE_CENTRE) * side
+        return cls(round(float(left)), round(float(top)), side)
+
+    def to_image(self, points: np.ndarray) -> np.ndarray:
+        """(..., 3) PIXELS -> IMAGE, float32."""
+        scaled = (points - np.array([self.left, self.top, 0.0])) * (2.0 / self.side)
+        return (scaled - np.array([1.0, 1.0, 0.0])).astype(np.float32)
+
+    def to_pixels(self, points: np.ndarray) -> np.ndarray:
+        """(..., 3) IMAGE -> PIXELS, float32."""
+        shifted = (points + np.array([1.0, 1.0, 0.0])) * (self.side / 2.0)
+        return (shifted + np.array([self.left, self.top, 0.0])).astype(np.float32)

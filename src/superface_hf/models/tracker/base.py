@@ -1,0 +1,48 @@
+"""What every tracker gives and takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """A face of a picture.
+
+    Attributes:
+        landmarks: (478, 3) float32 in pixels of the picture; x right, y down, z toward the camera in the same unit.
+        score: how sure the tracker is that this is a face, in [0, 1].
+        box: (4,) float32 left, top, right, bottom of the landmarks, pixels.
+    """
+
+    landmarks: np.ndarray
+    score: float
+    box: np.ndarray
+
+    @classmethod
+    def of(cls, landmarks: np.ndarray, score: float) -> Face:
+        """A face with the tight box of its landmarks."""
+        points = np.asarray(landmarks, np.float32)
+        box = np.concatenate([points[:, :2].min(axis=0), points[:, :2].max(axis=0)])
+        return cls(points, float(score), box)
+
+    @property
+    def area(self) -> float:
+        """Area of the box, square pixels."""
+        return float((self.box[2] - self.box[0]) * (self.box[3] - self.box[1]))
+
+
+class FaceTracker(Protocol):
+    """Anything that finds faces in a picture and follows one through a video."""
+
+    def find_faces(self, image: np.ndarray) -> list[Face]:
+        """Faces of an (H, W, 3) uint8 picture, largest first."""
+        ...
+
+    def follow(self, frames: Iterable[np.ndarray]) -> Iterator[Face | None]:
+        """The main face of every (H, W, 3) uint8 frame, None where it is not seen."""
+        ...

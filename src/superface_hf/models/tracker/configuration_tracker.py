@@ -1,0 +1,61 @@
+"""Configuration of the face tracker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+
+@strict
+class SuperFaceTrackerConfig(PreTrainedConfig):
+    """What the tracker is made of and when it believes what it sees.
+
+    Args:
+        detector_size: side in pixels of the square that a whole picture is fitted into to look for faces; larger
+            finds smaller faces and costs time by its square.
+        detector_stages: stages of EfficientNet-Lite0 in the detector.
+        detector_channels: width of the detector's feature maps.
+        crop_size: side in pixels of the upright face crop whose landmarks are regressed.
+        crop_margin: side of that crop over the face's longer side.
+        landmark_stages: stages of EfficientNet-Lite0 in the landmark regressor, at least 6.
+        landmark_coefficients: size of the bottleneck before the mesh, whose last layer starts as a shape basis.
+        num_landmarks: points of the mesh.
+        detection_threshold: a place is looked at more closely when the detector's score is above this.
+        face_threshold: a face is reported when its score is above this.
+        track_threshold: a followed face is lost below this score.
+        track_tolerance: part of the crop's side by which a face may move before the crop follows it: a still face
+            keeps its crop, so identical frames give identical landmarks.
+        max_faces: most faces reported in one picture.
+    """
+
+    model_type = "superface_tracker"
+
+    detector_size: int = 320
+    detector_stages: int = 5
+    detector_channels: int = 64
+    crop_size: int = 128
+    crop_margin: float = 1.3
+    landmark_stages: int = 6
+    landmark_coefficients: int = 256
+    num_landmarks: int = 478
+    detection_threshold: float = 0.25
+    face_threshold: float = 0.5
+    track_threshold: float = 0.5
+    track_tolerance: float = 0.04
+    max_faces: int = 16
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        super().__post_init__(**kwargs)
+
+    def validate_architecture(self) -> None:
+        """Refuses combinations that cannot work."""
+        if self.detector_size % 32 or self.crop_size % 32:
+            raise ValueError("detector_size and crop_size must be multiples of 32, the backbone's stride")
+        if self.detector_stages < 5:
+            raise ValueError("detector_stages must be at least 5: the detector joins strides 8 and 16")
+        if self.landmark_stages < 6:
+            raise ValueError("landmark_stages must be at least 6: the regressor joins strides 16 and 32")
+        if self.crop_margin < 1:
+            raise ValueError("crop_margin must be at least 1, or the crop cuts the face")

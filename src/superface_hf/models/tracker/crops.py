@@ -1,0 +1,113 @@
+"""The square, upright crop in which landmarks are regressed, and the way between it and the picture."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+# Mesh points that give the face's own axes: outer eye corners (person's right, left), forehead top, chin.
+EYE_RIGHT, EYE_LEFT, FOREHEAD, CHIN = 33, 263, 10, 152
+
+
+@dataclass(frozen=True)
+class FaceCrop:
+    """A rotated square of a picture.
+
+    Attributes:
+        x, y: centre, pixels of the picture.
+        size: side, pixels.
+        angle: roll of the face in radians; positive turns the crop's x axis toward the picture's y axis (clockwise).
+    """
+
+    x: float
+    y: float
+    size: float
+    angle: float
+
+    @classmethod
+    def around(cls, landmarks: np.ndarray, margin: float) -> FaceCrop:
+        """The crop whose side is ``margin`` times the face's longer side, upright with the face.
+
+        Args:
+            landmarks: (478, 3) or (478, 2), pixels.
+        """
+        points = np.asarray(landmarks, np.float64)[:, :2]
+        angle = face_roll(points)
+        cos, sin = math.cos(angle), math.sin(angle)
+        upright = points @ np.array([[cos, -sin], [sin, cos]])
+        low, high = upright.min(axis=0), upright.max(axis=0)
+        centre = np.array([[cos, -sin], [sin, cos]]) @ ((low + high) / 2)
+        return cls(float(centre[0]), float(centre[1]), float(max((high - low).max(), 1e-3)) * margin, angle)
+
+    def to_picture(self, points: np.ndarray) -> np.ndarray:
+        """(..., 2 or 3) crop units ([-1, 1] are the crop's edges) to float32 pixels of the picture."""
+        half = self.size / 2
+        cos, sin = math.cos(self.angle) * half, math.sin(self.angle) * half
+        out = np.array(points, np.float32)
+        out[..., 0] = self.x + cos * points[..., 0] - sin * points[..., 1]
+        out[..., 1] = self.y + sin * points[..., 0] + cos * points[..., 1]
+        out[..., 2:] *= half
+        return out
+
+    def to_crop(self, points: np.ndarray) -> np.ndarray:
+        """(..., 2 or 3) pixels of the picture to float32 crop units."""
+        half = self.size / 2
+        cos, sin = math.cos(self.angle) / half, math.sin(self.angle) / half
+        out = np.array(points, np.float32)
+        x, y = points[..., 0] - self.x, points[..., 1] - self.y
+        out[..., 0] = cos * x + sin * y
+        out[..., 1] = cos * y - sin * x
+        out[..., 2:] /= half
+        return out
+
+    def differs(self, other: FaceCrop, tolerance: float) -> bool:
+        """Whether the other crop is off by more than ``tolerance`` of the side, in place, size or turn."""
+        place = math.hypot(other.x - self.x, other.y - self.y) / self.size
+        turn = abs(math.remainder(other.angle - self.angle, math.tau))
+        return max(place, abs(math.log(other.size / self.size)), turn) > tolerance
+
+    def cut(self, image: np.ndarray, size: int) -> np.ndarray:
+        """The crop as a (size, size, 3) uint8 picture; outside the picture its border is repeated.
+
+        Args:
+            image: (H, W, 3) uint8.
+        """
+        height, width = image.shape[:2]
+        # Shrinking is fixed by the crop's size alone and starts on a fixed grid: a crop that stays samples the same
+        # pixels in every frame. Huge crops are thinned first, so that they cost no more than large ones.
+        factor = max(1, int(self.size / size))
+        stride = max(1, factor // 8)
+        reach = self.size * (abs(math.cos(self.angle)) + abs(math.sin(self.angle))) / 2 + 2 * factor
+        left, right = (_clip(math.floor((self.x + side * reach) / factor) * factor, width) for side in (-1, 1))
+        top, bottom = (_clip(math.floor((self.y + side * reach) / factor) * factor, height) for side in (-1, 1))
+        part = Image.fromarray(np.ascontiguousarray(image[top : bottom + 1 : stride, left : right + 1 : stride]))
+        if factor > stride:
+            part = part.reduce(factor // stride)
+        step = stride * (factor // stride)
+        # PIL leaves pixels outside black: repeating the border hides the picture's edge from the network.
+        beyond = max(left - self.x + reach, top - self.y + reach, self.x + reach - right, self.y + reach - bottom)
+        pad = min(math.ceil(max(0.0, beyond) / step), 4 * size)
+        if pad:
+            part = Image.fromarray(np.pad(np.asarray(part), ((pad, pad), (pad, pad), (0, 0)), mode="edge"))
+        pixel = self.size / size / step
+        cos, sin = math.cos(self.angle) * pixel, math.sin(self.angle) * pixel
+        x0 = (self.x - left) / step + pad - (cos - sin) * size / 2
+        y0 = (self.y - top) / step + pad - (sin + cos) * size / 2
+        matrix = (cos, -sin, x0, sin, cos, y0)
+        return np.asarray(part.transform((size, size), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR))
+
+
+def _clip(position: int, length: int) -> int:
+    return min(max(position, 0), length - 1)
+
+
+def face_roll(points: np.ndarray) -> float:
+    """Roll in radians of (478, 2+) pixels: 0 upright, positive clockwise as seen in the picture."""
+    eyes = points[EYE_LEFT, :2] - points[EYE_RIGHT, :2]
+    down = points[CHIN, :2] - points[FOREHEAD, :2]
+    # The eye line shrinks as the head turns aside, the vertical one as it nods: their sum is steady in both.
+    x, y = eyes[0] + down[1], eyes[1] - down[0]
+    return math.atan2(float(y), float(x))

@@ -1,0 +1,207 @@
+"""The face tracker: finds faces in pictures, gives each a 478-point 3D mesh, and follows one through a video."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+
+from .base import Face
+from .configuration_tracker import SuperFaceTrackerConfig
+from .crops import FaceCrop
+from .detection import box_overlap, letterbox, pixels_of, read_maps
+from .networks import FaceDetector, LandmarkRegressor
+
+# Crops of a face that was just found are taken again from their own landmarks until they agree, at most so often.
+REFINEMENTS = 3
+# A followed face that moved by this many tolerances within a frame is looked at again in its new place.
+FAST = 2.0
+
+
+class SuperFaceTrackerModel(PreTrainedModel):
+    """A detector for whole pictures and a landmark regressor for upright face crops.
+
+    ``find_faces`` runs both; ``follow`` runs the regressor alone on a crop that goes with the face, and the detector
+    only where the face is lost.
+    """
+
+    config_class = SuperFaceTrackerConfig
+    config: SuperFaceTrackerConfig
+    main_input_name = "pixel_values"
+
+    def __init__(self, config: SuperFaceTrackerConfig) -> None:
+        super().__init__(config)
+        self.detector = FaceDetector(config)
+        self.regressor = LandmarkRegressor(config)
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Conv2d):
+            init.kaiming_normal_(module.weight, mode="fan_out")
+            if module.bias is not None:
+                init.zeros_(module.bias)
+        elif isinstance(module, nn.Linear):
+            init.normal_(module.weight, std=0.01)
+            init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            init.ones_(module.weight)
+            init.zeros_(module.bias)
+            init.zeros_(module.running_mean)
+            init.ones_(module.running_var)
+
+    def forward(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
+        """Landmarks and face logits of upright face crops, see ``LandmarkRegressor.forward``.
+
+        Args:
+            pixel_values: (B, 3, crop_size, crop_size) in [-1, 1].
+
+        Returns:
+            (B, 478, 3) in crop units and (B,) logits.
+        """
+        return self.regressor(pixel_values.contiguous(memory_format=torch.channels_last))
+
+    def find_faces(self, image: np.ndarray) -> list[Face]:
+        """Faces of a picture, largest first; an empty list where there is none.
+
+        Args:
+            image: (H, W, 3) uint8 RGB of any size.
+
+        Raises:
+            ValueError: the array is no such picture.
+        """
+        return self.find_faces_batch([image])[0]
+
+    @torch.inference_mode()
+    def find_faces_batch(self, images: list[np.ndarray]) -> list[list[Face]]:
+        """``find_faces`` of several pictures, which may differ in size, with one run of each network."""
+        return [[face for face, _ in found] for found in self._find(images)]
+
+    @torch.inference_mode()
+    def follow(self, frames: Iterable[np.ndarray]) -> Iterator[Face | None]:
+        """The main face of every frame: the largest of the first frame that has one, then that one as it moves.
+
+        Nothing is smoothed. Where the face is lost it is searched for in the whole frame, near its last place first.
+
+        Args:
+            frames: (H, W, 3) uint8 RGB each; taken one at a time.
+
+        Returns:
+            One item a frame, None where no face is seen.
+
+        Raises:
+            ValueError: a frame is no such picture.
+        """
+        crop: FaceCrop | None = None
+        last: Face | None = None
+        for frame in frames:
+            _check(frame)
+            face = None
+            if crop is not None:
+                face, crop = self._step(frame, crop)
+            if face is None:
+                found = self._find([frame])[0]
+                face, crop = _same_face(found, last) if found else (None, None)
+            last = face or last
+            yield face
+
+    def _step(self, frame: np.ndarray, crop: FaceCrop) -> tuple[Face | None, FaceCrop | None]:
+        """The face in a crop of the last frame, and the crop for the next one; None, None where it is gone."""
+        face = self._regress([frame], [crop])[0]
+        new = FaceCrop.around(face.landmarks, self.config.crop_margin)
+        if face.score >= self.config.track_threshold / 2 and crop.differs(new, FAST * self.config.track_tolerance):
+            crop = new
+            face = self._regress([frame], [crop])[0]
+            new = FaceCrop.around(face.landmarks, self.config.crop_margin)
+        if face.score < self.config.track_threshold:
+            return None, None
+        return face, new if crop.differs(new, self.config.track_tolerance) else crop
+
+    def _find(self, images: list[np.ndarray]) -> list[list[tuple[Face, FaceCrop]]]:
+        """For each picture its faces, largest first, with the crop that each was measured in."""
+        if not images:
+            return []
+        for image in images:
+            _check(image)
+        squares, scales = zip(*(letterbox(image, self.config.detector_size) for image in images), strict=True)
+        pixels = pixels_of(list(squares), self.detector.heatmap.weight)
+        maps = self.detector(pixels.contiguous(memory_format=torch.channels_last))
+        places = read_maps(*maps, self.config.detection_threshold, 2 * self.config.max_faces)
+        owners, crops, scores = [], [], []
+        for owner, (found, scale) in enumerate(zip(places, scales, strict=True)):
+            for detection in found:
+                crop = detection.crop
+                size = crop.size * self.config.crop_margin / scale
+                crops.append(FaceCrop(crop.x / scale, crop.y / scale, size, crop.angle))
+                owners.append(owner)
+                scores.append(detection.score)
+        faces: list[list[tuple[Face, FaceCrop]]] = [[] for _ in images]
+        for owner, score, (face, crop) in zip(
+            owners, scores, self._refine([images[owner] for owner in owners], crops), strict=True
+        ):
+            # Both networks have to believe in the face.
+            face = dataclasses.replace(face, score=float(np.sqrt(face.score * score)))
+            if face.score >= self.config.face_threshold:
+                faces[owner].append((face, crop))
+        return [_distinct(found)[: self.config.max_faces] for found in faces]
+
+    def _refine(self, images: list[np.ndarray], crops: list[FaceCrop]) -> list[tuple[Face, FaceCrop]]:
+        """Faces of crops that are only roughly in place, with the crops that fit them."""
+        faces = self._regress(images, crops)
+        for _ in range(REFINEMENTS):
+            new = [FaceCrop.around(face.landmarks, self.config.crop_margin) for face in faces]
+            loose = [
+                index
+                for index, (crop, other) in enumerate(zip(crops, new, strict=True))
+                if crop.differs(other, self.config.track_tolerance / 2)
+            ]
+            crops = [new[index] if index in loose else crop for index, crop in enumerate(crops)]
+            again = self._regress([images[index] for index in loose], [crops[index] for index in loose])
+            for index, face in zip(loose, again, strict=True):
+                faces[index] = face
+        return list(zip(faces, crops, strict=True))
+
+    def _regress(self, images: list[np.ndarray], crops: list[FaceCrop]) -> list[Face]:
+        """The face in each crop, whether it is one or not."""
+        if not crops:
+            return []
+        size = self.config.crop_size
+        cuts = [crop.cut(image, size) for image, crop in zip(images, crops, strict=True)]
+        points, logits = self(pixels_of(cuts, self.regressor.face.weight))
+        scores = logits.float().sigmoid().cpu().numpy()
+        return [
+            Face.of(crop.to_picture(mesh), score)
+            for crop, mesh, score in zip(crops, points.float().cpu().numpy(), scores, strict=True)
+        ]
+
+
+def _check(image: np.ndarray) -> None:
+    if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        what = f"{image.shape} {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise ValueError(f"the tracker takes pictures as (H, W, 3) uint8 arrays, got {what}")
+    if not image.size:
+        raise ValueError(f"the picture is empty: its shape is {image.shape}")
+
+
+def _distinct(found: list[tuple[Face, FaceCrop]]) -> list[tuple[Face, FaceCrop]]:
+    """Drops the weaker of two finds of one face; largest first."""
+    kept: list[tuple[Face, FaceCrop]] = []
+    for face, crop in sorted(found, key=lambda item: -item[0].score):
+        if all(box_overlap(face.box, other.box) < 0.5 for other, _ in kept):
+            kept.append((face, crop))
+    return sorted(kept, key=lambda item: -item[0].area)
+
+
+def _same_face(found: list[tuple[Face, FaceCrop]], last: Face | None) -> tuple[Face, FaceCrop]:
+    """The face that was followed before, told by its place; the largest where none is near."""
+    if last is not None:
+        box = last.box
+        near = max(found, key=lambda item: box_overlap(item[0].box, box))
+        if box_overlap(near[0].box, box) > 0.1:
+            return near
+    return found[0]

@@ -1,0 +1,84 @@
+"""The two networks of the tracker: one finds faces in a picture, one regresses the mesh of a face."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .backbone import STAGES, LiteBackbone, conv_norm
+from .configuration_tracker import SuperFaceTrackerConfig
+
+# A face's box is regressed in this unit: log of its size over the stride.
+DETECTOR_STRIDE = 8
+
+
+class FaceDetector(nn.Module):
+    """Faces as points (after CenterNet, Zhou et al. 2019): a heatmap of centres with size and roll at each."""
+
+    def __init__(self, config: SuperFaceTrackerConfig) -> None:
+        super().__init__()
+        channels = config.detector_channels
+        self.backbone = LiteBackbone(config.detector_stages)
+        self.fine = nn.Sequential(*conv_norm(STAGES[2].channels, channels, 1))
+        self.coarse = nn.Sequential(*conv_norm(STAGES[config.detector_stages - 1].channels, channels, 1))
+        self.mix = nn.Sequential(
+            nn.ReLU6(inplace=True),
+            *conv_norm(channels, channels, 5, groups=channels),
+            *conv_norm(channels, channels, 1),
+            nn.ReLU6(inplace=True),
+            *conv_norm(channels, channels, 5, groups=channels),
+            *conv_norm(channels, channels, 1),
+            nn.ReLU6(inplace=True),
+        )
+        self.heatmap = nn.Conv2d(channels, 1, 1)
+        self.geometry = nn.Conv2d(channels, 5, 1)
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Heatmap logits and geometry at stride 8.
+
+        Args:
+            pixels: (B, 3, S, S) in [-1, 1].
+
+        Returns:
+            (B, S/8, S/8) logits and (B, 5, S/8, S/8): offset of the centre x, y from the cell's centre in cells, log
+            of the face's longer upright side in cells, cosine and sine of the roll (not normalised).
+        """
+        features = self.backbone(pixels)
+        coarse = F.interpolate(self.coarse(features[-1]), scale_factor=2.0, mode="nearest")
+        mixed = self.mix(self.fine(features[2]) + coarse)
+        return self.heatmap(mixed)[:, 0], self.geometry(mixed)
+
+
+class LandmarkRegressor(nn.Module):
+    """The mesh of the face in an upright crop, and whether there is one.
+
+    The feature maps are narrowed but not pooled before the linear layers: where a feature lies is the answer.
+    """
+
+    def __init__(self, config: SuperFaceTrackerConfig) -> None:
+        super().__init__()
+        self.backbone = LiteBackbone(config.landmark_stages)
+        fine, coarse = 32, 96
+        self.fine = nn.Sequential(*conv_norm(STAGES[4].channels, fine, 1), nn.ReLU6(inplace=True))
+        self.coarse = nn.Sequential(
+            *conv_norm(STAGES[config.landmark_stages - 1].channels, coarse, 1), nn.ReLU6(inplace=True)
+        )
+        cells = config.crop_size // 32
+        features = fine * (2 * cells) ** 2 + coarse * cells**2
+        self.coefficients = nn.Linear(features, config.landmark_coefficients)
+        self.mesh = nn.Linear(config.landmark_coefficients, config.num_landmarks * 3)
+        self.face = nn.Linear(features, 1)
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Landmarks and the logit of a face being there.
+
+        Args:
+            pixels: (B, 3, S, S) in [-1, 1].
+
+        Returns:
+            (B, 478, 3) in crop units ([-1, 1] are the crop's edges; z toward the camera) and (B,) logits.
+        """
+        features = self.backbone(pixels)
+        flat = torch.cat([self.fine(features[4]).flatten(1), self.coarse(features[-1]).flatten(1)], dim=1)
+        return self.mesh(self.coefficients(flat)).unflatten(1, (-1, 3)), self.face(flat)[:, 0]

@@ -1,0 +1,117 @@
+"""Between the full picture and the renderer's crop, there and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..face_model.mesh_flow import warp
+from ..geometry import Square
+
+# The rendered crop fades into the picture over this share of its side. It lies outside of the head: the face takes the
+# middle half of the crop.
+FEATHER = 0.10
+# A frame that differs from the warped source by about this much (in [0, 1]) shows something painted.
+PAINTED = 0.03
+
+
+def cut_out(picture: np.ndarray, crop: Square, size: int) -> Tensor:
+    """The crop of a picture (H, W, 3) uint8 as (1, 3, size, size) float in [0, 1]; beyond its edges the edge goes on."""
+    return resize(_region(picture, crop), size)
+
+
+def resize(pictures: Tensor, size: int) -> Tensor:
+    """(B, C, S, S) in [0, 1] -> (B, C, size, size), sharp and without aliasing; untouched if it has that size already."""
+    if pictures.shape[-1] == size:
+        return pictures
+    resized = F.interpolate(pictures, size=(size, size), mode="bicubic", antialias=True, align_corners=False)
+    return resized.clamp(0, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class RenderedCrops:
+    """What a renderer gives for B frames.
+
+    Attributes:
+        frames: (B, 3, S, S) in [0, 1].
+        warped: (B, 3, S, S) the source's own pixels where the flow took them, before anything was painted.
+        flow: (B, 2, S', S') the backward displacement in image units that took them there.
+    """
+
+    frames: Tensor
+    warped: Tensor
+    flow: Tensor
+
+
+class PasteBack:
+    """Puts rendered crops back into one picture, at its own resolution.
+
+    Inside, the rendered crop replaces the picture; toward the crop's border it fades, except where the crop ends with the
+    picture and there is nothing to fade into. Pixels outside the crop stay exactly as they are. What the picture has finer
+    than the renderer can show (pores, hair) is carried along by the renderer's flow and added again, except where the
+    renderer painted something new.
+    """
+
+    def __init__(self, picture: np.ndarray, crop: Square, size: int) -> None:
+        height, width = picture.shape[:2]
+        left, top, side = int(crop.left), int(crop.top), int(crop.side)
+        self._picture, self._side = picture, side
+        x0, y0, x1, y1 = max(0, left), max(0, top), min(width, left + side), min(height, top + side)
+        self._target = (slice(y0, y1), slice(x0, x1))
+        self._inside = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
+        columns = _fade(side, before=left > 0, after=left + side < width)
+        rows = _fade(side, before=top > 0, after=top + side < height)
+        self._mask = (rows[:, None] * columns)[self._inside][..., None]
+        self._rest = picture[self._target].astype(np.float32) * (1 - self._mask)
+        region = _region(picture, crop)
+        self._detail = region - resize(resize(region, size), side) if side != size else None
+
+    def __call__(self, crops: RenderedCrops) -> np.ndarray:
+        """-> (B, H, W, 3) uint8."""
+        pasted = np.repeat(self._picture[None], len(crops.frames), axis=0)
+        for index, target in enumerate(pasted):
+            one = slice(index, index + 1)
+            sharp = self._full_size(crops.frames[one].float(), crops.warped[one].float(), crops.flow[one].float())
+            pixels = sharp[0].mul(255).permute(1, 2, 0).numpy()[self._inside]
+            target[self._target] = np.clip(pixels * self._mask + self._rest + 0.5, 0, 255).astype(np.uint8)
+        return pasted
+
+    def _full_size(self, frame: Tensor, warped: Tensor, flow: Tensor) -> Tensor:
+        """(1, 3, side, side) on the CPU."""
+        if self._detail is None:
+            return frame.cpu()
+        unpainted = torch.exp(-F.avg_pool2d((frame - warped).abs().mean(1, keepdim=True) / PAINTED, 5, 1, 2).square())
+        carried = warp(self._detail.to(frame.device), flow) * resize(unpainted, self._side)
+        return (resize(frame, self._side) + carried).cpu()
+
+
+def as_pictures(frames: Tensor) -> np.ndarray:
+    """(B, 3, S, S) in [0, 1] -> (B, S, S, 3) uint8."""
+    return frames.float().clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
+def _region(picture: np.ndarray, crop: Square) -> Tensor:
+    height, width = picture.shape[:2]
+    rows = np.clip(np.arange(int(crop.side)) + int(crop.top), 0, height - 1)
+    columns = np.clip(np.arange(int(crop.side)) + int(crop.left), 0, width - 1)
+    return torch.from_numpy(picture[rows[:, None], columns]).permute(2, 0, 1)[None].float() / 255
+
+
+def _fade(side: int, before: bool, after: bool) -> np.ndarray:
+    """(side,) float32: 1 inside, smoothly to 0 at the ends that border on more picture."""
+    position = (np.arange(side, dtype=np.float32) + 0.5) / (FEATHER * side)
+    fade = np.ones(side, np.float32)
+    if before:
+        fade *= _smoothstep(position)
+    if after:
+        fade *= _smoothstep(position[::-1])
+    return fade
+
+
+def _smoothstep(x: np.ndarray) -> np.ndarray:
+    x = np.clip(x, 0, 1)
+    return x * x * (3 - 2 * x)

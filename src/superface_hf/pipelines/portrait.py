@@ -1,0 +1,101 @@
+"""The portrait: which face in the picture, the crop around it, and its own shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ..errors import NoFaceError, SeveralFacesError, UnknownNameError
+from ..face_model.linear import FaceModel, FaceShape
+from ..geometry import Square
+from ..media import load_picture
+from ..motion import Motion
+
+if TYPE_CHECKING:
+    from ..models.tracker.base import Face, FaceTracker
+
+FaceChoice = Literal["largest", "only"] | int
+# A crop that is this close to the whole picture, or to the renderer's own size, is made equal to it: resampling by a few
+# per cent would cost sharpness and gain nothing.
+SNAP = 0.06
+
+
+@dataclass(frozen=True, eq=False)
+class Portrait:
+    """A face in a picture, ready to be moved.
+
+    Attributes:
+        picture: (H, W, 3) uint8.
+        crop: the square around the face, on whole pixels; it may reach beyond the picture.
+        landmarks: (478, 3) float32 IMAGE coordinates of the crop.
+        shape, motion: the face's neutral shape, and the pose and expression it has in the picture (one frame).
+    """
+
+    picture: np.ndarray
+    crop: Square
+    landmarks: np.ndarray
+    shape: FaceShape
+    motion: Motion
+
+
+def find_portrait(image: Any, tracker: FaceTracker, face_model: FaceModel, face: FaceChoice, size: int) -> Portrait:
+    """Loads a picture and finds the face that is to be moved.
+
+    Args:
+        image: as :func:`~superface_hf.media.load_picture` takes it.
+        face: "largest", "only" (an error if there are several), or an index into the faces, largest first.
+        size: the side of the renderer's crop in pixels.
+
+    Raises:
+        MediaError: the picture cannot be read.
+        NoFaceError: it shows no face.
+        SeveralFacesError: more faces than ``face="only"`` allows, or fewer than the index asks for.
+    """
+    check_face_choice(face)
+    picture = load_picture(image)
+    height, width = picture.shape[:2]
+    chosen = choose_face(tracker.find_faces(picture), face, f"the picture ({width} x {height} pixels)")
+    crop = _snap(Square.around_face(chosen.landmarks), height, width, size)
+    landmarks = crop.to_image(chosen.landmarks)
+    shape, motion = face_model.fit(landmarks[None], fps=1.0)
+    # The fitted shape is only close; the picture's own landmarks must come back exactly, or a face at rest would move.
+    return Portrait(picture, crop, landmarks, face_model.neutral_shape(landmarks, motion), motion)
+
+
+def check_face_choice(face: FaceChoice) -> None:
+    """Raises UnknownNameError for anything but "largest", "only" or an index."""
+    index = isinstance(face, int) and not isinstance(face, bool) and face >= 0
+    if not index and face not in ("largest", "only"):
+        raise UnknownNameError(f'face must be "largest", "only" or an index from 0, not {face!r}.')
+
+
+def choose_face(faces: Sequence[Face], face: FaceChoice, where: str) -> Face:
+    """Picks one of the faces found, which come largest first."""
+    if not faces:
+        raise NoFaceError(
+            f"No face was found in {where}. A face must be turned to the camera and at least a tenth as wide as the picture."
+        )
+    if face == "only" and len(faces) > 1:
+        raise SeveralFacesError(
+            f'There are {len(faces)} faces in {where}, and face="only" allows one: '
+            f'pass face="largest" or an index from 0 (the largest) to {len(faces) - 1}.'
+        )
+    index = face if isinstance(face, int) else 0
+    if index >= len(faces):
+        raise SeveralFacesError(
+            f"face={index} does not exist: there are {len(faces)} faces in {where}, counted from 0, the largest first."
+        )
+    return faces[index]
+
+
+def _snap(crop: Square, height: int, width: int, size: int) -> Square:
+    near = SNAP * crop.side
+    if height == width and max(abs(crop.left), abs(crop.top), abs(crop.side - height)) <= near:
+        return Square(0, 0, height)
+    if abs(crop.side - size) <= near:
+        shift = round((crop.side - size) / 2)
+        return replace(crop, left=crop.left + shift, top=crop.top + shift, side=size)
+    return crop

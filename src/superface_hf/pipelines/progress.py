@@ -1,0 +1,32 @@
+"""The progress bar: on a terminal, and only for work that takes a while."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from tqdm.auto import tqdm
+from transformers.utils import logging
+
+SHOW_AFTER = 1.5  # seconds
+
+
+class progress_bar(tqdm):  # type: ignore[type-arg]  # noqa: N801 - used like a function
+    """A tqdm bar.
+
+    Args:
+        title: what is being done.
+        total: how many frames, or None if that is not known.
+        show: True or False; None shows it on a terminal, after a moment, unless transformers' bars are switched off.
+    """
+
+    def __init__(self, title: str, total: int | None, show: bool | None) -> None:
+        quiet = not (sys.stderr.isatty() and logging.is_progress_bar_enabled()) if show is None else not show
+        super().__init__(total=total, desc=title, unit="frame", disable=quiet, delay=0 if show else SHOW_AFTER)
+
+    def over(self, items: Iterable[Any]) -> Iterator[Any]:
+        """Passes items on and counts them."""
+        for item in items:
+            yield item
+            self.update()

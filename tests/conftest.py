@@ -1,0 +1,119 @@
+"""Shared by all tests: the embedded weights, and stand-ins that make a scene predictable."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing here may need a network
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import torch
+
+from superface_hf import FaceModel, SuperFaceTeacherConfig, SuperFaceTeacherModel
+from superface_hf.demo import PORTRAIT
+from superface_hf.models.tracker.base import Face
+
+HEIGHT, WIDTH = 240, 320
+FACE_AT = (160.0, 130.0)  # pixels
+FACE_SIZE = 60.0  # pixels from eye corner to eye corner
+
+
+@pytest.fixture(scope="session")
+def face_model() -> FaceModel:
+    return FaceModel.default()
+
+
+@pytest.fixture
+def face_points(face_model):
+    """Landmarks (478, 3) in pixels of the mean face, at a place and of a size."""
+
+    def make(x: float = FACE_AT[0], y: float = FACE_AT[1], size: float = FACE_SIZE) -> np.ndarray:
+        return (face_model.mean.numpy() * size + np.array([x, y, 0])).astype(np.float32)
+
+    return make
+
+
+@pytest.fixture
+def scene() -> np.ndarray:
+    """A smooth picture with some texture, (240, 320, 3) uint8."""
+    y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
+    waves = [128 + 80 * np.sin(x / (9 + 4 * c) + c) * np.cos(y / (11 + 3 * c)) for c in range(3)]
+    return np.stack(waves, axis=-1).astype(np.uint8)
+
+
+@dataclass
+class ScriptedTracker:
+    """Finds what it is told: ``faces`` in any picture, ``script`` frame by frame (None: no face) in any video."""
+
+    faces: list[Face]
+    script: list[np.ndarray | None] = field(default_factory=list)
+    frames_read: int = 0
+
+    def find_faces(self, image: np.ndarray) -> list[Face]:
+        return self.faces
+
+    def follow(self, frames: Iterable[np.ndarray]) -> Iterator[Face | None]:
+        for index, _ in enumerate(frames):
+            self.frames_read += 1
+            points = self.script[index % len(self.script)]
+            yield None if points is None else Face.of(points, 1.0)
+
+
+@pytest.fixture
+def tracker(face_points) -> ScriptedTracker:
+    """Sees one face in the scene, and a driving person who sways and comes nearer."""
+    sway = [face_points(150 + 6 * np.sin(t / 3), 120 + 3 * np.cos(t / 4), 50 + 0.3 * t) for t in range(12)]
+    return ScriptedTracker([Face.of(face_points(), 1.0)], list(sway))
+
+
+@pytest.fixture(scope="session")
+def small_teacher(face_model) -> SuperFaceTeacherModel:
+    """A teacher of 128 pixels, untrained: the plain mesh flow. Renders quickly."""
+    torch.manual_seed(0)
+    config = SuperFaceTeacherConfig(image_size=128, volume_channels=4, volume_depth=2, detail_channels=8)
+    config.motion_channels, config.generator_channels, config.landmark_channels = 16, [16, 16, 8], 16
+    model = SuperFaceTeacherModel(config)
+    model.canonical.copy_(face_model.mean)
+    return model.eval()
+
+
+@pytest.fixture
+def quick_pipe(small_teacher, tracker):
+    """The pipeline with a small teacher and a scripted tracker."""
+    from transformers import pipeline
+
+    return pipeline("talking-face", model=small_teacher, tracker=tracker, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def pipe():
+    """The pipeline as users get it: the embedded teacher and tracker."""
+    from transformers import pipeline
+
+    return pipeline("talking-face", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> np.ndarray:
+    from superface_hf.media import load_picture
+
+    return load_picture(PORTRAIT)
+
+
+@pytest.fixture
+def warnings_logged(monkeypatch) -> list[str]:
+    """The warnings that the pipeline logs."""
+    from superface_hf.pipelines import talking_face
+
+    messages: list[str] = []
+    monkeypatch.setattr(talking_face.logger, "warning", messages.append)
+    return messages
+
+
+def frames_of(count: int) -> np.ndarray:
+    """A driving video whose pictures do not matter, (T, 240, 320, 3)."""
+    return np.zeros((count, HEIGHT, WIDTH, 3), np.uint8)

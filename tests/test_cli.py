@@ -1,0 +1,144 @@
+"""The ``superface`` command: what it writes, and how it says no."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from superface_hf import Motion, cli
+from superface_hf.demo import PORTRAIT
+from superface_hf.media import VideoReader, load_picture, write_mp4
+
+
+@pytest.fixture
+def photo(scene, tmp_path):
+    path = tmp_path / "photo.png"
+    Image.fromarray(scene).save(path)
+    return path
+
+
+@pytest.fixture
+def with_quick_pipe(monkeypatch, quick_pipe):
+    """The command with the small teacher and the scripted tracker."""
+    monkeypatch.setattr(cli, "_pipeline", lambda options: quick_pipe)
+    monkeypatch.setattr("superface_hf.hub.embedded_tracker", lambda device="cpu": quick_pipe.tracker)
+
+
+def run(*arguments: object) -> int:
+    return cli.main([str(argument) for argument in arguments])
+
+
+@pytest.mark.usefixtures("with_quick_pipe")
+class TestCommands:
+    def test_generate_from_a_video(self, photo, tmp_path, capsys):
+        write_mp4(tmp_path / "d.mp4", np.zeros((6, 64, 64, 3), np.uint8), 25)
+        assert run("generate", photo, "--video", tmp_path / "d.mp4", "-o", tmp_path / "out.mp4") == 0
+        assert len(list(VideoReader(tmp_path / "out.mp4"))) == 6
+        assert "out.mp4" in capsys.readouterr().out
+
+    def test_generate_from_a_motion_with_everything(self, photo, tmp_path):
+        Motion.neutral(4, 25).save(tmp_path / "m.safetensors")
+        motion, out = tmp_path / "m.safetensors", tmp_path / "out.mp4"
+        options = ["--set", "jawOpen=0.4", "--region", f"mouth={motion}", "--absolute", "--fps", "12.5", "--crop"]
+        assert run("generate", photo, "--motion", motion, "-o", out, *options, "--face", "0") == 0
+        frames = list(VideoReader(out))
+        assert len(frames) == 2
+        assert frames[0].shape == (128, 128, 3)
+
+    def test_track_writes_a_motion(self, tmp_path, capsys):
+        write_mp4(tmp_path / "d.mp4", np.zeros((6, 64, 64, 3), np.uint8), 25)
+        assert run("track", tmp_path / "d.mp4", "-o", tmp_path / "m.safetensors") == 0
+        assert len(Motion.load(tmp_path / "m.safetensors")) == 6
+        assert "6 frames" in capsys.readouterr().out
+
+    def test_edit_writes_a_picture(self, photo, scene, tmp_path):
+        assert run("edit", photo, "--set", "jawOpen=0.6", "--set", "eyeBlinkLeft=1", "-o", tmp_path / "out.png") == 0
+        assert np.abs(load_picture(tmp_path / "out.png").astype(int) - scene).max() > 5
+
+    @pytest.mark.parametrize(
+        ("arguments", "says"),
+        [
+            (["generate", "missing.jpg", "--motion", "nod", "-o", "{out}.mp4"], "missing.jpg"),
+            (["generate", "{photo}", "--video", "missing.mp4", "-o", "{out}.mp4"], "missing.mp4"),
+            (["generate", "{photo}", "--motion", "nodd", "-o", "{out}.mp4"], "nod"),
+            (["generate", "{photo}", "--motion", "nod", "-o", "{out}.avi"], ".mp4"),
+            (["generate", "{photo}", "--motion", "nod", "-o", "{out}.mp4", "--set", "jaw=1"], "jaw"),
+            (["generate", "{photo}", "--motion", "nod", "-o", "{out}.mp4", "--face", "7"], "face"),
+            (["edit", "{photo}", "--set", "jawOpen=0.4", "-o", "{out}.txt"], ".png"),
+            (["edit", "{photo}", "--set", "jawOpne=0.4", "-o", "{out}.png"], "jawOpen"),
+            (["edit", "{photo}", "--set", "jawOpen=9", "-o", "{out}.png"], "out of range"),
+            (["track", "missing.mp4", "-o", "{out}.safetensors"], "missing.mp4"),
+            (["track", "{photo}", "-o", "{out}.mp4"], ".safetensors"),
+        ],
+    )
+    def test_bad_input_gives_one_line_and_status_1(self, arguments, says, photo, tmp_path, capsys):
+        filled = [argument.format(photo=photo, out=tmp_path / "out") for argument in arguments]
+        before = set(tmp_path.iterdir())
+        assert run(*filled) == 1
+        message = capsys.readouterr().err
+        assert message.startswith("superface: ")
+        assert message.count("\n") == 1
+        assert says in message
+        assert set(tmp_path.iterdir()) == before
+
+
+class TestUsage:
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            [],
+            ["unknown"],
+            ["generate", "photo.jpg", "-o", "out.mp4"],
+            ["generate", "photo.jpg", "--video", "a", "--motion", "b", "-o", "out.mp4"],
+            ["edit", "photo.jpg", "-o", "out.png"],
+            ["edit", "photo.jpg", "--set", "jawOpen", "-o", "out.png"],
+            ["edit", "photo.jpg", "--set", "jawOpen=wide", "-o", "out.png"],
+        ],
+    )
+    def test_a_misused_command_explains_itself_with_status_2(self, arguments, capsys):
+        with pytest.raises(SystemExit) as stopped:
+            run(*arguments)
+        assert stopped.value.code == 2
+        assert "usage:" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("command", [[], ["generate"], ["track"], ["edit"], ["demo"]])
+    def test_help_is_there(self, command, capsys):
+        with pytest.raises(SystemExit) as stopped:
+            run(*command, "--help")
+        assert stopped.value.code == 0
+        assert "usage: superface" in capsys.readouterr().out
+
+
+def test_help_does_not_load_torch():
+    """The command answers at once: neither torch nor transformers is imported for it."""
+    code = "import sys, superface_hf.cli as c; c.build_parser(); assert not {'torch', 'transformers', 'numpy'} & set(sys.modules)"
+    started = time.monotonic()
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.e2e
+def test_the_installed_command_says_no_in_one_line(tmp_path):
+    """The real command in a process of its own: a picture without a face, and no traceback."""
+    Image.new("RGB", (200, 200), "white").save(tmp_path / "white.png")
+    command = [sys.executable, "-m", "superface_hf.cli", "edit", tmp_path / "white.png", "--set", "jawOpen=0.4"]
+    result = subprocess.run([*command, "-o", tmp_path / "out.png"], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 1
+    assert result.stderr.strip().splitlines()[-1].startswith("superface: No face was found")
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "out.png").exists()
+
+
+@pytest.mark.e2e
+def test_the_installed_command_edits_a_photograph(tmp_path):
+    out = tmp_path / "out.png"
+    command = [sys.executable, "-m", "superface_hf.cli", "edit", PORTRAIT, "--set", "jawOpen=0.5", "-o", out]
+    subprocess.run(command, check=True, timeout=120)
+    change = np.abs(load_picture(out).astype(int) - load_picture(PORTRAIT))
+    assert change[:40].max() == 0  # above the crop nothing changed
+    assert change.max() > 30

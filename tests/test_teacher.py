@@ -1,0 +1,88 @@
+"""The teacher: it starts as the mesh flow, learns, and its embedded weights beat where it started."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from superface_hf import SuperFaceTeacherConfig, SuperFaceTeacherModel
+from superface_hf.face_model.linear import FaceModel
+from superface_hf.hub import embedded_weights
+from superface_hf.models.teacher.modeling_teacher import plain_mesh_flow
+
+
+def tiny() -> SuperFaceTeacherConfig:
+    return SuperFaceTeacherConfig(
+        image_size=128,
+        volume_channels=4,
+        volume_depth=4,
+        detail_channels=8,
+        motion_channels=8,
+        generator_channels=(16, 8, 8),
+        landmark_channels=8,
+    )
+
+
+@pytest.fixture
+def scene() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A smooth random picture and a face in it that moves: source, its landmarks, driving landmarks (two frames)."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(1, 3, 16, 16, generator=generator)
+    source = torch.nn.functional.interpolate(coarse, size=128, mode="bicubic").clamp(0.02, 0.98)
+    landmarks = FaceModel.default().mean[None] * 0.4
+    driving = torch.cat((landmarks, landmarks + torch.tensor([0.06, -0.02, 0.0])))
+    return source, landmarks, driving
+
+
+def fresh(config: SuperFaceTeacherConfig) -> SuperFaceTeacherModel:
+    model = SuperFaceTeacherModel(config).eval()
+    model.canonical.copy_(FaceModel.default().mean)
+    return model
+
+
+def test_an_untrained_teacher_is_the_plain_mesh_flow(scene):
+    source, landmarks, driving = scene
+    model = fresh(tiny())
+    frames = model.render(model.prepare(source, landmarks), driving)
+    flowed = plain_mesh_flow(source.expand(2, -1, -1, -1), landmarks.expand(2, -1, -1), driving)
+    assert frames.shape == (2, 3, 128, 128)
+    assert torch.allclose(frames, flowed, atol=2e-3)
+
+
+def test_training_reaches_every_weight(scene):
+    source, landmarks, driving = scene
+    model = fresh(tiny()).train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    before = [p.detach().clone() for p in model.parameters()]
+    for _ in range(3):  # the zero-initialised heads let gradients through from the second step on
+        output = model(source, landmarks, driving[1:])
+        loss = (output.frames - 0.5).square().mean() + (output.warped - 0.5).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    still = [
+        name for (name, p), old in zip(model.named_parameters(), before, strict=True) if torch.equal(p.detach(), old)
+    ]
+    assert still == []
+
+
+def test_a_saved_teacher_comes_back_bit_for_bit(scene, tmp_path):
+    source, landmarks, driving = scene
+    model = fresh(tiny())
+    model.save_pretrained(tmp_path)
+    again = SuperFaceTeacherModel.from_pretrained(tmp_path).eval()
+    frames = [m.render(m.prepare(source, landmarks), driving) for m in (model, again)]
+    assert torch.equal(*frames)
+
+
+def test_an_impossible_size_is_refused():
+    with pytest.raises(ValueError, match="multiple of 64"):
+        SuperFaceTeacherConfig(image_size=100)
+
+
+def test_the_embedded_teacher_is_trained_and_small():
+    folder = embedded_weights("teacher")
+    model = SuperFaceTeacherModel.from_pretrained(folder)
+    assert model.dense_motion.head.weight.abs().max() > 1e-3  # exactly zero before training
+    assert model.generator.head.weight.abs().max() > 1e-3
+    assert (folder / "model.safetensors").stat().st_size < 30e6
