@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from superface_hf import SuperFaceTeacherModel, SuperFaceTrackerModel
 from superface_hf.face_model.linear import FaceModel
 from superface_hf.face_model.topology import eye_boxes, mouth_box
-from superface_hf.hub import embedded_weights
+from superface_hf.hub import embedded_tracker, weights_folder
 from superface_hf.media import VideoReader
 from superface_hf.metrics.image import box_mask, psnr
 from superface_hf.models.teacher.modeling_teacher import plain_mesh_flow
@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument(
         "--data", type=Path, default=os.environ.get("SUPERFACE_DATA"), help="folder with clips/val_*.mp4"
     )
-    parser.add_argument("--model", type=Path, default=embedded_weights("teacher"))
+    parser.add_argument("--model", type=Path, default=weights_folder("teacher"))
     parser.add_argument("--frames", type=int, default=24, help="target frames a clip, evenly spread")
     parser.add_argument("--sheets", type=Path, help="folder for contact sheets: source, then target / flow / teacher")
     parser.add_argument("--json", type=Path, help="also write the figures here")
@@ -133,7 +133,7 @@ def main() -> None:
         args.sheets.mkdir(parents=True, exist_ok=True)
     teacher = SuperFaceTeacherModel.from_pretrained(args.model, dtype=torch.float32).eval()
     teacher = teacher.to(memory_format=torch.channels_last)
-    tracker = SuperFaceTrackerModel.from_pretrained(embedded_weights("tracker"), dtype=torch.float32).eval()
+    tracker = embedded_tracker()
 
     results = {}
     print(f"{'clip':<10}{'':<11}" + "".join(f"{c:>12}" for c in COLUMNS))

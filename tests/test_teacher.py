@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from huggingface_hub.errors import StrictDataclassClassValidationError
 
 from superface_hf import SuperFaceTeacherConfig, SuperFaceTeacherModel
 from superface_hf.face_model.linear import FaceModel
-from superface_hf.hub import embedded_weights
+from superface_hf.hub import weights_folder
 from superface_hf.models.teacher.modeling_teacher import plain_mesh_flow
 
 
@@ -76,12 +77,12 @@ def test_a_saved_teacher_comes_back_bit_for_bit(scene, tmp_path):
 
 
 def test_an_impossible_size_is_refused():
-    with pytest.raises(ValueError, match="multiple of 64"):
+    with pytest.raises(StrictDataclassClassValidationError, match="multiple of 64"):
         SuperFaceTeacherConfig(image_size=100)
 
 
 def test_the_embedded_teacher_is_trained_and_small():
-    folder = embedded_weights("teacher")
+    folder = weights_folder("teacher")
     model = SuperFaceTeacherModel.from_pretrained(folder)
     assert model.dense_motion.head.weight.abs().max() > 1e-3  # exactly zero before training
     assert model.generator.head.weight.abs().max() > 1e-3

@@ -14,11 +14,11 @@ from superface_hf.face_model.linear import FaceModel
 
 pytest.importorskip("accelerate")
 
+from test_teacher import tiny
+
 from superface_hf.training.prepare import encode_jpeg, write_clip
 from superface_hf.training.reenactment_data import PairSampling, ReenactmentPairs
 from superface_hf.training.teacher import TeacherTrainer, TeacherTrainingConfig
-
-from .test_teacher import tiny
 
 SIDE = 96
 

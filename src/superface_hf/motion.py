@@ -21,7 +21,15 @@ HEAD = ("rotation", "translation", "scale")
 FORMAT = "superface-motion"
 FORMAT_VERSION = "1"
 # What a quick movement covers in a second, in each array's unit: brings all of them to the one speed that `smooth` knows.
-TYPICAL_RANGE = {"rotation": 0.1, "translation": 0.1, "scale": 0.1, "mouth": 1.0, "eyes": 1.0, "brows": 1.0, "gaze": 0.2}
+TYPICAL_RANGE = {
+    "rotation": 0.1,
+    "translation": 0.1,
+    "scale": 0.1,
+    "mouth": 1.0,
+    "eyes": 1.0,
+    "brows": 1.0,
+    "gaze": 0.2,
+}
 EDIT_RANGE = (-1.0, 2.0)
 
 
@@ -117,7 +125,7 @@ class Motion:
         rotation = slerp(self.rotation[before], self.rotation[after], weight)
         return replace(resampled, rotation=rotation, fps=fps)
 
-    def smooth(self, min_cutoff: float = 1.0, beta: float = 0.3) -> Motion:
+    def smooth(self, min_cutoff: float = 1.0, beta: float = 0.5) -> Motion:
         """Takes out jitter and keeps quick movements, without delay (a one-euro filter run forward and backward).
 
         Args:
@@ -216,7 +224,9 @@ class Motion:
         if scores.ndim != 2 or scores.shape[1] != len(ARKIT_NAMES):
             raise MotionError(f"ARKit scores must have the shape (frames, {len(ARKIT_NAMES)}), not {scores.shape}.")
         maps = ArkitMaps.default().from_scores
-        return replace(cls.neutral(len(scores), fps), **{region: scores @ maps[region] for region in EXPRESSION_REGIONS})
+        return replace(
+            cls.neutral(len(scores), fps), **{region: scores @ maps[region] for region in EXPRESSION_REGIONS}
+        )
 
     def edit(self, blendshapes: Mapping[str, float]) -> Motion:
         """Adds blendshapes to every frame: ``motion.edit({"jawOpen": 0.4, "eyeBlinkLeft": 1.0})``.
@@ -261,7 +271,9 @@ class Motion:
             with safe_open(Path(path), framework="numpy") as file:
                 metadata = file.metadata() or {}
                 if metadata.get("format") != FORMAT or metadata.get("version") != FORMAT_VERSION:
-                    raise MotionError(f"{path} holds no motion of version {FORMAT_VERSION}: write one with Motion.save.")
+                    raise MotionError(
+                        f"{path} holds no motion of version {FORMAT_VERSION}: write one with Motion.save."
+                    )
                 return cls(**{name: file.get_tensor(name) for name in _ARRAYS}, fps=float(metadata["fps"]))
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise MediaError(f"Cannot read a motion from {path}: {error}") from error
@@ -271,11 +283,15 @@ class Motion:
 
     def _check_same_kind(self, other: Motion, same_fps: bool = True) -> None:
         if same_fps and abs(other.fps - self.fps) > 1e-3:
-            raise MotionError(f"One motion has {self.fps} fps, the other {other.fps}: call .resample({self.fps}) on it.")
+            raise MotionError(
+                f"One motion has {self.fps} fps, the other {other.fps}: call .resample({self.fps}) on it."
+            )
         for name in EXPRESSION_REGIONS:
             mine, theirs = getattr(self, name).shape[1], getattr(other, name).shape[1]
             if mine != theirs:
-                raise MotionError(f"The motions have {mine} and {theirs} {name} coefficients: two different face models.")
+                raise MotionError(
+                    f"The motions have {mine} and {theirs} {name} coefficients: two different face models."
+                )
 
     def _matched(self, other: Motion) -> Motion:
         """``other`` with as many frames as this motion: a single frame is held."""

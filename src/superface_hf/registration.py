@@ -19,11 +19,12 @@ TASK = "talking-face"
 
 def register() -> None:
     """Registers the Auto classes and the task as soon as transformers' registries exist."""
-    for module, action in ACTIONS.items():
-        if getattr(getattr(sys.modules.get(module), "__spec__", None), "_initializing", True):
-            sys.meta_path.insert(0, _AfterImport(module, action))
+    for module in WATCHED:
+        if _complete(module):
+            _pending.extend(_actions(module))
         else:
-            action()
+            sys.meta_path.insert(0, _AfterImport(module))
+    _run_pending()
 
 
 def register_configs() -> None:
@@ -72,13 +73,40 @@ ACTIONS: dict[str, Callable[[], None]] = {
     "transformers.models.auto.modeling_auto": register_models,
     "transformers.pipelines": register_task,
 }
+# These import the ones above somewhere in their middle. Our models need them complete, so the actions wait for the
+# outermost of all these modules.
+WATCHED = ("transformers.modeling_utils", *ACTIONS)
+
+_pending: list[Callable[[], None]] = []
+_being_imported: list[str] = []
+
+
+def _actions(module: str) -> list[Callable[[], None]]:
+    return [ACTIONS[module]] if module in ACTIONS else []
+
+
+def _complete(module: str) -> bool:
+    spec = getattr(sys.modules.get(module), "__spec__", None)
+    return spec is not None and not getattr(spec, "_initializing", False)
+
+
+def _run_pending() -> None:
+    """An action imports our models, which may import more of transformers: what that adds waits for the action's end."""
+    if _being_imported:
+        return
+    _being_imported.append("an action")
+    try:
+        while _pending:
+            _pending.pop(0)()
+    finally:
+        _being_imported.remove("an action")
 
 
 class _AfterImport(MetaPathFinder):
-    """Lets the usual finders import one module, and calls an action when it is complete."""
+    """Lets the usual finders find one module, and has its actions run after it is imported."""
 
-    def __init__(self, module: str, action: Callable[[], None]) -> None:
-        self._module, self._action = module, action
+    def __init__(self, module: str) -> None:
+        self._module = module
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name != self._module:
@@ -86,13 +114,13 @@ class _AfterImport(MetaPathFinder):
         sys.meta_path.remove(self)
         spec = find_spec(name)
         if spec is not None and spec.loader is not None:
-            spec.loader = _ThenCall(spec.loader, self._action)
+            spec.loader = _ThenAct(spec.loader)
         return spec
 
 
-class _ThenCall(Loader):
-    def __init__(self, loader: Loader, action: Callable[[], None]) -> None:
-        self._loader, self._action = loader, action
+class _ThenAct(Loader):
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self._loader.create_module(spec)
@@ -100,5 +128,10 @@ class _ThenCall(Loader):
     def exec_module(self, module: ModuleType) -> None:
         assert module.__spec__ is not None
         module.__spec__.loader = module.__loader__ = self._loader
-        self._loader.exec_module(module)
-        self._action()
+        _being_imported.append(module.__name__)
+        try:
+            self._loader.exec_module(module)
+        finally:
+            _being_imported.remove(module.__name__)
+        _pending.extend(_actions(module.__name__))
+        _run_pending()

@@ -29,8 +29,11 @@ MEAN_EXPRESSION = 0.7
 FIT_ROUNDS = 2
 # Turns beyond this many radians change the face no further: few tracked frames go there.
 TURN_LIMIT = 0.6
+# A person's eyes move in proportion to how far theirs open, so that a blink closes every eye; kept within these factors.
+OPENING_LIMITS = (0.5, 2.0)
 # An eye that is open by less than this share of its usual opening hides its iris: its gaze is taken from its neighbours.
 HIDDEN_IRIS = 0.45
+LIDS = (topology.LEFT_LIDS, topology.RIGHT_LIDS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,15 +91,13 @@ class FaceModel:
         for _ in range(FIT_ROUNDS):
             posed, aligned = self._align(target, points)
             points, coefficients = self._split(aligned)
-        coefficients = self._settle_gaze(coefficients, points)
-        return FaceShape(torch.from_numpy(points.astype(np.float32))), self._motion(posed, coefficients, fps)
+        return FaceShape(torch.from_numpy(points.astype(np.float32))), self._motion(posed, coefficients, points, fps)
 
     def fit_frames(self, shape: FaceShape, landmarks: np.ndarray | torch.Tensor, fps: float) -> Motion:
         """Finds the motion (T frames) of a person whose neutral face is known; arguments and errors as in :meth:`fit`."""
         points = shape.points.double().numpy()
         posed, aligned = self._align(_checked(landmarks), points)
-        coefficients = self.coefficients_of(aligned - points)
-        return self._motion(posed, self._settle_gaze(coefficients, points), fps)
+        return self._motion(posed, self.coefficients_of(aligned - points), points, fps)
 
     def neutral_shape(self, landmarks: np.ndarray | torch.Tensor, motion: Motion) -> FaceShape:
         """The neutral face with which ``motion`` (1 frame) gives exactly ``landmarks`` (478, 3)."""
@@ -106,12 +107,18 @@ class FaceModel:
         rotation = rotation_matrix(motion.rotation)
         offset = np.pad(motion.translation, ((0, 0), (0, 1)))
         canonical = (target - offset[:, None]) @ rotation / motion.scale[:, None, None]
-        points = canonical - self._offsets(motion)
-        return FaceShape(torch.from_numpy(points[0].astype(np.float32)))
+        fixed, left, right = self._offsets(motion)
+        points = (canonical - fixed)[0]
+        for eye, (lids, change) in enumerate(zip(LIDS, (left[0], right[0]), strict=True)):
+            points = points - self._own_opening(points, change, lids, self._mean_openings[eye]) * change
+        return FaceShape(torch.from_numpy(points.astype(np.float32)))
 
     def animate(self, shape: FaceShape, motion: Motion) -> torch.Tensor:
         """The landmarks (T, 478, 3) float32 in IMAGE coordinates of ``shape`` making ``motion``."""
-        canonical = shape.points.double().numpy() + self._offsets(motion)
+        points = shape.points.double().numpy()
+        fixed, left, right = self._offsets(motion)
+        openings = self._openings(points)
+        canonical = points + fixed + openings[0] * left + openings[1] * right
         rotated = canonical @ np.swapaxes(rotation_matrix(motion.rotation), -1, -2)
         rotated *= motion.scale[:, None, None]
         rotated[..., :2] += motion.translation[:, None]
@@ -173,7 +180,7 @@ class FaceModel:
         """Replaces the gaze of hidden irises by that of the nearest frames where they are seen."""
         faces = points + (coefficients @ self._expression).reshape(-1, *points.shape)
         settled = coefficients.copy()
-        for eye, lids in enumerate((topology.LEFT_LIDS, topology.RIGHT_LIDS)):
+        for eye, lids in enumerate(LIDS):
             gap = lid_gap(faces, lids)
             usual = np.percentile(gap, 80) if len(gap) > 1 else lid_gap(points[None], lids)[0]
             seen = np.flatnonzero(gap >= HIDDEN_IRIS * usual)
@@ -184,23 +191,71 @@ class FaceModel:
         return settled
 
     def _motion(
-        self, pose: tuple[np.ndarray, np.ndarray, np.ndarray], coefficients: np.ndarray, fps: float
+        self,
+        pose: tuple[np.ndarray, np.ndarray, np.ndarray],
+        coefficients: np.ndarray,
+        points: np.ndarray,
+        fps: float,
     ) -> Motion:
         rotation, translation, scale = pose
+        coefficients = self._settle_gaze(coefficients, points)
         sizes = np.cumsum([len(self.bases[region]) for region in EXPRESSION_REGIONS])[:-1]
         mouth, eyes, brows, gaze = np.split(coefficients, sizes, axis=1)
+        eyes = eyes / np.repeat(self._openings(points), eyes.shape[1] // 2)
         return Motion(rotation, translation, scale, mouth, eyes, brows, gaze, fps)
 
-    def _offsets(self, motion: Motion) -> np.ndarray:
-        """What a motion adds to a neutral face, (T, 478, 3) canonical."""
-        coefficients = np.concatenate([getattr(motion, region) for region in EXPRESSION_REGIONS], axis=1)
-        if coefficients.shape[1] != len(self._expression):
+    def _offsets(self, motion: Motion) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What a motion adds to a neutral face, each (T, 478, 3) canonical: without eyes, left eye, right eye.
+
+        The parts of the eyes are those of the mean face, to be multiplied by the person's own opening.
+        """
+        sizes = {region: getattr(motion, region).shape[1] for region in EXPRESSION_REGIONS}
+        expected = {region: len(self.bases[region]) for region in EXPRESSION_REGIONS}
+        if sizes != expected:
             raise MotionError(
-                f"The motion has {coefficients.shape[1]} coefficients a frame, this face model {len(self._expression)}: "
-                "it was made for another face model."
+                f"The motion has {sizes} coefficients, this face model {expected}: it is for another model."
             )
-        offsets = coefficients @ self._expression + turn_features(motion.rotation) @ self._turn
-        return offsets.reshape(len(motion), topology.POINTS, 3)
+        fixed = turn_features(motion.rotation) @ self._turn
+        for region in ("mouth", "brows", "gaze"):
+            fixed = fixed + getattr(motion, region) @ self._flat_bases[region]
+        left, right = (
+            coefficients @ basis
+            for coefficients, basis in zip(
+                np.split(motion.eyes, 2, axis=1), np.split(self._flat_bases["eyes"], 2), strict=True
+            )
+        )
+        shape = (len(motion), topology.POINTS, 3)
+        return fixed.reshape(shape), left.reshape(shape), right.reshape(shape)
+
+    @cached_property
+    def _flat_bases(self) -> dict[str, np.ndarray]:
+        return {region: basis.flatten(1).double().numpy() for region, basis in self.bases.items()}
+
+    @cached_property
+    def _mean_openings(self) -> list[float]:
+        return [float(lid_gap(self._mean[None], lids)[0]) for lids in LIDS]
+
+    def _openings(self, points: np.ndarray) -> np.ndarray:
+        """How far a neutral face's left and right eye open, against the mean's."""
+        gaps = [lid_gap(points[None], lids)[0] for lids in LIDS]
+        return np.clip(np.divide(gaps, self._mean_openings), *OPENING_LIMITS)
+
+    @staticmethod
+    def _own_opening(face: np.ndarray, change: np.ndarray, lids: tuple[tuple[int, int], ...], mean_gap: float) -> float:
+        """The opening that a neutral face has if ``opening * change`` (478, 3) made it ``face`` (478, 3).
+
+        The opening follows from the neutral face, which follows from the opening: a fixed point, found by bisection.
+        """
+        gap, gap_change = lid_gap(face[None], lids)[0], lid_gap(change[None], lids)[0]
+
+        def too_small(opening: float) -> bool:
+            return bool(np.clip((gap - opening * gap_change) / mean_gap, *OPENING_LIMITS) > opening)
+
+        low, high = OPENING_LIMITS
+        for _ in range(50):
+            middle = (low + high) / 2
+            low, high = (middle, high) if too_small(middle) else (low, middle)
+        return (low + high) / 2
 
 
 def turn_features(vectors: np.ndarray) -> np.ndarray:

@@ -12,12 +12,15 @@ import numpy as np
 from ..face_model import topology
 from ..face_model.arkit import ARKIT_NAMES, EXPRESSION_REGIONS, arkit_index, mirrored_name
 from ..face_model.linear import FaceModel
+from .face_regions import sculpted_shapes
 
 _MIRROR = [ARKIT_NAMES.index(mirrored_name(name)) for name in ARKIT_NAMES]
 
 RIDGE = 1e-2
-# How much the 51 pure shapes count against the tracked frames in the map back to scores.
-ROUND_TRIP = 1.0
+# How much the pure shapes count against the tracked frames in the map back to scores, and how much a shape that still
+# comes back too small is raised.
+ROUND_TRIP = 5.0
+LARGEST_GAIN = 1.6
 
 MOUTH = ("jaw", "mouth", "cheekPuff", "noseSneer", "cheekSquint")
 EYE = ("eyeBlink", "eyeSquint", "eyeWide", "eyeLookDown", "eyeLookUp")
@@ -26,6 +29,21 @@ GAZE = ("eyeLook",)
 
 # The opening of the eye at a value of 1.0, as a share of the mean face's.
 LID_OPENING = {"eyeBlink": 0.0, "eyeSquint": 0.5, "eyeWide": 1.45, "eyeLookDown": 0.62, "eyeLookUp": 1.15}
+# The landmarker gives these scores of nearly zero on all frames: their shapes are sculpted (see `face_regions`).
+SCULPTED = ("cheekPuff", "jawForward", "noseSneerLeft", "noseSneerRight", "cheekSquintLeft", "cheekSquintRight")
+# Each is the other's opposite: what a linear map takes for one is a negative amount of the other.
+OPPOSITES = {
+    "jawLeft": "jawRight", "mouthLeft": "mouthRight", "eyeLookOutLeft": "eyeLookInLeft", "eyeLookUpLeft": "eyeLookDownLeft",
+    "eyeLookOutRight": "eyeLookInRight", "eyeLookUpRight": "eyeLookDownRight",
+}  # fmt: skip
+# Amounts that lie too far beyond the data at 1.0 are taken back.
+DAMPED = {"mouthShrugUpper": 0.4, "mouthClose": 0.5}
+# Standard deviations, in inter-ocular distances, to which lids and lips are brought onto each other.
+GAP_TOLERANCE = 0.0004
+LIP_TOLERANCE = 0.006
+LID_TOLERANCE = 0.004
+# In a blink the upper lid goes most of the way.
+UPPER_LID_SHARE = 0.85
 LIP_PAIRS = ((80, 88), (81, 178), (82, 87), (13, 14), (312, 317), (311, 402), (310, 318))
 
 
@@ -91,16 +109,16 @@ def _ridge(x: np.ndarray, y: np.ndarray, weight: np.ndarray, ridge: float) -> np
     return np.linalg.solve(gram, (x * weight[:, None]).T @ y)
 
 
-def _gap_rows(model: FaceModel, block: np.ndarray, pairs: tuple[tuple[int, int], ...]) -> np.ndarray:
-    """(pairs, len(block)): how much each coefficient opens the gap between upper and lower points."""
+def _heights(model: FaceModel, block: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """(points, len(block)): how far down each coefficient moves the points."""
     basis = np.concatenate([model.bases[region].numpy() for region in EXPRESSION_REGIONS])[block].astype(np.float64)
-    upper, lower = np.array(pairs).T
-    return (basis[:, lower, 1] - basis[:, upper, 1]).T
+    return basis[:, points, 1].T
 
 
-def _constrain(column: np.ndarray, rows: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The coefficients nearest to ``column`` that give exactly ``rows @ coefficients == target``."""
-    return column + rows.T @ np.linalg.solve(rows @ rows.T + 1e-9 * np.eye(len(rows)), target - rows @ column)
+def _constrain(column: np.ndarray, rows: np.ndarray, target: np.ndarray, tolerance: np.ndarray | float) -> np.ndarray:
+    """The likeliest coefficients around ``column`` that give ``rows @ coefficients == target`` within the tolerance."""
+    noise = np.diag(np.broadcast_to(np.square(tolerance), len(rows)))
+    return column + rows.T @ np.linalg.solve(rows @ rows.T + noise, target - rows @ column)
 
 
 def _mend_eyes(forward: np.ndarray, model: FaceModel, columns: dict[str, np.ndarray]) -> None:
@@ -109,41 +127,64 @@ def _mend_eyes(forward: np.ndarray, model: FaceModel, columns: dict[str, np.ndar
     for side, block, lids in sides:
         upper, lower = np.array(lids).T
         opening = mean[lower, 1] - mean[upper, 1]
-        rows = _gap_rows(model, block, lids)
+        up, low = _heights(model, block, upper), _heights(model, block, lower)
         for shape, share in LID_OPENING.items():
             slot = arkit_index(shape + side)
-            change = (share - 1) * opening
-            reach = (rows @ forward[slot, block]).sum()
-            # First the right amount of the fitted shape, then, for the blink, the lids onto each other point by point.
-            forward[slot, block] *= np.clip(change.sum() / reach, 0, 2) if reach * change.sum() > 0 else 0
-            if shape == "eyeBlink":
-                forward[slot, block] = _constrain(forward[slot, block], rows, change)
+            change = (share - 1) * opening.sum()
+            reach = ((low - up) @ forward[slot, block]).sum()
+            forward[slot, block] *= np.clip(change / reach, 0, 1) if reach * change > 0 else 0
+        slot = arkit_index("eyeBlink" + side)
+        targets = np.concatenate([-opening, UPPER_LID_SHARE * opening])
+        tolerances = np.repeat([GAP_TOLERANCE, LID_TOLERANCE], len(lids))
+        forward[slot, block] = _constrain(forward[slot, block], np.concatenate([low - up, up]), targets, tolerances)
 
 
 def _mend_mouth(forward: np.ndarray, model: FaceModel, block: np.ndarray) -> None:
-    """Lips that the fitted shape presses through each other are laid on each other."""
+    """Lips that the fitted shape presses through each other are laid on each other; missing shapes are sculpted."""
     mean = model.mean.double().numpy()
     upper, lower = np.array(LIP_PAIRS).T
     rest = mean[lower, 1] - mean[upper, 1]
-    rows = _gap_rows(model, block, LIP_PAIRS)
+    rows = _heights(model, block, lower) - _heights(model, block, upper)
+    for name, gain in DAMPED.items():
+        forward[arkit_index(name), block] *= gain
     for slot in _slots(MOUTH, ""):
         gap = rest + rows @ forward[slot, block]
         if (gap < 0).any():
-            forward[slot, block] = _constrain(forward[slot, block], rows, np.maximum(gap, 0) - rest)
+            target = np.maximum(gap, 0) - rest
+            forward[slot, block] = _constrain(forward[slot, block], rows, target, LIP_TOLERANCE)
+    sculpted = sculpted_shapes(mean)
+    for name in SCULPTED:
+        forward[arkit_index(name), block] = model.coefficients_of(sculpted[name][None])[0, block]
 
 
 def _back(
-    forward: np.ndarray, coefficients: np.ndarray, scores: np.ndarray, weight: np.ndarray, columns: dict[str, np.ndarray]
+    forward: np.ndarray,
+    coefficients: np.ndarray,
+    scores: np.ndarray,
+    weight: np.ndarray,
+    columns: dict[str, np.ndarray],
 ) -> np.ndarray:
     """Coefficients to scores: explains the tracked frames and gives the pure shapes their own value back."""
+    values, pure_values = scores.copy(), np.eye(len(ARKIT_NAMES))
+    for one, other in OPPOSITES.items():
+        a, b = arkit_index(one), arkit_index(other)
+        for table in (values, pure_values):
+            difference = table[:, a] - table[:, b]
+            table[:, a], table[:, b] = difference, -difference
     backward = np.zeros((coefficients.shape[1], len(ARKIT_NAMES)))
     share = weight / weight.sum()
     for prefixes, side, block in _blocks(columns):
         slots = _slots(prefixes, side)
-        x, y = coefficients[:, block], scores[:, slots]
-        pure = forward[np.ix_(slots, block)]
+        # Lids follow a vertical gaze, but only the iris says where the eye looks.
+        results = slots if prefixes != EYE else _slots(("eyeBlink", "eyeSquint", "eyeWide"), side)
+        x, pure = coefficients[:, block], forward[np.ix_(slots, block)]
         shapes = ROUND_TRIP / len(slots)
         gram = (x * share[:, None]).T @ x + shapes * pure.T @ pure + 1e-3 * np.eye(len(block))
-        moment = (x * share[:, None]).T @ y + shapes * pure.T
-        backward[np.ix_(block, slots)] += np.linalg.solve(gram, moment)
+        moment = (x * share[:, None]).T @ values[:, results] + shapes * pure.T @ pure_values[np.ix_(slots, results)]
+        solution = np.linalg.solve(gram, moment)
+        returned = np.einsum("sb,bs->s", forward[np.ix_(results, block)], solution)
+        # A shape without a side is read from both sides, half from each.
+        halves = np.array([1.0 if not side or ARKIT_NAMES[slot].endswith(side) else 0.5 for slot in results])
+        gains = np.clip(1 / np.maximum(returned, 0.1), 1, LARGEST_GAIN)
+        backward[np.ix_(block, results)] = solution * gains * halves
     return backward

@@ -88,7 +88,9 @@ def perform(
 
 def nod() -> Motion:
     seconds = 2.4
-    pitch = curve(seconds, [(0, 0), (0.16, 0), (0.44, -0.24), (0.76, 0.05), (1.04, -0.19), (1.40, 0.03), (1.8, 0), (2.4, 0)])
+    pitch = curve(
+        seconds, [(0, 0), (0.16, 0), (0.44, -0.24), (0.76, 0.05), (1.04, -0.19), (1.40, 0.03), (1.8, 0), (2.4, 0)]
+    )
     return perform(seconds, {"eyeBlink": blink(seconds, [0.2])}, (pitch, 0.0, 0.0), hold_gaze=0.8)
 
 
@@ -97,7 +99,9 @@ def look_around() -> Motion:
     seconds = 4.0
     eyes = curve(seconds, [(0, 0), (0.16, 0), (0.32, 0.7), (0.9, 0.25), (1.40, 0.25), (1.64, -0.7), (2.3, -0.25), (2.8, -0.25),
                            (3.0, 0.3), (3.5, 0), (4.0, 0)])  # fmt: skip
-    yaw = curve(seconds, [(0, 0), (0.24, 0), (0.84, 0.32), (1.48, 0.34), (2.24, -0.32), (2.84, -0.34), (3.64, 0), (4.0, 0)])
+    yaw = curve(
+        seconds, [(0, 0), (0.24, 0), (0.84, 0.32), (1.48, 0.34), (2.24, -0.32), (2.84, -0.34), (3.64, 0), (4.0, 0)]
+    )
     right, left = np.maximum(eyes, 0), np.maximum(-eyes, 0)
     # The picture's right is the person's left.
     looks = {"eyeLookOutLeft": right, "eyeLookInRight": right, "eyeLookInLeft": left, "eyeLookOutRight": left}
@@ -125,7 +129,9 @@ def speak() -> Motion:
     for name in sorted({name for viseme in VISEMES.values() for name in viseme}):
         keys = [(second, VISEMES[viseme].get(name, 0.0)) for second, viseme in SPEECH]
         shapes[name] = curve(seconds, [*keys, (seconds, 0.0)])
-    stress = curve(seconds, [(0, 0), (0.3, 0), (0.6, 1), (1.0, 0.2), (1.36, 0.8), (1.9, 0.1), (2.4, 0.9), (3.2, 0), (3.6, 0)])
+    stress = curve(
+        seconds, [(0, 0), (0.3, 0), (0.6, 1), (1.0, 0.2), (1.36, 0.8), (1.9, 0.1), (2.4, 0.9), (3.2, 0), (3.6, 0)]
+    )
     sway = curve(seconds, [(0, 0), (0.2, 0), (1.0, 1), (1.9, -0.6), (2.7, 0.5), (3.4, 0), (3.6, 0)])
     shapes |= {"browInnerUp": 0.25 * stress, "browOuterUp": 0.15 * stress, "eyeBlink": blink(seconds, [0.96, 2.9])}
     return perform(seconds, shapes, (-0.06 * stress, 0.06 * sway, 0.03 * sway), hold_gaze=0.8)

@@ -24,10 +24,13 @@ from ..face_model.arkit import ARKIT_NAMES
 from ..face_model.linear import FaceModel, turn_features
 from ..face_model.pose import fit_similarity, rotation_vector
 from .arkit_maps import fit_arkit_maps, mirror_scores
-from .face_regions import gaze_basis, left_share, mirror_map, region_weights, triangulate
+from .face_model_report import report
+from .face_regions import gaze_basis, left_share, mirror_map, region_weights, sculpted_shapes, triangulate
 from .prepare import PreparedClip, load_clips
 
-SIZES = {"mouth": 24, "eyes": 6, "brows": 5}  # eyes and brows: each side
+SIZES = {"mouth": 24, "eyes": 8, "brows": 5}  # eyes and brows: each side; the mouth gets the sculpted shapes too
+# A sculpted shape at 1.0 counts as this many standard deviations.
+SCULPTED_SPREAD = 3.0
 IDENTITY_SIZE = 40
 FRAMES_PER_CLIP = 60
 TEMPLATE_ROUNDS = 4
@@ -214,7 +217,17 @@ def expression_bases(
         basis, share = principal_components(both * member, weight, metric, size)
         print(f"{region}: {size} components explain {share:.1%} of the region's variance")
         bases[region] = basis if region == "mouth" else np.concatenate([basis, mirrored(basis, mirror)])
+    sculpted = beyond(np.stack(list(sculpted_shapes(mean).values())), bases["mouth"], metric) / SCULPTED_SPREAD
+    bases["mouth"] = np.concatenate([bases["mouth"], sculpted])
     return {**bases, "gaze": gaze_basis()}
+
+
+def beyond(shapes: np.ndarray, basis: np.ndarray, metric: np.ndarray) -> np.ndarray:
+    """What of ``shapes`` (S, 478, 3) the ``basis`` (N, 478, 3) cannot make."""
+    weight = metric.reshape(-1)
+    rows, flat = basis.reshape(len(basis), -1), shapes.reshape(len(shapes), -1)
+    known = np.linalg.solve((rows * weight) @ rows.T, (rows * weight) @ flat.T)
+    return (flat - known.T @ rows).reshape(shapes.shape)
 
 
 def save(tensors: dict[str, np.ndarray], path: Path) -> None:
@@ -230,30 +243,6 @@ def save(tensors: dict[str, np.ndarray], path: Path) -> None:
     save_file(stored, temporary, {"format": "superface-face-model", "version": "1"})
     temporary.replace(path)
     print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
-
-
-def mesh_error(found: np.ndarray, truth: np.ndarray, points: np.ndarray | slice = slice(None)) -> float:
-    """Mean distance in the picture, % of the inter-ocular distance."""
-    distance = np.linalg.norm(found[:, points, :2] - truth[:, points, :2], axis=-1).mean(1)
-    return float(100 * (distance / topology.inter_ocular(truth[..., :2])).mean())
-
-
-def report(model: FaceModel, prepared: Path) -> None:
-    """Prints mesh errors on val clips: fitted as a whole, and driven from the shape of the first frame."""
-    eyes = np.r_[topology.LEFT_EYE, topology.RIGHT_EYE]
-    rows = []
-    print("val clip: fitted all / lips / eyes, driven from frame 0 all / lips / eyes (% of inter-ocular distance)")
-    for clip in load_clips(prepared, "val"):
-        truth = clip.landmarks[clip.found] * (2 / max(clip.size)) - np.array([1, 1, 0])
-        shape, motion = model.fit(truth, clip.fps)
-        _, still = model.fit(truth[:1], clip.fps)
-        first = model.neutral_shape(truth[0], still)
-        fitted = model.animate(shape, motion).numpy()
-        driven = model.animate(first, model.fit_frames(first, truth, clip.fps)).numpy()
-        rows.append([mesh_error(faces, truth, points) for faces in (fitted, driven)
-                     for points in (slice(None), topology.LIPS, eyes)])  # fmt: skip
-        print(clip.name, len(truth), *(f"{value:.2f}" for value in rows[-1]))
-    print("mean", *(f"{value:.2f}" for value in np.mean(rows, axis=0)))
 
 
 def fit_tensors(prepared: Path) -> dict[str, np.ndarray]:

@@ -65,6 +65,31 @@ def gaze_basis() -> np.ndarray:
     return basis
 
 
+def sculpted_shapes(mean: np.ndarray) -> dict[str, np.ndarray]:
+    """Shapes (478, 3) by hand, for the blendshapes that the landmarker never scores."""
+    left = {
+        "cheekPuff": [(425, 0.17, (0.05, 0.0, 0.07)), (205, 0.17, (-0.05, 0.0, 0.07))],
+        "noseSneerLeft": [(358, 0.07, (0.01, -0.045, 0.01)), (391, 0.08, (0.0, -0.02, 0.0))],
+        "cheekSquintLeft": [(330, 0.13, (0.005, -0.04, 0.02))],
+    }
+    shapes = {name: sum((_bump(mean, *bump) for bump in bumps), np.zeros_like(mean)) for name, bumps in left.items()}
+    chin, lip = mean[152, 1], mean[14, 1]
+    forward = np.zeros_like(mean)
+    forward[:468, 2] = 0.09 * np.clip((mean[:468, 1] - lip + 0.02) / (0.3 * (chin - lip)), 0, 1)
+    shapes["jawForward"] = forward
+    mirror = mirror_map(mean)
+    for name in ("noseSneer", "cheekSquint"):
+        shapes[name + "Right"] = shapes[name + "Left"][mirror] * [-1.0, 1.0, 1.0]
+    return shapes
+
+
+def _bump(mean: np.ndarray, centre: int, radius: float, move: tuple[float, float, float]) -> np.ndarray:
+    distance = np.linalg.norm(mean - mean[centre], axis=-1)
+    weight = np.exp(-(distance**2) / (2 * radius**2))
+    weight[468:] = 0
+    return weight[:, None] * np.array(move)
+
+
 def triangulate(mean: np.ndarray) -> np.ndarray:
     """Delaunay triangles (F, 3) of the frontal mean without its irises, mouth and eye openings."""
     from scipy.spatial import Delaunay

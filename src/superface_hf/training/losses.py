@@ -29,11 +29,15 @@ def pyramid_l1(predicted: Tensor, target: Tensor, weights: Tensor, levels: int) 
     return total / levels
 
 
-def face_windows(landmarks: Tensor, pictures: tuple[Tensor, ...], side: int) -> tuple[Tensor, ...]:
-    """The same square window around each face from several pictures (B, C, S, S), moved inside where it would leave."""
+def windows(centres: Tensor, pictures: tuple[Tensor, ...], side: int) -> tuple[Tensor, ...]:
+    """The same square window of each sample from several pictures (B, C, S, S), moved inside where it would leave.
+
+    Args:
+        centres: (B, 2) in image coordinates.
+        side: of the windows, in pixels of the pictures.
+    """
     size = pictures[0].shape[-1]
-    centre = (landmarks[..., :2].mean(1) + 1) * (size / 2)
-    corners = (centre - side / 2).round().clamp(0, size - side).long().tolist()
+    corners = ((centres + 1) * (size / 2) - side / 2).round().clamp(0, size - side).long().tolist()
     return tuple(
         torch.stack([picture[:, y : y + side, x : x + side] for picture, (x, y) in zip(batch, corners, strict=True)])
         for batch in pictures

@@ -25,12 +25,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from ..face_model.linear import FaceModel
+from ..face_model.topology import LEFT_EYE, LIPS, RIGHT_EYE
 from ..models.teacher.configuration_teacher import SuperFaceTeacherConfig
 from ..models.teacher.modeling_teacher import SuperFaceTeacherModel, TeacherOutput
-from .losses import PerceptualDistance, face_windows, pyramid_l1, region_weights
+from .losses import PerceptualDistance, pyramid_l1, region_weights, windows
 from .reenactment_data import PairSampling, ReenactmentPairs
 from .still_pairs import StillPairs
 from .teacher_validation import ValidationClips, validate
+
+# Sides of the windows that the perceptual distance looks at, in 32nds of the picture's side (the face's at half resolution).
+FACE_WINDOW, MOUTH_WINDOW, EYE_WINDOW = 9, 7, 5
 
 ModuleT = TypeVar("ModuleT", bound=torch.nn.Module)
 
@@ -47,7 +51,6 @@ class TeacherTrainingConfig:
         learning_rate: of AdamW after ``warmup`` steps; over the last ``decay`` steps it falls linearly to a twentieth.
         region_emphasis: how much more an error on lips and eyes counts.
         perceptual: weight of the perceptual distance (0 leaves it out).
-        perceptual_window: side of the window around the face that it looks at, at half the resolution.
         warp: weight of the error of the warped pixels alone, which trains the flow where the mask would excuse it.
         generated: weight of the error of the painted pixels alone, which trains them also where the mask keeps the warped.
         keep: weight of the pull toward keeping warped pixels.
@@ -67,7 +70,6 @@ class TeacherTrainingConfig:
     decay: int = 1000
     region_emphasis: float = 8.0
     perceptual: float = 0.02
-    perceptual_window: int = 160
     warp: float = 0.3
     generated: float = 0.3
     keep: float = 0.0005
@@ -111,10 +113,24 @@ class TeacherLoss:
         loss = terms["l1"] + 0.5 * terms["fine"]
         loss = loss + config.warp * terms["warp"] + config.generated * terms["generated"] + config.keep * terms["keep"]
         if self.perceptual is not None:
-            parts = face_windows(batch["target_landmarks"], (frames, wanted, weights), config.perceptual_window)
-            terms["perceptual"] = self.perceptual(*parts)
+            terms["perceptual"] = self.perceived(output, batch)
             loss = loss + config.perceptual * terms["perceptual"]
         return loss, {name: float(value.detach()) for name, value in terms.items()}
+
+    def perceived(self, output: TeacherOutput, batch: dict[str, Tensor]) -> Tensor:
+        """Perceptual distance of the face at half the resolution, and of the mouth and one eye at full resolution."""
+        assert self.perceptual is not None
+        frames, target, landmarks, sharp = output.frames, batch["target"], batch["target_landmarks"], batch["sharp"]
+        size = frames.shape[-1]
+        halves = (F.avg_pool2d(frames, 2), F.avg_pool2d(target, 2))
+        total = self.perceptual(*windows(landmarks[..., :2].mean(1), halves, FACE_WINDOW * size // 32))
+        if sharp.any():
+            pictures, landmarks = (frames[sharp], target[sharp]), landmarks[sharp]
+            eye = (LEFT_EYE, RIGHT_EYE)[int(torch.randint(2, ()))]
+            for points, share in ((LIPS, MOUTH_WINDOW), (eye, EYE_WINDOW)):
+                centres = landmarks[:, points, :2].mean(1)
+                total = total + self.perceptual(*windows(centres, pictures, share * size // 32))
+        return total
 
 
 class TeacherTrainer:

@@ -131,5 +131,9 @@ def parse_config(kind: type[ConfigT], description: str) -> ConfigT:
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         required = field.default is dataclasses.MISSING
         default = None if required else field.default
-        parser.add_argument(f"--{field.name}", type=types[field.name], required=required, default=default)
+        kind_of = types[field.name]
+        if kind_of is bool:
+            parser.add_argument(f"--{field.name}", action=argparse.BooleanOptionalAction, default=default)
+        else:
+            parser.add_argument(f"--{field.name}", type=kind_of, required=required, default=default)
     return kind(**vars(parser.parse_args()))

@@ -1,0 +1,228 @@
+"""Measures the face tracker on held-out people, pictures without a face, made-up scenes and a still video::
+
+    python benchmarks/tracker.py --data $SUPERFACE_DATA --prepared .cache/prepared
+
+Landmark errors are mean 2D distances to the official face landmarker's labels in percent of the distance between the outer
+eye corners. Speed is the tracker's alone: frames are decoded before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+
+from superface_hf.face_model.topology import inter_ocular
+from superface_hf.models.tracker.base import Face
+from superface_hf.models.tracker.detection import box_overlap
+from superface_hf.models.tracker.modeling_tracker import SuperFaceTrackerModel
+from superface_hf.training.prepare import PreparedClip, decode_video
+from superface_hf.training.tracker_data import (
+    FACELESS_TEST,
+    background_crops,
+    clip_sources,
+    faceless_pictures,
+    portrait_sources,
+)
+from superface_hf.training.tracker_scenes import SceneMaker
+
+WEIGHTS = Path(__file__).parents[1] / "src/superface_hf/weights/tracker"
+# Held-out portraits that are drawn, painted or rendered; the rest are photographs or look like them.
+DRAWN = frozenset({0, 5, 10, 15, 35, 40, 55, 75, 90, 105})
+
+
+@dataclass
+class Tally:
+    """Faces wanted and found, and the errors of those found, percent of the eye distance."""
+
+    wanted: int = 0
+    errors: list[float] = field(default_factory=list)
+
+    def add(self, faces: list[Face], label: np.ndarray) -> None:
+        """Counts a labelled face (478, 3) and the find that covers it, where there is one."""
+        self.wanted += 1
+        target = Face.of(label, 1.0)
+        match = max(faces, key=lambda face: box_overlap(face.box, target.box), default=None)
+        if match is not None and box_overlap(match.box, target.box) > 0.5:
+            distance = np.linalg.norm(match.landmarks[:, :2] - label[:, :2], axis=-1).mean()
+            self.errors.append(100 * float(distance / inter_ocular(label[:, :2])))
+
+    def __str__(self) -> str:
+        if not self.errors:
+            return f"found 0/{self.wanted}"
+        mean, median, tail = np.mean(self.errors), np.median(self.errors), np.percentile(self.errors, 95)
+        recall = 100 * len(self.errors) / self.wanted
+        return (
+            f"error {mean:5.2f}% (median {median:.2f}, 95th {tail:.2f})  recall {recall:6.2f}% "
+            f"({len(self.errors)}/{self.wanted})"
+        )
+
+
+def video_clips(model: SuperFaceTrackerModel, data: Path, prepared: Path) -> None:
+    """Every frame of the val clips through ``follow``, and the kept ones each on its own through ``find_faces``."""
+    whole = Tally()
+    for path in sorted((prepared / "clips").glob("val_*.npz")):
+        clip, tally = PreparedClip.load(path), Tally()
+        faces = model.follow(decode_video(data / "clips" / f"{path.stem}.mp4"))
+        for face, label, found in zip(faces, clip.landmarks, clip.found, strict=False):
+            if found:
+                for counted in (tally, whole):
+                    counted.add([face] if face else [], label)
+        print(f"  {path.stem}  {tally}")
+    print(f"val clips, followed           {whole}")
+    still = Tally()
+    for source in clip_sources(prepared, data, "val", frames=60):
+        still.add(model.find_faces(source.picture()), source.faces[0])
+    print(f"val clips, single frames      {still}")
+
+
+def portraits(model: SuperFaceTrackerModel, prepared: Path) -> None:
+    for name in ("portraits_large", "portraits_small"):
+        everything, photographs = Tally(), Tally()
+        for source in portrait_sources(prepared, name, held_out=True):
+            faces = model.find_faces(source.picture())
+            for label in source.faces:
+                everything.add(faces, label)
+                if source.number not in DRAWN:
+                    photographs.add(faces, label)
+        print(f"val {name}, all    {everything}")
+        if name == "portraits_large":
+            print(f"val {name}, photos {photographs}")
+
+
+def false_positives(model: SuperFaceTrackerModel, data: Path, prepared: Path) -> None:
+    """Pictures without a face that no training has seen: whole, in parts, and backgrounds of val pictures."""
+    random = np.random.default_rng(0)
+    pictures = faceless_pictures(FACELESS_TEST)
+    parts = []
+    for picture in pictures:
+        for _ in range(20):
+            side = int(random.integers(64, min(picture.shape[:2]) + 1))
+            y, x = (int(random.integers(0, length - side + 1)) for length in picture.shape[:2])
+            parts.append(picture[y : y + side, x : x + side])
+    sources = [*clip_sources(prepared, data, "val", 6), *portrait_sources(prepared, "portraits_large", True)]
+    around = [part for source in sources for part in background_crops(source, random, 4)]
+    total, wrong = 0, 0
+    for name, group in (
+        ("scikit-image pictures", pictures),
+        ("parts of them", parts),
+        ("backgrounds of val pictures", around),
+    ):
+        bad = sum(bool(model.find_faces(picture)) for picture in group)
+        print(f"  {name}: {bad} of {len(group)} with a false face")
+        total, wrong = total + len(group), wrong + bad
+    print(f"false positives               {100 * wrong / total:.2f}% ({wrong}/{total} pictures)")
+
+
+def scenes(model: SuperFaceTrackerModel, data: Path, prepared: Path, count: int = 300) -> None:
+    """Held-out faces pasted on unseen backgrounds: how recall goes with size and roll."""
+    sources = [*clip_sources(prepared, data, "val", 8), *portrait_sources(prepared, "portraits_large", True)]
+    shares = {"clips": 0.5, "portraits_large": 0.5}
+    make = SceneMaker(sources, faceless_pictures(FACELESS_TEST), shares, size=512, seed=3)
+    rows: list[tuple[float, float, bool]] = []
+    extra = 0
+    for _ in range(count):
+        square, wanted = make()
+        faces = model.find_faces(square)
+        hits = 0
+        for crop in wanted:
+            centre = np.array([crop.x, crop.y])
+            hit = any(
+                np.linalg.norm((face.box[:2] + face.box[2:]) / 2 - centre) < crop.size / 4
+                and 0.6 < np.ptp(face.box.reshape(2, 2), axis=0).max() / crop.size < 1.7
+                for face in faces
+            )
+            hits += hit
+            rows.append((crop.size / 512, abs(np.degrees(crop.angle)), hit))
+        extra += max(0, len(faces) - hits)
+    size, roll, hit = np.array(rows).T
+    print(f"scenes: recall {100 * hit.mean():.1f}% of {len(hit)} faces, {extra} false faces in {count} scenes")
+    for low, high in ((0.06, 0.1), (0.1, 0.2), (0.2, 0.5), (0.5, 1.2)):
+        chosen = (size >= low) & (size < high)
+        print(f"  face {100 * low:.0f} to {100 * high:.0f}% of the side: {100 * hit[chosen].mean():.1f}% of {chosen.sum()}")
+    for low, high in ((0, 15), (15, 30), (30, 45)):
+        chosen = (roll >= low) & (roll < high) & (size >= 0.1)
+        print(f"  roll {low} to {high} degrees: {100 * hit[chosen].mean():.1f}% of {chosen.sum()}")
+
+
+def speed(model: SuperFaceTrackerModel, data: Path) -> None:
+    frames = list(decode_video(data / "clips" / "val_062.mp4"))[:120]
+    list(model.follow(frames[:20]))
+    start = time.perf_counter()
+    list(model.follow(frames))
+    follow = len(frames) / (time.perf_counter() - start)
+    start = time.perf_counter()
+    for frame in frames[:30]:
+        model.find_faces(frame)
+    find = 30 / (time.perf_counter() - start)
+    height, width = frames[0].shape[:2]
+    threads = torch.get_num_threads()
+    print(
+        f"speed on {width}x{height} video      follow {follow:.0f} frames/s, find_faces {find:.0f} pictures/s "
+        f"({threads} threads, load {os.getloadavg()[0]:.1f})"
+    )
+
+
+def stillness(model: SuperFaceTrackerModel) -> None:
+    """A photograph held still, as raw frames and through H.264: how far landmarks shake, percent of the face's width."""
+    import skimage
+    from PIL import Image
+
+    path = Path(skimage.__file__).parent / "data" / "astronaut.png"
+    picture = np.asarray(Image.open(path).convert("RGB"))
+    for name, frames in (("raw", [picture] * 30), ("H.264", compressed(picture, 60))):
+        faces = [face for face in model.follow(frames) if face]
+        points = np.stack([face.landmarks[:, :2] for face in faces])
+        width = np.ptp(points[0, :, 0])
+        shake = np.linalg.norm(points - points.mean(axis=0), axis=-1) / width * 100
+        print(f"still photograph, {name:6s}      shake {shake.mean():.3f}% mean, {shake.max():.3f}% at most ({len(faces)} frames)")
+
+
+def compressed(picture: np.ndarray, count: int) -> list[np.ndarray]:
+    """The picture as ``count`` frames that went through H.264 at crf 23."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "23"})
+        stream.height, stream.width = picture.shape[:2]
+        stream.pix_fmt = "yuv420p"
+        for _ in range(count):
+            for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    buffer.seek(0)
+    with av.open(buffer) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=os.environ.get("SUPERFACE_DATA"), help="folder with clips.csv")
+    parser.add_argument("--prepared", type=Path, default=Path(".cache/prepared"))
+    parser.add_argument("--model", type=Path, default=WEIGHTS)
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    if args.data is None:
+        parser.error("give --data or set SUPERFACE_DATA")
+    data = Path(args.data)
+    torch.set_num_threads(args.threads)
+    model = SuperFaceTrackerModel.from_pretrained(args.model).eval()
+    millions = sum(p.numel() for p in model.parameters()) / 1e6
+    print(f"{millions:.2f} M parameters, {(args.model / 'model.safetensors').stat().st_size / 1e6:.1f} MB on disk")
+    video_clips(model, data, args.prepared)
+    portraits(model, args.prepared)
+    false_positives(model, data, args.prepared)
+    scenes(model, data, args.prepared)
+    stillness(model)
+    speed(model, data)
+
+
+if __name__ == "__main__":
+    main()

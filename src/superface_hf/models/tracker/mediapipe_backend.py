@@ -1,0 +1,81 @@
+"""The official MediaPipe face landmarker behind the tracker's interface (extra ``[mediapipe]``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .base import Face
+
+
+class MediapipeTracker:
+    """Runs ``face_landmarker.task``, which must be downloaded from Google: MediaPipe's wheel carries no models.
+
+    Args:
+        model_path: the ``.task`` file.
+        max_faces: most faces reported in one picture.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ImportError: mediapipe is not installed.
+    """
+
+    def __init__(self, model_path: str | Path, max_faces: int = 16) -> None:
+        path = Path(model_path)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"no face landmarker at {path}: download face_landmarker.task from MediaPipe's model page"
+            )
+        try:
+            import mediapipe  # noqa: F401
+        except ImportError as error:
+            raise ImportError("MediapipeTracker needs mediapipe: pip install superface-hf[mediapipe]") from error
+        self._path = path
+        self._pictures = self._landmarker(max_faces, video=False)
+
+    def find_faces(self, image: np.ndarray) -> list[Face]:
+        """Faces of an (H, W, 3) uint8 picture, largest first. The landmarker gives no score: it is 1 for all."""
+        found = self._faces(self._pictures.detect(_mediapipe_image(image)), image)
+        return sorted(found, key=lambda face: -face.area)
+
+    def find_faces_batch(self, images: list[np.ndarray]) -> list[list[Face]]:
+        """``find_faces`` of several pictures."""
+        return [self.find_faces(image) for image in images]
+
+    def follow(self, frames: Iterable[np.ndarray]) -> Iterator[Face | None]:
+        """The face of every (H, W, 3) uint8 frame, None where it is not seen."""
+        landmarker = self._landmarker(max_faces=1, video=True)
+        try:
+            # The landmarker wants rising times and uses them for nothing but order.
+            for index, frame in enumerate(frames):
+                found = self._faces(landmarker.detect_for_video(_mediapipe_image(frame), index * 40), frame)
+                yield found[0] if found else None
+        finally:
+            landmarker.close()
+
+    def _landmarker(self, max_faces: int, video: bool) -> Any:
+        from mediapipe.tasks.python import BaseOptions, vision
+
+        mode = vision.RunningMode.VIDEO if video else vision.RunningMode.IMAGE
+        options = vision.FaceLandmarkerOptions(
+            base_options=BaseOptions(model_asset_path=str(self._path)), running_mode=mode, num_faces=max_faces
+        )
+        return vision.FaceLandmarker.create_from_options(options)
+
+    @staticmethod
+    def _faces(result: Any, image: np.ndarray) -> list[Face]:
+        height, width = image.shape[:2]
+        # Its z grows away from the camera and has the scale of x.
+        return [
+            Face.of(np.array([(p.x * width, p.y * height, -p.z * width) for p in points], np.float32), 1.0)
+            for points in result.face_landmarks
+        ]
+
+
+def _mediapipe_image(image: np.ndarray) -> Any:
+    import mediapipe
+
+    return mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image))
