@@ -146,7 +146,9 @@ def scenes(model: SuperFaceTrackerModel, data: Path, prepared: Path, count: int 
     print(f"scenes: recall {100 * hit.mean():.1f}% of {len(hit)} faces, {extra} false faces in {count} scenes")
     for low, high in ((0.06, 0.1), (0.1, 0.2), (0.2, 0.5), (0.5, 1.2)):
         chosen = (size >= low) & (size < high)
-        print(f"  face {100 * low:.0f} to {100 * high:.0f}% of the side: {100 * hit[chosen].mean():.1f}% of {chosen.sum()}")
+        print(
+            f"  face {100 * low:.0f} to {100 * high:.0f}% of the side: {100 * hit[chosen].mean():.1f}% of {chosen.sum()}"
+        )
     for low, high in ((0, 15), (15, 30), (30, 45)):
         chosen = (roll >= low) & (roll < high) & (size >= 0.1)
         print(f"  roll {low} to {high} degrees: {100 * hit[chosen].mean():.1f}% of {chosen.sum()}")
@@ -182,7 +184,9 @@ def stillness(model: SuperFaceTrackerModel) -> None:
         points = np.stack([face.landmarks[:, :2] for face in faces])
         width = np.ptp(points[0, :, 0])
         shake = np.linalg.norm(points - points.mean(axis=0), axis=-1) / width * 100
-        print(f"still photograph, {name:6s}      shake {shake.mean():.3f}% mean, {shake.max():.3f}% at most ({len(faces)} frames)")
+        print(
+            f"still photograph, {name:6s}      shake {shake.mean():.3f}% mean, {shake.max():.3f}% at most ({len(faces)} frames)"
+        )
 
 
 def compressed(picture: np.ndarray, count: int) -> list[np.ndarray]:
@@ -198,7 +202,7 @@ def compressed(picture: np.ndarray, count: int) -> list[np.ndarray]:
         for packet in stream.encode():
             container.mux(packet)
     buffer.seek(0)
-    with av.open(buffer) as container:
+    with av.open(buffer, "r") as container:
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 

@@ -116,7 +116,10 @@ class TestUsage:
 
 def test_help_does_not_load_torch():
     """The command answers at once: neither torch nor transformers is imported for it."""
-    code = "import sys, superface_hf.cli as c; c.build_parser(); assert not {'torch', 'transformers', 'numpy'} & set(sys.modules)"
+    code = (
+        "import sys, superface_hf.cli as c; c.build_parser(); "
+        "assert not {'torch', 'transformers', 'numpy'} & set(sys.modules)"
+    )
     started = time.monotonic()
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
     assert time.monotonic() - started < 5
@@ -140,5 +143,5 @@ def test_the_installed_command_edits_a_photograph(tmp_path):
     command = [sys.executable, "-m", "superface_hf.cli", "edit", PORTRAIT, "--set", "jawOpen=0.5", "-o", out]
     subprocess.run(command, check=True, timeout=120)
     change = np.abs(load_picture(out).astype(int) - load_picture(PORTRAIT))
-    assert change[:40].max() == 0  # above the crop nothing changed
+    assert change[300:].max() == 0  # below the crop nothing changed
     assert change.max() > 30

@@ -346,7 +346,9 @@ class TestNothingHalfWrittenRemains:
         assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
         assert (tmp_path / "clip.mp4").read_bytes() == b"what was there before"
 
-    @pytest.mark.parametrize("frames", [[], [np.zeros((8, 8, 3))], [np.zeros((8, 8), np.uint8)], [*moving(1), moving(1, 20)[0]]])
+    @pytest.mark.parametrize(
+        "frames", [[], [np.zeros((8, 8, 3))], [np.zeros((8, 8), np.uint8)], [*moving(1), moving(1, 20)[0]]]
+    )
     def test_unusable_frames_leave_nothing(self, tmp_path, frames):
         with pytest.raises(MediaError):
             write_mp4(tmp_path / "clip.mp4", frames, 25)

@@ -62,7 +62,9 @@ class TestTheClip:
         clip = quick_pipe(scene, motion=swaying(6, far=2.0))
         crop = Square.around_face(face_points())
         inside = np.zeros(scene.shape[:2], bool)
-        inside[max(0, int(crop.top)) : int(crop.top + crop.side), max(0, int(crop.left)) : int(crop.left + crop.side)] = 1
+        inside[
+            max(0, int(crop.top)) : int(crop.top + crop.side), max(0, int(crop.left)) : int(crop.left + crop.side)
+        ] = 1
         assert (clip.frames[:, ~inside] == scene[~inside]).all()
 
     def test_a_head_flung_away_does_not_tear_at_the_crops_border(self, quick_pipe, scene, face_points):
@@ -235,7 +237,9 @@ class TestDrivers:
         with pytest.raises(MotionError, match="not both"):
             quick_pipe(scene, motion=swaying(2), video=frames_of(2))
 
-    @pytest.mark.parametrize("driver", [{"audio": "speech.wav"}, {"text": "Hello"}, {"audio": b"x", "motion": swaying(2)}])
+    @pytest.mark.parametrize(
+        "driver", [{"audio": "speech.wav"}, {"text": "Hello"}, {"audio": b"x", "motion": swaying(2)}]
+    )
     def test_speech_is_declined_clearly(self, quick_pipe, scene, driver):
         for run in (quick_pipe, quick_pipe.stream):
             with pytest.raises(SuperFaceError, match="speech"):

@@ -202,7 +202,9 @@ def _pipeline(options: argparse.Namespace) -> Any:
     model = options.model or str(weights_folder("teacher"))
     try:
         with _quiet_loading():
-            return pipeline("talking-face", model=model, device=options.device, dtype=options.dtype)
+            return pipeline(  # type: ignore[call-overload]
+                "talking-face", model=model, device=options.device, dtype=options.dtype
+            )
     except (OSError, ValueError, RuntimeError, ImportError) as error:
         raise SuperFaceError(f"The model {model} cannot be loaded on {options.device}: {error}") from error
 

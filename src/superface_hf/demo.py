@@ -10,13 +10,14 @@ from PIL import Image
 import superface_hf  # noqa: F401 - registers the task
 
 from .drivers.bundled import bundled_motion
+from .hub import weights_folder
 from .media import load_picture, save_picture
 from .motion import Motion
 
 ASSETS = Path(__file__).parent / "assets"
 PORTRAIT = ASSETS / "astronaut.png"
 MOTIONS = ("look_around", "smile", "speak", "nod", "blink")
-FPS = 15.0  # enough to see it move, and quick to render on a small CPU
+FPS = 12.5  # enough to see it move, and quick to render on a small CPU
 COLUMNS, ROWS, CELL = 6, 4, 256
 BEFORE_AFTER_EDIT = {"jawOpen": 0.25, "mouthSmileLeft": 0.7, "mouthSmileRight": 0.7, "browInnerUp": 0.5}
 
@@ -25,7 +26,7 @@ def write_demo(folder: Path) -> list[Path]:
     """Renders the demo and returns what it wrote: a video, a contact sheet and a before/after picture."""
     from transformers import pipeline
 
-    pipe = pipeline("talking-face", device="cpu")
+    pipe = pipeline("talking-face", model=str(weights_folder("teacher")), device="cpu")  # type: ignore[call-overload]
     motion = Motion.concatenate([bundled_motion(name).resample(FPS) for name in MOTIONS])
     clip = pipe(PORTRAIT, motion=motion)
     before = load_picture(PORTRAIT)

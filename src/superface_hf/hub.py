@@ -34,4 +34,4 @@ def embedded_tracker(device: str | torch.device = "cpu") -> SuperFaceTrackerMode
     from .models.tracker.modeling_tracker import SuperFaceTrackerModel
 
     model = SuperFaceTrackerModel.from_pretrained(weights_folder("tracker"), dtype=torch.float32)
-    return model.to(device).eval()
+    return model.to(device).eval()  # type: ignore[arg-type]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -110,7 +111,8 @@ class Motion:
         first = motions[0]
         for other in motions[1:]:
             first._check_same_kind(other)
-        return replace(first, **{name: np.concatenate([getattr(m, name) for m in motions]) for name in _ARRAYS})
+        joined: dict[str, Any] = {name: np.concatenate([getattr(m, name) for m in motions]) for name in _ARRAYS}
+        return replace(first, **joined)
 
     def resample(self, fps: float) -> Motion:
         """The same motion at another frame rate, lasting as long; rotations are interpolated as rotations."""
@@ -141,7 +143,7 @@ class Motion:
         head_unit = TYPICAL_RANGE["scale"] * float(np.median(self.scale))
         units = {**TYPICAL_RANGE, "translation": head_unit, "scale": head_unit}
         signals = {name: (around if name == "rotation" else getattr(self, name)) for name in _ARRAYS}
-        smoothed = {}
+        smoothed: dict[str, Any] = {}
         for name, signal in signals.items():
             rows = signal.reshape(len(self), -1).astype(np.float64) / units[name]
             filtered = one_euro(rows, self.fps, min_cutoff, beta) * units[name]
@@ -151,7 +153,7 @@ class Motion:
 
     def mask(self, regions: Iterable[str]) -> Motion:
         """These regions come to rest: expressions at neutral, the head as it is in the first frame."""
-        changes: dict[str, np.ndarray] = {}
+        changes: dict[str, Any] = {}
         for region in _checked_regions(regions):
             if region == "head":
                 changes |= {name: np.repeat(getattr(self, name)[:1], len(self), axis=0) for name in HEAD}
@@ -164,7 +166,7 @@ class Motion:
 
         ``motion.replace({"mouth": other})`` keeps everything of ``motion`` but its mouth.
         """
-        changes = {}
+        changes: dict[str, Any] = {}
         for region, other in zip(_checked_regions(regions), regions.values(), strict=True):
             other = self._matched(other)
             changes |= {name: getattr(other, name) for name in _arrays_of(region)}
@@ -175,7 +177,7 @@ class Motion:
         if not np.isfinite(weight):
             raise MotionError(f"The weight of a blend must be finite, not {weight}.")
         other = self._matched(other)
-        changes = {}
+        changes: dict[str, Any] = {}
         for region in _checked_regions(regions):
             for name in _arrays_of(region):
                 mine, theirs = getattr(self, name), getattr(other, name)
@@ -278,8 +280,9 @@ class Motion:
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise MediaError(f"Cannot read a motion from {path}: {error}") from error
 
-    def _map(self, function) -> Motion:
-        return replace(self, **{name: function(getattr(self, name)) for name in _ARRAYS})
+    def _map(self, function: Callable[[np.ndarray], np.ndarray]) -> Motion:
+        changed: dict[str, Any] = {name: function(getattr(self, name)) for name in _ARRAYS}
+        return replace(self, **changed)
 
     def _check_same_kind(self, other: Motion, same_fps: bool = True) -> None:
         if same_fps and abs(other.fps - self.fps) > 1e-3:

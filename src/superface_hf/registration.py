@@ -13,6 +13,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
+from typing import Any
 
 TASK = "talking-face"
 
@@ -64,8 +65,9 @@ def register_task() -> None:
         type="multimodal",
     )
     # What is saved with a model must not hold the path of this machine's embedded weights.
-    registered = TalkingFacePipeline._registered_impl[TASK]
-    TalkingFacePipeline._registered_impl = {TASK: {key: value for key, value in registered.items() if key != "default"}}
+    registered: Any = TalkingFacePipeline
+    task = {key: value for key, value in registered._registered_impl[TASK].items() if key != "default"}
+    registered._registered_impl = {TASK: task}
 
 
 ACTIONS: dict[str, Callable[[], None]] = {

@@ -120,7 +120,7 @@ class CausalSmoother:
             total += float(np.square(self._speed[name]).sum())
         share = self._share(REST_CUTOFF + CUTOFF_RISE * max(0.0, total**0.5 - REST_SPEED))
         self._last = {name: self._last[name] + share * (value - self._last[name]) for name, value in values.items()}
-        return replace(motion, **self._last)
+        return replace(motion, **self._last)  # type: ignore[arg-type]
 
     def _share(self, cutoff: float) -> float:
         step = 2 * np.pi * cutoff / self._fps
@@ -142,4 +142,7 @@ def _landmarks(frames: Iterable[np.ndarray], tracker: FaceTracker) -> Iterator[n
 
 
 def _no_face(frames: int) -> str:
-    return f"No face was found in any of the {frames} frames of the driving video. It must show a face, at least a tenth as wide as the picture."
+    return (
+        f"No face was found in any of the {frames} frames of the driving video. "
+        "It must show a face, at least a tenth as wide as the picture."
+    )

@@ -73,11 +73,16 @@ class ArkitMaps:
         return {region: matrix.shape[1] for region, matrix in self.from_scores.items()}
 
     @classmethod
-    @lru_cache(maxsize=1)
-    def default(cls) -> ArkitMaps:
-        """The maps of the embedded face model."""
-        with safe_open(WEIGHTS, framework="numpy") as file:
+    def load(cls, path: Path) -> ArkitMaps:
+        """Reads the maps of a ``face_model.safetensors``."""
+        with safe_open(path, framework="numpy") as file:
             return cls(
                 {region: file.get_tensor(f"from_arkit.{region}").astype(np.float32) for region in EXPRESSION_REGIONS},
                 {region: file.get_tensor(f"to_arkit.{region}").astype(np.float32) for region in EXPRESSION_REGIONS},
             )
+
+    @classmethod
+    @lru_cache(maxsize=1)
+    def default(cls) -> ArkitMaps:
+        """The maps of the embedded face model."""
+        return cls.load(WEIGHTS)

@@ -10,9 +10,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# Widths (in units of the face's radius) and weights of the nested kernels. Each wider kernel weighs so little that it only
-# speaks where the narrower ones have vanished: together they act like "the nearest landmarks", smoothly.
-KERNELS = ((0.06, 1.0), (0.15, 1e-2), (0.45, 1e-5), (1.5, 1e-8))
+# The kernel of a landmark is as wide as its distance to its neighbours, between these bounds (in the face's radii): narrow
+# on lips and lids, where near points move against each other, and wide on the cheeks, where gaps would show as a saw-tooth.
+NARROWEST, WIDEST = 0.05, 0.20
+NEIGHBOURS = 3
+# Further kernels, all points alike: widths (in radii) and weights. Each weighs so little that it only speaks where the
+# narrower ones have vanished: together they act like "the nearest landmarks", smoothly.
+FAR_KERNELS = ((0.15, 1e-2), (0.45, 1e-5), (1.5, 1e-8))
 # Away from the mesh the flow fades to rest over this distance, in radii.
 FADE_WIDTH = 0.50
 # The mesh ends at the hairline and the jaw; at this part of the density in its middle the flow has
@@ -39,9 +43,12 @@ def face_radius(landmarks: Tensor) -> Tensor:
 
 
 def splat(points: Tensor, values: Tensor, width: Tensor, size: int) -> Tensor:
-    """Sum of Gaussians of ``width`` (B,) at ``points`` (B, N, >=2), carrying ``values`` (B, N, C): (B, C, size, size)."""
+    """Sum of Gaussians at ``points`` (B, N, >=2), carrying ``values`` (B, N, C): (B, C, size, size).
+
+    ``width`` is (B, N), or (B, 1) for all points alike.
+    """
     axis = pixel_centers(size, points)
-    precision = (0.5 / width.square())[:, None, None]
+    precision = (0.5 / width.square())[..., None]
     columns = torch.exp(-(points[:, :, 0:1] - axis).square() * precision)  # (B, N, size)
     rows = torch.exp(-(points[:, :, 1:2] - axis).square() * precision)
     carried = values.transpose(1, 2)[:, :, :, None] * columns[:, None]  # (B, C, N, size)
@@ -50,17 +57,25 @@ def splat(points: Tensor, values: Tensor, width: Tensor, size: int) -> Tensor:
 
 def spread(points: Tensor, values: Tensor, size: int) -> Tensor:
     """Values of the landmarks, spread to the whole picture by nearness: (B, N, 3), (B, N, C) -> (B, C, size, size)."""
-    radius = face_radius(points)
+    radius = face_radius(points)[:, None]
     carried = torch.cat((values, torch.ones_like(values[..., :1])), dim=-1)
-    total = torch.zeros(())
-    for width, weight in KERNELS:
+    near = neighbour_distance(points).clamp_min(NARROWEST * radius).minimum(WIDEST * radius)
+    total = splat(points, carried, near, size)
+    for width, weight in FAR_KERNELS:
         total = total + weight * splat(points, carried, width * radius, size)
     return total[:, :-1] / total[:, -1:].clamp_min(1e-30)
 
 
+def neighbour_distance(points: Tensor) -> Tensor:
+    """Mean distance of each point to its nearest neighbours in the picture's plane: (B, N, >=2) -> (B, N)."""
+    plane = points[..., :2]
+    nearest = torch.cdist(plane, plane).topk(NEIGHBOURS + 1, largest=False).values
+    return nearest[..., 1:].mean(-1).detach()
+
+
 def face_fade(points: Tensor, size: int) -> Tensor:
     """1 on the mesh, falling smoothly to 0 in the background: (B, N, 3) -> (B, 1, size, size)."""
-    density = splat(points, torch.ones_like(points[..., :1]), FADE_WIDTH * face_radius(points), size)
+    density = splat(points, torch.ones_like(points[..., :1]), FADE_WIDTH * face_radius(points)[:, None], size)
     level = FADE_LEVEL * density.amax((2, 3), keepdim=True)
     return density / (density + level)
 

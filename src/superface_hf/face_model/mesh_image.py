@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .mesh_flow import face_radius, splat
-from .topology import LEFT_EYE, LIPS_INNER, LIPS_OUTER, RIGHT_EYE
+from .topology import LEFT_EYE, LEFT_IRIS, LIPS_INNER, LIPS_OUTER, RIGHT_EYE, RIGHT_IRIS
 
 _EYES = np.concatenate([LEFT_EYE, RIGHT_EYE])
 
@@ -15,6 +15,9 @@ _EYES = np.concatenate([LEFT_EYE, RIGHT_EYE])
 DOT_WIDTH = 0.08
 FINE_DOT_WIDTH = 0.04
 MESH_CHANNELS = 7
+OPENING_CHANNELS = 3
+# An opening of this height (in radii) counts as half open in the drawing.
+HALF_OPEN = 0.03
 
 
 def mesh_image(landmarks: Tensor, canonical: Tensor, size: int) -> Tensor:
@@ -30,7 +33,7 @@ def mesh_image(landmarks: Tensor, canonical: Tensor, size: int) -> Tensor:
         (B, 7, size, size): three colours, coverage, and the density of lips (outer, inner) and eye contours.
     """
     batch = landmarks.shape[0]
-    radius = face_radius(landmarks)
+    radius = face_radius(landmarks)[:, None]
     colours = torch.cat((canonical, torch.ones_like(canonical[:, :1])), dim=-1).expand(batch, -1, -1)
     drawn = splat(landmarks, colours.to(landmarks), DOT_WIDTH * radius, size)
     coverage = drawn[:, 3:]
@@ -40,3 +43,34 @@ def mesh_image(landmarks: Tensor, canonical: Tensor, size: int) -> Tensor:
         dots = splat(points, torch.ones_like(points[..., :1]), FINE_DOT_WIDTH * radius, size)
         layers.append(dots / (dots + 0.5))
     return torch.cat(layers, dim=1)
+
+
+def opening_image(landmarks: Tensor, size: int) -> Tensor:
+    """Draws what opens and closes, and where the eyes look: mouth opening, eye openings and irises.
+
+    (B, 478, 3) in image coordinates -> (B, 3, size, size) in [0, 1). A closed mouth or eye leaves nothing.
+    """
+    radius = face_radius(landmarks)[:, None]
+    rings = ((LIPS_INNER,), (LEFT_EYE, RIGHT_EYE))
+    layers = [_fill([_across(landmarks, ring) for ring in group], radius, size) for group in rings]
+    irises = landmarks[:, np.concatenate([LEFT_IRIS, RIGHT_IRIS])]
+    dots = splat(irises, torch.ones_like(irises[..., :1]), FINE_DOT_WIDTH * radius, size)
+    return torch.cat((*layers, dots / (dots + 0.5)), dim=1)
+
+
+def _across(landmarks: Tensor, ring: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Facing points of a ring that runs from one corner along the lower edge and back along the upper one."""
+    half = len(ring) // 2
+    return landmarks[:, ring[1:half]], landmarks[:, ring[::-1][: half - 1].copy()]
+
+
+def _fill(edges: list[tuple[Tensor, Tensor]], radius: Tensor, size: int) -> Tensor:
+    """Dots between the lower and the upper edges, as strong as these are apart: (B, 1, size, size)."""
+    points, strengths = [], []
+    for lower, upper in edges:
+        gap = (upper - lower)[..., :2].norm(dim=-1) / radius
+        for share in (0.1, 0.3, 0.5, 0.7, 0.9):
+            points.append(torch.lerp(lower, upper, share))
+            strengths.append(gap / (gap + HALF_OPEN))
+    drawn = splat(torch.cat(points, 1), torch.cat(strengths, 1)[..., None], FINE_DOT_WIDTH * radius, size)
+    return drawn / (drawn + 0.7)

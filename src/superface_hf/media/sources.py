@@ -72,7 +72,7 @@ def _open_path(path: Path, kind: str) -> IO[bytes]:
 
 
 def _download(url: str, kind: str) -> IO[bytes]:
-    request = urllib.request.Request(url, headers={"User-Agent": "superface-hf"})  # noqa: S310 - http(s) only, see is_url
+    request = urllib.request.Request(url, headers={"User-Agent": "superface-hf"})
     file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - the caller reads it
     received = 0
     try:
@@ -86,4 +86,4 @@ def _download(url: str, kind: str) -> IO[bytes]:
                 file.write(chunk)
     except (urllib.error.URLError, HTTPException, OSError, ValueError) as error:
         raise MediaError(f"The {kind} at {url} cannot be fetched: {error}") from error
-    return file  # type: ignore[return-value]
+    return file

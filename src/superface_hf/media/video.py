@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,18 +57,17 @@ class VideoReader:
 
     def __init__(self, source: Any, fps: float | None = None) -> None:
         self._name = describe(source)
-        self._frames: Sequence[Any] | None = None
+        self._frames: Sequence[Any] | np.ndarray | None = None
         if isinstance(source, np.ndarray):
             if source.ndim != 4 or source.shape[-1] != 3:
                 raise MediaError(f"A video array must have the shape (T, H, W, 3), not {source.shape}.")
             self._frames = source
         elif isinstance(source, (list, tuple)):
             self._frames = source
-        elif isinstance(source, Iterable) and not isinstance(source, (str, bytes, bytearray, memoryview)):
-            if not hasattr(source, "read"):
-                raise MediaError(
-                    f"A video cannot be read from {self._name}: pass a list, an array, a path, a URL or bytes."
-                )
+        elif isinstance(source, Iterator):
+            raise MediaError(
+                f"A video cannot be read from {self._name}: pass a list, an array, a path, a URL or bytes."
+            )
         if self._frames is not None:
             if len(self._frames) == 0:
                 raise MediaError("The video has no frames.")

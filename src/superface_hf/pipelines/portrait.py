@@ -60,7 +60,7 @@ def find_portrait(image: Any, tracker: FaceTracker, face_model: FaceModel, face:
     chosen = choose_face(tracker.find_faces(picture), face, f"the picture ({width} x {height} pixels)")
     crop = _snap(Square.around_face(chosen.landmarks), height, width, size)
     landmarks = crop.to_image(chosen.landmarks)
-    shape, motion = face_model.fit(landmarks[None], fps=1.0)
+    _, motion = face_model.fit(landmarks[None], fps=1.0)
     # The fitted shape is only close; the picture's own landmarks must come back exactly, or a face at rest would move.
     return Portrait(picture, crop, landmarks, face_model.neutral_shape(landmarks, motion), motion)
 

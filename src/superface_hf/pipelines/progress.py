@@ -12,7 +12,7 @@ from transformers.utils import logging
 SHOW_AFTER = 1.5  # seconds
 
 
-class progress_bar(tqdm):  # type: ignore[type-arg]  # noqa: N801 - used like a function
+class progress_bar(tqdm):
     """A tqdm bar.
 
     Args:

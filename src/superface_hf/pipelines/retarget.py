@@ -135,7 +135,7 @@ def resampled(motions: Iterable[Motion | None], fps: float, to: float) -> Iterat
         return
     step, emitted, count = fps / to, 0, 0
     previous: Motion | None = None
-    for count, motion in enumerate(motions, start=1):  # noqa: B007 - the count is used below
+    for count, motion in enumerate(motions, start=1):
         while count > 1 and emitted * step <= count - 1:
             share = emitted * step - (count - 2)
             between = previous.blend(motion, share) if previous and motion else previous or motion

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import GeneratorType
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -29,6 +29,9 @@ from .portrait import FaceChoice, Portrait, check_face_choice, find_portrait
 from .progress import progress_bar
 from .retarget import Changes, MotionLike, Retargeter, as_motion, resampled, still
 
+if TYPE_CHECKING:
+    from ..models.teacher.modeling_teacher import SuperFaceTeacherModel
+
 logger = logging.get_logger(__name__)
 
 DEFAULT_FPS = 25.0  # of what has no rate of its own, such as an edit of a still picture
@@ -46,6 +49,17 @@ class Driving:
     missing: list[int] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Options:
+    """How each picture of a call is to be rendered; see :meth:`TalkingFacePipeline.__call__`."""
+
+    face: FaceChoice
+    paste_back: bool
+    batch_size: int | None
+    progress: bool | None
+    seed: int | None
+
+
 class TalkingFacePipeline(Pipeline):
     """Animates a portrait.
 
@@ -55,11 +69,11 @@ class TalkingFacePipeline(Pipeline):
         batch_size: frames rendered at once (default: 2 on a CPU, 8 elsewhere).
     """
 
-    _load_processor = False
-    _load_image_processor = False
-    _load_feature_extractor = False
-    _load_tokenizer = False
-    _load_video_processor = False
+    _load_processor = False  # type: ignore[assignment]
+    _load_image_processor = False  # type: ignore[assignment]
+    _load_feature_extractor = False  # type: ignore[assignment]
+    _load_tokenizer = False  # type: ignore[assignment]
+    _load_video_processor = False  # type: ignore[assignment]
     _pipeline_calls_generate = False
 
     def __init__(
@@ -70,7 +84,7 @@ class TalkingFacePipeline(Pipeline):
         self._face_model = face_model
         self.model.eval()
         if self.device.type == "cpu":
-            self.model.to(memory_format=torch.channels_last)
+            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
 
     @cached_property
     def tracker(self) -> FaceTracker:
@@ -80,6 +94,10 @@ class TalkingFacePipeline(Pipeline):
     @cached_property
     def face_model(self) -> FaceModel:
         return self._face_model or FaceModel.default()
+
+    @property
+    def _teacher(self) -> SuperFaceTeacherModel:
+        return cast("SuperFaceTeacherModel", self.model)
 
     def __call__(  # type: ignore[override]
         self,
@@ -133,12 +151,12 @@ class TalkingFacePipeline(Pipeline):
         """
         self._check(image, video, motion, audio, text, face, fps)
         driving = self._read_driver(video, motion, edit, regions, relative, fps, progress)
-        options = {"face": face, "paste_back": paste_back, "batch_size": batch_size, "progress": progress, "seed": seed}
+        options = Options(face, paste_back, batch_size, progress, seed)
         if isinstance(image, (list, tuple)):
-            return [self._clip(one, driving, **options) for one in image]
+            return [self._clip(one, driving, options) for one in image]
         if isinstance(image, GeneratorType):
-            return (self._clip(one, driving, **options) for one in image)
-        return self._clip(image, driving, **options)
+            return (self._clip(one, driving, options) for one in image)
+        return self._clip(image, driving, options)
 
     def write(
         self,
@@ -169,11 +187,14 @@ class TalkingFacePipeline(Pipeline):
         driving = self._read_driver(video, motion, edit, regions, relative, fps, progress)
         moved, landmarks = self._moved(portrait, driving)
         sound = driving.sound or Sound(np.zeros(0, np.float32), 1)
-        with Mp4Writer(path, driving.fps, sound.samples, sound.rate) as writer, self._seeded(seed):
-            with progress_bar("Rendering", len(moved), progress) as bar:
-                for frame in self._render(portrait, self._batches(landmarks, batch_size), paste_back):
-                    writer.add(frame)
-                    bar.update()
+        batches = self._batches(landmarks, batch_size)
+        with (
+            Mp4Writer(path, driving.fps, sound.samples, sound.rate) as writer,
+            self._seeded(seed),
+            progress_bar("Rendering", len(moved), progress) as bar,
+        ):
+            for frame in bar.over(self._render(portrait, batches, paste_back)):
+                writer.add(frame)
         return moved
 
     def stream(
@@ -227,7 +248,7 @@ class TalkingFacePipeline(Pipeline):
         """``source`` (what the model prepared) and ``landmarks`` (B, 478, 3) -> the rendered crops."""
         landmarks = input_tensors["landmarks"].to(self.device)
         with torch.inference_mode(), self._precision():
-            output = self.model._render(input_tensors["source"].expand(len(landmarks)), landmarks)
+            output = self._teacher._render(input_tensors["source"].expand(len(landmarks)), landmarks)
         return RenderedCrops(output.frames, output.warped, output.motion.flow)
 
     def postprocess(self, model_outputs: RenderedCrops, paste: PasteBack | None = None) -> np.ndarray:  # type: ignore[override]
@@ -293,29 +314,21 @@ class TalkingFacePipeline(Pipeline):
             motion = still(portrait, frames, driving.fps)
         return Retargeter(portrait, driving.changes, self.face_model)(motion)
 
-    def _clip(
-        self,
-        image: Any,
-        driving: Driving,
-        face: FaceChoice,
-        paste_back: bool,
-        batch_size: int | None,
-        progress: bool | None,
-        seed: int | None,
-    ) -> TalkingFaceClip:
-        portrait = self.preprocess(image, face)
+    def _clip(self, image: Any, driving: Driving, options: Options) -> TalkingFaceClip:
+        portrait = self.preprocess(image, options.face)
         moved, landmarks = self._moved(portrait, driving)
-        size = portrait.picture.shape[:2] if paste_back else (self.model.config.image_size,) * 2
+        batches = self._batches(landmarks, options.batch_size)
+        side = self.model.config.image_size
+        height, width = portrait.picture.shape[:2] if options.paste_back else (side, side)
         try:
-            frames = np.empty((len(moved), *size, 3), np.uint8)
+            frames = np.empty((len(moved), height, width, 3), np.uint8)
         except MemoryError:
             raise MediaError(
-                f"{len(moved)} frames of {size[1]} x {size[0]} pixels do not fit into memory: use stream() or write()."
+                f"{len(moved)} frames of {width} x {height} pixels do not fit into memory: use stream() or write()."
             ) from None
-        with self._seeded(seed), progress_bar("Rendering", len(moved), progress) as bar:
-            for index, frame in enumerate(self._render(portrait, self._batches(landmarks, batch_size), paste_back)):
+        with self._seeded(options.seed), progress_bar("Rendering", len(moved), options.progress) as bar:
+            for index, frame in enumerate(bar.over(self._render(portrait, batches, options.paste_back))):
                 frames[index] = frame
-                bar.update()
         sound = driving.sound.cut(len(frames) / driving.fps) if driving.sound else None
         audio, rate = (sound.samples, sound.rate) if sound else (None, None)
         return TalkingFaceClip(frames, driving.fps, moved, audio, rate, list(driving.missing))
@@ -331,7 +344,7 @@ class TalkingFacePipeline(Pipeline):
         source = cut_out(portrait.picture, portrait.crop, self.model.config.image_size).to(self.device)
         landmarks = torch.from_numpy(portrait.landmarks)[None].to(self.device)
         with torch.inference_mode(), self._precision():
-            prepared = self.model.prepare(source, landmarks)
+            prepared = self._teacher.prepare(source, landmarks)
         for batch in batches:
             yield from self.postprocess(self._forward({"source": prepared, "landmarks": batch}), paste)
 

@@ -19,8 +19,8 @@ _MIRROR = [ARKIT_NAMES.index(mirrored_name(name)) for name in ARKIT_NAMES]
 RIDGE = 1e-2
 # How much the pure shapes count against the tracked frames in the map back to scores, and how much a shape that still
 # comes back too small is raised.
-ROUND_TRIP = 5.0
-LARGEST_GAIN = 1.6
+ROUND_TRIP = 0.6
+LARGEST_GAIN = 2.0
 
 MOUTH = ("jaw", "mouth", "cheekPuff", "noseSneer", "cheekSquint")
 EYE = ("eyeBlink", "eyeSquint", "eyeWide", "eyeLookDown", "eyeLookUp")
@@ -88,8 +88,9 @@ def _columns(model: FaceModel) -> dict[str, np.ndarray]:
 
 def _blocks(columns: dict[str, np.ndarray]) -> list[tuple[tuple[str, ...], str, np.ndarray]]:
     """Which scores may move which coefficients."""
-    blocks = [(MOUTH, "", columns["mouth"])]
-    for region, prefixes in (("eyes", EYE), ("brows", BROW), ("gaze", GAZE)):
+    blocks: list[tuple[tuple[str, ...], str, np.ndarray]] = [(MOUTH, "", columns["mouth"])]
+    sides: dict[str, tuple[str, ...]] = {"eyes": EYE, "brows": BROW, "gaze": GAZE}
+    for region, prefixes in sides.items():
         left, right = np.split(columns[region], 2)
         blocks += [(prefixes, "Left", left), (prefixes, "Right", right)]
     return blocks

@@ -260,7 +260,7 @@ def fit_tensors(prepared: Path) -> dict[str, np.ndarray]:
 
     residual = points - np.tensordot(frames.scores, by_scores, 1) - np.tensordot(turn_features(rotations), by_turn, 1)
     neutrals = owner_means(residual, owner)
-    shift = symmetric((neutrals).mean(0), mirror) - mean
+    shift = symmetric(neutrals.mean(0), mirror) - mean
     print(f"neutral mean differs from the mean by up to {np.abs(shift).max():.3f}")
     frames.weight = owner_weights(owner, neutrals)
     metric = fit_metric()
@@ -268,7 +268,7 @@ def fit_tensors(prepared: Path) -> dict[str, np.ndarray]:
     bases = expression_bases(offsets[in_clips], frames.weight[in_clips], mean, mirror, metric)
     people_weight = owner_means(frames.weight, owner) * np.bincount(owner)
     people = neutrals - (mean + shift)
-    people_weight[clips:] *= 0.5
+    people_weight = np.where(np.arange(len(people)) < clips, people_weight, 0.5 * people_weight)
     identity, share = principal_components(
         np.concatenate([people, mirrored(people, mirror)]), np.tile(people_weight, 2), metric, IDENTITY_SIZE
     )
@@ -289,7 +289,7 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     save(fit_tensors(args.prepared), args.out / "face_model.safetensors")
-    report(FaceModel.load(args.out / "face_model.safetensors"), args.prepared)
+    report(args.out / "face_model.safetensors", args.prepared)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..face_model import topology
-from ..face_model.arkit import ARKIT_NAMES
+from ..face_model.arkit import ARKIT_NAMES, EXPRESSION_REGIONS, WEIGHTS, ArkitMaps
 from ..face_model.linear import FaceModel
 from .prepare import PreparedClip, load_clips
 
@@ -22,12 +22,13 @@ EYES = np.r_[topology.LEFT_EYE, topology.RIGHT_EYE]
 LEAST_SPREAD = 0.03  # blendshapes that move less than this on val are not judged
 
 
-def report(model: FaceModel, prepared: Path) -> None:
+def report(weights: Path, prepared: Path) -> None:
     """Prints mesh errors, the stability of the neutral face, and how the blendshapes agree with the landmarker's."""
+    model = FaceModel.load(weights)
     clips = list(load_clips(prepared, "val"))
     mesh_errors(model, clips)
     neutral_faces(model, clips)
-    blendshapes(model, clips)
+    blendshapes(model, ArkitMaps.load(weights), clips)
 
 
 def picture_landmarks(clip: PreparedClip) -> np.ndarray:
@@ -77,18 +78,22 @@ def _distance(a: np.ndarray, b: np.ndarray) -> float:
     return float(100 * np.linalg.norm(a[:, :2] - b[:, :2], axis=-1).mean())
 
 
-def blendshapes(model: FaceModel, clips: list[PreparedClip]) -> None:
-    """Correlation of ``Motion.to_arkit`` with the landmarker's scores within clips."""
-    pairs = list(_score_changes(model, clips))
+def blendshapes(model: FaceModel, maps: ArkitMaps, clips: list[PreparedClip]) -> None:
+    """Correlation of the scores read from fitted motions with the landmarker's scores within clips."""
+    pairs = list(_score_changes(model, maps, clips))
     ours, theirs = (np.concatenate(side) for side in zip(*pairs, strict=True))
     judged = [slot for slot in range(len(ARKIT_NAMES)) if theirs[:, slot].std() > LEAST_SPREAD]
     for slot in judged:
         print(f"{ARKIT_NAMES[slot]}: correlation {np.corrcoef(ours[:, slot], theirs[:, slot])[0, 1]:.2f}")
 
 
-def _score_changes(model: FaceModel, clips: list[PreparedClip]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _score_changes(
+    model: FaceModel, maps: ArkitMaps, clips: list[PreparedClip]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for clip in clips:
-        ours = model.fit(picture_landmarks(clip), clip.fps)[1].to_arkit()
+        motion = model.fit(picture_landmarks(clip), clip.fps)[1]
+        scores = [getattr(motion, region) @ maps.to_scores[region] for region in EXPRESSION_REGIONS]
+        ours = np.clip(np.sum(scores, axis=0), 0, 1)
         theirs = clip.blendshapes[clip.found]
         yield ours - ours.mean(0), theirs - theirs.mean(0)
 
@@ -96,7 +101,9 @@ def _score_changes(model: FaceModel, clips: list[PreparedClip]) -> Iterator[tupl
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prepared", type=Path, default=Path(".cache/prepared"))
-    report(FaceModel.default(), parser.parse_args().prepared)
+    parser.add_argument("--weights", type=Path, default=WEIGHTS)
+    args = parser.parse_args()
+    report(args.weights, args.prepared)
 
 
 if __name__ == "__main__":

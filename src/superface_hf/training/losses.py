@@ -15,7 +15,7 @@ _REGION_POINTS = torch.cat([torch.as_tensor(part) for part in (LIPS, LEFT_EYE, R
 def region_weights(landmarks: Tensor, size: int, emphasis: float) -> Tensor:
     """1 in general, up to 1 + ``emphasis`` on lips and eyes: (B, 478, 3) -> (B, 1, size, size)."""
     points = landmarks[:, _REGION_POINTS]
-    density = splat(points, torch.ones_like(points[..., :1]), 0.12 * face_radius(landmarks), size)
+    density = splat(points, torch.ones_like(points[..., :1]), 0.12 * face_radius(landmarks)[:, None], size)
     return 1 + emphasis * density / (density + 1.0)
 
 
@@ -27,6 +27,11 @@ def pyramid_l1(predicted: Tensor, target: Tensor, weights: Tensor, levels: int) 
             predicted, target, weights = (F.avg_pool2d(x, 2) for x in (predicted, target, weights))
         total = total + ((predicted - target).abs() * weights).mean() / weights.mean()
     return total / levels
+
+
+def coarse_l2(predicted: Tensor, target: Tensor, factor: int) -> Tensor:
+    """Mean squared error ``factor`` times coarser. Far-off shapes weigh most, and fine detail is left to other losses."""
+    return F.mse_loss(F.avg_pool2d(predicted, factor), F.avg_pool2d(target, factor))
 
 
 def windows(centres: Tensor, pictures: tuple[Tensor, ...], side: int) -> tuple[Tensor, ...]:

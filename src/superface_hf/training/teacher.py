@@ -28,7 +28,7 @@ from ..face_model.linear import FaceModel
 from ..face_model.topology import LEFT_EYE, LIPS, RIGHT_EYE
 from ..models.teacher.configuration_teacher import SuperFaceTeacherConfig
 from ..models.teacher.modeling_teacher import SuperFaceTeacherModel, TeacherOutput
-from .losses import PerceptualDistance, pyramid_l1, region_weights, windows
+from .losses import PerceptualDistance, coarse_l2, pyramid_l1, region_weights, windows
 from .reenactment_data import PairSampling, ReenactmentPairs
 from .still_pairs import StillPairs
 from .teacher_validation import ValidationClips, validate
@@ -51,6 +51,7 @@ class TeacherTrainingConfig:
         learning_rate: of AdamW after ``warmup`` steps; over the last ``decay`` steps it falls linearly to a twentieth.
         region_emphasis: how much more an error on lips and eyes counts.
         perceptual: weight of the perceptual distance (0 leaves it out).
+        coarse: weight of the squared error at an eighth of the resolution.
         warp: weight of the error of the warped pixels alone, which trains the flow where the mask would excuse it.
         generated: weight of the error of the painted pixels alone, which trains them also where the mask keeps the warped.
         keep: weight of the pull toward keeping warped pixels.
@@ -69,7 +70,8 @@ class TeacherTrainingConfig:
     warmup: int = 50
     decay: int = 1000
     region_emphasis: float = 8.0
-    perceptual: float = 0.02
+    perceptual: float = 0.006
+    coarse: float = 4.0
     warp: float = 0.3
     generated: float = 0.3
     keep: float = 0.0005
@@ -102,7 +104,7 @@ class TeacherLoss:
             F.avg_pool2d(x, 2) for x in (output.frames, target, output.warped, output.generated)
         )
         terms = {
-            "l1": pyramid_l1(frames, wanted, weights, levels=3),
+            "l1": pyramid_l1(frames, wanted, weights, levels=4),
             "warp": pyramid_l1(warped, wanted, weights, levels=1),
             "generated": pyramid_l1(generated, wanted, weights, levels=1),
             "keep": (1 - output.keep).mean(),
@@ -110,7 +112,8 @@ class TeacherLoss:
         # Footage of half the resolution has nothing to say about the finest pixels.
         sharp = batch["sharp"][:, None, None, None].float()
         terms["fine"] = ((output.frames - target).abs() * sharp).mean()
-        loss = terms["l1"] + 0.5 * terms["fine"]
+        terms["coarse"] = coarse_l2(frames, wanted, factor=4)
+        loss = terms["l1"] + 0.5 * terms["fine"] + config.coarse * terms["coarse"]
         loss = loss + config.warp * terms["warp"] + config.generated * terms["generated"] + config.keep * terms["keep"]
         if self.perceptual is not None:
             terms["perceptual"] = self.perceived(output, batch)

@@ -66,13 +66,16 @@ def train(config: TrackerTrainingConfig) -> None:
         config.data, config.prepared, config.runs / "tracker_detector", minutes=config.detector_minutes
     )
     landmark_config = tracker_landmarks.LandmarkTrainingConfig(
-        config.data, config.prepared, config.runs / "tracker_landmarks", minutes=config.landmark_minutes
+        config.data,
+        config.prepared,
+        config.runs / "tracker_landmarks",
+        minutes=config.landmark_minutes,
+        detector=detector_config.out / "averaged.safetensors",
     )
     if not config.join_only:
         tracker_detector.train(detector_config)
         tracker_landmarks.train(landmark_config)
-    halves = (part.out / "averaged.safetensors" for part in (detector_config, landmark_config))
-    join(*halves, config.out)
+    join(detector_config.out / "averaged.safetensors", landmark_config.out / "averaged.safetensors", config.out)
 
 
 def main() -> None:

@@ -22,6 +22,14 @@ from ..models.tracker.backbone import LiteBackbone
 ConfigT = TypeVar("ConfigT")
 
 
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+def channels_last(module: ModuleT) -> ModuleT:
+    """The network with the memory layout in which convolutions are fast on a CPU."""
+    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
 def frozen_modules(backbone: LiteBackbone, stages: int) -> list[nn.Module]:
     """The stem and the first ``stages`` stages; none at 0."""
     return [backbone.stem, *backbone.stages[:stages]] if stages else []
@@ -132,6 +140,8 @@ def parse_config(kind: type[ConfigT], description: str) -> ConfigT:
         required = field.default is dataclasses.MISSING
         default = None if required else field.default
         kind_of = types[field.name]
+        # Optional values are given like the others.
+        kind_of = next((part for part in typing.get_args(kind_of) if part is not type(None)), kind_of)
         if kind_of is bool:
             parser.add_argument(f"--{field.name}", action=argparse.BooleanOptionalAction, default=default)
         else:

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..models.tracker.backbone import load_imagenet
 from ..models.tracker.configuration_tracker import SuperFaceTrackerConfig
@@ -25,7 +24,7 @@ from ..models.tracker.detection import pixels_of, read_maps
 from ..models.tracker.networks import DETECTOR_STRIDE, FaceDetector
 from . import tracker_augment as augment
 from .imagenet import imagenet_state
-from .tracker_common import Averaged, Checkpoints, TrainingClock, freeze_stages, parse_config, train_mode
+from .tracker_common import Averaged, Checkpoints, TrainingClock, channels_last, freeze_stages, parse_config, train_mode
 from .tracker_data import FACELESS_TRAIN, all_sources, background_crops, faceless_pictures
 from .tracker_scenes import SceneMaker
 
@@ -145,8 +144,8 @@ def validate(detector: nn.Module, scenes: list[tuple[np.ndarray, list[FaceCrop]]
     for start in range(0, len(scenes), 20):
         part = scenes[start : start + 20]
         pixels = pixels_of([square for square, _ in part], like)
-        maps = detector(pixels.contiguous(memory_format=torch.channels_last))
-        for detections, (_, faces) in zip(read_maps(*maps, 0.3, 20), part, strict=True):
+        logits, geometry = detector(pixels.contiguous(memory_format=torch.channels_last))
+        for detections, (_, faces) in zip(read_maps(logits, geometry, 0.3, 20), part, strict=True):
             matched: set[int] = set()
             for face in faces:
                 for index, detection in enumerate(detections):
@@ -171,9 +170,10 @@ def train(config: DetectorTrainingConfig, model_config: SuperFaceTrackerConfig |
     accelerator = Accelerator()
     torch.manual_seed(config.seed)
     data = DetectorData(config)
-    detector = FaceDetector(model_config).to(memory_format=torch.channels_last)
+    detector = channels_last(FaceDetector(model_config))
     load_imagenet(detector.backbone, imagenet_state())
     # Nearly all places show no face: starting there spares the first steps.
+    assert detector.heatmap.bias is not None
     nn.init.constant_(detector.heatmap.bias, -4.0)
     freeze_stages(detector.backbone, config.frozen_stages)
     backbone = [p for p in detector.backbone.parameters() if p.requires_grad]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,16 +24,14 @@ from ..models.tracker.configuration_tracker import SuperFaceTrackerConfig
 from ..models.tracker.networks import LandmarkRegressor
 from . import tracker_augment as augment
 from .imagenet import imagenet_state
-from .tracker_common import Averaged, Checkpoints, TrainingClock, freeze_stages, train_mode
+from .tracker_common import Averaged, Checkpoints, TrainingClock, channels_last, freeze_stages, parse_config, train_mode
 from .tracker_data import (
-    FACELESS_TRAIN,
     CropSet,
     all_sources,
-    background_crops,
     build_crops,
-    faceless_pictures,
     mirror_map,
 )
+from .tracker_negatives import mistaken_places, random_places
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +48,8 @@ class LandmarkTrainingConfig:
         learning_rate, backbone_rate: peak rates of the heads and of the ImageNet-trained backbone.
         frozen_stages: stages (the stem with them) that keep their ImageNet weights: they cost half of the time.
         crop_pixels, crop_margin: side of the kept crops in pixels, and over the face's longer side.
-        shares: how much of training each domain gets.
+        clips, portraits_small, portraits_large: how much of training each domain gets.
+        detector: a trained detector's weights: what it takes for a face and is none is shown as such.
     """
 
     data: Path
@@ -61,7 +59,7 @@ class LandmarkTrainingConfig:
     steps: int = 1_000_000
     minutes: float = 40.0
     batch: int = 40
-    negatives: int = 5
+    negatives: int = 7
     learning_rate: float = 1.5e-3
     backbone_rate: float = 1e-3
     weight_decay: float = 0.02
@@ -71,6 +69,7 @@ class LandmarkTrainingConfig:
     clips: float = 0.5
     portraits_small: float = 0.27
     portraits_large: float = 0.23
+    detector: Path | None = None
     checkpoint_seconds: float = 150.0
     seed: int = 0
 
@@ -132,7 +131,7 @@ class LandmarkData:
         self.zoom = model.crop_margin / config.crop_margin
         self.train, self.val = (self._crops(config, held_out) for held_out in (False, True))
         self.twins = torch.from_numpy(mirror_map(self.train.points))
-        self.background = self._backgrounds(config)
+        self.background = self._backgrounds(config, model)
         self.random = np.random.default_rng(config.seed)
         self.generator = torch.Generator().manual_seed(config.seed)
 
@@ -144,25 +143,28 @@ class LandmarkData:
             build_crops(sources, config.crop_pixels, config.crop_margin, config.shares).save(path)
         return CropSet.load(path)
 
-    def _backgrounds(self, config: LandmarkTrainingConfig) -> np.ndarray:
-        """(N, S, S, 3) uint8 places without a face."""
-        path = config.cache / "background.npy"
-        if not path.exists():
-            from PIL import Image
-
-            random = np.random.default_rng(config.seed)
-            parts: list[np.ndarray] = []
-            for picture in faceless_pictures(FACELESS_TRAIN):
-                for _ in range(60):
-                    side = int(random.integers(32, min(picture.shape[:2]) + 1))
-                    y, x = (int(random.integers(0, length - side + 1)) for length in picture.shape[:2])
-                    parts.append(picture[y : y + side, x : x + side])
-            sources = [s for s in all_sources(config.prepared, config.data, False, frames=4) if s.domain != "portraits_small"]
-            for source in sources:
-                parts += background_crops(source, random, 3)
-            side = self.size * 3 // 2
-            np.save(path, np.stack([np.asarray(Image.fromarray(p).resize((side, side))) for p in parts]))
-        return np.load(path)
+    def _backgrounds(self, config: LandmarkTrainingConfig, model: SuperFaceTrackerConfig) -> list[np.ndarray]:
+        """Places without a face, each (N, S, S, 3) uint8: random ones and, with a detector, those it falls for."""
+        side = self.size * 3 // 2
+        groups = []
+        for name in ("random", "mistaken"):
+            path = config.cache / f"negatives_{name}.npy"
+            if name == "mistaken" and config.detector is None:
+                continue
+            if not path.exists():
+                sources = all_sources(config.prepared, config.data, False, frames=4)
+                if name == "random":
+                    coloured = [source for source in sources if source.domain != "portraits_small"]
+                    places = random_places(coloured, side, np.random.default_rng(config.seed))
+                else:
+                    assert config.detector is not None
+                    places = mistaken_places(config.detector, sources, model, side)
+                np.save(path, places)
+            places = np.load(path)
+            logger.info("%d %s places without a face", len(places), name)
+            if len(places):
+                groups.append(places)
+        return groups
 
     def __call__(self) -> tuple[Tensor, Tensor, Tensor]:
         """Pictures (B, 3, S, S) in [-1, 1], points (B, 478, 3) in crop units, and (B,) 1 for a face, 0 for none."""
@@ -173,16 +175,17 @@ class LandmarkData:
         flip = torch.rand(self.batch, generator=self.generator) < 0.5
         pictures, points = augment.mirror(pictures, points, self.twins, flip)
         turn, scale, shift = augment.random_similarity(self.batch, self.generator)
-        # The last ones are no faces: half show a face far from where it should be, half a background.
+        # The last ones are no faces: a third show a face far from where it should be, the others none.
         direction = torch.rand(self.batch, generator=self.generator) * math.tau
         away = (1.1 + 0.5 * torch.rand(self.batch, generator=self.generator))[:, None]
         away = away * torch.stack([direction.cos(), direction.sin()], dim=1)
         is_face = torch.arange(self.batch) < faces
         shift = torch.where(is_face[:, None], shift, away)
         pictures, points = augment.cut_crops(pictures, points, self.size, self.zoom, turn, scale, shift)
-        replaced = range(faces, self.batch - self.negatives // 3)
-        places = self._tensor(self.background[self.random.choice(len(self.background), len(replaced))])
-        pictures[replaced.start : replaced.stop] = F.interpolate(places, (self.size, self.size), mode="area")
+        for index in range(faces, self.batch - self.negatives // 3):
+            group = self.background[index % len(self.background)]
+            place = self._tensor(group[self.random.integers(len(group))][None])
+            pictures[index] = F.interpolate(place, (self.size, self.size), mode="area")[0]
         pictures = augment.random_light(pictures, self.generator)
         pictures = augment.random_occlusion(pictures, self.generator)
         pictures = augment.random_degradation(pictures, self.generator)
@@ -225,9 +228,9 @@ def train(config: LandmarkTrainingConfig, model_config: SuperFaceTrackerConfig |
     accelerator = Accelerator()
     torch.manual_seed(config.seed)
     data = LandmarkData(config, model_config)
-    regressor = LandmarkRegressor(model_config).to(memory_format=torch.channels_last)
+    regressor = channels_last(LandmarkRegressor(model_config))
     load_imagenet(regressor.backbone, imagenet_state())
-    some = np.random.default_rng(0).choice(len(data.train.points), min(6000, len(data.train.points)))
+    some = np.random.default_rng(0).choice(len(data.train.points), 6000)
     jitter = augment.random_similarity(len(some), torch.Generator().manual_seed(2))
     blank = torch.zeros(len(some), 3, 2, 2)
     meshes = augment.cut_crops(blank, torch.from_numpy(data.train.points[some]), 2, data.zoom, *jitter)[1]
@@ -278,8 +281,6 @@ def train(config: LandmarkTrainingConfig, model_config: SuperFaceTrackerConfig |
 
 
 def main() -> None:
-    from .tracker_common import parse_config
-
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     train(parse_config(LandmarkTrainingConfig, __doc__ or ""))
 

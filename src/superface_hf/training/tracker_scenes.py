@@ -54,16 +54,16 @@ class SceneMaker:
     def _paste(self, scene: Image.Image, faces: list[FaceCrop], crowd: bool) -> None:
         """Pastes a source's whole picture or the surroundings of its face, where that hides no other face."""
         source = self.sources[int(self.random.choice(len(self.sources), p=self.weights))]
-        picture = Image.open(io.BytesIO(source.jpeg))
-        original = picture.size
+        encoded = Image.open(io.BytesIO(source.jpeg))
+        original = encoded.size
         own = [FaceCrop.around(landmarks, 1.0) for landmarks in source.faces]
         main = own[int(self.random.integers(len(own)))]
         shorter = min(scene.size)
         largest = 0.4 if crowd else LARGEST
         side = shorter * math.exp(float(self.random.uniform(math.log(SMALLEST), math.log(largest))))
         zoom = side / main.size
-        picture.draft("RGB", (max(1, int(original[0] * zoom)), max(1, int(original[1] * zoom))))
-        picture = picture.convert("RGB")
+        encoded.draft("RGB", (max(1, int(original[0] * zoom)), max(1, int(original[1] * zoom))))
+        picture = encoded.convert("RGB")
         factor = max(1, int(picture.size[0] / original[0] / zoom))
         if factor > 1:
             picture = picture.reduce(factor)
@@ -71,8 +71,12 @@ class SceneMaker:
         roll = float(self.random.uniform(-1, 1)) * math.pi / 4
         if self.random.random() < 0.6:
             roll = float(self.random.normal()) * 0.14
-        x = float(self.random.uniform(min(side / 2, scene.size[0] / 2), max(scene.size[0] - side / 2, scene.size[0] / 2)))
-        y = float(self.random.uniform(min(side / 2, scene.size[1] / 2), max(scene.size[1] - side / 2, scene.size[1] / 2)))
+        x = float(
+            self.random.uniform(min(side / 2, scene.size[0] / 2), max(scene.size[0] - side / 2, scene.size[0] / 2))
+        )
+        y = float(
+            self.random.uniform(min(side / 2, scene.size[1] / 2), max(scene.size[1] - side / 2, scene.size[1] / 2))
+        )
         # The scene's pixel p shows the source's pixel main + R(-turn) (p - (x, y)) / zoom.
         turn = roll - main.angle
         cos, sin = math.cos(turn), math.sin(turn)
@@ -97,7 +101,9 @@ class SceneMaker:
         covered = np.asarray(mask) > 40
         for face in faces:
             half = face.size * 0.6
-            part = covered[max(int(face.y - half), 0) : int(face.y + half), max(int(face.x - half), 0) : int(face.x + half)]
+            part = covered[
+                max(int(face.y - half), 0) : int(face.y + half), max(int(face.x - half), 0) : int(face.x + half)
+            ]
             if part.size == 0 or part.mean() > 0.12:
                 return
         layer = picture.transform(scene.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)

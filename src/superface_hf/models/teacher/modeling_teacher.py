@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 
 from ...face_model.mesh_flow import face_radius, mesh_flow, rigid_flow, rigid_motion, warp
-from ...face_model.mesh_image import MESH_CHANNELS, mesh_image
+from ...face_model.mesh_image import MESH_CHANNELS, OPENING_CHANNELS, mesh_image, opening_image
 from ...face_model.topology import POINTS
 from .configuration_teacher import SuperFaceTeacherConfig
 from .layers import MotionUNet, ResidualBlock, ZeroConv2d, conv, upsample
@@ -37,7 +37,7 @@ class PreparedSource:
         image: (1, 3, S, S) the source in [0, 1].
         landmarks: (1, 478, 3) in image coordinates.
         volume: (1, C * D, S/8, S/8) the appearance volume F_3D, channels first within each depth.
-        detail: (1, C', S/4, S/4) finer appearance features.
+        detail: (1, C' + 3, S/4, S/4) finer appearance features, and the drawing of how open eyes and mouth are.
         mesh: (1, 7, S/8, S/8) the source's mesh image.
     """
 
@@ -191,14 +191,17 @@ class Generator(nn.Module):
         self.enter = conv(volume + config.motion_channels, wide)
         self.blocks = nn.Sequential(ResidualBlock(wide), ResidualBlock(wide))
         self.to_coarse = conv(wide, middle)
-        self.coarse = conv(middle + config.detail_channels, middle)
+        self.coarse = conv(middle + config.detail_channels + 2 * OPENING_CHANNELS, middle)
         self.coarse_block = ResidualBlock(middle)
         self.to_fine = conv(middle, narrow)
         self.fine = conv(narrow + 12, narrow)
         self.head = ZeroConv2d(narrow, 16, 3, padding=1)
 
     def forward(self, volume: Tensor, detail: Tensor, warped: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """-> frames, generated pixels (B, 3, S, S) in [0, 1] and the keep mask (B, 1, S, S)."""
+        """``detail`` (B, C' + 6, S/4, S/4): what the source brings along, and how open eyes and mouth shall be.
+
+        Returns frames, generated pixels (B, 3, S, S) in [0, 1] and the keep mask (B, 1, S, S).
+        """
         x = self.blocks(self.enter(torch.cat((volume, hidden), dim=1)))
         x = upsample(F.silu(self.to_coarse(F.silu(x))))
         x = self.coarse_block(self.coarse(torch.cat((x, detail), dim=1)))
@@ -249,12 +252,15 @@ class SuperFaceTeacherModel(PreTrainedModel):
             landmarks: (B, 478, 3) in image coordinates (see :mod:`superface_hf.face_model`).
         """
         volume, detail = self.appearance_encoder(source.to(self.dtype))
-        mesh = self.draw(landmarks, volume.shape[-1])
+        mesh, openings = self.draw(landmarks, volume.shape[-1])
+        detail = torch.cat((detail, openings.to(detail.dtype)), dim=1)
         return PreparedSource(source, landmarks, volume, detail, mesh)
 
-    def draw(self, landmarks: Tensor, size: int) -> Tensor:
+    def draw(self, landmarks: Tensor, size: int) -> tuple[Tensor, Tensor]:
+        """The mesh image at ``size`` and, twice as fine, the openings: (B, 7, size, size), (B, 3, 2 size, 2 size)."""
         with torch.autocast(landmarks.device.type, enabled=False):
-            return mesh_image(landmarks.float(), self.canonical.float(), size)
+            points = landmarks.float()
+            return mesh_image(points, self.canonical.float(), size), opening_image(points, 2 * size)
 
     def forward(self, source: Tensor, source_landmarks: Tensor, driving_landmarks: Tensor) -> TeacherOutput:
         """Renders one frame per source: (B, 3, S, S), (B, 478, 3), (B, 478, 3) -> :class:`TeacherOutput`."""
@@ -266,10 +272,11 @@ class SuperFaceTeacherModel(PreTrainedModel):
         return self._render(source.expand(len(driving_landmarks)), driving_landmarks).frames
 
     def _render(self, source: PreparedSource, driving: Tensor) -> TeacherOutput:
-        motion, hidden = self.dense_motion(source, driving, self.draw(driving, source.volume.shape[-1]))
+        mesh, openings = self.draw(driving, source.volume.shape[-1])
+        motion, hidden = self.dense_motion(source, driving, mesh)
         with torch.autocast(driving.device.type, enabled=False):
             volume = warp_volume(source.volume.float(), motion.volume_flow) * motion.occlusion
-            detail = warp(source.detail.float(), motion.flow)
+            detail = torch.cat((warp(source.detail.float(), motion.flow), openings), dim=1)
             warped = warp(source.image.float(), motion.flow)
         dtype = hidden.dtype
         frames, generated, keep = self.generator(volume.to(dtype), detail.to(dtype), warped, hidden)

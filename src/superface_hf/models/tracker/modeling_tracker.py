@@ -52,6 +52,8 @@ class SuperFaceTrackerModel(PreTrainedModel):
         elif isinstance(module, nn.BatchNorm2d):
             init.ones_(module.weight)
             init.zeros_(module.bias)
+            assert module.running_mean is not None
+            assert module.running_var is not None
             init.zeros_(module.running_mean)
             init.ones_(module.running_var)
 
@@ -130,8 +132,8 @@ class SuperFaceTrackerModel(PreTrainedModel):
             _check(image)
         squares, scales = zip(*(letterbox(image, self.config.detector_size) for image in images), strict=True)
         pixels = pixels_of(list(squares), self.detector.heatmap.weight)
-        maps = self.detector(pixels.contiguous(memory_format=torch.channels_last))
-        places = read_maps(*maps, self.config.detection_threshold, 2 * self.config.max_faces)
+        logits, geometry = self.detector(pixels.contiguous(memory_format=torch.channels_last))
+        places = read_maps(logits, geometry, self.config.detection_threshold, 2 * self.config.max_faces)
         owners, crops, scores = [], [], []
         for owner, (found, scale) in enumerate(zip(places, scales, strict=True)):
             for detection in found:
