@@ -24,7 +24,7 @@ def face_crop(astronaut) -> np.ndarray:
 @pytest.fixture(scope="module")
 def driving(pipe, face_crop, tmp_path_factory):
     """A driving video with known motion, with sound: the photograph itself, nodding and speaking."""
-    motion = Motion.concatenate([bundled_motion("nod")[5:25], bundled_motion("speak")[10:30]])
+    motion = Motion.concatenate([bundled_motion("nod")[10:25], bundled_motion("speak")[10:20]])
     clip = pipe(face_crop, motion=motion)
     path = tmp_path_factory.mktemp("driving") / "driving.mp4"
     tone = 0.3 * np.sin(np.arange(32000) / 6).astype(np.float32)
@@ -46,9 +46,9 @@ def mouth_gap(landmarks: np.ndarray) -> np.ndarray:
 
 def test_a_photograph_follows_a_driving_video(pipe, astronaut, driving, tmp_path):
     clip = pipe(astronaut, video=driving)
-    assert clip.frames.shape == (40, *astronaut.shape)
+    assert clip.frames.shape == (25, *astronaut.shape)
     assert clip.fps == 25
-    assert len(clip.audio) / clip.sampling_rate == pytest.approx(40 / 25)
+    assert len(clip.audio) / clip.sampling_rate == pytest.approx(25 / 25)
     assert clip.missing == []
     driver = landmarks_of(pipe, list(VideoReader(driving))[::3])
     result = landmarks_of(pipe, clip.frames[::3])
@@ -71,14 +71,17 @@ def test_at_rest_the_photograph_stays_as_it_is(pipe, astronaut):
     assert np.abs(clip.frames[0].astype(float).mean((0, 1)) - astronaut.mean((0, 1))).max() < 0.5
 
 
-def test_a_slider_opens_the_mouth_and_another_closes_the_eye(pipe, face_crop):
+def test_a_slider_opens_the_mouth_and_another_shuts_one_eye(pipe, face_crop):
     opened = landmarks_of(pipe, [pipe(face_crop, edit={"jawOpen": 0.7}).frames[0], face_crop])
     assert mouth_gap(opened)[0] > mouth_gap(opened)[1] + 0.08
-    shut = landmarks_of(pipe, [pipe(face_crop, edit={"eyeBlinkLeft": 1.0}).frames[0], face_crop])
-    left = shut[:, 374, 1] - shut[:, 386, 1]
-    right = shut[:, 145, 1] - shut[:, 159, 1]
-    assert left[0] < 0.6 * left[1]
-    assert right[0] > 0.7 * right[1]
+    winking = pipe(face_crop, edit={"eyeBlinkLeft": 1.0})
+    before = pipe.preprocess(face_crop)
+    after = pipe.face_model.animate(before.shape, winking.motion)[0].numpy()
+    left, right = ((374, 386), (145, 159))  # the middles of the lower and the upper lid
+    gaps = [[points[low, 1] - points[up, 1] for low, up in (left, right)] for points in (before.landmarks, after)]
+    assert gaps[1][0] < 0.2 * gaps[0][0]
+    assert gaps[1][1] > 0.8 * gaps[0][1]
+    assert np.abs(winking.frames[0].astype(int) - face_crop).max() > 30
 
 
 def test_a_person_held_still_does_not_shake(pipe, face_crop):
@@ -95,8 +98,9 @@ def test_a_person_held_still_does_not_shake(pipe, face_crop):
 
 
 def test_streaming_shows_the_same_as_the_clip(pipe, face_crop, driving):
-    clip = pipe(face_crop, video=driving)
-    stream = np.stack(list(pipe.stream(face_crop, video=driving)))
+    frames = list(VideoReader(driving))[:10]
+    clip = pipe(face_crop, video=frames)
+    stream = np.stack(list(pipe.stream(face_crop, video=frames)))
     assert stream.shape == clip.frames.shape
     assert np.abs(stream.astype(int) - clip.frames).mean() < 3
 

@@ -16,9 +16,11 @@ from .motion import Motion
 
 ASSETS = Path(__file__).parent / "assets"
 PORTRAIT = ASSETS / "astronaut.png"
-MOTIONS = ("look_around", "smile", "speak", "nod", "blink")
+MOTIONS = ("look_around", "smile", "speak", "blink")
 FPS = 12.5  # enough to see it move, and quick to render on a small CPU
-COLUMNS, ROWS, CELL = 6, 4, 256
+COLUMNS, ROWS, CELL = 8, 4, 224
+HEAD = (slice(0, 300), slice(76, 376))  # of the portrait: head and shoulders, for the stills
+BEFORE_AFTER_SIDE = 450  # pixels
 BEFORE_AFTER_EDIT = {"jawOpen": 0.25, "mouthSmileLeft": 0.7, "mouthSmileRight": 0.7, "browInnerUp": 0.5}
 
 
@@ -33,8 +35,8 @@ def write_demo(folder: Path) -> list[Path]:
     after = pipe(PORTRAIT, edit=BEFORE_AFTER_EDIT).frames[0]
     video, sheet, pair = folder / "astronaut.mp4", folder / "contact_sheet.png", folder / "before_after.jpg"
     clip.save(video)
-    save_picture(sheet, contact_sheet(clip.frames, COLUMNS, ROWS, CELL))
-    save_picture(pair, np.concatenate([before, after], axis=1))
+    save_picture(sheet, contact_sheet(clip.frames[:, HEAD[0], HEAD[1]], COLUMNS, ROWS, CELL))
+    save_picture(pair, contact_sheet(np.stack([before, after])[:, HEAD[0], HEAD[1]], 2, 1, BEFORE_AFTER_SIDE))
     return [video, sheet, pair]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from .errors import MediaError, MotionError, UnknownNameError
 from .face_model.arkit import ARKIT_NAMES, EXPRESSION_REGIONS, ArkitMaps, arkit_index, nearest_names
@@ -255,7 +255,7 @@ class Motion:
         temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         metadata = {"format": FORMAT, "version": FORMAT_VERSION, "fps": repr(self.fps)}
         try:
-            save_file({name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS}, temporary, metadata)
+            temporary.write_bytes(save({name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS}, metadata))
             temporary.replace(target)
         except (OSError, SafetensorError) as error:
             temporary.unlink(missing_ok=True)

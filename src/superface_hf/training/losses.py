@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..face_model.mesh_flow import face_radius, splat
+from ..face_model.mesh_flow import face_radius, splat, warp
 from ..face_model.topology import LEFT_EYE, LIPS, RIGHT_EYE
 
 _REGION_POINTS = torch.cat([torch.as_tensor(part) for part in (LIPS, LEFT_EYE, RIGHT_EYE)])
@@ -32,6 +32,22 @@ def pyramid_l1(predicted: Tensor, target: Tensor, weights: Tensor, levels: int) 
 def coarse_l2(predicted: Tensor, target: Tensor, factor: int) -> Tensor:
     """Mean squared error ``factor`` times coarser. Far-off shapes weigh most, and fine detail is left to other losses."""
     return F.mse_loss(F.avg_pool2d(predicted, factor), F.avg_pool2d(target, factor))
+
+
+def coarse_warp_l1(source: Tensor, flow: Tensor, target: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """Mean absolute error of small copies of the source (B, 3, S, S) warped by ``flow`` (B, 2, S', S').
+
+    A full-size picture only tells the flow about the next pixel; a small one shows it the way from far off.
+    """
+    total = source.new_zeros(())
+    for size in sizes:
+        small, wanted = (F.interpolate(x, size=(size, size), mode="area") for x in (source, target))
+        total = total + (warp(small, _resized(flow, size)) - wanted).abs().mean()
+    return total / len(sizes)
+
+
+def _resized(flow: Tensor, size: int) -> Tensor:
+    return F.interpolate(flow, size=(size, size), mode="bilinear" if size > flow.shape[-1] else "area")
 
 
 def windows(centres: Tensor, pictures: tuple[Tensor, ...], side: int) -> tuple[Tensor, ...]:

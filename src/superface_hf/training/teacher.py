@@ -28,7 +28,7 @@ from ..face_model.linear import FaceModel
 from ..face_model.topology import LEFT_EYE, LIPS, RIGHT_EYE
 from ..models.teacher.configuration_teacher import SuperFaceTeacherConfig
 from ..models.teacher.modeling_teacher import SuperFaceTeacherModel, TeacherOutput
-from .losses import PerceptualDistance, coarse_l2, pyramid_l1, region_weights, windows
+from .losses import PerceptualDistance, coarse_l2, coarse_warp_l1, pyramid_l1, region_weights, windows
 from .reenactment_data import PairSampling, ReenactmentPairs
 from .still_pairs import StillPairs
 from .teacher_validation import ValidationClips, validate
@@ -52,6 +52,7 @@ class TeacherTrainingConfig:
         region_emphasis: how much more an error on lips and eyes counts.
         perceptual: weight of the perceptual distance (0 leaves it out).
         coarse: weight of the squared error at an eighth of the resolution.
+        flow: weight of the error of small copies of the source after the flow, which shows the flow the way from far off.
         warp: weight of the error of the warped pixels alone, which trains the flow where the mask would excuse it.
         generated: weight of the error of the painted pixels alone, which trains them also where the mask keeps the warped.
         keep: weight of the pull toward keeping warped pixels.
@@ -72,6 +73,7 @@ class TeacherTrainingConfig:
     region_emphasis: float = 8.0
     perceptual: float = 0.006
     coarse: float = 4.0
+    flow: float = 1.0
     warp: float = 0.3
     generated: float = 0.3
     keep: float = 0.0005
@@ -113,7 +115,10 @@ class TeacherLoss:
         sharp = batch["sharp"][:, None, None, None].float()
         terms["fine"] = ((output.frames - target).abs() * sharp).mean()
         terms["coarse"] = coarse_l2(frames, wanted, factor=4)
-        loss = terms["l1"] + 0.5 * terms["fine"] + config.coarse * terms["coarse"]
+        size = target.shape[-1]
+        sizes = tuple(size // factor for factor in (16, 8, 4))
+        terms["flow"] = coarse_warp_l1(batch["source"], output.motion.flow, target, sizes)
+        loss = terms["l1"] + 0.5 * terms["fine"] + config.coarse * terms["coarse"] + config.flow * terms["flow"]
         loss = loss + config.warp * terms["warp"] + config.generated * terms["generated"] + config.keep * terms["keep"]
         if self.perceptual is not None:
             terms["perceptual"] = self.perceived(output, batch)

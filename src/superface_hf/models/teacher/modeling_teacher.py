@@ -124,7 +124,7 @@ class DenseMotionNetwork(nn.Module):
             nn.SiLU(),
         )
         self.unet = MotionUNet(
-            64 + 6 + 2 * MESH_CHANNELS + flows,
+            96 + 3 * CANDIDATES + 2 * MESH_CHANNELS + flows,
             [width, width * 3 // 2, width * 2, width * 5 // 2],
             config.landmark_channels,
         )
@@ -138,18 +138,23 @@ class DenseMotionNetwork(nn.Module):
         with torch.autocast(driving.device.type, enabled=False):
             candidates, fade, parallax = self.candidate_motions(source.landmarks.float(), driving.float(), 2 * size)
             coarse = F.avg_pool2d(candidates.flatten(1, 2), 2)  # (B, 2 * CANDIDATES, size, size)
-            plain = coarse[:, :2]
             small = F.interpolate(source.image.float(), size=(size, size), mode="area")
-            warped = warp(torch.cat((appearance.float(), small), dim=1), plain)
+            # The network sees where each candidate would take the source, and chooses with its eyes open.
+            everything = torch.cat((appearance.float(), small), dim=1)
+            meshed, rigid = warp(everything, coarse[:, :2]), warp(everything, coarse[:, 4:6])
+            nearer, damped = warp(small, coarse[:, 2:4]), warp(small, coarse[:, 6:8])
             features = torch.cat(
                 (
                     appearance,
-                    warped,
+                    meshed,
                     small,
                     source.mesh,
                     driving_mesh,
                     coarse[:, : 2 * (CANDIDATES - 2)] * 4,
                     F.avg_pool2d(fade, 2),
+                    rigid,
+                    nearer,
+                    damped,
                 ),
                 dim=1,
             )
