@@ -61,7 +61,12 @@ def opening_image(landmarks: Tensor, size: int) -> Tensor:
 def _across(landmarks: Tensor, ring: np.ndarray) -> tuple[Tensor, Tensor]:
     """Facing points of a ring that runs from one corner along the lower edge and back along the upper one."""
     half = len(ring) // 2
-    return landmarks[:, ring[1:half]], landmarks[:, ring[::-1][: half - 1].copy()]
+    lower, upper = landmarks[:, ring[1:half]], landmarks[:, ring[::-1][: half - 1].copy()]
+    return _twice_as_dense(lower), _twice_as_dense(upper)
+
+
+def _twice_as_dense(edge: Tensor) -> Tensor:
+    return torch.cat((edge, (edge[:, 1:] + edge[:, :-1]) / 2), dim=1)
 
 
 def _fill(edges: list[tuple[Tensor, Tensor]], radius: Tensor, size: int) -> Tensor:
@@ -73,4 +78,4 @@ def _fill(edges: list[tuple[Tensor, Tensor]], radius: Tensor, size: int) -> Tens
             points.append(torch.lerp(lower, upper, share))
             strengths.append(gap / (gap + HALF_OPEN))
     drawn = splat(torch.cat(points, 1), torch.cat(strengths, 1)[..., None], FINE_DOT_WIDTH * radius, size)
-    return drawn / (drawn + 0.7)
+    return drawn / (drawn + 1.0)

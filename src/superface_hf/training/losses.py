@@ -7,16 +7,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..face_model.mesh_flow import face_radius, splat, warp
+from ..face_model.mesh_image import opening_image
 from ..face_model.topology import LEFT_EYE, LIPS, RIGHT_EYE
 
 _REGION_POINTS = torch.cat([torch.as_tensor(part) for part in (LIPS, LEFT_EYE, RIGHT_EYE)])
 
 
-def region_weights(landmarks: Tensor, size: int, emphasis: float) -> Tensor:
-    """1 in general, up to 1 + ``emphasis`` on lips and eyes: (B, 478, 3) -> (B, 1, size, size)."""
+def region_weights(landmarks: Tensor, size: int, emphasis: float, opening_emphasis: float) -> Tensor:
+    """1 in general, up to 1 + ``emphasis`` on lips and eyes, and ``opening_emphasis`` more inside open mouths and eyes.
+
+    (B, 478, 3) -> (B, 1, size, size). Teeth and eyeballs are a few hundred pixels that no warp can give and that everybody
+    looks at: without their own weight they drown among hair and background.
+    """
     points = landmarks[:, _REGION_POINTS]
     density = splat(points, torch.ones_like(points[..., :1]), 0.12 * face_radius(landmarks)[:, None], size)
-    return 1 + emphasis * density / (density + 1.0)
+    openings = opening_image(landmarks, size)[:, :2].sum(1, keepdim=True)
+    return 1 + emphasis * density / (density + 1.0) + opening_emphasis * openings
 
 
 def pyramid_l1(predicted: Tensor, target: Tensor, weights: Tensor, levels: int) -> Tensor:

@@ -49,7 +49,7 @@ class TeacherTrainingConfig:
         init: folder with weights to start from; None starts from the plain mesh flow.
         steps, batch_size: length of the training.
         learning_rate: of AdamW after ``warmup`` steps; over the last ``decay`` steps it falls linearly to a twentieth.
-        region_emphasis: how much more an error on lips and eyes counts.
+        region_emphasis, opening_emphasis: how much more an error on lips and eyes counts, and one inside open ones.
         perceptual: weight of the perceptual distance (0 leaves it out).
         coarse: weight of the squared error at an eighth of the resolution.
         flow: weight of the error of small copies of the source after the flow, which shows the flow the way from far off.
@@ -70,13 +70,14 @@ class TeacherTrainingConfig:
     learning_rate: float = 4e-4
     warmup: int = 50
     decay: int = 1000
-    region_emphasis: float = 8.0
-    perceptual: float = 0.006
+    region_emphasis: float = 10.0
+    opening_emphasis: float = 60.0
+    perceptual: float = 0.01
     coarse: float = 4.0
     flow: float = 1.0
     warp: float = 0.3
     generated: float = 0.3
-    keep: float = 0.0005
+    keep: float = 0.0015
     ema: float = 0.997
     seed: int = 0
     workers: int = 1
@@ -101,7 +102,9 @@ class TeacherLoss:
     def __call__(self, output: TeacherOutput, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         config = self.config
         target = batch["target"]
-        weights = region_weights(batch["target_landmarks"], target.shape[-1] // 2, config.region_emphasis)
+        weights = region_weights(
+            batch["target_landmarks"], target.shape[-1] // 2, config.region_emphasis, config.opening_emphasis
+        )
         frames, wanted, warped, generated = (
             F.avg_pool2d(x, 2) for x in (output.frames, target, output.warped, output.generated)
         )

@@ -25,6 +25,8 @@ from .layers import MotionUNet, ResidualBlock, ZeroConv2d, conv, upsample
 VOLUME_NEAR, VOLUME_FAR = 1.0, -2.5
 # The rigid head flow is offered to the motion network at the depth of the mesh and at the depth of hair and ears.
 RIGID_DEPTHS = (0.0, -1.5)
+# The colour that an opening mouth starts from: darker than lips, lighter than a throat. Learned from there on.
+MOUTH_INTERIOR = (0.42, 0.26, 0.25)
 # Candidate motions: mesh flow, rigid head flow at two depths, half of the mesh flow (neck and shoulders), rest.
 CANDIDATES = 5
 
@@ -201,6 +203,7 @@ class Generator(nn.Module):
         self.to_fine = conv(middle, narrow)
         self.fine = conv(narrow + 12, narrow)
         self.head = ZeroConv2d(narrow, 16, 3, padding=1)
+        self.mouth_interior = nn.Parameter(torch.empty(3))
 
     def forward(self, volume: Tensor, detail: Tensor, warped: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """``detail`` (B, C' + 6, S/4, S/4): what the source brings along, and how open eyes and mouth shall be.
@@ -214,9 +217,18 @@ class Generator(nn.Module):
         pixels = F.pixel_unshuffle(warped.to(x.dtype) * 2 - 1, 2)
         x = F.silu(self.fine(torch.cat((x, pixels), dim=1)))
         painted = F.pixel_shuffle(self.head(x), 2).float()
-        generated = torch.sigmoid(torch.logit(warped.float().clamp(0.004, 0.996)) + painted[:, :3])
-        keep = torch.sigmoid(painted[:, 3:] + self.keep_bias)
+        opened = self.newly_opened_mouth(detail.float(), warped.shape[-1])
+        base = torch.logit(warped.float().clamp(0.004, 0.996))
+        base = torch.lerp(base, self.mouth_interior.float()[:, None, None], opened)
+        generated = torch.sigmoid(base + painted[:, :3])
+        keep = torch.sigmoid(painted[:, 3:] + self.keep_bias) * (1 - opened)
         return keep * warped + (1 - keep) * generated, generated, keep
+
+    def newly_opened_mouth(self, detail: Tensor, size: int) -> Tensor:
+        """(B, 1, size, size) in [0, 1]: where the mouth opens and the source has only lips to warp there."""
+        has, wants = detail[:, -2 * OPENING_CHANNELS], detail[:, -OPENING_CHANNELS]
+        opened = (1.3 * (wants - has)).clamp(0, 1)[:, None]
+        return F.interpolate(opened, size=(size, size), mode="bilinear", align_corners=False)
 
 
 class SuperFaceTeacherModel(PreTrainedModel):
@@ -248,6 +260,8 @@ class SuperFaceTeacherModel(PreTrainedModel):
         elif isinstance(module, (nn.Conv2d, nn.Linear)):
             init.kaiming_normal_(module.weight, nonlinearity="relu")
             init.zeros_(module.bias)
+        elif isinstance(module, Generator):
+            init.copy_(module.mouth_interior, torch.logit(torch.tensor(MOUTH_INTERIOR)))
 
     def prepare(self, source: Tensor, landmarks: Tensor) -> PreparedSource:
         """Computes, once per portrait, all that does not depend on the motion.

@@ -22,8 +22,9 @@ class SuperFaceTrackerConfig(PreTrainedConfig):
         landmark_stages: stages of EfficientNet-Lite0 in the landmark regressor, at least 6.
         landmark_coefficients: size of the bottleneck before the mesh, whose last layer starts as a shape basis.
         num_landmarks: points of the mesh.
-        detection_threshold: a place is looked at more closely when the detector's score is above this.
-        face_threshold: a face is reported when its score is above this.
+        detection_threshold: a place is looked at more closely when the detector's score is above this: low, as the
+            regressor judges far better, on a crop of its own.
+        face_threshold: a face is reported when the regressor's score is above this; faces mostly reach 0.99.
         track_threshold: a followed face is lost below this score.
         track_tolerance: part of the crop's side by which a face may move before the crop follows it: a still face
             keeps its crop, so identical frames give identical landmarks.
@@ -40,8 +41,8 @@ class SuperFaceTrackerConfig(PreTrainedConfig):
     landmark_stages: int = 6
     landmark_coefficients: int = 256
     num_landmarks: int = 478
-    detection_threshold: float = 0.25
-    face_threshold: float = 0.5
+    detection_threshold: float = 0.15
+    face_threshold: float = 0.97
     track_threshold: float = 0.5
     track_tolerance: float = 0.04
     max_faces: int = 16

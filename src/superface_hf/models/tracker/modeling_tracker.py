@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -134,20 +133,16 @@ class SuperFaceTrackerModel(PreTrainedModel):
         pixels = pixels_of(list(squares), self.detector.heatmap.weight)
         logits, geometry = self.detector(pixels.contiguous(memory_format=torch.channels_last))
         places = read_maps(logits, geometry, self.config.detection_threshold, 2 * self.config.max_faces)
-        owners, crops, scores = [], [], []
+        owners, crops = [], []
         for owner, (found, scale) in enumerate(zip(places, scales, strict=True)):
             for detection in found:
                 crop = detection.crop
                 size = crop.size * self.config.crop_margin / scale
                 crops.append(FaceCrop(crop.x / scale, crop.y / scale, size, crop.angle))
                 owners.append(owner)
-                scores.append(detection.score)
         faces: list[list[tuple[Face, FaceCrop]]] = [[] for _ in images]
-        for owner, score, (face, crop) in zip(
-            owners, scores, self._refine([images[owner] for owner in owners], crops), strict=True
-        ):
-            # Both networks have to believe in the face.
-            face = dataclasses.replace(face, score=float(np.sqrt(face.score * score)))
+        refined = self._refine([images[owner] for owner in owners], crops)
+        for owner, (face, crop) in zip(owners, refined, strict=True):
             if face.score >= self.config.face_threshold:
                 faces[owner].append((face, crop))
         return [_distinct(found)[: self.config.max_faces] for found in faces]
