@@ -48,6 +48,7 @@ def resized(pictures: np.ndarray, size: int) -> np.ndarray:
     return np.stack([np.asarray(Image.fromarray(p).resize((size, size), Image.Resampling.BICUBIC)) for p in pictures])
 
 
+@torch.inference_mode()
 def evaluate_clip(
     path: Path, count: int, teacher: SuperFaceTeacherModel, tracker: SuperFaceTrackerModel, sheet: Path | None
 ) -> dict[str, np.ndarray]:
@@ -57,7 +58,7 @@ def evaluate_clip(
     chosen = np.unique(np.linspace(0, len(frames) - 1, count + 1).round().astype(int))
     faces = list(tracker.follow(frames))
     chosen = np.array([i for i in chosen if faces[i] is not None])
-    pixels = np.stack([faces[i].landmarks for i in chosen])  # type: ignore[union-attr]
+    pixels = np.stack([faces[i].landmarks for i in chosen])
     landmarks = torch.from_numpy(pixels * (2.0 / side) - np.array([1.0, 1.0, 0.0])).float()
     pictures = np.stack([frames[i][:side, :side] for i in chosen])
 
@@ -76,7 +77,7 @@ def evaluate_clip(
             "mesh flow": plain_mesh_flow(
                 source.expand(len(mesh), -1, -1, -1), landmarks[:1].expand(len(mesh), -1, -1), mesh
             ),
-            "teacher": teacher.render(prepared, mesh),
+            "teacher": teacher.render(prepared, mesh).frames,
         }
         for method, output in outputs.items():
             images = (output.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
@@ -100,7 +101,7 @@ def measure_cost(teacher: SuperFaceTeacherModel, seconds: float = 8.0) -> dict[s
     size = teacher.config.image_size
     landmarks = FaceModel.default().mean[None] * 0.3
     source = torch.rand(1, 3, size, size)
-    cost = {"parameters": sum(p.numel() for p in teacher.parameters())}
+    cost = {"parameters": float(sum(p.numel() for p in teacher.parameters()))}
     with torch.inference_mode():
         prepared = teacher.prepare(source, landmarks)
         with FlopCounterMode(display=False) as counter:

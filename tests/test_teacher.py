@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassClassValidationError
 
 from superface_hf import SuperFaceTeacherConfig, SuperFaceTeacherModel
 from superface_hf.face_model.linear import FaceModel
+from superface_hf.face_model.topology import LIPS_INNER, LIPS_OUTER, mouth_box
 from superface_hf.hub import weights_folder
-from superface_hf.models.teacher.modeling_teacher import plain_mesh_flow
+from superface_hf.metrics.image import box_mask
+from superface_hf.models.teacher.modeling_teacher import MOUTH_INTERIOR, plain_mesh_flow
 
 
 def tiny() -> SuperFaceTeacherConfig:
@@ -41,13 +44,27 @@ def fresh(config: SuperFaceTeacherConfig) -> SuperFaceTeacherModel:
     return model
 
 
-def test_an_untrained_teacher_is_the_plain_mesh_flow(scene):
+def test_an_untrained_teacher_is_the_plain_mesh_flow_but_for_an_opening_mouth(scene):
     source, landmarks, driving = scene
     model = fresh(tiny())
-    frames = model.render(model.prepare(source, landmarks), driving)
+    frames = model.render(model.prepare(source, landmarks), driving).frames
     flowed = plain_mesh_flow(source.expand(2, -1, -1, -1), landmarks.expand(2, -1, -1), driving)
     assert frames.shape == (2, 3, 128, 128)
-    assert torch.allclose(frames, flowed, atol=2e-3)
+    outside = torch.from_numpy(np.stack([~box_mask([mouth_box((d + 1) * 64)], 128, 128) for d in driving.numpy()]))
+    assert torch.allclose(frames * outside[:, None], flowed * outside[:, None], atol=2e-3)
+
+
+def test_an_untrained_teacher_opens_a_closed_mouth_onto_its_inside(scene):
+    source, landmarks, _ = scene
+    opened = landmarks.clone()
+    opened[:, LIPS_INNER[1:10], 1] += 0.08
+    opened[:, LIPS_OUTER[1:10], 1] += 0.08
+    model = fresh(tiny())
+    output = model.render(model.prepare(source, landmarks), opened)
+    inside = ((opened[0, LIPS_INNER[5], :2] + opened[0, LIPS_INNER[15], :2]) / 2 + 1) * 64
+    column, row = inside.round().long()
+    assert output.keep[0, 0, row, column] < 0.4
+    assert torch.allclose(output.generated[0, :, row, column], torch.tensor(MOUTH_INTERIOR), atol=0.15)
 
 
 def test_training_reaches_every_weight(scene):
@@ -72,7 +89,7 @@ def test_a_saved_teacher_comes_back_bit_for_bit(scene, tmp_path):
     model = fresh(tiny())
     model.save_pretrained(tmp_path)
     again = SuperFaceTeacherModel.from_pretrained(tmp_path).eval()
-    frames = [m.render(m.prepare(source, landmarks), driving) for m in (model, again)]
+    frames = [m.render(m.prepare(source, landmarks), driving).frames for m in (model, again)]
     assert torch.equal(*frames)
 
 

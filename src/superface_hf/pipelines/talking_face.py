@@ -248,7 +248,7 @@ class TalkingFacePipeline(Pipeline):
         """``source`` (what the model prepared) and ``landmarks`` (B, 478, 3) -> the rendered crops."""
         landmarks = input_tensors["landmarks"].to(self.device)
         with torch.inference_mode(), self._precision():
-            output = self._teacher._render(input_tensors["source"].expand(len(landmarks)), landmarks)
+            output = self._teacher.render(input_tensors["source"], landmarks)
         return RenderedCrops(output.frames, output.warped, output.motion.flow)
 
     def postprocess(self, model_outputs: RenderedCrops, paste: PasteBack | None = None) -> np.ndarray:  # type: ignore[override]

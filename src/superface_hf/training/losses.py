@@ -81,6 +81,9 @@ class PerceptualDistance(nn.Module):
         backbone: maps (B, 3, S, S) normalised pictures to a list of feature maps.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
         self.backbone = backbone.eval().requires_grad_(False)

@@ -18,6 +18,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing import Pool
+from multiprocessing.pool import AsyncResult
 from pathlib import Path
 from typing import Any
 
@@ -210,7 +211,7 @@ def main() -> None:
     with open(args.out / "clips.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     with Pool(args.workers) as pool:
-        jobs = [
+        jobs: list[AsyncResult[Any]] = [
             pool.apply_async(prepare_clip, (row, args.data, args.landmarker, args.out, args.quality)) for row in rows
         ]
         jobs += [

@@ -58,7 +58,7 @@ def validate(model: SuperFaceTeacherModel, data: ValidationClips, sheet: Path) -
     rows = []
     for clip in data.clips:
         with torch.autocast(model.device.type, dtype=torch.bfloat16):
-            frames = model.render(model.prepare(clip.source, clip.source_landmarks), clip.target_landmarks)
+            frames = model.render(model.prepare(clip.source, clip.source_landmarks), clip.target_landmarks).frames
         flowed = plain_mesh_flow(
             clip.source.expand(len(frames), -1, -1, -1),
             clip.source_landmarks.expand(len(frames), -1, -1),

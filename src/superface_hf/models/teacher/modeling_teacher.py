@@ -2,7 +2,7 @@
 
 The mesh flow does the heavy lifting and needs no training; the networks learn what it cannot know: how hair, neck and
 shoulders follow, and what no warp can show (the inside of a mouth, closing lids, uncovered background). Freshly
-initialised, the teacher *is* the plain mesh-flow warp.
+initialised, the teacher *is* the plain mesh-flow warp, but for the inside of an opening mouth.
 """
 
 from __future__ import annotations
@@ -256,12 +256,12 @@ class SuperFaceTeacherModel(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, ZeroConv2d):
             init.zeros_(module.weight)
-            init.zeros_(module.bias)
         elif isinstance(module, (nn.Conv2d, nn.Linear)):
             init.kaiming_normal_(module.weight, nonlinearity="relu")
-            init.zeros_(module.bias)
         elif isinstance(module, Generator):
             init.copy_(module.mouth_interior, torch.logit(torch.tensor(MOUTH_INTERIOR)))
+        if isinstance(module, (nn.Conv2d, nn.Linear)) and module.bias is not None:
+            init.zeros_(module.bias)
 
     def prepare(self, source: Tensor, landmarks: Tensor) -> PreparedSource:
         """Computes, once per portrait, all that does not depend on the motion.
@@ -283,14 +283,14 @@ class SuperFaceTeacherModel(PreTrainedModel):
 
     def forward(self, source: Tensor, source_landmarks: Tensor, driving_landmarks: Tensor) -> TeacherOutput:
         """Renders one frame per source: (B, 3, S, S), (B, 478, 3), (B, 478, 3) -> :class:`TeacherOutput`."""
-        return self._render(self.prepare(source, source_landmarks), driving_landmarks)
+        return self.render(self.prepare(source, source_landmarks), driving_landmarks)
 
-    @torch.inference_mode()
-    def render(self, source: PreparedSource, driving_landmarks: Tensor) -> Tensor:
-        """Frames (B, 3, S, S) in [0, 1] of one prepared source for a batch of driving meshes (B, 478, 3)."""
-        return self._render(source.expand(len(driving_landmarks)), driving_landmarks).frames
+    def render(self, source: PreparedSource, driving: Tensor) -> TeacherOutput:
+        """Renders a batch of driving meshes (B, 478, 3), of one prepared source or of B of them.
 
-    def _render(self, source: PreparedSource, driving: Tensor) -> TeacherOutput:
+        Call it under ``torch.inference_mode()`` where no gradient is wanted.
+        """
+        source = source.expand(len(driving))
         mesh, openings = self.draw(driving, source.volume.shape[-1])
         motion, hidden = self.dense_motion(source, driving, mesh)
         with torch.autocast(driving.device.type, enabled=False):
