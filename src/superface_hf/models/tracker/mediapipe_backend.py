@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ class MediapipeTracker:
             raise ImportError("MediapipeTracker needs mediapipe: pip install superface-hf[mediapipe]") from error
         self._path = path
         self._pictures = self._landmarker(max_faces, video=False)
+        # Left to the interpreter's end, MediaPipe's own clean-up fails with a traceback.
+        weakref.finalize(self, self._pictures.close)
 
     def find_faces(self, image: np.ndarray) -> list[Face]:
         """Faces of an (H, W, 3) uint8 picture, largest first. The landmarker gives no score: it is 1 for all."""
