@@ -2,7 +2,7 @@
 
 ::
 
-    python -m superface_hf.training.teacher --prepared .cache/prepared --out runs/teacher --steps 6000
+    python -m superface_hf.training.teacher --prepared .cache/prepared --out runs/teacher
 
 Resumes by itself from the newest checkpoint in ``--out``; ``--init`` starts from released weights instead.
 """
@@ -65,11 +65,11 @@ class TeacherTrainingConfig:
     prepared: str = ".cache/prepared"
     out: str = "runs/teacher"
     init: str | None = None
-    steps: int = 6000
+    steps: int = 2900
     batch_size: int = 8
-    learning_rate: float = 4e-4
+    learning_rate: float = 6e-4
     warmup: int = 50
-    decay: int = 1000
+    decay: int = 330
     region_emphasis: float = 10.0
     opening_emphasis: float = 60.0
     perceptual: float = 0.01
@@ -78,10 +78,10 @@ class TeacherTrainingConfig:
     warp: float = 0.3
     generated: float = 0.3
     keep: float = 0.0015
-    ema: float = 0.997
+    ema: float = 0.995
     seed: int = 0
     workers: int = 1
-    stills: float = 0.15
+    stills: float = 0.08
     compile: bool = True
     validate_every: int = 500
     checkpoint_minutes: float = 4.0
