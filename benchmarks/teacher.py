@@ -26,6 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from superface_hf import SuperFaceTeacherModel, SuperFaceTrackerModel
 from superface_hf.face_model.linear import FaceModel
 from superface_hf.face_model.topology import eye_boxes, mouth_box
+from superface_hf.geometry import Square
 from superface_hf.hub import embedded_tracker, weights_folder
 from superface_hf.media import VideoReader
 from superface_hf.metrics.image import box_mask, psnr
@@ -59,7 +60,7 @@ def evaluate_clip(
     faces = list(tracker.follow(frames))
     chosen = np.array([i for i in chosen if faces[i] is not None])
     pixels = np.stack([faces[i].landmarks for i in chosen])
-    landmarks = torch.from_numpy(pixels * (2.0 / side) - np.array([1.0, 1.0, 0.0])).float()
+    landmarks = torch.from_numpy(Square(0, 0, side).to_image(pixels))
     pictures = np.stack([frames[i][:side, :side] for i in chosen])
 
     face_model = FaceModel.default()

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from ..face_model.linear import FaceModel
 from ..face_model.topology import INNER_LIPS, LEFT_LIDS, RIGHT_LIDS, inter_ocular
+from ..geometry import Square
 from .prepare import PreparedClip, load_clips
 from .still_pairs import StillPairs
 
@@ -90,7 +91,7 @@ class ReenactmentPairs(Dataset[dict[str, torch.Tensor]]):
             Image.fromarray(clip.picture(position)).resize((size, size), Image.Resampling.BICUBIC, box=tuple(box))
             for position in (source, target)
         ]
-        landmarks = [to_image_coordinates(mesh, box) for mesh in meshes]
+        landmarks = [Square(box[0], box[1], box[2] - box[0]).to_image(mesh) for mesh in meshes]
         sharp = bool(box[2] - box[0] >= 0.9 * size)
         return self._finish([np.asarray(picture) for picture in pictures], landmarks, sharp, rng)
 
@@ -141,13 +142,6 @@ def openness(landmarks: np.ndarray) -> np.ndarray:
         return np.mean([np.linalg.norm(landmarks[:, a] - landmarks[:, b], axis=-1) for a, b in pairs], axis=0) / unit
 
     return np.stack([gap(INNER_LIPS), 2.0 * (gap(LEFT_LIDS) + gap(RIGHT_LIDS))], axis=1)
-
-
-def to_image_coordinates(landmarks: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Pixels of a frame -> image coordinates of a square crop (x0, y0, x1, y1) of it."""
-    side = box[2] - box[0]
-    corner = np.array([box[0], box[1], 0.0])
-    return (landmarks - corner) * (2.0 / side) - np.array([1.0, 1.0, 0.0])
 
 
 def _clip_weights(table: Path, clips: list[PreparedClip], balance: float) -> np.ndarray:

@@ -11,10 +11,10 @@ from PIL import Image
 from torch import Tensor
 
 from ..face_model.topology import eye_boxes, mouth_box
+from ..geometry import Square
 from ..metrics.image import box_mask, psnr
 from ..models.teacher.modeling_teacher import SuperFaceTeacherModel, plain_mesh_flow
 from .prepare import load_clips
-from .reenactment_data import to_image_coordinates
 
 
 @dataclass
@@ -42,7 +42,7 @@ class ValidationClips:
             )
             side = min(clip.size)
             pixels = clip.landmarks[clip.jpeg_index[chosen]]
-            landmarks = torch.from_numpy(to_image_coordinates(pixels, np.array([0, 0, side, side])).astype(np.float32))
+            landmarks = torch.from_numpy(Square(0, 0, side).to_image(pixels))
             masks = [
                 box_mask([mouth_box(points), *eye_boxes(points)], size, size) for points in pixels[1:] * (size / side)
             ]
