@@ -25,9 +25,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from ..face_model.linear import FaceModel
+from ..face_model.mesh_image import OPENING_CHANNELS, opening_image
 from ..face_model.topology import LEFT_EYE, LIPS, RIGHT_EYE
 from ..models.teacher.configuration_teacher import SuperFaceTeacherConfig
 from ..models.teacher.modeling_teacher import SuperFaceTeacherModel, TeacherOutput
+from .adversarial import PatchDiscriminator, discriminator_loss, feature_matching, generator_loss
 from .losses import PerceptualDistance, coarse_l2, coarse_warp_l1, pyramid_l1, region_weights, windows
 from .reenactment_data import PairSampling, ReenactmentPairs
 from .still_pairs import StillPairs
@@ -56,6 +58,8 @@ class TeacherTrainingConfig:
         warp: weight of the error of the warped pixels alone, which trains the flow where the mask would excuse it.
         generated: weight of the error of the painted pixels alone, which trains them also where the mask keeps the warped.
         keep: weight of the pull toward keeping warped pixels.
+        adversarial, matching: weights of a discriminator of mouths and eyes, and of the match of its features; 0 and 0
+            train without one.
         ema: decay of the averaged weights that are released.
         stills: share of the pairs made from still portraits (see ``StillPairs``); 0 trains on clips alone.
         compile: whether to ``torch.compile`` the convolutional parts (a minute or two once, then about a third faster).
@@ -78,6 +82,8 @@ class TeacherTrainingConfig:
     warp: float = 0.3
     generated: float = 0.3
     keep: float = 0.0015
+    adversarial: float = 0.03
+    matching: float = 2.0
     ema: float = 0.995
     seed: int = 0
     workers: int = 1
@@ -131,17 +137,67 @@ class TeacherLoss:
     def perceived(self, output: TeacherOutput, batch: dict[str, Tensor]) -> Tensor:
         """Perceptual distance of the face at half the resolution, and of the mouth and one eye at full resolution."""
         assert self.perceptual is not None
-        frames, target, landmarks, sharp = output.frames, batch["target"], batch["target_landmarks"], batch["sharp"]
-        size = frames.shape[-1]
+        frames, target, landmarks = output.frames, batch["target"], batch["target_landmarks"]
         halves = (F.avg_pool2d(frames, 2), F.avg_pool2d(target, 2))
-        total = self.perceptual(*windows(landmarks[..., :2].mean(1), halves, FACE_WINDOW * size // 32))
-        if sharp.any():
-            pictures, landmarks = (frames[sharp], target[sharp]), landmarks[sharp]
-            eye = (LEFT_EYE, RIGHT_EYE)[int(torch.randint(2, ()))]
-            for points, share in ((LIPS, MOUTH_WINDOW), (eye, EYE_WINDOW)):
-                centres = landmarks[:, points, :2].mean(1)
-                total = total + self.perceptual(*windows(centres, pictures, share * size // 32))
+        total = self.perceptual(*windows(landmarks[..., :2].mean(1), halves, FACE_WINDOW * frames.shape[-1] // 32))
+        for rendered, wanted, _ in close_ups(output.frames, batch):
+            total = total + self.perceptual(rendered, wanted)
         return total
+
+
+def close_ups(frames: Tensor, batch: dict[str, Tensor]) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Full-resolution windows at the mouth and at one eye, of the samples whose footage has that resolution.
+
+    Returns, for mouth and eye: rendered, wanted (B', 3, s, s), and the drawing of how open they are (B', 3, s, s).
+    """
+    sharp = batch["sharp"]
+    if not sharp.any():
+        return []
+    landmarks, size = batch["target_landmarks"][sharp], frames.shape[-1]
+    with torch.autocast(frames.device.type, enabled=False):
+        openings = opening_image(landmarks.float(), size // 2)
+    pictures = (frames[sharp], batch["target"][sharp], F.interpolate(openings, scale_factor=2.0))
+    eye = (LEFT_EYE, RIGHT_EYE)[int(torch.randint(2, ()))]
+    return [
+        windows(landmarks[:, points, :2].mean(1), pictures, share * size // 32)  # type: ignore[misc]
+        for points, share in ((LIPS, MOUTH_WINDOW), (eye, EYE_WINDOW))
+    ]
+
+
+class Judge:
+    """The discriminator of mouths and eyes, and its training."""
+
+    def __init__(self, accelerator: Accelerator, config: TeacherTrainingConfig) -> None:
+        self.accelerator, self.config = accelerator, config
+        network = channels_last(PatchDiscriminator(OPENING_CHANNELS))
+        optimizer = torch.optim.AdamW(network.parameters(), lr=0.5 * config.learning_rate, betas=(0.5, 0.99))
+        self.network, self.optimizer = accelerator.prepare(network, optimizer)
+
+    def __call__(self, patches: list[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, dict[str, float]]:
+        """What the judgement adds to the renderer's loss, for patches from :func:`close_ups`."""
+        passing, matching = [], []
+        for rendered, wanted, condition in patches:
+            fake = self.network(rendered, condition)
+            with torch.no_grad():
+                real = self.network(wanted, condition)
+            passing.append(generator_loss(fake))
+            matching.append(feature_matching(real, fake))
+        terms = {"passing": torch.stack(passing).mean(), "matching": torch.stack(matching).mean()}
+        loss = self.config.adversarial * terms["passing"] + self.config.matching * terms["matching"]
+        return loss, {name: float(value.detach()) for name, value in terms.items()}
+
+    def learn(self, patches: list[tuple[Tensor, Tensor, Tensor]]) -> float:
+        """One step of the discriminator on the same patches; returns its loss."""
+        self.optimizer.zero_grad()
+        with self.accelerator.autocast():
+            losses = [
+                discriminator_loss(self.network(wanted, condition), self.network(rendered.detach(), condition))
+                for rendered, wanted, condition in patches
+            ]
+            loss = torch.stack(losses).mean()
+        self.accelerator.backward(loss)
+        self.optimizer.step()
+        return float(loss.detach())
 
 
 class TeacherTrainer:
@@ -163,6 +219,9 @@ class TeacherTrainer:
         optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
         self.model, self.optimizer = self.accelerator.prepare(channels_last(model), optimizer)
         channels_last(self.averaged).to(self.accelerator.device)
+        self.judge: Judge | None = None
+        if config.adversarial or config.matching:
+            self.judge = Judge(self.accelerator, config)
         self.loss = TeacherLoss(config, self.accelerator.device)
         self.step = 0
         if config.compile:
@@ -214,10 +273,16 @@ class TeacherTrainer:
         with self.accelerator.autocast():
             output = self.model(batch["source"], batch["source_landmarks"], batch["target_landmarks"])
             loss, terms = self.loss(output, batch)
+            patches = close_ups(output.frames, batch) if self.judge else []
+            if self.judge and patches:
+                judged, judged_terms = self.judge(patches)
+                loss, terms = loss + judged, {**terms, **judged_terms}
         self.accelerator.backward(loss)
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad()
+        if self.judge and patches:
+            terms["judge"] = self.judge.learn(patches)
         decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             current = self.accelerator.unwrap_model(self.model).parameters()

@@ -17,6 +17,7 @@ from transformers import initialization as init
 
 from ...face_model.mesh_flow import face_radius, mesh_flow, rigid_flow, rigid_motion, warp
 from ...face_model.mesh_image import MESH_CHANNELS, OPENING_CHANNELS, mesh_image, opening_image
+from ...face_model.seams import mouth_opening_mask, seam_flow
 from ...face_model.topology import POINTS
 from .configuration_teacher import SuperFaceTeacherConfig
 from .layers import MotionUNet, ResidualBlock, ZeroConv2d, conv, upsample
@@ -41,6 +42,7 @@ class PreparedSource:
         volume: (1, C * D, S/8, S/8) the appearance volume F_3D, channels first within each depth.
         detail: (1, C' + 3, S/4, S/4) finer appearance features, and the drawing of how open eyes and mouth are.
         mesh: (1, 7, S/8, S/8) the source's mesh image.
+        opening: (1, 1, S/2, S/2) where the source's mouth is open.
     """
 
     image: Tensor
@@ -48,13 +50,14 @@ class PreparedSource:
     volume: Tensor
     detail: Tensor
     mesh: Tensor
+    opening: Tensor
 
     def expand(self, batch: int) -> PreparedSource:
         """The same source for a batch of driving meshes."""
         return PreparedSource(
             *(
                 part.expand(batch, *part.shape[1:])
-                for part in (self.image, self.landmarks, self.volume, self.detail, self.mesh)
+                for part in (self.image, self.landmarks, self.volume, self.detail, self.mesh, self.opening)
             )
         )
 
@@ -64,7 +67,7 @@ class DenseMotion:
     """What the dense motion network decides.
 
     Attributes:
-        flow: (B, 2, S/4, S/4) backward displacement of the pixels, in image units.
+        flow: (B, 2, S/2, S/2) backward displacement of the pixels, in image units.
         volume_flow: (B, D, 2, S/8, S/8) the 3D flow W_3D: the displacement at each depth of the volume.
         occlusion: (B, 1, S/8, S/8) in [0, 1], 1 where the source shows the place.
     """
@@ -170,6 +173,7 @@ class DenseMotionNetwork(nn.Module):
         gate = torch.sigmoid(head[:, -1:] + 1.0)
         volume_flow = F.avg_pool2d(flow, 2)[:, None] + gate[:, None] * parallax
         occlusion = torch.sigmoid(head[:, -2:-1] + 2.0)
+        flow = beside_seams(flow, candidates[:, 0], source.landmarks.float(), driving.float())
         return DenseMotion(flow, volume_flow, occlusion), hidden
 
     def candidate_motions(self, source: Tensor, driving: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -205,8 +209,11 @@ class Generator(nn.Module):
         self.head = ZeroConv2d(narrow, 16, 3, padding=1)
         self.mouth_interior = nn.Parameter(torch.empty(3))
 
-    def forward(self, volume: Tensor, detail: Tensor, warped: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, volume: Tensor, detail: Tensor, warped: Tensor, hidden: Tensor, opened: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """``detail`` (B, C' + 6, S/4, S/4): what the source brings along, and how open eyes and mouth shall be.
+        ``opened`` (B, 1, S/2, S/2) in [0, 1]: where the mouth opens and the source has only lips to warp there.
 
         Returns frames, generated pixels (B, 3, S, S) in [0, 1] and the keep mask (B, 1, S, S).
         """
@@ -217,18 +224,12 @@ class Generator(nn.Module):
         pixels = F.pixel_unshuffle(warped.to(x.dtype) * 2 - 1, 2)
         x = F.silu(self.fine(torch.cat((x, pixels), dim=1)))
         painted = F.pixel_shuffle(self.head(x), 2).float()
-        opened = self.newly_opened_mouth(detail.float(), warped.shape[-1])
+        opened = F.interpolate(opened, scale_factor=2.0, mode="bilinear", align_corners=False)
         base = torch.logit(warped.float().clamp(0.004, 0.996))
         base = torch.lerp(base, self.mouth_interior.float()[:, None, None], opened)
         generated = torch.sigmoid(base + painted[:, :3])
         keep = torch.sigmoid(painted[:, 3:] + self.keep_bias) * (1 - opened)
         return keep * warped + (1 - keep) * generated, generated, keep
-
-    def newly_opened_mouth(self, detail: Tensor, size: int) -> Tensor:
-        """(B, 1, size, size) in [0, 1]: where the mouth opens and the source has only lips to warp there."""
-        has, wants = detail[:, -2 * OPENING_CHANNELS], detail[:, -OPENING_CHANNELS]
-        opened = (1.3 * (wants - has)).clamp(0, 1)[:, None]
-        return F.interpolate(opened, size=(size, size), mode="bilinear", align_corners=False)
 
 
 class SuperFaceTeacherModel(PreTrainedModel):
@@ -273,7 +274,8 @@ class SuperFaceTeacherModel(PreTrainedModel):
         volume, detail = self.appearance_encoder(source.to(self.dtype))
         mesh, openings = self.draw(landmarks, volume.shape[-1])
         detail = torch.cat((detail, openings.to(detail.dtype)), dim=1)
-        return PreparedSource(source, landmarks, volume, detail, mesh)
+        opening = mouth_opening_mask(landmarks.float(), source.shape[-1] // 2)
+        return PreparedSource(source, landmarks, volume, detail, mesh, opening)
 
     def draw(self, landmarks: Tensor, size: int) -> tuple[Tensor, Tensor]:
         """The mesh image at ``size`` and, twice as fine, the openings: (B, 7, size, size), (B, 3, 2 size, 2 size)."""
@@ -297,9 +299,22 @@ class SuperFaceTeacherModel(PreTrainedModel):
             volume = warp_volume(source.volume.float(), motion.volume_flow) * motion.occlusion
             detail = torch.cat((warp(source.detail.float(), motion.flow), openings), dim=1)
             warped = warp(source.image.float(), motion.flow)
+            opening = mouth_opening_mask(driving.float(), source.opening.shape[-1])
+            opened = (opening - warp(source.opening, motion.flow)).clamp_min(0)
         dtype = hidden.dtype
-        frames, generated, keep = self.generator(volume.to(dtype), detail.to(dtype), warped, hidden)
+        frames, generated, keep = self.generator(volume.to(dtype), detail.to(dtype), warped, hidden, opened)
         return TeacherOutput(frames, warped, generated, keep, motion)
+
+
+def beside_seams(flow: Tensor, meshed: Tensor, source: Tensor, driving: Tensor) -> Tensor:
+    """Gives lids and lips their own flow, twice as fine: (B, 2, S/4, S/4) twice -> (B, 2, S/2, S/2).
+
+    ``flow`` is the mesh flow ``meshed`` plus what was learned. What was learned is kept, but not around the eyes.
+    """
+    learned = F.interpolate(flow - meshed, scale_factor=2.0, mode="bilinear", align_corners=False)
+    meshed = F.interpolate(meshed, scale_factor=2.0, mode="bilinear", align_corners=False)
+    seams = seam_flow(source, driving, meshed.shape[-1])
+    return torch.lerp(meshed, seams.flow, seams.weight) + (1 - seams.exact) * learned
 
 
 def warp_volume(volume: Tensor, flow: Tensor) -> Tensor:

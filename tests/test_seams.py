@@ -1,0 +1,90 @@
+"""Lids and lips move with their own skin: nothing of an eye or a tooth is dragged along."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from superface_hf.face_model.linear import FaceModel
+from superface_hf.face_model.mesh_flow import warp
+from superface_hf.face_model.seams import SEAMS, mouth_opening_mask, seam_flow
+from superface_hf.face_model.topology import LEFT_EYE, LIPS_INNER, LIPS_OUTER
+from superface_hf.models.teacher.modeling_teacher import plain_mesh_flow
+from superface_hf.motion import Motion
+
+SIZE = 256
+
+
+@pytest.fixture(scope="module")
+def face() -> torch.Tensor:
+    """The mean face in the middle of a picture, (1, 478, 3)."""
+    return FaceModel.default().mean[None] * 0.6
+
+
+@pytest.fixture(scope="module")
+def shut(face) -> torch.Tensor:
+    """The same face with both eyes shut."""
+    model = FaceModel.default()
+    blink = Motion.neutral(1, 25.0).edit({"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0})
+    change = model.animate(model.neutral_shape(model.mean, Motion.neutral(1, 25.0)), blink) - model.mean
+    return face + 0.6 * change
+
+
+def filled(ring: np.ndarray, points: torch.Tensor) -> torch.Tensor:
+    """A picture (1, 1, SIZE, SIZE) that is 1 inside a ring of landmarks."""
+    from PIL import Image, ImageDraw
+
+    picture = Image.new("L", (SIZE, SIZE))
+    corners = ((points[0, ring, :2] + 1) * SIZE / 2).flatten().tolist()
+    ImageDraw.Draw(picture).polygon(corners, fill=1)
+    return torch.from_numpy(np.asarray(picture, np.float32))[None, None]
+
+
+def test_a_face_at_rest_moves_nothing(face):
+    seams = seam_flow(face, face, SIZE)
+    assert seams.flow.abs().max() < 1e-4
+
+
+def test_a_moved_head_takes_its_seams_along(face):
+    seams = seam_flow(face, face + torch.tensor([0.06, -0.02, 0.0]), SIZE)
+    covered = seams.weight[0, 0] > 0.5
+    assert covered.any()
+    assert torch.allclose(seams.flow[0, :, covered].T, torch.tensor([-0.06, 0.02]), atol=1e-3)
+
+
+def test_shut_lids_show_no_eye_where_the_mesh_flow_does(face, shut):
+    seams = seam_flow(face, shut, SIZE)
+    eyeball = filled(LEFT_EYE, face).expand(-1, 3, -1, -1)
+    dragged = plain_mesh_flow(eyeball, face, shut)[0, 0].sum()
+    shown = (warp(eyeball, seams.flow) * seams.weight)[0, 0].sum()
+    assert dragged > 0.4 * eyeball[0, 0].sum()
+    assert shown < 0.5 * dragged
+
+
+def test_only_lids_and_lips_have_seams(face):
+    weight = seam_flow(face, face, SIZE).weight[0, 0]
+    assert weight.max() == 1
+    tip_of_the_nose, chin = ((face[0, point, :2] + 1) * SIZE / 2 for point in (1, 152))
+    for x, y in (tip_of_the_nose.long().tolist(), chin.long().tolist()):
+        assert weight[y, x] == 0
+    assert weight[:20].max() == 0
+
+
+def test_the_mouth_mask_fills_an_open_mouth_and_leaves_a_shut_one(face):
+    opened = face.clone()
+    opened[:, LIPS_INNER[1:10], 1] += 0.08
+    opened[:, LIPS_OUTER[1:10], 1] += 0.08
+    inside = filled(LIPS_INNER, opened)
+    mask = mouth_opening_mask(opened, SIZE)
+    assert (mask - inside).abs().sum() < 0.2 * inside.sum()
+    shut = face.clone()
+    shut[:, SEAMS[-1].lower] = shut[:, SEAMS[-1].upper]
+    assert mouth_opening_mask(shut, SIZE).max() == 0
+
+
+def test_a_face_at_the_border_is_cut_off_there(face):
+    beyond = face + torch.tensor([0.9, 0.9, 0.0])
+    seams = seam_flow(face, beyond, SIZE)
+    assert seams.flow.shape == (1, 2, SIZE, SIZE)
+    assert torch.isfinite(seams.flow).all()
