@@ -1,0 +1,116 @@
+"""Configuration of audio-to-lip."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+MAX_LOOK_AHEAD = 200.0  # ms: beyond this a conversation feels delayed
+
+
+@strict
+class SuperFaceAudioToLipConfig(PreTrainedConfig):
+    """What the network hears, how far it hears back and ahead, and its size.
+
+    Args:
+        sampling_rate: of the sound, in Hz.
+        num_mel_bins: bands of the log-mel spectrum.
+        hop_length, window_length: step and width of the analysis window, in samples.
+        min_frequency, max_frequency: lower edge of the lowest and upper edge of the highest band, in Hz.
+        mouth_size: coefficients of ``Motion.mouth``.
+        frame_rate: mouth frames a second inside the network; it must take a whole number of hops for each.
+        look_ahead_frames: a mouth frame is decided this many inner frames later, so that it hears what comes: lips begin to
+            close well before the sound of a p. ``look_ahead`` is what this amounts to in ms, at most 200.
+        hidden_size: width of the network.
+        kernel_size: taps of each convolution in time.
+        dilations: one residual block each, with its taps this many inner frames apart; they make up how far the network
+            hears back (``receptive_field``).
+        dropout: part of the hidden channels left out in training.
+        audio_encoder: id or folder of a transformers speech model that hears raw waveforms (wav2vec2, HuBERT, WavLM, ...)
+            to use instead of the log-mel spectrum. It cannot be streamed.
+        audio_encoder_config: that model's own configuration. Leave it out to have its weights loaded from
+            ``audio_encoder``; it is filled in when the model is built, and a saved checkpoint then brings the encoder along.
+        freeze_audio_encoder: leave that encoder as it is when training.
+    """
+
+    model_type = "superface_audio_to_lip"
+
+    sampling_rate: int = 16000
+    num_mel_bins: int = 64
+    hop_length: int = 160
+    window_length: int = 400
+    min_frequency: float | int = 60.0
+    max_frequency: float | int = 7600.0
+    mouth_size: int = 30
+    frame_rate: float | int = 50.0
+    look_ahead_frames: int = 7
+    hidden_size: int = 192
+    kernel_size: int = 3
+    dilations: tuple[int, ...] | list[int] = (1, 2, 4, 8, 16, 1, 2, 4)
+    dropout: float | int = 0.1
+    audio_encoder: str | None = None
+    audio_encoder_config: dict[str, Any] | None = None
+    freeze_audio_encoder: bool = True
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        super().__post_init__(**kwargs)
+        self.dilations = list(self.dilations)
+
+    @property
+    def hops_per_frame(self) -> int:
+        """Feature frames to one inner mouth frame."""
+        return round(self.sampling_rate / self.hop_length / self.frame_rate)
+
+    @property
+    def samples_per_frame(self) -> int:
+        """Samples to one inner mouth frame."""
+        return self.hop_length * self.hops_per_frame
+
+    @property
+    def look_ahead(self) -> float:
+        """Milliseconds of sound after a frame's time that it depends on, at most.
+
+        Made up of ``look_ahead_frames``, the last hop of an inner frame, half of the analysis window, and up to one inner
+        frame for the interpolation to a frame rate that does not divide ``frame_rate``.
+        """
+        frames = (self.look_ahead_frames + 1) * self.samples_per_frame
+        return 1000 * (frames + self.samples_per_frame - self.hop_length + self.window_length / 2) / self.sampling_rate
+
+    @property
+    def receptive_field(self) -> int:
+        """Inner frames that one mouth frame depends on, the ``look_ahead_frames`` among them."""
+        return 1 + (self.kernel_size - 1) * (1 + sum(self.dilations))
+
+    def validate_architecture(self) -> None:
+        """Refuses combinations that cannot work."""
+        self._validate_sound()
+        sizes = {name: getattr(self, name) for name in ("mouth_size", "hidden_size", "kernel_size")}
+        for name, value in sizes.items():
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if not self.dilations or min(self.dilations) < 1:
+            raise ValueError(f"dilations needs one whole number above zero for each block, got {self.dilations}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+        if self.look_ahead_frames < 0 or self.look_ahead > MAX_LOOK_AHEAD:
+            raise ValueError(
+                f"look_ahead_frames={self.look_ahead_frames} is a look-ahead of {self.look_ahead:g} ms; it must be from 0 to "
+                f"{MAX_LOOK_AHEAD:g} ms, window and interpolation included"
+            )
+        if self.audio_encoder is None and self.audio_encoder_config is not None:
+            raise ValueError("audio_encoder_config says what audio_encoder is: name the audio_encoder too")
+
+    def _validate_sound(self) -> None:
+        for name in ("sampling_rate", "hop_length", "frame_rate", "num_mel_bins"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above zero, got {getattr(self, name)}")
+        if self.window_length < self.hop_length or self.window_length % 2:
+            raise ValueError("window_length must be even and at least hop_length, or sound falls between the windows")
+        if not 0 <= self.min_frequency < self.max_frequency <= self.sampling_rate / 2:
+            raise ValueError("frequencies must obey 0 <= min_frequency < max_frequency <= sampling_rate / 2")
+        if self.hops_per_frame < 1 or self.hops_per_frame * self.hop_length * self.frame_rate != self.sampling_rate:
+            raise ValueError(
+                f"a frame at frame_rate={self.frame_rate:g} must last a whole number of hops of {self.hop_length} samples"
+            )
