@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from .picture import MAX_PIXELS, check_picture_path, load_picture, save_picture
+from .sound import SPEECH_RATE, Sound, SoundReader, load_sound, mono_blocks
 from .sources import is_url
-from .video import Sound, VideoReader, read_sound
+from .video import VideoReader
 from .writing import VIDEO_SUFFIXES, Mp4Writer, check_video_path, check_writable, replacing, write_mp4
 
 __all__ = [
     "MAX_PIXELS",
+    "SPEECH_RATE",
     "VIDEO_SUFFIXES",
     "Mp4Writer",
     "Sound",
+    "SoundReader",
     "VideoReader",
     "check_picture_path",
     "check_video_path",
     "check_writable",
     "is_url",
     "load_picture",
-    "read_sound",
+    "load_sound",
+    "mono_blocks",
     "replacing",
     "save_picture",
     "write_mp4",

@@ -37,7 +37,7 @@ def open_source(source: Any, kind: str) -> IO[bytes]:
     """Opens a path, an http(s) URL, bytes or a binary file for reading.
 
     Args:
-        kind: what is expected, for messages: "picture", "video".
+        kind: what is expected, for messages: "picture", "video", "sound".
 
     Raises:
         MediaError: it does not exist, is empty, cannot be read or fetched, or has an unsupported type.
@@ -58,6 +58,29 @@ def open_source(source: Any, kind: str) -> IO[bytes]:
         raise MediaError(f"The {kind} {describe(source)} is empty (0 bytes).")
     file.seek(0)
     return file
+
+
+class View:
+    """A file's bytes with a position of its own, so that two readers can share one open file (in one thread)."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._position = file, 0
+
+    def read(self, size: int = -1) -> bytes:
+        self._file.seek(self._position)
+        data = self._file.read(size)
+        self._position += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if whence == os.SEEK_CUR:
+            offset, whence = offset + self._position, os.SEEK_SET
+        self._file.seek(offset, whence)
+        self._position = self._file.tell()
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
 
 
 def _open_path(path: Path, kind: str) -> IO[bytes]:

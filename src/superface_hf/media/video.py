@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from copy import copy
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ from transformers.utils import logging
 
 from ..errors import MediaError
 from .picture import MAX_PIXELS, load_picture
-from .sources import describe, is_url, open_source
+from .sound import Sound, SoundReader
+from .sources import View, describe, is_url, open_source
 
 logger = logging.get_logger(__name__)
 
@@ -27,18 +30,8 @@ MAX_PAUSE = 5.0  # seconds
 # The colour matrices of ISO 23091-2; a file that does not say follows the old custom of small = BT.601, large = BT.709.
 MATRICES = {1: Colorspace.ITU709, 5: Colorspace.ITU601, 6: Colorspace.ITU601, 9: Colorspace.BT2020}
 LARGE_WIDTH, LARGE_HEIGHT = 1280, 576
-
-
-@dataclass(frozen=True, eq=False)
-class Sound:
-    """A recording: ``samples`` float32 in [-1, 1], (N,) mono or (N, 2) stereo, at ``rate`` samples a second."""
-
-    samples: np.ndarray
-    rate: int
-
-    def cut(self, seconds: float) -> Sound:
-        """The first ``seconds``."""
-        return Sound(self.samples[: max(0, round(seconds * self.rate))], self.rate)
+# A file is played backward in blocks: so many bytes of pictures are held at once, but at least so many frames.
+BLOCK_BYTES, BLOCK_FRAMES = 128 * 2**20, 8
 
 
 class VideoReader:
@@ -80,6 +73,7 @@ class VideoReader:
         with self._open() as container:
             self.fps = _frame_rate(container.streams.video[0])
             self.frame_count = container.streams.video[0].frames or None
+        self._marks: list[_KeyFrame] = []
 
     def __iter__(self) -> Iterator[np.ndarray]:
         if self._frames is None:
@@ -93,20 +87,40 @@ class VideoReader:
                 raise MediaError(f"Frame {index} of the video has the shape {picture.shape}, the first one {size}.")
             yield picture
 
+    def backwards(self) -> Iterator[np.ndarray]:
+        """The same frames from the last to the first, a block of them in memory at a time.
+
+        A file is read through once more to find its key frames; each block is then decoded from the key frame before it.
+        """
+        if self._frames is not None:
+            yield from (load_picture(frame) for frame in reversed(self._frames))
+            return
+        self._marks = self._marks or self._key_frames()
+        for mark, end in reversed(list(pairwise(self._marks))):
+            stop = end.index
+            while stop > mark.index:
+                start = max(mark.index, stop - mark.block)
+                yield from reversed(list(self._decode_part(mark, start, stop)))
+                stop = start
+
     def sound(self) -> Sound | None:
         """The sound track, aligned with the first frame, or None where there is none."""
+        reader = self.sound_reader()
+        return reader.read() if reader else None
+
+    def sound_reader(self) -> SoundReader | None:
+        """The sound track block by block, aligned with the first frame, or None where there is none."""
         if self._frames is not None:
             return None
         with self._open() as container:
-            return _decode_sound(container, self._name)
+            if not container.streams.audio or not container.streams.audio[0].rate:
+                return None
+        return SoundReader(self._path or self._file)
 
     @contextmanager
     def _open(self) -> Iterator[av.container.InputContainer]:
-        file = self._file or open_source(self._path, "video")
-        file.seek(0)
         with ExitStack() as stack:
-            if self._path:
-                stack.enter_context(file)
+            file = View(self._file) if self._file else stack.enter_context(open_source(self._path, "video"))
             try:
                 container = stack.enter_context(av.open(file, "r", metadata_errors="ignore"))
             except (av.FFmpegError, OSError, ValueError) as error:
@@ -131,34 +145,89 @@ class VideoReader:
                 raise MediaError(f"The video {self._name} has no frames that can be decoded.")
             yield previous
 
+    def _key_frames(self) -> list[_KeyFrame]:
+        """Where decoding can start, about a block apart, and a last entry for the end of the video."""
+        marks: list[_KeyFrame] = []
+        with self._open() as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            clock = _Clock(self.fps, float(stream.time_base or 1 / self.fps))
+            block = 1
+            for frame in _good_frames(container, stream, self._name):
+                clock.steps(frame.pts)
+                block = max(BLOCK_FRAMES, BLOCK_BYTES // (3 * frame.width * frame.height))
+                first = not marks
+                if first or (frame.key_frame and frame.pts is not None and clock.index >= marks[-1].index + block):
+                    marks.append(_KeyFrame(clock.index, block, None if first else frame.pts, copy(clock)))
+        if not marks:
+            raise MediaError(f"The video {self._name} has no frames that can be decoded.")
+        return [*marks, _KeyFrame(clock.index + 1, block, None, clock)]
 
-def read_sound(source: Any) -> Sound | None:
-    """The sound of a video file (see :meth:`VideoReader.sound`)."""
-    return VideoReader(source).sound()
+    def _decode_part(self, mark: _KeyFrame, start: int, stop: int) -> Iterator[np.ndarray]:
+        """Frames ``start`` to ``stop`` as iterating gives them, decoded from a key frame at or before ``start``."""
+        with self._open() as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            if mark.pts is not None:
+                container.seek(mark.pts, stream=stream)
+            clock = copy(mark.clock)
+            shown: av.VideoFrame | None = None
+            for frame in _good_frames(container, stream, self._name):
+                if shown is None:
+                    # Seeking lands at the key frame or before it; the frames in between are not wanted.
+                    shown = frame if mark.pts is None or frame.pts == mark.pts else None
+                    continue
+                before = clock.index
+                clock.steps(frame.pts)
+                yield from _repeated(shown, max(before, start), min(clock.index, stop))
+                if clock.index >= stop:
+                    return
+                shown = frame
+            if shown is None:
+                if mark.pts is None:
+                    raise MediaError(f"The video {self._name} changed while it was being read.")
+                # The file's index is wrong: from its start, then.
+                yield from self._decode_part(self._marks[0], start, stop)
+                return
+            yield from _repeated(shown, max(clock.index, start), stop)
+
+
+@dataclass(frozen=True)
+class _KeyFrame:
+    """A frame that can be decoded alone.
+
+    ``index`` is its place in the video, ``block`` how many frames may be held at once, ``pts`` its time stamp (None: the
+    start of the file), ``clock`` how the clock stood after it.
+    """
+
+    index: int
+    block: int
+    pts: int | None
+    clock: _Clock
 
 
 class _Clock:
-    """Turns time stamps into steps on a constant frame rate."""
+    """Turns time stamps into steps on a constant frame rate; ``index`` counts the steps so far."""
 
     def __init__(self, fps: float, time_base: float) -> None:
         self._fps, self._time_base = fps, time_base
         self._start: float | None = None
-        self._index = 0
+        self.index = 0
 
     def steps(self, pts: int | None) -> int:
         """How many frame times have passed since the previous call; 0 drops the previous frame."""
         if pts is None:
-            self._index += 1
+            self.index += 1
             return 1
         time = pts * self._time_base
         if self._start is None:
             self._start = time
             return 0
-        steps = round((time - self._start) * self._fps) - self._index
+        steps = round((time - self._start) * self._fps) - self.index
         if not 0 <= steps <= MAX_PAUSE * self._fps:
-            self._start = time - (self._index + 1) / self._fps
+            self._start = time - (self.index + 1) / self._fps
             steps = 1
-        self._index += steps
+        self.index += steps
         return steps
 
 
@@ -188,6 +257,12 @@ def _good_frames(container: av.container.InputContainer, stream: Any, name: str)
         logger.warning(f"{damaged} damaged packets of the video {name} were passed over.")
 
 
+def _repeated(frame: av.VideoFrame, start: int, stop: int) -> Iterator[np.ndarray]:
+    if start < stop:
+        picture = _to_rgb(frame)
+        yield from (picture for _ in range(start, stop))
+
+
 def _to_rgb(frame: av.VideoFrame) -> np.ndarray:
     matrix = MATRICES.get(int(frame.colorspace))
     if matrix is None:
@@ -202,38 +277,6 @@ def _frame_rate(stream: Any) -> float:
         if rate and 0 < float(rate) <= MAX_FPS:
             return float(rate)
     return DEFAULT_FPS
-
-
-def _decode_sound(container: av.container.InputContainer, name: str) -> Sound | None:
-    if not container.streams.audio:
-        return None
-    stream, video = container.streams.audio[0], container.streams.video[0]
-    rate = stream.rate or 0
-    if rate <= 0:
-        return None
-    channels = 1 if stream.codec_context.channels == 1 else 2
-    resampler = av.AudioResampler(format="fltp", layout="mono" if channels == 1 else "stereo", rate=rate)
-    chunks: list[np.ndarray] = []
-    late = 0.0
-    try:
-        for frame in container.decode(stream):
-            if not chunks and frame.time is not None and video.start_time is not None and video.time_base:
-                late = frame.time - float(video.start_time * video.time_base)
-            chunks += [part.to_ndarray() for part in resampler.resample(frame)]
-        chunks += [part.to_ndarray() for part in resampler.resample(None)]
-    except (av.FFmpegError, ValueError) as error:
-        logger.warning(f"The sound of {name} is damaged after {len(chunks)} packets: {_reason(error)}")
-    if not chunks:
-        return None
-    samples = np.concatenate(chunks, axis=1).T.astype(np.float32)
-    samples = _shift(samples, round(late * rate)) if abs(late) <= MAX_PAUSE else samples
-    return Sound(samples[:, 0] if channels == 1 else samples, rate)
-
-
-def _shift(samples: np.ndarray, by: int) -> np.ndarray:
-    if by >= 0:
-        return np.concatenate([np.zeros((by, samples.shape[1]), np.float32), samples])
-    return samples[-by:]
 
 
 def _reason(error: BaseException) -> str:

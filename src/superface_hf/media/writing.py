@@ -72,7 +72,8 @@ class Mp4Writer:
     Args:
         path: ends in .mp4, .m4v or .mov.
         fps: frames a second.
-        audio: (N,) or (N, 2) float32 in [-1, 1]; cut to the length of the picture.
+        audio: (N,) or (N, 2) float32 in [-1, 1], or blocks of it that are asked for as they are needed, such as a
+            :class:`~superface_hf.media.SoundReader`; cut to the length of the picture.
         sampling_rate: of ``audio``.
 
     Pictures with an odd side get one more row or column (the last one again), as H.264 stores colour in pairs.
@@ -82,14 +83,15 @@ class Mp4Writer:
         self,
         path: str | os.PathLike[str],
         fps: float,
-        audio: np.ndarray | None = None,
+        audio: np.ndarray | Iterable[np.ndarray] | None = None,
         sampling_rate: int | None = None,
     ) -> None:
         self._path = check_video_path(path)
         if not (np.isfinite(fps) and fps > 0):
             raise MediaError(f"fps must be above zero, not {fps}.")
         self._fps = Fraction(fps).limit_denominator(1001)
-        self._track = _check_audio(audio, sampling_rate)
+        self._blocks = _sound_blocks(audio, sampling_rate)
+        self._rate = sampling_rate or 0
         self._frames = 0
         self._size: tuple[int, ...] | None = None
 
@@ -146,7 +148,8 @@ class Mp4Writer:
         context.time_base = 1 / self._fps
         context.colorspace = context.color_primaries = context.color_trc = BT709
         context.color_range = ColorRange.MPEG
-        self._sound = _SoundTrack(self._container, *self._track) if self._track else None
+        first = next(self._blocks, None)
+        self._sound = None if first is None else _SoundTrack(self._container, first, self._blocks, self._rate)
 
     def _finish(self) -> None:
         if self._size is None:
@@ -166,26 +169,34 @@ class Mp4Writer:
 class _SoundTrack:
     """Encodes sound in step with the picture, so that neither waits in memory for the other."""
 
-    def __init__(self, container: av.container.OutputContainer, samples: np.ndarray, rate: int) -> None:
-        self._samples, self._rate, self._done = samples, rate, 0
-        channels = samples.shape[1]
-        layout = "mono" if channels == 1 else "stereo"
+    def __init__(
+        self, container: av.container.OutputContainer, first: np.ndarray, more: Iterator[np.ndarray], rate: int
+    ) -> None:
+        self._ready, self._more = first, more
+        self._rate, self._done = rate, 0
+        channels = first.shape[1]
+        self._layout = "mono" if channels == 1 else "stereo"
         coded_rate = rate if rate in AAC_RATES else 48000
-        self._stream = container.add_stream("aac", rate=coded_rate, layout=layout)
+        self._stream = container.add_stream("aac", rate=coded_rate, layout=self._layout)
         self._stream.bit_rate = AAC_BITS_PER_SECOND[channels]
-        self._resampler = av.AudioResampler(format="fltp", layout=layout, rate=coded_rate)
-        self._layout = layout
+        self._resampler = av.AudioResampler(format="fltp", layout=self._layout, rate=coded_rate)
 
     def write_until(self, container: av.container.OutputContainer, seconds: float) -> None:
-        end = min(len(self._samples), round(seconds * self._rate))
-        if end <= self._done:
+        samples = self._take(round(seconds * self._rate) - self._done)
+        if len(samples) == 0:
             return
-        planes = np.ascontiguousarray(self._samples[self._done : end].T)
-        frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout=self._layout)
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), format="fltp", layout=self._layout)
         frame.sample_rate, frame.pts, frame.time_base = self._rate, self._done, Fraction(1, self._rate)
-        self._done = end
+        self._done += len(samples)
         for part in self._resampler.resample(frame):
             container.mux(self._stream.encode(part))
+
+    def _take(self, count: int) -> np.ndarray:
+        """The next ``count`` samples, fewer at the end of the sound."""
+        while len(self._ready) < count and (block := next(self._more, None)) is not None:
+            self._ready = np.concatenate([self._ready, block])
+        taken, self._ready = self._ready[: max(0, count)], self._ready[max(0, count) :]
+        return taken
 
     def flush(self, container: av.container.OutputContainer) -> None:
         if self._done:
@@ -198,7 +209,7 @@ def write_mp4(
     path: str | os.PathLike[str],
     frames: Iterable[np.ndarray],
     fps: float,
-    audio: np.ndarray | None = None,
+    audio: np.ndarray | Iterable[np.ndarray] | None = None,
     sampling_rate: int | None = None,
 ) -> None:
     """Writes frames (H, W, 3) uint8 and their sound as mp4; see :class:`Mp4Writer`.
@@ -211,13 +222,20 @@ def write_mp4(
             writer.add(frame)
 
 
-def _check_audio(audio: np.ndarray | None, rate: int | None) -> tuple[np.ndarray, int] | None:
-    if audio is None or len(audio) == 0:
-        return None
+def _sound_blocks(audio: np.ndarray | Iterable[np.ndarray] | None, rate: int | None) -> Iterator[np.ndarray]:
+    """(n, 1) or (n, 2) each. An array is checked now, blocks as they come."""
+    if audio is None or (isinstance(audio, np.ndarray) and len(audio) == 0):
+        return iter(())
     if rate is None or rate <= 0:
         raise MediaError("Sound needs its sampling_rate.")
+    if isinstance(audio, np.ndarray):
+        return iter([_checked_block(audio)])
+    return (_checked_block(block) for block in audio if len(block))
+
+
+def _checked_block(audio: np.ndarray) -> np.ndarray:
     samples = np.asarray(audio, np.float32)
     samples = samples[:, None] if samples.ndim == 1 else samples
     if samples.ndim != 2 or samples.shape[1] not in (1, 2) or not np.isfinite(samples).all():
         raise MediaError(f"Sound must be finite and have the shape (N,) or (N, 2), not {np.shape(audio)}.")
-    return np.clip(samples, -1, 1), int(rate)
+    return np.clip(samples, -1, 1)
