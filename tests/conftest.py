@@ -107,10 +107,10 @@ def astronaut() -> np.ndarray:
 @pytest.fixture
 def warnings_logged(monkeypatch) -> list[str]:
     """The warnings that the pipeline logs."""
-    from superface_hf.pipelines import talking_face
+    from superface_hf.pipelines import driving
 
     messages: list[str] = []
-    monkeypatch.setattr(talking_face.logger, "warning", messages.append)
+    monkeypatch.setattr(driving.logger, "warning", messages.append)
     return messages
 
 

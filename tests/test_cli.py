@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+import wave
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from superface_hf import Motion, cli
+from superface_hf import Motion, SuperFaceAudioToLipConfig, SuperFaceAudioToLipModel, cli
 from superface_hf.demo import PORTRAIT
 from superface_hf.media import VideoReader, load_picture, write_mp4
 
@@ -27,6 +29,23 @@ def with_quick_pipe(monkeypatch, quick_pipe):
     """The command with the small teacher and the scripted tracker."""
     monkeypatch.setattr(cli, "_pipeline", lambda options: quick_pipe)
     monkeypatch.setattr("superface_hf.hub.embedded_tracker", lambda device="cpu": quick_pipe.tracker)
+    torch.manual_seed(0)
+    voice = SuperFaceAudioToLipModel(SuperFaceAudioToLipConfig(hidden_size=16, dilations=[1])).eval()
+    monkeypatch.setattr("superface_hf.hub.embedded_audio_to_lip", lambda device="cpu": voice)
+    return voice
+
+
+@pytest.fixture
+def speech(tmp_path):
+    """A third of a second of noise, as a wav file."""
+    path = tmp_path / "speech.wav"
+    samples = np.random.default_rng(0).integers(-9000, 9000, 5333).astype(np.int16)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16000)
+        file.writeframes(samples.tobytes())
+    return path
 
 
 def run(*arguments: object) -> int:
@@ -56,6 +75,31 @@ class TestCommands:
         assert len(Motion.load(tmp_path / "m.safetensors")) == 6
         assert "6 frames" in capsys.readouterr().out
 
+    @pytest.mark.parametrize("more", [[], ["--no-idle"], ["--motion", "nod"], ["--seed", "4", "--fps", "25"]])
+    def test_generate_from_speech(self, photo, speech, tmp_path, more):
+        out = tmp_path / "out.mp4"
+        assert run("generate", photo, "--audio", speech, "-o", out, *more) == 0
+        assert len(list(VideoReader(out))) == 8
+        assert VideoReader(out).sound() is not None
+
+    def test_generate_from_speech_and_a_shorter_video(self, photo, speech, tmp_path):
+        write_mp4(tmp_path / "d.mp4", np.zeros((5, 64, 64, 3), np.uint8), 25)
+        options = ["--video", tmp_path / "d.mp4", "--audio", speech, "-o", tmp_path / "out.mp4"]
+        for when_short, frames in (("bounce", 8), ("stop", 5)):
+            assert run("generate", photo, *options, "--when-short", when_short) == 0
+            assert len(list(VideoReader(tmp_path / "out.mp4"))) == frames
+
+    def test_track_speech_writes_a_motion(self, speech, tmp_path):
+        assert run("track", "--audio", speech, "-o", tmp_path / "m.safetensors", "--fps", "30") == 0
+        motion = Motion.load(tmp_path / "m.safetensors")
+        assert (len(motion), motion.fps) == (10, 30)
+
+    def test_dub_gives_a_video_another_sound(self, speech, tmp_path):
+        write_mp4(tmp_path / "talk.mp4", np.full((8, 240, 320, 3), 90, np.uint8), 25)
+        assert run("dub", tmp_path / "talk.mp4", "--audio", speech, "-o", tmp_path / "out.mp4") == 0
+        assert len(list(VideoReader(tmp_path / "out.mp4"))) == 8
+        assert VideoReader(tmp_path / "out.mp4").sound() is not None
+
     def test_edit_writes_a_picture(self, photo, scene, tmp_path):
         assert run("edit", photo, "--set", "jawOpen=0.6", "--set", "eyeBlinkLeft=1", "-o", tmp_path / "out.png") == 0
         assert np.abs(load_picture(tmp_path / "out.png").astype(int) - scene).max() > 5
@@ -69,6 +113,11 @@ class TestCommands:
             (["generate", "{photo}", "--motion", "nod", "-o", "{out}.avi"], ".mp4"),
             (["generate", "{photo}", "--motion", "nod", "-o", "{out}.mp4", "--set", "jaw=1"], "jaw"),
             (["generate", "{photo}", "--motion", "nod", "-o", "{out}.mp4", "--face", "7"], "face"),
+            (["generate", "{photo}", "--audio", "missing.wav", "-o", "{out}.mp4"], "missing.wav"),
+            (["generate", "{photo}", "--audio", "{photo}", "-o", "{out}.mp4"], "no sound track"),
+            (["generate", "{photo}", "--text", "Hello", "-o", "{out}.mp4"], "facebook/mms-tts-eng"),
+            (["dub", "missing.mp4", "--audio", "{photo}", "-o", "{out}.mp4"], "no sound track"),
+            (["track", "--audio", "missing.wav", "-o", "{out}.safetensors"], "missing.wav"),
             (["edit", "{photo}", "--set", "jawOpen=0.4", "-o", "{out}.txt"], ".png"),
             (["edit", "{photo}", "--set", "jawOpne=0.4", "-o", "{out}.png"], "jawOpen"),
             (["edit", "{photo}", "--set", "jawOpen=9", "-o", "{out}.png"], "out of range"),
@@ -95,6 +144,9 @@ class TestUsage:
             ["unknown"],
             ["generate", "photo.jpg", "-o", "out.mp4"],
             ["generate", "photo.jpg", "--video", "a", "--motion", "b", "-o", "out.mp4"],
+            ["generate", "photo.jpg", "--audio", "a", "--text", "b", "-o", "out.mp4"],
+            ["dub", "talk.mp4", "-o", "out.mp4"],
+            ["track", "-o", "out.safetensors"],
             ["edit", "photo.jpg", "-o", "out.png"],
             ["edit", "photo.jpg", "--set", "jawOpen", "-o", "out.png"],
             ["edit", "photo.jpg", "--set", "jawOpen=wide", "-o", "out.png"],
@@ -106,7 +158,7 @@ class TestUsage:
         assert stopped.value.code == 2
         assert "usage:" in capsys.readouterr().err
 
-    @pytest.mark.parametrize("command", [[], ["generate"], ["track"], ["edit"], ["demo"]])
+    @pytest.mark.parametrize("command", [[], ["generate"], ["dub"], ["track"], ["edit"], ["demo"]])
     def test_help_is_there(self, command, capsys):
         with pytest.raises(SystemExit) as stopped:
             run(*command, "--help")

@@ -237,14 +237,6 @@ class TestDrivers:
         with pytest.raises(MotionError, match="not both"):
             quick_pipe(scene, motion=swaying(2), video=frames_of(2))
 
-    @pytest.mark.parametrize(
-        "driver", [{"audio": "speech.wav"}, {"text": "Hello"}, {"audio": b"x", "motion": swaying(2)}]
-    )
-    def test_speech_is_declined_clearly(self, quick_pipe, scene, driver):
-        for run in (quick_pipe, quick_pipe.stream):
-            with pytest.raises(SuperFaceError, match="speech"):
-                run(scene, **driver)
-
 
 class TestEditing:
     def test_an_edit_alone_gives_one_frame(self, quick_pipe, scene):

@@ -10,14 +10,20 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .errors import SuperFaceError
 
+if TYPE_CHECKING:
+    from .motion import Motion
+
 EPILOG = """examples:
+  superface generate photo.jpg --audio speech.wav -o out.mp4
+  superface generate photo.jpg --video head.mp4 --audio speech.wav -o out.mp4
   superface generate photo.jpg --video driving.mp4 -o out.mp4
   superface generate photo.jpg --motion nod -o out.mp4
+  superface dub talk.mp4 --audio other_language.wav -o out.mp4
   superface track driving.mp4 -o motion.safetensors
   superface edit photo.jpg --set jawOpen=0.4 --set mouthSmileLeft=0.6 -o out.png
   superface demo
@@ -41,13 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="superface",
-        description="Make a photograph move: from a driving video, a saved motion, or sliders.",
+        description="Make a photograph speak and move: from speech, a driving video, a saved motion, or sliders.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"superface-hf {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_generate(commands)
+    _add_dub(commands)
     _add_track(commands)
     _add_edit(commands)
     _add_demo(commands)
@@ -56,15 +63,21 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_generate(commands: Any) -> None:
     parser = commands.add_parser(
-        "generate", help="photo + video or motion -> mp4", description="Animates a photograph."
+        "generate",
+        help="photo + speech, video or motion -> mp4",
+        description="Animates a photograph. With speech beside a video or motion, the mouth is the speech's and the rest the "
+        "video's or motion's; with speech alone, the head sways and nods, and the eyes blink.",
     )
     parser.add_argument("photo", help="picture with a face: a path or URL")
-    driver = parser.add_mutually_exclusive_group(required=True)
-    driver.add_argument("--video", help="driving video: a path or URL; its sound is carried over")
+    _add_speech(parser, required=False)
+    driver = parser.add_mutually_exclusive_group()
+    driver.add_argument("--video", help="driving video: a path or URL; its sound is carried over if there is no speech")
     driver.add_argument(
         "--motion", help="a .safetensors motion, or a bundled one: nod, look_around, blink, smile, speak"
     )
     parser.add_argument("-o", "--output", type=Path, required=True, help="the mp4 to write")
+    parser.add_argument("--no-idle", action="store_true", help="with speech alone: keep head, eyes and brows still")
+    parser.add_argument("--seed", type=int, help="which of the possible idle motions (default: 0)")
     parser.add_argument(
         "--set",
         dest="edit",
@@ -86,14 +99,47 @@ def _add_generate(commands: Any) -> None:
         "--crop", action="store_true", help="write the square crop around the face, not the full picture"
     )
     _add_portrait_options(parser)
-    parser.set_defaults(run=_generate)
+    parser.set_defaults(run=_generate, refuse=parser.error)
+
+
+def _add_dub(commands: Any) -> None:
+    parser = commands.add_parser(
+        "dub",
+        help="video + other speech -> mp4",
+        description="Gives a video of a person other words: only the region of the mouth changes. Frames without a face stay "
+        "as they are.",
+    )
+    parser.add_argument("video", help="a path or URL")
+    _add_speech(parser, required=True)
+    parser.add_argument("-o", "--output", type=Path, required=True, help="the mp4 to write")
+    _add_portrait_options(parser)
+    parser.set_defaults(run=_dub)
+
+
+def _add_speech(parser: argparse.ArgumentParser, required: bool) -> None:
+    speech = parser.add_mutually_exclusive_group(required=required)
+    speech.add_argument("--audio", help="speech: a path or URL of a sound or video file")
+    speech.add_argument("--text", help="what is to be said; needs --tts")
+    parser.add_argument("--tts", metavar="ID", help="a text-to-speech model of the Hub, such as facebook/mms-tts-eng")
+    parser.add_argument(
+        "--when-short",
+        choices=("bounce", "hold", "stop"),
+        default="bounce",
+        help="what a video or motion does that is shorter than the speech: play backward and forward again, stand still, or "
+        "end the result (default: bounce)",
+    )
 
 
 def _add_track(commands: Any) -> None:
     parser = commands.add_parser(
-        "track", help="video -> motion file", description="Tracks a face and saves its motion."
+        "track",
+        help="video or speech -> motion file",
+        description="Saves the motion of the face in a video, or what a face does that speaks.",
     )
-    parser.add_argument("video", help="a path or URL")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("video", nargs="?", help="a path or URL")
+    source.add_argument("--audio", help="speech instead: a path or URL of a sound or video file")
+    parser.add_argument("--fps", type=float, default=25.0, help="frame rate of a motion from speech (default: 25)")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the .safetensors file to write")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, mps (default: cpu)")
     parser.set_defaults(run=_track)
@@ -137,6 +183,8 @@ def _generate(options: argparse.Namespace) -> None:
     from .media import check_video_path, load_picture
     from .pipelines.retarget import as_motion
 
+    if not any((options.audio, options.text, options.video, options.motion)):
+        options.refuse("one of --audio, --text, --video and --motion is needed")
     # What can be checked quickly is checked before the models are loaded.
     check_video_path(options.output)
     picture = load_picture(options.photo)
@@ -147,9 +195,12 @@ def _generate(options: argparse.Namespace) -> None:
         picture,
         video=options.video,
         motion=motion,
+        **_speech(options),
         edit=dict(options.edit or []),
         regions=regions,
         relative=not options.absolute,
+        idle=not options.no_idle,
+        seed=options.seed,
         face=options.face,
         paste_back=not options.crop,
         fps=options.fps,
@@ -157,24 +208,62 @@ def _generate(options: argparse.Namespace) -> None:
     print(options.output)
 
 
+def _dub(options: argparse.Namespace) -> None:
+    from .media import check_video_path
+
+    check_video_path(options.output)
+    _pipeline(options).write(options.output, video=options.video, face=options.face, **_speech(options))
+    print(options.output)
+
+
+def _speech(options: argparse.Namespace) -> dict[str, Any]:
+    """What says what is to be said, checked as far as that goes quickly."""
+    from .drivers.text import check_text
+    from .media import SoundReader
+
+    if options.text is not None:
+        check_text(options.text, options.tts)
+    audio = None if options.audio is None else SoundReader(options.audio)
+    return {"audio": audio, "text": options.text, "tts": options.tts, "when_short": options.when_short}
+
+
 def _track(options: argparse.Namespace) -> None:
-    from .drivers.video import video_to_motion
     from .errors import MediaError
-    from .hub import embedded_tracker
-    from .media import VideoReader, check_writable
-    from .pipelines.progress import progress_bar
+    from .media import check_writable
 
     if options.output.suffix != ".safetensors":
         raise MediaError(f"A motion cannot be written to {options.output}: its name must end in .safetensors.")
     check_writable(options.output)
+    motion, missing = _motion_of_speech(options) if options.audio else _motion_of_video(options)
+    motion.save(options.output)
+    held = f", {len(missing)} without a face" if missing else ""
+    print(f"{options.output}: {len(motion)} frames at {motion.fps:g} fps{held}")
+
+
+def _motion_of_video(options: argparse.Namespace) -> tuple[Motion, list[int]]:
+    from .drivers.video import video_to_motion
+    from .hub import embedded_tracker
+    from .media import VideoReader
+    from .pipelines.progress import progress_bar
+
     reader = VideoReader(options.video)
     with _quiet_loading():
         tracker = embedded_tracker(options.device)
     with progress_bar("Tracking", reader.frame_count, None) as bar:
         driven = video_to_motion(bar.over(reader), reader.fps, tracker)
-    driven.motion.save(options.output)
-    held = f", {len(driven.missing)} without a face" if driven.missing else ""
-    print(f"{options.output}: {len(driven.motion)} frames at {driven.motion.fps:g} fps{held}")
+    return driven.motion, driven.missing
+
+
+def _motion_of_speech(options: argparse.Namespace) -> tuple[Motion, list[int]]:
+    from .drivers.audio import speech_to_motion
+    from .drivers.idle import IdleMotion
+    from .hub import embedded_audio_to_lip
+    from .media import load_sound
+
+    sound = load_sound(options.audio)
+    with _quiet_loading():
+        model = embedded_audio_to_lip(options.device)
+    return speech_to_motion(sound, options.fps, model, IdleMotion()), []
 
 
 def _edit(options: argparse.Namespace) -> None:

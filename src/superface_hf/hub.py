@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,13 +11,15 @@ from .errors import SuperFaceError
 if TYPE_CHECKING:
     import torch
 
+    from .models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
+    from .models.sync_expert.modeling_sync_expert import SuperFaceSyncExpertModel
     from .models.tracker.modeling_tracker import SuperFaceTrackerModel
 
 WEIGHTS = Path(__file__).parent / "weights"
 
 
 def weights_folder(name: str) -> Path:
-    """The folder of an embedded checkpoint: ``teacher`` or ``tracker``.
+    """The folder of an embedded checkpoint: ``teacher``, ``tracker``, ``audio_to_lip`` or ``sync_expert``.
 
     Raises:
         SuperFaceError: this installation does not hold it.
@@ -35,3 +38,41 @@ def embedded_tracker(device: str | torch.device = "cpu") -> SuperFaceTrackerMode
 
     model = SuperFaceTrackerModel.from_pretrained(weights_folder("tracker"), dtype=torch.float32)
     return model.to(device).eval()  # type: ignore[arg-type]
+
+
+def embedded_sync_expert(device: str | torch.device = "cpu") -> SuperFaceSyncExpertModel:
+    """The sync expert that comes with the package, ready to judge."""
+    import torch
+
+    from .models.sync_expert.modeling_sync_expert import SuperFaceSyncExpertModel
+
+    model = SuperFaceSyncExpertModel.from_pretrained(weights_folder("sync_expert"), dtype=torch.float32)
+    return model.to(device).eval()
+
+
+def embedded_audio_to_lip(device: str | torch.device = "cpu") -> SuperFaceAudioToLipModel:
+    """The audio-to-lip model that comes with the package."""
+    return load_audio_to_lip(weights_folder("audio_to_lip"), device)
+
+
+def load_audio_to_lip(
+    source: SuperFaceAudioToLipModel | str | os.PathLike[str] | None, device: str | torch.device = "cpu"
+) -> SuperFaceAudioToLipModel:
+    """An audio-to-lip model: as given, by its folder or Hub id, or (None) the embedded one.
+
+    Raises:
+        SuperFaceError: it cannot be loaded.
+    """
+    import torch
+
+    from .models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
+
+    if source is None:
+        return embedded_audio_to_lip(device)
+    if not isinstance(source, (str, os.PathLike)):
+        return source.to(device).eval()  # type: ignore[arg-type]
+    try:
+        model = SuperFaceAudioToLipModel.from_pretrained(source, dtype=torch.float32)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise SuperFaceError(f"The audio-to-lip model {source} cannot be loaded: {error}") from error
+    return model.to(device).eval()

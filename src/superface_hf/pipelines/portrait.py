@@ -58,7 +58,7 @@ def find_portrait(image: Any, tracker: FaceTracker, face_model: FaceModel, face:
     picture = load_picture(image)
     height, width = picture.shape[:2]
     chosen = choose_face(tracker.find_faces(picture), face, f"the picture ({width} x {height} pixels)")
-    crop = _snap(Square.around_face(chosen.landmarks), height, width, size)
+    crop = snap(Square.around_face(chosen.landmarks), height, width, size)
     landmarks = crop.to_image(chosen.landmarks)
     _, motion = face_model.fit(landmarks[None], fps=1.0)
     # The fitted shape is only close; the picture's own landmarks must come back exactly, or a face at rest would move.
@@ -91,7 +91,8 @@ def choose_face(faces: Sequence[Face], face: FaceChoice, where: str) -> Face:
     return faces[index]
 
 
-def _snap(crop: Square, height: int, width: int, size: int) -> Square:
+def snap(crop: Square, height: int, width: int, size: int) -> Square:
+    """A crop that is nearly the whole picture (height, width) or nearly ``size`` pixels wide, made exactly that."""
     near = SNAP * crop.side
     if height == width and max(abs(crop.left), abs(crop.top), abs(crop.side - height)) <= near:
         return Square(0, 0, height)

@@ -15,6 +15,7 @@ from ..errors import MotionError
 from ..face_model.linear import FaceModel
 from ..motion import HEAD, Motion
 from .portrait import Portrait
+from .portrait_mouth import PortraitMouth
 
 MOTION_SUFFIX = ".safetensors"
 MotionLike = Motion | str | os.PathLike[str]
@@ -23,6 +24,8 @@ MotionLike = Motion | str | os.PathLike[str]
 REACH = 0.80
 # The head may come nearer or go back by these factors: nearer, it would fill the crop; farther, it would uncover too much.
 MIN_GROWTH, MAX_GROWTH = 0.75, 1.25
+# A blink is more than this share of a shut eye; less is an expression, and may be noise.
+SHUTTING = 0.3
 
 
 def as_motion(motion: MotionLike) -> Motion:
@@ -50,12 +53,14 @@ class Changes:
     """What the caller wants changed, checked and at the clip's frame rate.
 
     Attributes:
+        fps: the clip's frame rate.
         relative: whether the driving motion's changes are added to the portrait's own pose and expression, or the driving
             pose and expression are taken as they are. Position and size always start from the portrait's own.
         edit: ARKit blendshape -> value, added to every frame.
         regions: region -> the motion it is taken from. One that is too short holds its last frame; a longer one is cut.
     """
 
+    fps: float
     relative: bool
     edit: Mapping[str, float]
     regions: Mapping[str, Motion]
@@ -70,7 +75,7 @@ class Changes:
         others = {region: as_motion(other) for region, other in (regions or {}).items()}
         probe.replace({region: other[0] for region, other in others.items()})
         resampled = {name: other if other.fps == fps else other.resample(fps) for name, other in others.items()}
-        return cls(relative, edit or {}, resampled)
+        return cls(fps, relative, edit or {}, resampled)
 
 
 class Retargeter:
@@ -83,18 +88,24 @@ class Retargeter:
         self._portrait, self._changes, self._face_model = portrait, changes, face_model
         self._reference: Motion | None = None
         self._regions = {region: self._retarget(other, other[0]) for region, other in changes.regions.items()}
+        self._spoken = PortraitMouth(portrait.shape, portrait.motion.mouth[0], face_model)
         self._done = 0
 
-    def __call__(self, motion: Motion | None) -> tuple[Motion, torch.Tensor]:
+    def __call__(self, motion: Motion | None, mouth: np.ndarray | None = None) -> tuple[Motion, torch.Tensor]:
         """The next T frames -> the portrait's motion, and its landmarks (T, 478, 3) in IMAGE coordinates of the crop.
 
-        None is one frame in which the driving person has not been seen yet: the portrait rests.
+        Args:
+            motion: T frames. None is one frame in which the driving person has not been seen yet: the portrait rests.
+            mouth: (T, M) of speech, instead of the motion's. It is taken as it is, whatever ``changes.relative`` says: added
+                to a portrait's smile, it could never shut.
         """
         if motion is None:
-            moved = self._portrait.motion
+            moved = replace(self._portrait.motion, fps=self._changes.fps)
         else:
             self._reference = self._reference or motion[0]
             moved = self._retarget(motion, self._reference)
+        if mouth is not None:
+            moved = replace(moved, mouth=self._spoken(mouth))
         for region, other in self._regions.items():
             moved = moved.replace({region: _held(other, self._done, len(moved), moved.fps)})
         if self._changes.edit:
@@ -105,7 +116,8 @@ class Retargeter:
     def _retarget(self, motion: Motion, reference: Motion) -> Motion:
         moved = motion.relative_to(reference, self._portrait.motion)
         if self._changes.relative:
-            return moved
+            shut = _how_shut(motion.eyes)
+            return replace(moved, eyes=moved.eyes + shut * (motion.eyes - moved.eyes))
         kept = {name: getattr(moved, name) for name in HEAD if name != "rotation"}
         return replace(motion, **kept)
 
@@ -123,9 +135,16 @@ class Retargeter:
         return replace(motion, translation=motion.translation + shift.numpy()), landmarks
 
 
-def still(portrait: Portrait, frames: int, fps: float) -> Motion:
-    """The portrait as it is, for so many frames."""
-    return Motion.concatenate([replace(portrait.motion, fps=fps)] * frames)
+def _how_shut(eyes: np.ndarray) -> np.ndarray:
+    """(T, E) -> (T, E) in [0, 1], the same for all coefficients of an eye.
+
+    An eye that shuts is taken as it is: on a portrait with narrow or wide eyes, its change alone would shut them too far or
+    not quite.
+    """
+    lids = Motion.neutral(1, 1.0).edit({"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}).eyes.reshape(2, -1)
+    scores = (eyes.reshape(len(eyes), 2, -1) * lids).sum(-1) / (lids**2).sum(-1)
+    x = np.clip((scores - SHUTTING) / (1 - SHUTTING), 0, 1)
+    return np.repeat(x * x * (3 - 2 * x), lids.shape[1], axis=1)
 
 
 def resampled(motions: Iterable[Motion | None], fps: float, to: float) -> Iterator[Motion | None]:

@@ -1,11 +1,11 @@
-"""``pipeline("talking-face")``: a portrait and a motion -> a clip, pasted back into the full picture."""
+"""``pipeline("talking-face")``: a portrait and whatever drives it -> a clip, pasted back into the full picture."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any, cast
@@ -14,39 +14,28 @@ import numpy as np
 import torch
 from torch import Tensor
 from transformers import Pipeline
-from transformers.utils import logging
 
-from ..drivers.video import follow_motion, video_to_motion
-from ..errors import MediaError, MotionError, SuperFaceError
+from ..drivers.text import TextToSpeech
+from ..errors import MediaError, SuperFaceError
 from ..face_model.linear import FaceModel
-from ..hub import embedded_tracker
-from ..media import Mp4Writer, Sound, VideoReader, check_video_path
+from ..hub import embedded_tracker, load_audio_to_lip
+from ..media import Mp4Writer, check_video_path
 from ..models.tracker.base import FaceTracker
 from ..motion import Motion
 from .clip import TalkingFaceClip
+from .driving import Driving, Request, follow_driver, read_driver, read_dubbing
+from .dubbing import Dubber, WhenShort
 from .paste_back import PasteBack, RenderedCrops, as_pictures, cut_out
 from .portrait import FaceChoice, Portrait, check_face_choice, find_portrait
 from .progress import progress_bar
-from .retarget import Changes, MotionLike, Retargeter, as_motion, resampled, still
+from .rendering import Rendering, batched
+from .retarget import MotionLike, Retargeter
 
 if TYPE_CHECKING:
+    from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
     from ..models.teacher.modeling_teacher import SuperFaceTeacherModel
 
-logger = logging.get_logger(__name__)
-
-DEFAULT_FPS = 25.0  # of what has no rate of its own, such as an edit of a still picture
 FRAMES_AT_ONCE = {"cpu": 2}  # how many frames are rendered together; others than the CPU take 8
-
-
-@dataclass(frozen=True, eq=False)
-class Driving:
-    """The driver, read once for all portraits of a call. ``motion`` is None where only edits or regions are asked for."""
-
-    fps: float
-    changes: Changes
-    motion: Motion | None = None
-    sound: Sound | None = None
-    missing: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -55,7 +44,7 @@ class Options:
 
     face: FaceChoice
     paste_back: bool
-    batch_size: int | None
+    batch_size: int
     progress: bool | None
     seed: int | None
 
@@ -66,6 +55,7 @@ class TalkingFacePipeline(Pipeline):
     Args (beyond those of every transformers pipeline, such as ``model``, ``device`` and ``dtype``):
         tracker: finds faces in the portrait and the driving video; the embedded one by default.
         face_model: the linear face model; the embedded one by default.
+        audio_to_lip: makes a mouth of speech: a model, or the Hub id or folder of one; the embedded one by default.
         batch_size: frames rendered at once (default: 2 on a CPU, 8 elsewhere).
     """
 
@@ -77,11 +67,17 @@ class TalkingFacePipeline(Pipeline):
     _pipeline_calls_generate = False
 
     def __init__(
-        self, *args: Any, tracker: FaceTracker | None = None, face_model: FaceModel | None = None, **kwargs: Any
+        self,
+        *args: Any,
+        tracker: FaceTracker | None = None,
+        face_model: FaceModel | None = None,
+        audio_to_lip: SuperFaceAudioToLipModel | str | os.PathLike[str] | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self._tracker = tracker
         self._face_model = face_model
+        self._audio_to_lip = audio_to_lip
         self.model.eval()
         if self.device.type == "cpu":
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
@@ -95,6 +91,11 @@ class TalkingFacePipeline(Pipeline):
     def face_model(self) -> FaceModel:
         return self._face_model or FaceModel.default()
 
+    @cached_property
+    def audio_to_lip(self) -> SuperFaceAudioToLipModel:
+        """Loaded when speech first has to be heard."""
+        return load_audio_to_lip(self._audio_to_lip, self.device)
+
     @property
     def _teacher(self) -> SuperFaceTeacherModel:
         return cast("SuperFaceTeacherModel", self.model)
@@ -106,10 +107,14 @@ class TalkingFacePipeline(Pipeline):
         video: Any = None,
         motion: MotionLike | None = None,
         audio: Any = None,
+        sampling_rate: float | None = None,
         text: str | None = None,
+        tts: TextToSpeech | None = None,
         edit: Mapping[str, float] | None = None,
         regions: Mapping[str, MotionLike] | None = None,
         relative: bool = True,
+        idle: bool | float = True,
+        when_short: WhenShort = "bounce",
         face: FaceChoice = "largest",
         paste_back: bool = True,
         fps: float | None = None,
@@ -119,25 +124,39 @@ class TalkingFacePipeline(Pipeline):
     ) -> Any:
         """Renders a clip.
 
+        Who speaks may come from one thing and how the head moves from another: with ``audio`` or ``text`` beside ``video`` or
+        ``motion``, the mouth is the speech's, and head, eyes and brows are the video's or motion's; the clip lasts as long
+        as the speech. With speech alone, head, eyes and brows idle. ``video`` and speech without an ``image`` dub the video:
+        each frame keeps its pixels but for the region of the mouth.
+
         Args:
             image: the portrait: a path, an http(s) URL, bytes, a PIL image or an array (see
                 :func:`~superface_hf.media.load_picture`). A list of them gives a list of clips, a generator an iterator of
-                clips, all driven by the same video or motion.
+                clips, all driven by the same. None, with a video and speech: that video is dubbed.
             video: a driving video: a path, URL or bytes; a list of pictures or an array (T, H, W, 3), at ``fps`` or 25
-                frames a second; or a Motion. Its sound is carried over.
+                frames a second; or a Motion. Its sound is carried over, unless there is speech.
             motion: a Motion, a .safetensors file of one, or the name of a bundled one (nod, look_around, blink, smile, speak).
-            audio, text: this version cannot be driven by speech yet, and says so.
+            audio: speech: a path, URL or bytes of a sound or video file, an array with ``sampling_rate``, or
+                ``{"array", "sampling_rate"}`` (see :class:`~superface_hf.media.SoundReader`).
+            sampling_rate: of ``audio`` that comes without one, in samples a second.
+            text: what is to be said, spoken by ``tts``.
+            tts: a transformers text-to-speech pipeline, the Hub id or folder of a model for one, or a function that takes a
+                text and gives ``{"audio", "sampling_rate"}``.
             edit: ARKit blendshapes to add to every frame, such as ``{"jawOpen": 0.4}``. On its own it gives one frame.
             regions: takes "mouth", "eyes", "brows", "gaze" or "head" from another motion; it is brought to the clip's frame
                 rate, cut if it is longer, and holds its last frame if it is shorter.
             relative: add the driving motion's changes since its first frame to the portrait's own pose and expression; False
                 takes the driving pose and expression as they are. Either way the head starts where it is in the picture, at
-                its size, and the portrait keeps its own face shape.
+                its size, and the portrait keeps its own face shape. A mouth from speech is always taken as it is.
+            idle: how strongly head, eyes and brows idle while only speech drives: 0 to 2, True is 1, False keeps them still.
+            when_short: what a video or motion does that is shorter than the speech: it plays backward and forward again
+                ("bounce"), its last frame stays ("hold"), or the clip ends with it ("stop").
             face: which face of the picture: "largest", "only" (an error if there are several), or an index from 0, the
                 largest.
             paste_back: False gives the square crop as rendered instead of the full picture.
-            fps: frame rate of the result; by default that of the driver.
-            seed: seeds whatever is random in a renderer. The embedded teacher is deterministic.
+            fps: frame rate of the result; by default that of the video or motion, 25 for speech alone.
+            seed: which of the possible idle motions (default 0), and whatever is random in a renderer. The embedded teacher
+                is deterministic.
             batch_size: frames rendered at once.
             progress: True or False shows or hides the progress bar; by default it appears on a terminal, on long work.
 
@@ -145,31 +164,40 @@ class TalkingFacePipeline(Pipeline):
             A :class:`TalkingFaceClip`, or a list or iterator of them.
 
         Raises:
-            MediaError: a picture or video cannot be read, or is too large.
-            NoFaceError, SeveralFacesError: see ``face``; NoFaceError also for a driving video without a face.
+            MediaError: a picture, video or sound cannot be read, is empty, too large or too short.
+            NoFaceError, SeveralFacesError: see ``face``; NoFaceError also for a video without a face.
             MotionError, UnknownNameError: a motion, region, blendshape or option that does not fit.
+            SuperFaceError: there is no ``tts`` for the text, or it fails.
         """
-        self._check(image, video, motion, audio, text, face, fps)
-        driving = self._read_driver(video, motion, edit, regions, relative, fps, progress)
-        options = Options(face, paste_back, batch_size, progress, seed)
+        request = Request(
+            video, motion, audio, sampling_rate, text, tts, edit, regions, relative, idle, when_short, fps, seed
+        )
+        options = self._options(image, request, face, paste_back, batch_size, progress)
+        if image is None:
+            return self._clip(self._dubbed(request, options), options)
+        driving = read_driver(request, self, progress).held()
         if isinstance(image, (list, tuple)):
-            return [self._clip(one, driving, options) for one in image]
+            return [self._clip(self._animated(one, driving, options), options) for one in image]
         if isinstance(image, GeneratorType):
-            return (self._clip(one, driving, options) for one in image)
-        return self._clip(image, driving, options)
+            return (self._clip(self._animated(one, driving, options), options) for one in image)
+        return self._clip(self._animated(image, driving, options), options)
 
     def write(
         self,
         path: str | os.PathLike[str],
-        image: Any,
+        image: Any = None,
         *,
         video: Any = None,
         motion: MotionLike | None = None,
         audio: Any = None,
+        sampling_rate: float | None = None,
         text: str | None = None,
+        tts: TextToSpeech | None = None,
         edit: Mapping[str, float] | None = None,
         regions: Mapping[str, MotionLike] | None = None,
         relative: bool = True,
+        idle: bool | float = True,
+        when_short: WhenShort = "bounce",
         face: FaceChoice = "largest",
         paste_back: bool = True,
         fps: float | None = None,
@@ -179,35 +207,43 @@ class TalkingFacePipeline(Pipeline):
     ) -> Motion:
         """As calling the pipeline and saving the clip, but frames go straight into the mp4: memory does not grow with length.
 
-        Args are those of :meth:`__call__`, for one picture. Returns the motion that was rendered.
+        Sound is read in pieces as well, once to be heard and once for the file. Args are those of :meth:`__call__`, for one
+        picture. Returns the motion that was rendered.
         """
-        self._check(image, video, motion, audio, text, face, fps)
+        request = Request(
+            video, motion, audio, sampling_rate, text, tts, edit, regions, relative, idle, when_short, fps, seed
+        )
+        options = self._options(image, request, face, paste_back, batch_size, progress)
         check_video_path(path)
-        portrait = self.preprocess(image, face)
-        driving = self._read_driver(video, motion, edit, regions, relative, fps, progress)
-        moved, landmarks = self._moved(portrait, driving)
-        sound = driving.sound or Sound(np.zeros(0, np.float32), 1)
-        batches = self._batches(landmarks, batch_size)
+        rendering = (
+            self._dubbed(request, options)
+            if image is None
+            else self._animated(image, lambda: read_driver(request, self, progress), options)
+        )
+        sound = rendering.sound
         with (
-            Mp4Writer(path, driving.fps, sound.samples, sound.rate) as writer,
-            self._seeded(seed),
-            progress_bar("Rendering", len(moved), progress) as bar,
+            Mp4Writer(path, rendering.fps, sound, sound.rate if sound else None) as writer,
+            progress_bar("Rendering", rendering.total, progress) as bar,
         ):
-            for frame in bar.over(self._render(portrait, batches, paste_back)):
+            for frame in bar.over(rendering.frames):
                 writer.add(frame)
-        return moved
+        return Motion.concatenate(rendering.motions)
 
     def stream(
         self,
-        image: Any,
+        image: Any = None,
         *,
         video: Any = None,
         motion: MotionLike | None = None,
         audio: Any = None,
+        sampling_rate: float | None = None,
         text: str | None = None,
+        tts: TextToSpeech | None = None,
         edit: Mapping[str, float] | None = None,
         regions: Mapping[str, MotionLike] | None = None,
         relative: bool = True,
+        idle: bool | float = True,
+        when_short: WhenShort = "bounce",
         face: FaceChoice = "largest",
         paste_back: bool = True,
         fps: float | None = None,
@@ -216,19 +252,18 @@ class TalkingFacePipeline(Pipeline):
         """Yields frames (H, W, 3) uint8 one by one, the first one early, in constant memory.
 
         A driving video is tracked while it is read, so its motion is smoothed by looking back only and the person's shape
-        comes from the first face: frames differ slightly from those of :meth:`__call__`. For a Motion they are the same.
-        Args are those of :meth:`__call__`, for one picture; ``video`` may also be a generator of frames (H, W, 3) uint8.
+        comes from the first face: frames differ slightly from those of :meth:`__call__`. For a Motion or speech they are the
+        same. Args are those of :meth:`__call__`, for one picture; ``video`` may also be a generator of frames (H, W, 3)
+        uint8, and ``audio`` a generator of chunks of samples at ``sampling_rate``, of any length: each frame comes as soon as
+        the sound up to 0.2 s after it is there.
         """
-        self._check(image, video, motion, audio, text, face, fps)
-        portrait = self.preprocess(image, face)
-        if video is None or isinstance(video, Motion):
-            driving = self._read_driver(video, motion, edit, regions, relative, fps, progress=False)
-            return self._stream_frames(portrait, self._moved(portrait, driving)[1].split(1), paste_back, seed)
-        frames, rate = (video, fps or DEFAULT_FPS) if isinstance(video, GeneratorType) else _open_video(video, fps)
-        changes = Changes.checked(relative, edit, regions, fps or rate)
-        motions = resampled(self._follow(frames, rate), rate, fps or rate)
-        retarget = Retargeter(portrait, changes, self.face_model)
-        return self._stream_frames(portrait, (retarget(each)[1] for each in motions), paste_back, seed)
+        request = Request(
+            video, motion, audio, sampling_rate, text, tts, edit, regions, relative, idle, when_short, fps, seed
+        )
+        options = self._options(image, request, face, paste_back, 1, progress=False)
+        if image is None:
+            return self._dubbed(request, options).frames
+        return self._animated(image, lambda: follow_driver(request, self), options).frames
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
         """Saves the model; ``pipeline("talking-face", model=folder)`` loads it where this package is installed.
@@ -260,112 +295,85 @@ class TalkingFacePipeline(Pipeline):
             raise TypeError(f"The talking-face pipeline does not know the argument {next(iter(kwargs))!r}.")
         return {}, {}, {}
 
-    def _check(
-        self, image: Any, video: Any, motion: Any, audio: Any, text: Any, face: FaceChoice, fps: float | None
-    ) -> None:
-        if audio is not None or text is not None:
-            raise SuperFaceError(
-                "This version cannot be driven by speech or text yet: pass video=, motion=, edit= or regions= instead."
-            )
-        if image is None:
-            raise MediaError("A picture of the person is needed: pass its path, URL, bytes, PIL image or array.")
-        if video is not None and motion is not None:
-            raise MotionError(
-                "Pass video= or motion=, not both; regions= takes parts of the face from a second motion."
-            )
-        if fps is not None and not (np.isfinite(fps) and 0 < fps <= 240):
-            raise MotionError(f"fps must lie above 0 and up to 240, not {fps}.")
-        check_face_choice(face)
-
-    def _read_driver(
+    def _options(
         self,
-        video: Any,
-        motion: MotionLike | None,
-        edit: Mapping[str, float] | None,
-        regions: Mapping[str, MotionLike] | None,
-        relative: bool,
-        fps: float | None,
+        image: Any,
+        request: Request,
+        face: FaceChoice,
+        paste_back: bool,
+        batch_size: int | None,
         progress: bool | None,
-    ) -> Driving:
-        if isinstance(video, Motion):
-            video, motion = None, video
-        if motion is not None:
-            own = as_motion(motion)
-            own = own if fps in (None, own.fps) else own.resample(fps or own.fps)
-            return Driving(own.fps, Changes.checked(relative, edit, regions, own.fps), own)
-        if video is not None:
-            frames, rate = _open_video(video, fps)
-            changes = Changes.checked(relative, edit, regions, fps or rate)
-            with torch.inference_mode(), progress_bar("Tracking", frames.frame_count, progress) as bar:
-                driven = video_to_motion(bar.over(frames), rate, self.tracker, self.face_model)
-            _report_missing(driven.missing, len(driven.motion))
-            own = driven.motion if fps in (None, rate) else driven.motion.resample(fps or rate)
-            return Driving(own.fps, changes, own, frames.sound(), driven.missing)
-        if not edit and not regions:
-            raise MotionError("There is nothing to drive the portrait with: pass video=, motion=, edit= or regions=.")
-        rates = [as_motion(other).fps for other in (regions or {}).values()]
-        rate = fps or (rates[0] if rates else DEFAULT_FPS)
-        return Driving(rate, Changes.checked(relative, edit, regions, rate))
-
-    def _moved(self, portrait: Portrait, driving: Driving) -> tuple[Motion, Tensor]:
-        motion = driving.motion
-        if motion is None:
-            frames = max((len(other) for other in driving.changes.regions.values()), default=1)
-            motion = still(portrait, frames, driving.fps)
-        return Retargeter(portrait, driving.changes, self.face_model)(motion)
-
-    def _clip(self, image: Any, driving: Driving, options: Options) -> TalkingFaceClip:
-        portrait = self.preprocess(image, options.face)
-        moved, landmarks = self._moved(portrait, driving)
-        batches = self._batches(landmarks, options.batch_size)
-        side = self.model.config.image_size
-        height, width = portrait.picture.shape[:2] if options.paste_back else (side, side)
-        try:
-            frames = np.empty((len(moved), height, width, 3), np.uint8)
-        except MemoryError:
+    ) -> Options:
+        if image is None and not (request.video is not None and request.spoken):
             raise MediaError(
-                f"{len(moved)} frames of {width} x {height} pixels do not fit into memory: use stream() or write()."
-            ) from None
-        with self._seeded(options.seed), progress_bar("Rendering", len(moved), options.progress) as bar:
-            for index, frame in enumerate(bar.over(self._render(portrait, batches, options.paste_back))):
-                frames[index] = frame
-        sound = driving.sound.cut(len(frames) / driving.fps) if driving.sound else None
-        audio, rate = (sound.samples, sound.rate) if sound else (None, None)
-        return TalkingFaceClip(frames, driving.fps, moved, audio, rate, list(driving.missing))
-
-    def _stream_frames(
-        self, portrait: Portrait, landmarks: Any, paste_back: bool, seed: int | None
-    ) -> Iterator[np.ndarray]:
-        with self._seeded(seed):
-            yield from self._render(portrait, landmarks, paste_back)
-
-    def _render(self, portrait: Portrait, batches: Any, paste_back: bool) -> Iterator[np.ndarray]:
-        paste = PasteBack(portrait.picture, portrait.crop, self.model.config.image_size) if paste_back else None
-        source = cut_out(portrait.picture, portrait.crop, self.model.config.image_size).to(self.device)
-        landmarks = torch.from_numpy(portrait.landmarks)[None].to(self.device)
-        with torch.inference_mode(), self._precision():
-            prepared = self._teacher.prepare(source, landmarks)
-        for batch in batches:
-            yield from self.postprocess(self._forward({"source": prepared, "landmarks": batch}), paste)
-
-    def _batches(self, landmarks: Tensor, batch_size: int | None) -> tuple[Tensor, ...]:
+                "A picture of the person is needed: pass its path, URL, bytes, PIL image or array. "
+                "(Only a video that is to be dubbed needs none: pass video= and audio=.)"
+            )
+        check_face_choice(face)
         size = batch_size or self._batch_size or FRAMES_AT_ONCE.get(self.device.type, 8)
         if size < 1:
             raise SuperFaceError(f"batch_size must be at least 1, not {size}.")
-        return landmarks.split(size)
+        return Options(face, paste_back, size, progress, request.seed)
 
-    def _follow(self, frames: Any, fps: float) -> Iterator[Motion | None]:
-        """Motions as they come, the last one held where no face is found."""
-        last: Motion | None = None
+    def _animated(self, image: Any, driving: Driving | Callable[[], Driving], options: Options) -> Rendering:
+        """``driving`` may be a function, called once the picture is known to show a face."""
+        portrait = self.preprocess(image, options.face)
+        driving = driving if isinstance(driving, Driving) else driving()
+        motions: list[Motion] = []
+        retarget = Retargeter(portrait, driving.changes, self.face_model)
+
+        def landmarks() -> Iterator[Tensor]:
+            for piece in driving.pieces:
+                motion, points = retarget(piece.motion, piece.mouth)
+                motions.append(motion)
+                yield points
+
+        batches = batched(landmarks(), options.batch_size)
+        frames = self._render(portrait, batches, options)
+        return Rendering(driving.fps, frames, motions, list(driving.missing), driving.frames, driving.sound)
+
+    def _dubbed(self, request: Request, options: Options) -> Rendering:
+        dubbing = read_dubbing(request, self)
+        dubber = Dubber(self._teacher, self.tracker, self.face_model, face=options.face, batch_size=options.batch_size)
+        motions: list[Motion] = []
         missing: list[int] = []
-        count = 0
-        with torch.inference_mode():
-            for count, motion in enumerate(follow_motion(frames, fps, self.tracker, self.face_model), start=1):
-                if motion is None:
-                    missing.append(count - 1)
-                last = motion or last
-                yield last
-        _report_missing(missing, count)
+
+        def pictures() -> Iterator[np.ndarray]:
+            unseen = 0
+            for index, dubbed in enumerate(dubber.frames(dubbing.video, dubbing.mouth, request.when_short)):
+                if dubbed.motion is None:
+                    missing.append(index)
+                    unseen += 1
+                else:
+                    held = motions[-1] if motions else dubbed.motion
+                    motions.extend([*[held] * unseen, dubbed.motion])
+                    unseen = 0
+                yield dubbed.picture
+            motions.extend(motions[-1:] * unseen)
+
+        fps = dubbing.video.fps
+        return Rendering(fps, pictures(), motions, missing, dubbing.frames, dubbing.sound)
+
+    def _clip(self, rendering: Rendering, options: Options) -> TalkingFaceClip:
+        with progress_bar("Rendering", rendering.total, options.progress) as bar:
+            frames = rendering.collected(bar.over(rendering.frames))
+        audio, rate = None, None
+        if rendering.sound:
+            sound = rendering.sound.read().fit(len(frames) / rendering.fps)
+            audio, rate = sound.samples, sound.rate
+        motion = Motion.concatenate(rendering.motions)
+        return TalkingFaceClip(frames, rendering.fps, motion, audio, rate, rendering.missing)
+
+    def _render(self, portrait: Portrait, batches: Iterable[Tensor], options: Options) -> Iterator[np.ndarray]:
+        size = self.model.config.image_size
+        paste = PasteBack(portrait.picture, portrait.crop, size) if options.paste_back else None
+        source = cut_out(portrait.picture, portrait.crop, size).to(self.device)
+        landmarks = torch.from_numpy(portrait.landmarks)[None].to(self.device)
+        with self._seeded(options.seed):
+            with torch.inference_mode(), self._precision():
+                prepared = self._teacher.prepare(source, landmarks)
+            for batch in batches:
+                yield from self.postprocess(self._forward({"source": prepared, "landmarks": batch}), paste)
 
     def _precision(self) -> Any:
         """Below float32 the weights are narrow, but coordinates must not be: autocast knows which is which."""
@@ -380,15 +388,3 @@ class TalkingFacePipeline(Pipeline):
         with torch.random.fork_rng(devices):
             torch.manual_seed(seed)
             yield
-
-
-def _open_video(video: Any, fps: float | None) -> tuple[VideoReader, float]:
-    reader = VideoReader(video, fps)
-    return reader, reader.fps
-
-
-def _report_missing(missing: list[int], frames: int) -> None:
-    if missing:
-        logger.warning(
-            f"No face was found in {len(missing)} of {frames} driving frames (first: {missing[0]}); they hold the last motion."
-        )

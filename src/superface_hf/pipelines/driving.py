@@ -1,0 +1,358 @@
+"""What drives a portrait: video, motion, sound, text and their combinations -> pieces of motion, as long as there are any."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
+from math import ceil
+from types import GeneratorType
+from typing import TYPE_CHECKING, Any, Protocol, get_args
+
+import numpy as np
+import torch
+from transformers.utils import logging
+
+from ..drivers.audio import follow_speech, speech_to_motion
+from ..drivers.idle import IdleMotion
+from ..drivers.text import TextToSpeech, text_to_sound
+from ..drivers.video import follow_motion, video_to_motion
+from ..errors import MediaError, MotionError, UnknownNameError
+from ..face_model.linear import FaceModel
+from ..media import SoundReader, VideoReader, mono_blocks
+from ..media.sound import comes_in_chunks
+from ..media.video import DEFAULT_FPS
+from ..models.tracker.base import FaceTracker
+from ..motion import Motion
+from .dubbing import WhenShort
+from .progress import progress_bar
+from .retarget import Changes, MotionLike, as_motion, resampled
+
+if TYPE_CHECKING:
+    from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
+
+logger = logging.get_logger(__name__)
+
+PIECE = 64  # frames of a known motion that are retargeted at once
+# A file's own word on how long it lasts may be wrong by a little.
+SPARE = 0.5  # seconds
+
+
+class Models(Protocol):
+    """What drivers need; the pipeline has it, and loads each on first use."""
+
+    device: Any
+
+    @property
+    def tracker(self) -> FaceTracker: ...
+    @property
+    def face_model(self) -> FaceModel: ...
+    @property
+    def audio_to_lip(self) -> SuperFaceAudioToLipModel: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What a call asks for besides pictures; see :meth:`TalkingFacePipeline.__call__`."""
+
+    video: Any = None
+    motion: MotionLike | None = None
+    audio: Any = None
+    sampling_rate: float | None = None
+    text: str | None = None
+    tts: TextToSpeech | None = None
+    edit: Mapping[str, float] | None = None
+    regions: Mapping[str, MotionLike] | None = None
+    relative: bool = True
+    idle: bool | float = True
+    when_short: WhenShort = "bounce"
+    fps: float | None = None
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.video is not None and self.motion is not None:
+            raise MotionError(
+                "Pass video= or motion=, not both; regions= takes parts of the face from a second motion."
+            )
+        if self.audio is not None and self.text is not None:
+            raise MediaError("Pass audio= or text=, not both: a face can say one thing at a time.")
+        if self.fps is not None and not (np.isfinite(self.fps) and 0 < self.fps <= 240):
+            raise MotionError(f"fps must lie above 0 and up to 240, not {self.fps}.")
+        if self.when_short not in get_args(WhenShort):
+            raise UnknownNameError(
+                f"when_short must be one of {', '.join(get_args(WhenShort))}, not {self.when_short!r}."
+            )
+        IdleMotion(strength=float(self.idle))
+
+    @property
+    def spoken(self) -> bool:
+        return self.audio is not None or self.text is not None
+
+    @property
+    def driven(self) -> bool:
+        """Whether head and eyes come from somebody else."""
+        return self.video is not None or self.motion is not None
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Some frames of driving motion; ``motion`` None is one frame in which the driving person has not been seen yet.
+
+    ``mouth`` (T, M) is what speech says, absolute; None leaves the mouth to ``motion``.
+    """
+
+    motion: Motion | None
+    mouth: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return 1 if self.motion is None else len(self.motion)
+
+
+@dataclass(frozen=True, eq=False)
+class Driving:
+    """A driver at the clip's frame rate.
+
+    Attributes:
+        pieces: what it does, once through.
+        frames: about how many frames that is, where it is known.
+        sound: goes with the clip.
+        missing: driving frames without a face, where the video has been looked at already.
+    """
+
+    fps: float
+    changes: Changes
+    pieces: Iterable[Piece]
+    frames: int | None = None
+    sound: SoundReader | None = None
+    missing: list[int] = field(default_factory=list)
+
+    def held(self) -> Driving:
+        """The same, to be gone through more than once."""
+        pieces = list(self.pieces)
+        return replace(self, pieces=pieces, frames=sum(map(len, pieces)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Head:
+    """Where head, eyes and brows come from (and the mouth, where nobody speaks)."""
+
+    fps: float
+    motions: Iterable[Motion | None]
+    frames: int | None = None
+    sound: SoundReader | None = None
+    missing: list[int] = field(default_factory=list)
+
+
+def read_driver(request: Request, models: Models, progress: bool | None = None) -> Driving:
+    """Looks at the whole driving video before anything else; speech is heard while the pieces are taken.
+
+    Raises:
+        MediaError, NoFaceError, MotionError, UnknownNameError, SuperFaceError: see :meth:`TalkingFacePipeline.__call__`.
+    """
+    request = _with_motion(request)
+    sound = hear(request, models) if request.spoken else None
+    head = _watched(request, models, progress, sound) if request.video is not None else _moved(request)
+    return _combined(request, models, head, sound)
+
+
+def follow_driver(request: Request, models: Models) -> Driving:
+    """Takes a driving video, and a sound that comes in chunks, as they come. Errors as of :func:`read_driver`."""
+    request = _with_motion(request)
+    sound = hear(request, models) if request.spoken and not comes_in_chunks(request.audio) else None
+    head = _followed(request, models) if request.video is not None else _moved(request)
+    return _combined(request, models, head, sound)
+
+
+def hear(request: Request, models: Models) -> SoundReader:
+    """The sound that is to be spoken, from ``audio`` or ``text``."""
+    if request.text is not None:
+        return SoundReader(text_to_sound(request.text, request.tts, models.device))
+    return (
+        request.audio if isinstance(request.audio, SoundReader) else SoundReader(request.audio, request.sampling_rate)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Dubbing:
+    """A video and what is to be said in it.
+
+    Attributes:
+        mouth: the coefficients (M,) of each frame at the video's rate, once through.
+        frames: about how many frames there will be, where it is known.
+        sound: None where it comes in chunks.
+    """
+
+    video: VideoReader
+    mouth: Iterator[np.ndarray]
+    frames: int | None
+    sound: SoundReader | None
+
+
+def read_dubbing(request: Request, models: Models) -> Dubbing:
+    """Raises MediaError, and MotionError where something is asked for that dubbing cannot do."""
+    if request.edit or request.regions:
+        raise MotionError("A video that is dubbed keeps all but its mouth: edit= and regions= need a portrait.")
+    video = VideoReader(request.video, request.fps)
+    if request.fps not in (None, video.fps):
+        raise MotionError(f"A video that is dubbed keeps its frame rate of {video.fps:g}: leave out fps=.")
+    if comes_in_chunks(request.audio):
+        sound, frames = None, None
+        speech = _spoken_chunks(request, video.fps, models, None)
+    else:
+        sound = hear(request, models)
+        frames = max(round((sound.seconds or 0) * video.fps), video.frame_count or 0) or None
+        speech = _spoken(sound, video.fps, models, None)
+    if request.when_short == "stop":
+        frames = video.frame_count
+    return Dubbing(video, (row for motion in speech for row in motion.mouth), frames, sound)
+
+
+def _with_motion(request: Request) -> Request:
+    """A Motion may be passed as ``video`` too."""
+    return replace(request, video=None, motion=request.video) if isinstance(request.video, Motion) else request
+
+
+def _moved(request: Request) -> _Head | None:
+    if request.motion is None:
+        return None
+    motion = as_motion(request.motion)
+    motion = motion if request.fps in (None, motion.fps) else motion.resample(request.fps or motion.fps)
+    return _Head(motion.fps, _pieces(motion), len(motion))
+
+
+def _combined(request: Request, models: Models, head: _Head | None, sound: SoundReader | None) -> Driving:
+    if request.spoken:
+        return _speaking(request, models, head, sound)
+    if head is None:
+        return _still(request)
+    changes = Changes.checked(request.relative, request.edit, request.regions, head.fps)
+    return Driving(head.fps, changes, map(Piece, head.motions), head.frames, head.sound, head.missing)
+
+
+def _still(request: Request) -> Driving:
+    if not request.edit and not request.regions:
+        raise MotionError(
+            "There is nothing to drive the portrait with: pass audio=, text=, video=, motion=, edit= or regions=."
+        )
+    others = [as_motion(other) for other in (request.regions or {}).values()]
+    fps = request.fps or (others[0].fps if others else DEFAULT_FPS)
+    changes = Changes.checked(request.relative, request.edit, request.regions, fps)
+    frames = max((len(other) for other in changes.regions.values()), default=1)
+    return Driving(fps, changes, [Piece(None)] * frames, frames)
+
+
+def _speaking(request: Request, models: Models, head: _Head | None, sound: SoundReader | None) -> Driving:
+    fps = head.fps if head else request.fps or DEFAULT_FPS
+    changes = Changes.checked(request.relative, request.edit, request.regions, fps)
+    idle = None if head else IdleMotion(request.seed or 0, float(request.idle))
+    if sound is None:
+        speech, frames = _spoken_chunks(request, fps, models, idle), None
+    else:
+        speech = _spoken(sound, fps, models, idle)
+        frames = None if sound.seconds is None else max(1, round(sound.seconds * fps))
+    if head is None:
+        return Driving(fps, changes, (Piece(motion, motion.mouth) for motion in speech), frames, sound)
+    if request.when_short == "stop" and frames and head.frames:
+        frames = min(frames, head.frames)
+    pieces = _with_mouth(head.motions, speech, request.when_short)
+    return Driving(fps, changes, pieces, frames, sound, head.missing)
+
+
+def _spoken(sound: SoundReader, fps: float, models: Models, idle: IdleMotion | None) -> Iterator[Motion]:
+    model = models.audio_to_lip
+    if model.config.audio_encoder is None:
+        yield from follow_speech(sound.mono(model.config.sampling_rate), fps, model, idle)
+    else:  # a pretrained encoder hears the whole sound at once
+        yield from _pieces(speech_to_motion(sound.read(), fps, model, idle))
+
+
+def _spoken_chunks(request: Request, fps: float, models: Models, idle: IdleMotion | None) -> Iterator[Motion]:
+    if request.sampling_rate is None:
+        raise MediaError("Chunks of sound need their sampling rate: pass sampling_rate=16000 (or whatever it is).")
+    model = models.audio_to_lip
+    blocks = mono_blocks(request.audio, request.sampling_rate, model.config.sampling_rate)
+    return follow_speech(blocks, fps, model, idle)
+
+
+def _with_mouth(head: Iterable[Motion | None], speech: Iterable[Motion], when_short: WhenShort) -> Iterator[Piece]:
+    """The head's frames with the speech's mouth, as long as the speech (or, with "stop", as the shorter of the two)."""
+    frames = _lengthened(_singly(head), when_short)
+    for spoken in speech:
+        count = 0
+        for count, frame in enumerate(islice(frames, len(spoken)), start=1):
+            yield Piece(frame, spoken.mouth[count - 1 : count])
+        if count < len(spoken):
+            return
+
+
+def _lengthened(frames: Iterator[Motion | None], when_short: WhenShort) -> Iterator[Motion | None]:
+    """Goes on after the last frame, but for "stop"."""
+    seen: list[Motion | None] = []
+    last: Motion | None = None
+    for last in frames:
+        if when_short == "bounce":
+            seen.append(last)
+        yield last
+    while when_short == "hold" or (when_short == "bounce" and len(seen) == 1):
+        yield last
+    while len(seen) > 1:
+        # The frames at the turning points have just been shown.
+        yield from chain(seen[-2::-1], seen[1:])
+
+
+def _singly(motions: Iterable[Motion | None]) -> Iterator[Motion | None]:
+    for motion in motions:
+        if motion is None:
+            yield None
+        else:
+            yield from (motion[index] for index in range(len(motion)))
+
+
+def _pieces(motion: Motion) -> Iterator[Motion]:
+    return (motion[start : start + PIECE] for start in range(0, len(motion), PIECE))
+
+
+def _watched(request: Request, models: Models, progress: bool | None, sound: SoundReader | None) -> _Head:
+    """A video, tracked as a whole (or as far as the sound goes): smoothed without delay, the shape from all frames."""
+    reader = VideoReader(request.video, request.fps)
+    # What cannot work is said before the video is tracked.
+    Changes.checked(request.relative, request.edit, request.regions, request.fps or reader.fps)
+    needed = ceil((sound.seconds + SPARE) * reader.fps) if sound and sound.seconds else None
+    with torch.inference_mode(), progress_bar("Tracking", needed or reader.frame_count, progress) as bar:
+        frames = bar.over(islice(reader, needed))
+        driven = video_to_motion(frames, reader.fps, models.tracker, models.face_model)
+    _report_missing(driven.missing, len(driven.motion))
+    fps = request.fps or reader.fps
+    motion = driven.motion if fps == reader.fps else driven.motion.resample(fps)
+    return _Head(fps, _pieces(motion), len(motion), reader.sound_reader(), driven.missing)
+
+
+def _followed(request: Request, models: Models) -> _Head:
+    """A video, or a generator of its frames, tracked as it comes."""
+    frames, rate = request.video, request.fps or DEFAULT_FPS
+    if not isinstance(frames, GeneratorType):
+        frames = VideoReader(request.video, request.fps)
+        rate = frames.fps
+    fps = request.fps or rate
+    return _Head(fps, resampled(_follow(frames, rate, models), rate, fps))
+
+
+def _follow(frames: Iterable[np.ndarray], fps: float, models: Models) -> Iterator[Motion | None]:
+    """Motions as they come, the last one held where no face is found."""
+    last: Motion | None = None
+    missing: list[int] = []
+    count = 0
+    with torch.inference_mode():
+        for count, motion in enumerate(follow_motion(frames, fps, models.tracker, models.face_model), start=1):
+            if motion is None:
+                missing.append(count - 1)
+            last = motion or last
+            yield last
+    _report_missing(missing, count)
+
+
+def _report_missing(missing: list[int], frames: int) -> None:
+    if missing:
+        logger.warning(
+            f"No face was found in {len(missing)} of {frames} driving frames (first: {missing[0]}); they hold the last motion."
+        )

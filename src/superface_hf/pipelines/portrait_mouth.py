@@ -1,0 +1,49 @@
+"""A spoken mouth on a portrait's own face: lips that are meant to touch do touch, whatever face they are on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..face_model import topology
+from ..face_model.linear import FaceModel, FaceShape
+from ..face_model.lips import CLOSED
+from .mouth_swap import TOUCHING, lip_gap, meant_gap
+
+# The standard deviation, in inter-ocular distances, by which a pair of lip points may miss the gap that it should have: so
+# much is left where a correction would need an unlikely mouth.
+TOLERANCE = 0.002
+# This much of the portrait's own expression stays in its mouth, as far as it does not open the lips: a smiling person goes on
+# smiling a little. More would spread an o.
+KEPT = 0.3
+_UPPER, _LOWER = np.array(topology.INNER_LIPS).T
+
+
+class PortraitMouth:
+    """Takes absolute mouth coefficients, which mean the mean face's lips, to those with which the portrait's lips do the same.
+
+    A portrait's neutral face is what remains of the picture without its expression, and never exactly: one keeps its lips a
+    little apart, another's would cross. The correction is found once.
+
+    Args:
+        shape: the portrait's neutral face.
+        own: (M,) the mouth that it has in the picture.
+    """
+
+    def __init__(self, shape: FaceShape, own: np.ndarray, face_model: FaceModel) -> None:
+        basis = face_model.bases["mouth"].double().numpy()
+        mean, points = face_model.mean.double().numpy(), shape.points.double().numpy()
+        opens = basis[:, _LOWER, 1] - basis[:, _UPPER, 1]  # (M, 3): how each coefficient opens each pair
+        closer = opens @ np.linalg.inv(opens.T @ opens + TOLERANCE**2 * np.eye(opens.shape[1]))
+        missing = (mean - points)[_LOWER, 1] - (mean - points)[_UPPER, 1]
+        self._correction = closer @ missing + KEPT * (own - closer @ (own @ opens))
+        self._gap, self._opens = float(lip_gap(mean)), opens.mean(1)
+        self._opener = self._opens / (self._opens @ self._opens)  # the likeliest way to open the lips by 1
+        # Lips that are apart in the picture are marked at their inner edges, with teeth in between: these must quite meet.
+        apart = float(lip_gap(points)) + own @ self._opens > CLOSED
+        self._touching = 0.0 if apart else TOUCHING
+
+    def __call__(self, mouth: np.ndarray) -> np.ndarray:
+        """(T, M) -> (T, M)."""
+        gaps = self._gap + mouth @ self._opens
+        change = np.array([meant_gap(gap, self._touching) for gap in gaps.tolist()]) - gaps
+        return mouth + self._correction + change[:, None] * self._opener

@@ -1,0 +1,72 @@
+"""Frames on their way out: one by one, with what is known beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import MediaError
+from ..media import SoundReader
+from ..motion import Motion
+
+
+@dataclass(frozen=True, eq=False)
+class Rendering:
+    """Frames that come one by one.
+
+    Attributes:
+        fps: their rate.
+        frames: (H, W, 3) uint8 each.
+        motions: what the frames show; filled as they come.
+        missing: frames without a face; complete when all frames have come.
+        total: about how many frames there will be, where it is known.
+        sound: goes with them, to be cut, or followed by silence, to their length.
+    """
+
+    fps: float
+    frames: Iterator[np.ndarray]
+    motions: list[Motion]
+    missing: list[int]
+    total: int | None = None
+    sound: SoundReader | None = None
+
+    def collected(self, frames: Iterator[np.ndarray]) -> np.ndarray:
+        """``self.frames``, passed through anything that counts them, as (T, H, W, 3).
+
+        Raises:
+            MediaError: they do not fit into memory.
+        """
+        first = next(frames)
+        collected, count = _room(self.total or 1, first.shape), 1
+        collected[0] = first
+        for frame in frames:
+            if count == len(collected):
+                collected = np.concatenate([collected, _room(len(collected), first.shape)])
+            collected[count] = frame
+            count += 1
+        return collected[:count]
+
+
+def batched(pieces: Iterable[Tensor], size: int) -> Iterator[Tensor]:
+    """(n, ...) of any n -> (size, ...), the last one what is left; each as soon as it is complete."""
+    waiting = torch.empty(0)
+    for piece in pieces:
+        waiting = torch.cat([waiting, piece]) if len(waiting) else piece
+        while len(waiting) >= size:
+            yield waiting[:size]
+            waiting = waiting[size:]
+    if len(waiting):
+        yield waiting
+
+
+def _room(frames: int, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        return np.empty((frames, *shape), np.uint8)
+    except MemoryError:
+        raise MediaError(
+            f"{frames} frames of {shape[1]} x {shape[0]} pixels do not fit into memory: use stream() or write()."
+        ) from None
