@@ -41,8 +41,7 @@ class PatchDiscriminator(nn.Module):
 def _one_scale(inputs: int, width: int) -> nn.ModuleList:
     widths = [inputs, width, 2 * width, 4 * width]
     layers = [
-        nn.Sequential(spectral_norm(nn.Conv2d(a, b, 4, 2, 1)), nn.LeakyReLU(0.2))
-        for a, b in itertools.pairwise(widths)
+        nn.Sequential(spectral_norm(nn.Conv2d(a, b, 4, 2, 1)), nn.LeakyReLU(0.2)) for a, b in itertools.pairwise(widths)
     ]
     return nn.ModuleList([*layers, spectral_norm(nn.Conv2d(widths[-1], 1, 3, 1, 1))])
 
