@@ -22,6 +22,11 @@ if TYPE_CHECKING:
         UnknownNameError,
     )
     from .face_model.linear import FaceModel, FaceShape
+    from .models.audio_to_lip.configuration_audio_to_lip import SuperFaceAudioToLipConfig
+    from .models.audio_to_lip.feature_extraction_audio_to_lip import SuperFaceAudioToLipFeatureExtractor
+    from .models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
+    from .models.sync_expert.configuration_sync_expert import SuperFaceSyncExpertConfig
+    from .models.sync_expert.modeling_sync_expert import SuperFaceSyncExpertModel
     from .models.teacher.configuration_teacher import SuperFaceTeacherConfig
     from .models.teacher.modeling_teacher import SuperFaceTeacherModel
     from .models.tracker.configuration_tracker import SuperFaceTrackerConfig
@@ -40,7 +45,12 @@ _HOMES = {
     "MotionError": ".errors",
     "NoFaceError": ".errors",
     "SeveralFacesError": ".errors",
+    "SuperFaceAudioToLipConfig": ".models.audio_to_lip.configuration_audio_to_lip",
+    "SuperFaceAudioToLipFeatureExtractor": ".models.audio_to_lip.feature_extraction_audio_to_lip",
+    "SuperFaceAudioToLipModel": ".models.audio_to_lip.modeling_audio_to_lip",
     "SuperFaceError": ".errors",
+    "SuperFaceSyncExpertConfig": ".models.sync_expert.configuration_sync_expert",
+    "SuperFaceSyncExpertModel": ".models.sync_expert.modeling_sync_expert",
     "SuperFaceTeacherConfig": ".models.teacher.configuration_teacher",
     "SuperFaceTeacherModel": ".models.teacher.modeling_teacher",
     "SuperFaceTrackerConfig": ".models.tracker.configuration_tracker",
@@ -59,7 +69,12 @@ __all__ = [
     "MotionError",
     "NoFaceError",
     "SeveralFacesError",
+    "SuperFaceAudioToLipConfig",
+    "SuperFaceAudioToLipFeatureExtractor",
+    "SuperFaceAudioToLipModel",
     "SuperFaceError",
+    "SuperFaceSyncExpertConfig",
+    "SuperFaceSyncExpertModel",
     "SuperFaceTeacherConfig",
     "SuperFaceTeacherModel",
     "SuperFaceTrackerConfig",

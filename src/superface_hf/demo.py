@@ -1,4 +1,4 @@
-"""The demo: a bundled portrait, moved by bundled motions. Works offline."""
+"""The demo: a bundled portrait speaks a bundled sentence, and is moved by bundled motions. Works offline."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from .motion import Motion
 
 ASSETS = Path(__file__).parent / "assets"
 PORTRAIT = ASSETS / "astronaut.png"
+SPEECH = ASSETS / "speech.flac"
 MOTIONS = ("look_around", "smile", "speak", "blink")
-FPS = 12.5  # enough to see it move, and quick to render on a small CPU
+MOTION_FPS = 12.5  # enough to see it move, and quick to render on a small CPU
 COLUMNS, ROWS, CELL = 8, 4, 224
 HEAD = (slice(0, 300), slice(76, 376))  # of the portrait: head and shoulders, for the stills
 BEFORE_AFTER_SIDE = 450  # pixels
@@ -25,19 +26,23 @@ BEFORE_AFTER_EDIT = {"jawOpen": 0.25, "mouthSmileLeft": 0.7, "mouthSmileRight": 
 
 
 def write_demo(folder: Path) -> list[Path]:
-    """Renders the demo and returns what it wrote: a video, a contact sheet and a before/after picture."""
+    """Renders the demo and returns what it wrote: two videos, their contact sheets and a before/after picture."""
     from transformers import pipeline
 
     pipe = pipeline("talking-face", model=str(weights_folder("teacher")), device="cpu")  # type: ignore[call-overload]
-    motion = Motion.concatenate([bundled_motion(name).resample(FPS) for name in MOTIONS])
-    clip = pipe(PORTRAIT, motion=motion)
-    before = load_picture(PORTRAIT)
-    after = pipe(PORTRAIT, edit=BEFORE_AFTER_EDIT).frames[0]
-    video, sheet, pair = folder / "astronaut.mp4", folder / "contact_sheet.png", folder / "before_after.jpg"
-    clip.save(video)
-    save_picture(sheet, contact_sheet(clip.frames[:, HEAD[0], HEAD[1]], COLUMNS, ROWS, CELL))
+    speaking = pipe(PORTRAIT, audio=SPEECH)
+    motion = Motion.concatenate([bundled_motion(name).resample(MOTION_FPS) for name in MOTIONS])
+    moving = pipe(PORTRAIT, motion=motion)
+    written = []
+    for name, clip in (("speaking", speaking), ("moving", moving)):
+        video, sheet = folder / f"{name}.mp4", folder / f"{name}.png"
+        clip.save(video)
+        save_picture(sheet, contact_sheet(clip.frames[:, HEAD[0], HEAD[1]], COLUMNS, ROWS, CELL))
+        written += [video, sheet]
+    before, after = load_picture(PORTRAIT), pipe(PORTRAIT, edit=BEFORE_AFTER_EDIT).frames[0]
+    pair = folder / "before_after.jpg"
     save_picture(pair, contact_sheet(np.stack([before, after])[:, HEAD[0], HEAD[1]], 2, 1, BEFORE_AFTER_SIDE))
-    return [video, sheet, pair]
+    return [*written, pair]
 
 
 def contact_sheet(frames: np.ndarray, columns: int, rows: int, cell: int) -> np.ndarray:

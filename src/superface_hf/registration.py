@@ -31,21 +31,39 @@ def register() -> None:
 def register_configs() -> None:
     from transformers import AutoConfig
 
+    from .models.audio_to_lip.configuration_audio_to_lip import SuperFaceAudioToLipConfig
+    from .models.sync_expert.configuration_sync_expert import SuperFaceSyncExpertConfig
     from .models.teacher.configuration_teacher import SuperFaceTeacherConfig
     from .models.tracker.configuration_tracker import SuperFaceTrackerConfig
 
-    for config in (SuperFaceTeacherConfig, SuperFaceTrackerConfig):
+    for config in (
+        SuperFaceAudioToLipConfig,
+        SuperFaceSyncExpertConfig,
+        SuperFaceTeacherConfig,
+        SuperFaceTrackerConfig,
+    ):
         AutoConfig.register(config.model_type, config, exist_ok=True)
 
 
 def register_models() -> None:
     from transformers import AutoModel
 
+    from .models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
+    from .models.sync_expert.modeling_sync_expert import SuperFaceSyncExpertModel
     from .models.teacher.modeling_teacher import SuperFaceTeacherModel
     from .models.tracker.modeling_tracker import SuperFaceTrackerModel
 
-    for model in (SuperFaceTeacherModel, SuperFaceTrackerModel):
+    for model in (SuperFaceAudioToLipModel, SuperFaceSyncExpertModel, SuperFaceTeacherModel, SuperFaceTrackerModel):
         AutoModel.register(model.config_class, model, exist_ok=True)
+
+
+def register_feature_extractors() -> None:
+    from transformers import AutoFeatureExtractor
+
+    from .models.audio_to_lip.configuration_audio_to_lip import SuperFaceAudioToLipConfig
+    from .models.audio_to_lip.feature_extraction_audio_to_lip import SuperFaceAudioToLipFeatureExtractor
+
+    AutoFeatureExtractor.register(SuperFaceAudioToLipConfig, SuperFaceAudioToLipFeatureExtractor, exist_ok=True)
 
 
 def register_task() -> None:
@@ -73,6 +91,7 @@ def register_task() -> None:
 ACTIONS: dict[str, Callable[[], None]] = {
     "transformers.models.auto.configuration_auto": register_configs,
     "transformers.models.auto.modeling_auto": register_models,
+    "transformers.models.auto.feature_extraction_auto": register_feature_extractors,
     "transformers.pipelines": register_task,
 }
 # These import the ones above somewhere in their middle. Our models need them complete, so the actions wait for the

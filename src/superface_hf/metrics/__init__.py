@@ -1,0 +1,30 @@
+"""Metrics: plain functions (``image``, ``lips``, ``closures``), and modules for ``evaluate`` on top of them.
+
+::
+
+    import evaluate
+    from superface_hf.metrics import metric_folder
+
+    metric = evaluate.load(metric_folder("lip_distance"))      # works offline; needs the extra [metrics]
+    metric.compute(predictions=[mouth], references=[true_mouth], fps=25)
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import UnknownNameError
+from ..face_model.arkit import nearest_names
+
+METRICS = ("audio_visual_offset", "bilabial_closure", "lip_distance", "mouth_opening_correlation", "silent_mouth")
+
+
+def metric_folder(name: str) -> str:
+    """The folder of one of ``METRICS``, for ``evaluate.load``.
+
+    Raises:
+        UnknownNameError: there is no such metric; the message names those there are.
+    """
+    if name not in METRICS:
+        raise UnknownNameError(f"Unknown metric {name!r}. {nearest_names(name, METRICS)}")
+    return str(Path(__file__).parent / name)

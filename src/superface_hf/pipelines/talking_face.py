@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from transformers import Pipeline
+from transformers.utils import logging
 
 from ..drivers.text import TextToSpeech
 from ..errors import MediaError, SuperFaceError
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from ..models.teacher.modeling_teacher import SuperFaceTeacherModel
 
 FRAMES_AT_ONCE = {"cpu": 2}  # how many frames are rendered together; others than the CPU take 8
+
+logger = logging.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -350,6 +353,11 @@ class TalkingFacePipeline(Pipeline):
                     unseen = 0
                 yield dubbed.picture
             motions.extend(motions[-1:] * unseen)
+            if missing:
+                logger.warning(
+                    f"No face was found in {len(missing)} of {len(motions)} frames (first: {missing[0]}); "
+                    "they are left as they were."
+                )
 
         fps = dubbing.video.fps
         return Rendering(fps, pictures(), motions, missing, dubbing.frames, dubbing.sound)
