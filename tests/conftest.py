@@ -107,10 +107,11 @@ def astronaut() -> np.ndarray:
 @pytest.fixture
 def warnings_logged(monkeypatch) -> list[str]:
     """The warnings that the pipeline logs."""
-    from superface_hf.pipelines import driving
+    from superface_hf.pipelines import driving, talking_face
 
     messages: list[str] = []
-    monkeypatch.setattr(driving.logger, "warning", messages.append)
+    for module in (driving, talking_face):
+        monkeypatch.setattr(module.logger, "warning", messages.append)
     return messages
 
 

@@ -321,13 +321,17 @@ class TestCombinations:
 class TestDubbing:
     """Which frames come out is tested with the dubber; here, that it is asked for as it should be."""
 
-    def test_a_video_and_speech_without_a_picture_dub_the_video(self, speaking_pipe, tracker, tmp_path):
+    def test_a_video_and_speech_without_a_picture_dub_the_video(
+        self, speaking_pipe, tracker, tmp_path, warnings_logged
+    ):
         tracker.script[2] = None
         video = frames_of(8) + 90
         options = {"video": video, "audio": babble(8 / 25), "sampling_rate": RATE}
         clip = speaking_pipe(**options)
         assert clip.frames.shape == video.shape
         assert clip.missing == [2]
+        assert len(warnings_logged) == 1
+        assert "1 of 8 frames" in warnings_logged[0]
         assert len(clip.motion) == len(clip) == 8
         assert np.array_equal(clip.frames[2], video[2])
         assert np.array_equal(clip.audio, babble(8 / 25))

@@ -36,7 +36,8 @@ class AudioToLipOutput(ModelOutput):
 
     Attributes:
         mouth: (B, T', mouth_size) coefficients of ``Motion.mouth`` in standard deviations, absolute: what a
-            person with a neutral face would show (zero, the neutral mouth, leaves the lips a hair apart). Frame k is the mouth at ``k / config.frame_rate`` seconds.
+            person with a neutral face would show (zero, the neutral mouth, leaves the lips a hair apart).
+            Frame k is the mouth at ``k / config.frame_rate`` seconds.
         attention_mask: (B, T') 1 where a frame belongs to the row's sound; None if no mask was given.
     """
 
