@@ -20,7 +20,9 @@ SPEECH = ASSETS / "speech.flac"
 MOTIONS = ("look_around", "smile", "speak", "blink")
 MOTION_FPS = 12.5  # enough to see it move, and quick to render on a small CPU
 COLUMNS, ROWS, CELL = 8, 4, 224
-HEAD = (slice(0, 300), slice(76, 376))  # of the portrait: head and shoulders, for the stills
+# Of the portrait, in pixels: head and shoulders for the pair of stills, and the head alone for the contact sheets.
+SHOULDERS = (slice(0, 300), slice(76, 376))
+HEAD = (slice(0, 230), slice(110, 340))
 BEFORE_AFTER_SIDE = 450  # pixels
 BEFORE_AFTER_EDIT = {"jawOpen": 0.25, "mouthSmileLeft": 0.7, "mouthSmileRight": 0.7, "browInnerUp": 0.5}
 
@@ -41,7 +43,7 @@ def write_demo(folder: Path) -> list[Path]:
         written += [video, sheet]
     before, after = load_picture(PORTRAIT), pipe(PORTRAIT, edit=BEFORE_AFTER_EDIT).frames[0]
     pair = folder / "before_after.jpg"
-    save_picture(pair, contact_sheet(np.stack([before, after])[:, HEAD[0], HEAD[1]], 2, 1, BEFORE_AFTER_SIDE))
+    save_picture(pair, contact_sheet(np.stack([before, after])[:, SHOULDERS[0], SHOULDERS[1]], 2, 1, BEFORE_AFTER_SIDE))
     return [*written, pair]
 
 
