@@ -41,7 +41,7 @@ class PairSampling:
     person_balance: float = 0.6
     stills: float = 0.0
     flip: float = 0.5
-    landmark_noise: float = 0.004
+    landmark_noise: float = 0.012
 
 
 class ReenactmentPairs(Dataset[dict[str, torch.Tensor]]):
