@@ -143,7 +143,15 @@ def trainer(clips, out, steps=4, **settings):
     from superface_hf.training.sync_windows import WindowSampling
 
     config = SyncExpertTrainingConfig(
-        out=str(out), steps=steps, batch_size=6, warmup=2, calibrate_at=0, reach=12, mixed_precision="no", **settings
+        data="",
+        out=str(out),
+        steps=steps,
+        batch_size=6,
+        warmup=2,
+        calibrate_at=0,
+        reach=12,
+        mixed_precision="no",
+        **settings,
     )
     return SyncExpertTrainer(config, clips, model_config=tiny(), sampling=WindowSampling(frames=60))
 

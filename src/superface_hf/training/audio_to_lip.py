@@ -14,11 +14,8 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
-import shutil
-import time
 import zlib
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +31,7 @@ from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
 from .audio_to_lip_data import SpeechWindows, WindowSampling
 from .audio_to_lip_loss import LipLossWeights, lip_loss
 from .audio_to_lip_validation import LAGS, lag_curve, validate
+from .run import TrainingRun, add_options, falling_rate
 from .speech_clips import SpeechClip, load_speech_clips, save_offsets
 from .speech_takes import load_speech_takes
 from .synthetic_speech import Utterance, cached_utterances, utterances
@@ -118,8 +116,6 @@ class AudioToLipTrainer:
         self.config = config
         self.spoken, self.clips = spoken, clips
         self.held_out, self.test_spoken = held_out or [], test_spoken or []
-        self.out = Path(config.out)
-        self.out.mkdir(parents=True, exist_ok=True)
         set_seed(config.seed)
         self.accelerator = Accelerator(mixed_precision=config.mixed_precision)
         if config.init:
@@ -133,12 +129,13 @@ class AudioToLipTrainer:
             model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
         )
         self.model, self.optimizer = self.accelerator.prepare(model.train(), optimizer)
-        self.step = 0
+        out = Path(config.out)
+        self.run = TrainingRun(out, self.accelerator, self.averaged, config.ema, config.checkpoint_minutes, config)
 
     def train(self, until: int | None = None) -> None:
         """Trains to the end, or to step ``until``; writes a checkpoint in both cases."""
         config = self.config
-        self._resume()
+        self.run.resume()
         sampling = WindowSampling(config.seconds, config.real if self.clips else 0.0, config.quiet)
         windows = SpeechWindows(
             self.averaged.feature_extractor,
@@ -148,73 +145,34 @@ class AudioToLipTrainer:
             self.spoken,
             self.clips,
         )
-        rest = Subset(windows, range(self.step * config.batch_size, (until or config.steps) * config.batch_size))
+        rest = Subset(windows, range(self.run.step * config.batch_size, (until or config.steps) * config.batch_size))
         loader = self.accelerator.prepare(DataLoader(rest, config.batch_size, num_workers=config.workers))
-        started = saved = time.monotonic()
         for batch in loader:
-            terms = self._train_step(batch)
-            self.step += 1
-            if self.step % 20 == 0:
-                self._log({"step": self.step, "seconds": round(time.monotonic() - started, 1), **terms})
-            if config.validate_every and self.step % config.validate_every == 0:
-                self._log({"step": self.step, "validation": validate(self.averaged, self.held_out, self.test_spoken)})
-            if time.monotonic() - saved > 60 * config.checkpoint_minutes:
-                self._save()
-                saved = time.monotonic()
-        self._save()
-        if self.step == config.steps:
-            release(self.averaged, self.out / "final")
+            self.run.tick(self._train_step(batch))
+            step = self.run.step
+            if config.validate_every and step % config.validate_every == 0:
+                self.run.log({"step": step, "validation": validate(self.averaged, self.held_out, self.test_spoken)})
+        self.run.save()
+        if self.run.step == config.steps:
+            release(self.averaged, self.run.out / "final")
 
     def _train_step(self, batch: dict[str, Tensor]) -> dict[str, float]:
         # Dropout must not depend on how often the training was stopped.
-        torch.manual_seed((self.config.seed << 32) + self.step)
+        config, step = self.config, self.run.step
+        torch.manual_seed((config.seed << 32) + step)
+        fall = falling_rate(step, config.steps, config.warmup, config.decay * config.steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate(self.step)
+            group["lr"] = config.learning_rate * fall
         batch = {key: value.to(self.accelerator.device) for key, value in batch.items()}
         with self.accelerator.autocast():
             mouth = self.model(batch["input_features"]).mouth
-        loss, terms = lip_loss(mouth.float(), batch["mouth"], batch["weight"], self.config.loss)
+        loss, terms = lip_loss(mouth.float(), batch["mouth"], batch["weight"], config.loss)
         self.accelerator.backward(loss)
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            current = self.accelerator.unwrap_model(self.model).parameters()
-            for average, value in zip(self.averaged.parameters(), current, strict=True):
-                average.lerp_(value, 1 - decay)
+        self.run.follow(self.model)
         return {"loss": float(loss.detach()), **terms, "gradient": float(norm)}
-
-    def learning_rate(self, step: int) -> float:
-        config = self.config
-        rise = min(1.0, (step + 1) / max(config.warmup, 1))
-        fall = min(1.0, max(0.05, (config.steps - step) / max(config.decay * config.steps, 1)))
-        return config.learning_rate * rise * fall
-
-    def _log(self, record: dict[str, object]) -> None:
-        with open(self.out / "log.jsonl", "a") as file:
-            file.write(json.dumps(record) + "\n")
-
-    def _save(self) -> None:
-        """Writes the checkpoint beside the last one and swaps: a crash while saving loses nothing."""
-        if not self.accelerator.is_main_process:
-            return
-        fresh, current = self.out / "checkpoint.new", self.out / "checkpoint"
-        shutil.rmtree(fresh, ignore_errors=True)
-        self.accelerator.save_state(str(fresh))
-        self.averaged.save_pretrained(fresh / "averaged")
-        (fresh / "progress.json").write_text(json.dumps({"step": self.step, "config": asdict(self.config)}))
-        shutil.rmtree(current, ignore_errors=True)
-        fresh.rename(current)
-
-    def _resume(self) -> None:
-        checkpoint = self.out / "checkpoint"
-        if not (checkpoint / "progress.json").exists():
-            return
-        self.accelerator.load_state(str(checkpoint))
-        averaged = SuperFaceAudioToLipModel.from_pretrained(checkpoint / "averaged")
-        self.averaged.load_state_dict(averaged.state_dict())
-        self.step = json.loads((checkpoint / "progress.json").read_text())["step"]
 
 
 def release(model: SuperFaceAudioToLipModel, folder: Path) -> None:
@@ -268,15 +226,7 @@ def run(config: AudioToLipTrainingConfig) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for option in fields(AudioToLipTrainingConfig):
-        if option.name == "loss":
-            continue
-        kind = str if option.default is None else type(option.default)
-        name = f"--{option.name.replace('_', '-')}"
-        if kind is bool:
-            parser.add_argument(name, action=argparse.BooleanOptionalAction, default=option.default)
-        else:
-            parser.add_argument(name, type=kind, default=option.default)
+    add_options(parser, AudioToLipTrainingConfig, leave_out=("loss",))
     parser.add_argument("--weights", default="", help="of the loss, as in rhythm=1,velocity=2")
     values = vars(parser.parse_args())
     given = dict(pair.split("=") for pair in values.pop("weights").split(",") if pair)

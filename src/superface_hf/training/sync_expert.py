@@ -11,15 +11,11 @@ on it trains on corrected clips, without those whose mouth says nothing about th
 
 from __future__ import annotations
 
-import argparse
 import copy
-import json
 import math
-import shutil
-import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +29,7 @@ from torch.utils.data import DataLoader, Subset
 from ..errors import MotionError
 from ..models.sync_expert.configuration_sync_expert import SuperFaceSyncExpertConfig
 from ..models.sync_expert.modeling_sync_expert import SuperFaceSyncExpertModel, at_rate
+from .run import TrainingRun, parse_config
 from .speech_clips import SpeechClip, load_speech_clips
 from .sync_windows import SyncWindows, WindowSampling
 
@@ -61,7 +58,7 @@ class SyncExpertTrainingConfig:
         checkpoint_minutes: how often to save.
     """
 
-    data: str = ""
+    data: str
     prepared: str = ".cache/prepared"
     cache: str = ".cache/speech"
     out: str = "runs/sync_expert"
@@ -120,8 +117,6 @@ class SyncExpertTrainer:
     ) -> None:
         self.config, self.sampling = config, sampling
         self.clips, self.synthetic = list(clips), list(synthetic)
-        self.out = Path(config.out)
-        self.out.mkdir(parents=True, exist_ok=True)
         set_seed(config.seed)
         self.accelerator = Accelerator(mixed_precision=config.mixed_precision)
         if config.init:
@@ -133,23 +128,24 @@ class SyncExpertTrainer:
         optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
         self.model, self.optimizer = self.accelerator.prepare(model.train(), optimizer)
         self.averaged.to(self.accelerator.device)
-        self.step = 0
+        out = Path(config.out)
+        self.run = TrainingRun(out, self.accelerator, self.averaged, config.ema, config.checkpoint_minutes, config)
         self.offsets: dict[str, float | None] = {}
 
     def train(self, until: int | None = None) -> None:
         """Trains to the end, or to step ``until``; writes a checkpoint in both cases."""
         config = self.config
-        self._resume()
+        self.offsets = self.run.resume().get("offsets", {})
         end = until or config.steps
-        if self.step < config.calibrate_at < end:
+        if self.run.step < config.calibrate_at < end:
             self._train_to(config.calibrate_at)
-        if config.calibrate_at and self.step == config.calibrate_at:
+        if config.calibrate_at and self.run.step == config.calibrate_at:
             self.offsets = measured_offsets(self.averaged, self.clips, config)
             left_out = sum(offset is None for offset in self.offsets.values())
-            self._log({"step": self.step, "calibrated": len(self.offsets), "left_out": left_out})
+            self.run.log({"step": self.run.step, "calibrated": len(self.offsets), "left_out": left_out})
         self._train_to(end)
-        self._save()
-        copy.deepcopy(self.averaged).half().save_pretrained(self.out / "weights")
+        self.run.save(offsets=self.offsets)
+        copy.deepcopy(self.averaged).half().save_pretrained(self.run.out / "weights")
 
     def _train_to(self, end: int) -> None:
         config = self.config
@@ -166,22 +162,15 @@ class SyncExpertTrainer:
             config.seed,
             self.sampling,
         )
-        rest = Subset(windows, range(self.step * config.batch_size, end * config.batch_size))
+        rest = Subset(windows, range(self.run.step * config.batch_size, end * config.batch_size))
         loader = self.accelerator.prepare(DataLoader(rest, config.batch_size))
-        started = saved = time.monotonic()
         for batch in loader:
-            terms = self._train_step(batch)
-            self.step += 1
-            if self.step % 20 == 0:
-                self._log({"step": self.step, "seconds": round(time.monotonic() - started, 1), **terms})
-            if time.monotonic() - saved > 60 * config.checkpoint_minutes:
-                self._save()
-                saved = time.monotonic()
+            self.run.tick(self._train_step(batch), offsets=self.offsets)
 
     def _train_step(self, batch: dict[str, Tensor]) -> dict[str, float]:
         config = self.config
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate(self.step)
+            group["lr"] = self.learning_rate(self.run.step)
         with self.accelerator.autocast():
             output = self.model(batch["input_features"], batch["mouth"])
         loss, right = sync_loss(
@@ -191,43 +180,13 @@ class SyncExpertTrainer:
         self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        decay = min(config.ema, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            current = self.accelerator.unwrap_model(self.model).parameters()
-            for average, value in zip(self.averaged.parameters(), current, strict=True):
-                average.lerp_(value, 1 - decay)
+        self.run.follow(self.model)
         return {"loss": round(float(loss.detach()), 4), "right": round(float(right), 3)}
 
     def learning_rate(self, step: int) -> float:
         config = self.config
         fall = 0.5 * (1 + math.cos(math.pi * step / config.steps))
         return config.learning_rate * min(1.0, (step + 1) / max(config.warmup, 1)) * max(0.02, fall)
-
-    def _log(self, record: dict[str, object]) -> None:
-        with open(self.out / "log.jsonl", "a") as file:
-            file.write(json.dumps(record) + "\n")
-
-    def _save(self) -> None:
-        """Writes the checkpoint beside the last one and swaps: a crash while saving loses nothing."""
-        if not self.accelerator.is_main_process:
-            return
-        fresh, current = self.out / "checkpoint.new", self.out / "checkpoint"
-        shutil.rmtree(fresh, ignore_errors=True)
-        self.accelerator.save_state(str(fresh))
-        self.averaged.save_pretrained(fresh / "averaged")
-        progress = {"step": self.step, "offsets": self.offsets, "config": asdict(self.config)}
-        (fresh / "progress.json").write_text(json.dumps(progress))
-        shutil.rmtree(current, ignore_errors=True)
-        fresh.rename(current)
-
-    def _resume(self) -> None:
-        checkpoint = self.out / "checkpoint"
-        if not (checkpoint / "progress.json").exists():
-            return
-        self.accelerator.load_state(str(checkpoint))
-        self.averaged.load_state_dict(SuperFaceSyncExpertModel.from_pretrained(checkpoint / "averaged").state_dict())
-        progress = json.loads((checkpoint / "progress.json").read_text())
-        self.step, self.offsets = progress["step"], progress["offsets"]
 
 
 def measured_offsets(
@@ -279,11 +238,7 @@ def synthetic_clips(count: int, seed: int) -> list[SpeechClip]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for field in fields(SyncExpertTrainingConfig):
-        name = f"--{field.name.replace('_', '-')}"
-        parser.add_argument(name, type=type(field.default), default=field.default, required=field.name == "data")
-    config = SyncExpertTrainingConfig(**vars(parser.parse_args()))
+    config = parse_config(SyncExpertTrainingConfig, __doc__)
     clips = load_speech_clips(Path(config.data), Path(config.prepared), "train", Path(config.cache))
     SyncExpertTrainer(config, clips, synthetic_clips(config.synthetic_utterances, config.seed)).train()
 

@@ -9,13 +9,8 @@ Resumes by itself from the newest checkpoint in ``--out``; ``--init`` starts fro
 
 from __future__ import annotations
 
-import argparse
-import json
-import shutil
-import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -32,13 +27,12 @@ from ..models.teacher.modeling_teacher import SuperFaceTeacherModel, TeacherOutp
 from .adversarial import PatchDiscriminator, discriminator_loss, feature_matching, generator_loss
 from .losses import PerceptualDistance, coarse_l2, coarse_warp_l1, pyramid_l1, region_weights, windows
 from .reenactment_data import PairSampling, ReenactmentPairs
+from .run import TrainingRun, channels_last, falling_rate, parse_config
 from .still_pairs import StillPairs
 from .teacher_validation import ValidationClips, validate
 
 # Sides of the windows that the perceptual distance looks at, in 32nds of the picture's side (the face's at half resolution).
 FACE_WINDOW, MOUTH_WINDOW, EYE_WINDOW = 9, 7, 5
-
-ModuleT = TypeVar("ModuleT", bound=torch.nn.Module)
 
 
 @dataclass
@@ -205,8 +199,6 @@ class TeacherTrainer:
 
     def __init__(self, config: TeacherTrainingConfig, model_config: SuperFaceTeacherConfig | None = None) -> None:
         self.config = config
-        self.out = Path(config.out)
-        self.out.mkdir(parents=True, exist_ok=True)
         set_seed(config.seed)
         self.accelerator = Accelerator(mixed_precision=config.mixed_precision)
         if config.init:
@@ -223,7 +215,8 @@ class TeacherTrainer:
         if config.adversarial or config.matching:
             self.judge = Judge(self.accelerator, config)
         self.loss = TeacherLoss(config, self.accelerator.device)
-        self.step = 0
+        out = Path(config.out)
+        self.run = TrainingRun(out, self.accelerator, self.averaged, config.ema, config.checkpoint_minutes, config)
         if config.compile:
             # Only the convolutional parts: the geometry in between gains nothing and would be traced again for each shape.
             network = self.accelerator.unwrap_model(self.model)
@@ -233,7 +226,7 @@ class TeacherTrainer:
     def train(self, until: int | None = None) -> None:
         """Trains to the end, or to step ``until``; writes a checkpoint in both cases."""
         config = self.config
-        self._resume()
+        self.run.resume()
         sampling = PairSampling(image_size=self.averaged.config.image_size, stills=config.stills)
         stills = StillPairs(Path(config.prepared)) if config.stills else None
         data = ReenactmentPairs(
@@ -243,30 +236,26 @@ class TeacherTrainer:
             sampling,
             stills,
         )
-        rest = Subset(data, range(self.step * config.batch_size, (until or config.steps) * config.batch_size))
+        rest = Subset(data, range(self.run.step * config.batch_size, (until or config.steps) * config.batch_size))
         loader = self.accelerator.prepare(
             DataLoader(
                 rest, config.batch_size, num_workers=config.workers, prefetch_factor=4 if config.workers else None
             )
         )
         validation = ValidationClips(Path(config.prepared)) if config.validate_every else None
-        started = saved = time.monotonic()
         for batch in loader:
-            terms = self._train_step(batch)
-            self.step += 1
-            if self.step % 20 == 0:
-                self._log({"step": self.step, "seconds": round(time.monotonic() - started, 1), **terms})
-            if validation is not None and self.step % config.validate_every == 0:
-                sheet = self.out / f"validation_{self.step:06d}.png"
-                self._log({"step": self.step, "validation": validate(self.averaged, validation, sheet)})
-            if time.monotonic() - saved > 60 * config.checkpoint_minutes:
-                self._save()
-                saved = time.monotonic()
-        self._save()
+            self.run.tick(self._train_step(batch))
+            step = self.run.step
+            if validation is not None and step % config.validate_every == 0:
+                sheet = self.run.out / f"validation_{step:06d}.png"
+                self.run.log({"step": step, "validation": validate(self.averaged, validation, sheet)})
+        self.run.save()
 
     def _train_step(self, batch: dict[str, Tensor]) -> dict[str, float]:
+        config = self.config
+        rate = config.learning_rate * falling_rate(self.run.step, config.steps, config.warmup, config.decay)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate(self.step)
+            group["lr"] = rate
         batch = {key: value.to(self.accelerator.device) for key, value in batch.items()}
         for key in ("source", "target"):
             batch[key] = (batch[key].float() / 255).contiguous(memory_format=torch.channels_last)
@@ -283,61 +272,9 @@ class TeacherTrainer:
         self.optimizer.zero_grad()
         if self.judge and patches:
             terms["judge"] = self.judge.learn(patches)
-        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            current = self.accelerator.unwrap_model(self.model).parameters()
-            for average, value in zip(self.averaged.parameters(), current, strict=True):
-                average.lerp_(value, 1 - decay)
+        self.run.follow(self.model)
         return {**terms, "gradient": float(norm)}
-
-    def learning_rate(self, step: int) -> float:
-        config = self.config
-        rise = min(1.0, (step + 1) / max(config.warmup, 1))
-        fall = min(1.0, max(0.05, (config.steps - step) / max(config.decay, 1)))
-        return config.learning_rate * rise * fall
-
-    def _log(self, record: dict[str, object]) -> None:
-        with open(self.out / "log.jsonl", "a") as file:
-            file.write(json.dumps(record) + "\n")
-
-    def _save(self) -> None:
-        """Writes the checkpoint beside the last one and swaps: a crash while saving loses nothing."""
-        if not self.accelerator.is_main_process:
-            return
-        fresh, current = self.out / "checkpoint.new", self.out / "checkpoint"
-        shutil.rmtree(fresh, ignore_errors=True)
-        self.accelerator.save_state(str(fresh))
-        self.averaged.save_pretrained(fresh / "averaged")
-        (fresh / "progress.json").write_text(json.dumps({"step": self.step, "config": asdict(self.config)}))
-        shutil.rmtree(current, ignore_errors=True)
-        fresh.rename(current)
-
-    def _resume(self) -> None:
-        checkpoint = self.out / "checkpoint"
-        if not (checkpoint / "progress.json").exists():
-            return
-        self.accelerator.load_state(str(checkpoint))
-        averaged = SuperFaceTeacherModel.from_pretrained(checkpoint / "averaged", dtype=torch.float32)
-        self.averaged.load_state_dict(averaged.state_dict())
-        self.step = json.loads((checkpoint / "progress.json").read_text())["step"]
-
-
-def channels_last(module: ModuleT) -> ModuleT:
-    """The memory layout that convolutions are several times faster in on the CPU."""
-    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for field in fields(TeacherTrainingConfig):
-        kind = str if field.default is None else type(field.default)
-        name = f"--{field.name.replace('_', '-')}"
-        if kind is bool:
-            parser.add_argument(name, action=argparse.BooleanOptionalAction, default=field.default)
-        else:
-            parser.add_argument(name, type=kind, default=field.default)
-    TeacherTrainer(TeacherTrainingConfig(**vars(parser.parse_args()))).train()
 
 
 if __name__ == "__main__":
-    main()
+    TeacherTrainer(parse_config(TeacherTrainingConfig, __doc__)).train()

@@ -2,7 +2,7 @@
 
     python -m superface_hf.training.tracker --data $SUPERFACE_DATA --out src/superface_hf/weights/tracker
 
-Each half can be trained on its own (``tracker_detector``, ``tracker_landmarks``); ``--join_only`` joins what is there.
+Each half can be trained on its own (``tracker_detector``, ``tracker_landmarks``); ``--join-only`` joins what is there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from ..models.tracker.configuration_tracker import SuperFaceTrackerConfig
 from ..models.tracker.modeling_tracker import SuperFaceTrackerModel
 from . import tracker_detector, tracker_landmarks
-from .tracker_common import parse_config
+from .run import parse_config
 
 
 @dataclass

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import copy
-import dataclasses
 import json
 import math
 import time
 import typing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -18,16 +16,6 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ..models.tracker.backbone import LiteBackbone
-
-ConfigT = TypeVar("ConfigT")
-
-
-ModuleT = TypeVar("ModuleT", bound=nn.Module)
-
-
-def channels_last(module: ModuleT) -> ModuleT:
-    """The network with the memory layout in which convolutions are fast on a CPU."""
-    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def frozen_modules(backbone: LiteBackbone, stages: int) -> list[nn.Module]:
@@ -130,20 +118,3 @@ class Checkpoints:
         self.averaged.model.load_state_dict(load_file(self.weights))
         self.averaged.updates = progress["updates"]
         self.clock.step, self.clock.seconds = progress["step"], progress["seconds"]
-
-
-def parse_config(kind: type[ConfigT], description: str) -> ConfigT:
-    """A training configuration from the command line: one option for each field, required where it has no default."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    types = typing.get_type_hints(kind)
-    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
-        required = field.default is dataclasses.MISSING
-        default = None if required else field.default
-        kind_of = types[field.name]
-        # Optional values are given like the others.
-        kind_of = next((part for part in typing.get_args(kind_of) if part is not type(None)), kind_of)
-        if kind_of is bool:
-            parser.add_argument(f"--{field.name}", action=argparse.BooleanOptionalAction, default=default)
-        else:
-            parser.add_argument(f"--{field.name}", type=kind_of, required=required, default=default)
-    return kind(**vars(parser.parse_args()))

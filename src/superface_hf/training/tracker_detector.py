@@ -24,7 +24,8 @@ from ..models.tracker.detection import pixels_of, read_maps
 from ..models.tracker.networks import DETECTOR_STRIDE, FaceDetector
 from . import tracker_augment as augment
 from .imagenet import imagenet_state
-from .tracker_common import Averaged, Checkpoints, TrainingClock, channels_last, freeze_stages, parse_config, train_mode
+from .run import channels_last, parse_config
+from .tracker_common import Averaged, Checkpoints, TrainingClock, freeze_stages, train_mode
 from .tracker_data import FACELESS_TRAIN, all_sources, background_crops, faceless_pictures
 from .tracker_scenes import SceneMaker
 

@@ -24,7 +24,8 @@ from ..models.tracker.configuration_tracker import SuperFaceTrackerConfig
 from ..models.tracker.networks import LandmarkRegressor
 from . import tracker_augment as augment
 from .imagenet import imagenet_state
-from .tracker_common import Averaged, Checkpoints, TrainingClock, channels_last, freeze_stages, parse_config, train_mode
+from .run import channels_last, parse_config
+from .tracker_common import Averaged, Checkpoints, TrainingClock, freeze_stages, train_mode
 from .tracker_data import (
     CropSet,
     all_sources,

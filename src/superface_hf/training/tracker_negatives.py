@@ -14,7 +14,7 @@ from ..models.tracker.configuration_tracker import SuperFaceTrackerConfig
 from ..models.tracker.crops import FaceCrop
 from ..models.tracker.detection import letterbox, pixels_of, read_maps
 from ..models.tracker.networks import FaceDetector
-from .tracker_common import channels_last
+from .run import channels_last
 from .tracker_data import FACELESS_TRAIN, Source, background_crops, faceless_pictures
 from .tracker_scenes import SceneMaker
 
