@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from superface_hf import Motion, SuperFaceAudioToLipConfig, SuperFaceAudioToLipModel, cli
+from superface_hf.commands import dub, edit, generate
 from superface_hf.demo import PORTRAIT
 from superface_hf.media import VideoReader, load_picture, write_mp4
 
@@ -27,7 +28,8 @@ def photo(scene, tmp_path):
 @pytest.fixture
 def with_quick_pipe(monkeypatch, quick_pipe):
     """The command with the small teacher and the scripted tracker."""
-    monkeypatch.setattr(cli, "_pipeline", lambda options: quick_pipe)
+    for command in (dub, edit, generate):
+        monkeypatch.setattr(command, "load_pipeline", lambda options: quick_pipe)
     monkeypatch.setattr("superface_hf.hub.embedded_tracker", lambda device="cpu": quick_pipe.tracker)
     torch.manual_seed(0)
     voice = SuperFaceAudioToLipModel(SuperFaceAudioToLipConfig(hidden_size=16, dilations=[1])).eval()

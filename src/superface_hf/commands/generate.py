@@ -1,0 +1,79 @@
+"""``superface generate``: photo + speech, video or motion -> mp4."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from .options import add_portrait_options, add_speech_options, blendshape, load_pipeline, named_pair, speech_of
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "generate",
+        help="photo + speech, video or motion -> mp4",
+        description="Animates a photograph. With speech beside a video or motion, the mouth is the speech's and the rest the "
+        "video's or motion's; with speech alone, the head sways and nods, and the eyes blink.",
+    )
+    parser.add_argument("photo", help="picture with a face: a path or URL")
+    add_speech_options(parser, required=False)
+    driver = parser.add_mutually_exclusive_group()
+    driver.add_argument("--video", help="driving video: a path or URL; its sound is carried over if there is no speech")
+    driver.add_argument(
+        "--motion", help="a .safetensors motion, or a bundled one: nod, look_around, blink, smile, speak"
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, help="the mp4 to write")
+    parser.add_argument("--no-idle", action="store_true", help="with speech alone: keep head, eyes and brows still")
+    parser.add_argument("--seed", type=int, help="which of the possible idle motions (default: 0)")
+    parser.add_argument(
+        "--set",
+        dest="edit",
+        type=blendshape,
+        action="append",
+        metavar="NAME=VALUE",
+        help="add an ARKit blendshape, 0 to 1",
+    )
+    parser.add_argument(
+        "--region",
+        type=named_pair,
+        action="append",
+        metavar="REGION=MOTION",
+        help="take mouth, eyes, brows, gaze or head from another motion",
+    )
+    parser.add_argument("--absolute", action="store_true", help="take the driving pose and expression as they are")
+    parser.add_argument("--fps", type=float, help="frame rate of the result (default: the driver's)")
+    parser.add_argument(
+        "--crop", action="store_true", help="write the square crop around the face, not the full picture"
+    )
+    add_portrait_options(parser)
+    parser.set_defaults(run=run, refuse=parser.error)
+
+
+def run(options: argparse.Namespace) -> None:
+    from ..media import check_video_path, load_picture
+    from ..pipelines.retarget import as_motion
+
+    if not any((options.audio, options.text, options.video, options.motion)):
+        options.refuse("one of --audio, --text, --video and --motion is needed")
+    # What can be checked quickly is checked before the models are loaded.
+    check_video_path(options.output)
+    picture = load_picture(options.photo)
+    motion = as_motion(options.motion) if options.motion else None
+    regions = {region: as_motion(other) for region, other in options.region or []}
+    load_pipeline(options).write(
+        options.output,
+        picture,
+        video=options.video,
+        motion=motion,
+        **speech_of(options),
+        edit=dict(options.edit or []),
+        regions=regions,
+        relative=not options.absolute,
+        idle=not options.no_idle,
+        seed=options.seed,
+        face=options.face,
+        paste_back=not options.crop,
+        fps=options.fps,
+    )
+    print(options.output)

@@ -1,0 +1,92 @@
+"""What several subcommands share: options, and the pipeline they name."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ..errors import SuperFaceError
+
+
+def add_speech_options(parser: argparse.ArgumentParser, required: bool) -> None:
+    speech = parser.add_mutually_exclusive_group(required=required)
+    speech.add_argument("--audio", help="speech: a path or URL of a sound or video file")
+    speech.add_argument("--text", help="what is to be said; needs --tts")
+    parser.add_argument("--tts", metavar="ID", help="a text-to-speech model of the Hub, such as facebook/mms-tts-eng")
+    parser.add_argument(
+        "--when-short",
+        choices=("bounce", "hold", "stop"),
+        default="bounce",
+        help="what a video or motion does that is shorter than the speech: play backward and forward again, stand still, or "
+        "end the result (default: bounce)",
+    )
+
+
+def speech_of(options: argparse.Namespace) -> dict[str, Any]:
+    """What says what is to be said, checked as far as that goes quickly."""
+    from ..drivers.text import check_text
+    from ..media import SoundReader
+
+    if options.text is not None:
+        check_text(options.text, options.tts)
+    audio = None if options.audio is None else SoundReader(options.audio)
+    return {"audio": audio, "text": options.text, "tts": options.tts, "when_short": options.when_short}
+
+
+def add_portrait_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--face", type=which_face, default="largest", help='"largest", "only", or an index, 0 the largest'
+    )
+    parser.add_argument("--model", help="a renderer: a Hub id or folder (default: the embedded teacher)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, mps (default: cpu)")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
+
+
+def load_pipeline(options: argparse.Namespace) -> Any:
+    from transformers import pipeline
+
+    from ..hub import weights_folder
+
+    model = options.model or str(weights_folder("teacher"))
+    try:
+        with quiet_loading():
+            return pipeline(  # type: ignore[call-overload]
+                "talking-face", model=model, device=options.device, dtype=options.dtype
+            )
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        raise SuperFaceError(f"The model {model} cannot be loaded on {options.device}: {error}") from error
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Hides transformers' bar for weights that load in a moment."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def named_pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, not {text!r}")
+    return name, value
+
+
+def blendshape(text: str) -> tuple[str, float]:
+    name, value = named_pair(text)
+    try:
+        return name, float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"the value of {name} must be a number, not {value!r}") from None
+
+
+def which_face(text: str) -> str | int:
+    return int(text) if text.isdecimal() else text
