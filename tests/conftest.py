@@ -74,9 +74,7 @@ def tracker(face_points) -> ScriptedTracker:
 def small_teacher(face_model) -> SuperFaceTeacherModel:
     """A teacher of 128 pixels, untrained: the plain mesh flow. Renders quickly."""
     torch.manual_seed(0)
-    config = SuperFaceTeacherConfig(image_size=128, volume_channels=4, volume_depth=2, detail_channels=8)
-    config.motion_channels, config.generator_channels, config.landmark_channels = 16, [16, 16, 8], 16
-    model = SuperFaceTeacherModel(config)
+    model = SuperFaceTeacherModel(SuperFaceTeacherConfig.of_size("tiny"))
     model.canonical.copy_(face_model.mean)
     return model.eval()
 

@@ -9,22 +9,17 @@ from huggingface_hub.errors import StrictDataclassClassValidationError
 
 from superface_hf import SuperFaceTeacherConfig, SuperFaceTeacherModel
 from superface_hf.face_model.linear import FaceModel
+from superface_hf.face_model.mesh_flow import rigid_motion
 from superface_hf.face_model.topology import LIPS_INNER, LIPS_OUTER, eye_boxes, mouth_box
 from superface_hf.hub import weights_folder
 from superface_hf.metrics.image import box_mask
+from superface_hf.models.teacher.dense_motion import rigid_volume_flow
 from superface_hf.models.teacher.modeling_teacher import MOUTH_INTERIOR, plain_mesh_flow
+from superface_hf.models.teacher.volume import plane_depths, warp_volume
 
 
-def tiny() -> SuperFaceTeacherConfig:
-    return SuperFaceTeacherConfig(
-        image_size=128,
-        volume_channels=4,
-        volume_depth=4,
-        detail_channels=8,
-        motion_channels=8,
-        generator_channels=(16, 8, 8),
-        landmark_channels=8,
-    )
+def tiny(**overrides) -> SuperFaceTeacherConfig:
+    return SuperFaceTeacherConfig.of_size("tiny", **overrides)
 
 
 @pytest.fixture
@@ -106,3 +101,92 @@ def test_the_embedded_teacher_is_trained_and_small():
     assert model.dense_motion.head.weight.abs().max() > 1e-3  # exactly zero before training
     assert model.generator.head.weight.abs().max() > 1e-3
     assert (folder / "model.safetensors").stat().st_size < 30e6
+
+
+def test_tall_sampling_is_trilinear_sampling_of_the_volume():
+    generator = torch.Generator().manual_seed(0)
+    volume = torch.rand(2, 5, 3, 8, 8, generator=generator)
+    flow = torch.randn(2, 5, 3, 8, 8, generator=generator)
+    ys = xs = (torch.arange(8) + 0.5) / 4 - 1
+    zs = plane_depths(5, flow)
+    z, y, x = torch.meshgrid(zs, ys, xs, indexing="ij")
+    middle, half = (
+        (zs[0] + zs[-1]) / 2,
+        (zs[-1] - zs[0]) / 2 * 5 / 4,
+    )  # grid_sample's edges are half a plane further out
+    grid = torch.stack((x + flow[:, :, 0], y + flow[:, :, 1], (z + flow[:, :, 2] - middle) / half), dim=-1)
+    wanted = torch.nn.functional.grid_sample(
+        volume.transpose(1, 2), grid, padding_mode="border", align_corners=False
+    ).transpose(1, 2)
+    assert torch.allclose(warp_volume(volume, flow), wanted, atol=1e-5)
+
+
+def test_a_rigid_head_flow_finds_the_source_in_depth_too(scene):
+    """What lies in front of the face in the source is looked for there, wherever the turned head carries it."""
+    _, landmarks, _ = scene
+    turn = torch.tensor([[0.9, 0.0, -0.436], [0.0, 1.0, 0.0], [0.436, 0.0, 0.9]])
+    driving = landmarks @ turn.T + torch.tensor([0.1, 0.0, 0.0])
+    affine = rigid_motion(landmarks, driving)
+    assert torch.allclose(affine[0, :, :3], turn.T, atol=0.05)
+    depth = driving[:, 4:5, 2]  # the tip of the nose
+    flow = rigid_volume_flow(affine, depth.expand(-1, 2), landmarks, 64)
+    column, row = ((driving[0, 4, :2] + 1) * 32).long()
+    found = driving[0, 4, :2] + flow[0, 0, :2, row, column]
+    assert torch.allclose(found, landmarks[0, 4, :2], atol=0.06)
+
+
+@pytest.mark.parametrize("part", ["early_mesh", "late_landmarks", "mesh_flow_prior"])
+def test_each_part_of_the_design_can_be_left_out(scene, part):
+    source, landmarks, driving = scene
+    torch.manual_seed(0)
+    model = fresh(tiny(**{part: False}))
+    output = model.render(model.prepare(source, landmarks), driving)
+    assert output.frames.shape == (2, 3, 128, 128)
+    if part == "mesh_flow_prior":
+        assert torch.allclose(output.warped, source.expand(2, -1, -1, -1), atol=1e-4)  # it starts at rest
+
+
+def test_motion_codes_hear_landmarks_late_and_meshes_early(scene):
+    source, landmarks, driving = scene
+    model = fresh(tiny())
+    torch.nn.init.normal_(model.motion_enhancer.image_to_driving.weight)
+    codes = model.render(model.prepare(source, landmarks), driving).driving_code
+    assert codes.shape == (2, model.config.code_channels)
+    quiet = fresh(tiny(late_landmarks=False))
+    quiet.load_state_dict(model.state_dict())
+    early = quiet.render(quiet.prepare(source, landmarks), driving).driving_code
+    assert (early[0] - early[1]).abs().max() > 1e-4
+    assert (codes - early).abs().max() > 1e-4
+
+
+def test_gradient_checkpointing_gives_the_same_gradients(scene):
+    source, landmarks, driving = scene
+    torch.manual_seed(0)
+    model = fresh(tiny()).train()
+    gradients = []
+    for checkpointing in (False, True):
+        if checkpointing:
+            model.activation_checkpointing_enable()
+        model.zero_grad()
+        (model(source, landmarks, driving[1:]).frames - 0.3).square().mean().backward()
+        gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    assert len(gradients[0]) == len(gradients[1])
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*gradients, strict=True))
+
+
+def test_the_paper_scale_teacher_renders_and_takes_a_training_step():
+    torch.manual_seed(0)
+    model = fresh(SuperFaceTeacherConfig.of_size("large", image_size=128)).train()
+    landmarks = FaceModel.default().mean[None] * 0.4
+    before = model.generator.head.weight.detach().clone()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    output = model(torch.rand(1, 3, 128, 128), landmarks, landmarks + 0.03)
+    assert output.frames.shape == (1, 3, 128, 128)
+    output.frames.square().mean().backward()
+    optimizer.step()
+    assert not torch.equal(model.generator.head.weight, before)
+
+
+def test_an_unknown_size_is_refused():
+    with pytest.raises(ValueError, match="tiny, base, large"):
+        SuperFaceTeacherConfig.of_size("huge")

@@ -96,10 +96,10 @@ def mesh_flow(source: Tensor, driving: Tensor, size: int) -> tuple[Tensor, Tenso
 
 
 def rigid_motion(source: Tensor, driving: Tensor) -> Tensor:
-    """The affine map that takes driving landmarks (with depth) to the source's image plane, by least squares.
+    """The affine map that takes driving landmarks to the source's, by least squares.
 
     Returns:
-        (B, 2, 4): columns for x, y, z and 1. Under weak perspective a turned head is exactly such a map, so the same
+        (B, 3, 4): columns for x, y, z and 1. Under weak perspective a turned head is exactly such a map, so the same
         matrix moves what the mesh does not cover (hair, ears) once its depth is known.
     """
     ones = torch.ones_like(driving[..., :1])
@@ -107,13 +107,16 @@ def rigid_motion(source: Tensor, driving: Tensor) -> Tensor:
     # A little ridge on the depth column: the landmarks' depth is their weakest coordinate.
     ridge = torch.diag(points.new_tensor([1e-4, 1e-4, 1e-2, 1e-4])) * points.shape[1] * 0.01
     normal = points.transpose(1, 2) @ points + ridge
-    rest = torch.tensor([[1.0, 0, 0, 0], [0, 1.0, 0, 0]], device=points.device, dtype=points.dtype)
-    residual = source[..., :2] - points @ rest.T
+    rest = torch.eye(3, 4, device=points.device, dtype=points.dtype)
+    residual = source - points @ rest.T
     return rest + torch.linalg.solve(normal, points.transpose(1, 2) @ residual).transpose(1, 2)
 
 
 def rigid_flow(motion: Tensor, depth: Tensor, size: int) -> Tensor:
-    """Displacement of the whole head at the given depths: (B, 2, 4), (B, D) -> (B, D, 2, size, size)."""
+    """Displacement of the whole head at the given depths, from the first two rows of :func:`rigid_motion`.
+
+    (B, 2, 4), (B, D) -> (B, D, 2, size, size).
+    """
     grid = identity_grid(size, motion)[0].permute(2, 0, 1)  # (2, size, size)
     plane = torch.einsum("bij,jhw->bihw", motion[:, :, :2], grid) + motion[:, :, 3, None, None] - grid
     return plane[:, None] + depth[:, :, None, None, None] * motion[:, None, :, 2, None, None]

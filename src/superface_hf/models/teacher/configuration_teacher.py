@@ -2,8 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
+
+TeacherSize = Literal["tiny", "base", "large"]
+
+# What differs from the defaults, which are ``base``.
+_SIZES: dict[str, dict[str, Any]] = {
+    "tiny": {
+        "image_size": 128,
+        "volume_channels": 4,
+        "volume_depth": 4,
+        "detail_channels": 8,
+        "motion_channels": 16,
+        "generator_channels": [16, 16, 8],
+        "code_channels": 16,
+    },
+    "base": {},
+    # The volume of one-shot 3D talking heads: 32 channels at 16 depths. Trained on a GPU.
+    "large": {
+        "volume_channels": 32,
+        "volume_depth": 16,
+        "volume_blocks": 4,
+        "detail_channels": 64,
+        "motion_channels": 128,
+        "generator_channels": [256, 128, 64],
+        "code_channels": 256,
+    },
+}
 
 
 @strict
@@ -14,12 +42,17 @@ class SuperFaceTeacherConfig(PreTrainedConfig):
         image_size: side of the square source crop and of the rendered frame, in pixels. Motion is thought out at an eighth
             of it, so it must be a multiple of 64.
         volume_channels, volume_depth: the appearance volume F_3D holds this many channels at this many depths.
+        volume_blocks: residual blocks that refine the volume before, and again after it was moved.
         detail_channels: width of the appearance features at a quarter of the resolution, which carry what the volume is
             too coarse for.
         motion_channels: width of the dense motion network at its finest level; its coarser levels are 1.5x, 2x and 2.5x.
         generator_channels: widths of the generator at 1/8, 1/4 and 1/2 of the resolution.
-        landmark_channels: size of the code of the 3D landmarks that joins the motion features late.
+        code_channels: size of the motion representations p_s and p_d.
         keep_bias: where the mask between warped and generated pixels starts (in logits): above 0 keeps the warped pixel.
+        early_mesh: whether networks see the drawn meshes beside the pixels (the early half of the motion-enhancing
+            mechanism).
+        late_landmarks: whether the 3D landmarks join the motion representations (its late half).
+        mesh_flow_prior: whether the flow starts at what the meshes imply; otherwise it starts at rest.
     """
 
     model_type = "superface_teacher"
@@ -27,18 +60,35 @@ class SuperFaceTeacherConfig(PreTrainedConfig):
     image_size: int = 512
     volume_channels: int = 12
     volume_depth: int = 8
+    volume_blocks: int = 1
     detail_channels: int = 32
     motion_channels: int = 48
     generator_channels: tuple[int, ...] | list[int] = (96, 48, 24)
-    landmark_channels: int = 128
+    code_channels: int = 128
     keep_bias: float = 1.5
+    early_mesh: bool = True
+    late_landmarks: bool = True
+    mesh_flow_prior: bool = True
 
     def __post_init__(self, **kwargs: object) -> None:
         super().__post_init__(**kwargs)
         self.generator_channels = list(self.generator_channels)
+
+    @classmethod
+    def of_size(cls, size: TeacherSize, **overrides: Any) -> SuperFaceTeacherConfig:
+        """A named size: ``tiny`` (tests), ``base`` (the embedded weights), ``large`` (for those with GPUs).
+
+        Raises:
+            ValueError: there is no such size.
+        """
+        if size not in _SIZES:
+            raise ValueError(f"There is no teacher of size {size!r}; sizes are {', '.join(_SIZES)}.")
+        return cls(**{**_SIZES[size], **overrides})
 
     def validate_architecture(self) -> None:
         if self.image_size % 64:
             raise ValueError(f"image_size must be a multiple of 64, got {self.image_size}")
         if len(self.generator_channels) != 3:
             raise ValueError(f"generator_channels needs three widths, got {self.generator_channels}")
+        if self.volume_depth < 2:
+            raise ValueError(f"a volume needs at least two depths, got volume_depth={self.volume_depth}")
