@@ -9,7 +9,7 @@ import torch
 from superface_hf.face_model.linear import FaceModel
 from superface_hf.face_model.mesh_flow import warp
 from superface_hf.face_model.seams import SEAMS, mouth_opening_mask, seam_flow
-from superface_hf.face_model.topology import LEFT_EYE, LIPS_INNER, LIPS_OUTER
+from superface_hf.face_model.topology import LEFT_EYE, LEFT_IRIS, LIPS_INNER, LIPS_OUTER
 from superface_hf.models.teacher.modeling_teacher import plain_mesh_flow
 from superface_hf.motion import Motion
 
@@ -88,3 +88,16 @@ def test_a_face_at_the_border_is_cut_off_there(face):
     seams = seam_flow(face, beyond, SIZE)
     assert seams.flow.shape == (1, 2, SIZE, SIZE)
     assert torch.isfinite(seams.flow).all()
+
+
+def test_an_iris_goes_where_the_gaze_goes_and_lids_stay(face):
+    """The mesh flow alone moves an iris by less than half: the lids around it hold it back."""
+    looking = face.clone()
+    looking[:, LEFT_IRIS] += torch.tensor([0.02, 0.0, 0.0])
+    seams = seam_flow(face, looking, SIZE)
+    column, row = ((looking[0, LEFT_IRIS[0], :2] + 1) * SIZE / 2).long()
+    assert seams.weight[0, 0, row, column] > 0.9
+    assert seams.flow[0, 0, row, column] == pytest.approx(-0.02, abs=3e-3)
+    edges = ((looking[0, LEFT_EYE, :2] + 1) * SIZE / 2).long()
+    beyond = [(x, y - 6) for x, y in edges[9:].tolist()]  # skin of the upper lid
+    assert max(abs(float(seams.flow[0, 0, y, x])) for x, y in beyond) < 4e-3

@@ -48,7 +48,8 @@ def test_an_untrained_teacher_is_the_plain_mesh_flow_but_for_lids_and_lips(scene
     points = (driving.numpy() + 1) * 64
     boxes = [[mouth_box(p, margin=0.8), *eye_boxes(p, margin=0.8)] for p in points]
     outside = torch.from_numpy(np.stack([~box_mask(each, 128, 128) for each in boxes]))
-    assert torch.allclose(frames * outside[:, None], flowed * outside[:, None], atol=1e-2)
+    # The teacher samples bicubically, which is sharper than the plain warp.
+    assert torch.allclose(frames * outside[:, None], flowed * outside[:, None], atol=2e-2)
 
 
 def test_an_untrained_teacher_opens_a_closed_mouth_onto_its_inside(scene):

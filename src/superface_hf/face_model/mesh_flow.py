@@ -7,6 +7,8 @@ products instead of a distance matrix.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -122,8 +124,11 @@ def rigid_flow(motion: Tensor, depth: Tensor, size: int) -> Tensor:
     return plane[:, None] + depth[:, :, None, None, None] * motion[:, None, :, 2, None, None]
 
 
-def warp(picture: Tensor, displacement: Tensor) -> Tensor:
-    """Samples ``picture`` (B, C, H, W) at identity + ``displacement`` (B, 2, S, S), resized to the picture's size."""
+def warp(picture: Tensor, displacement: Tensor, mode: Literal["bilinear", "bicubic"] = "bilinear") -> Tensor:
+    """Samples ``picture`` (B, C, H, W) at identity + ``displacement`` (B, 2, S, S), resized to the picture's size.
+
+    Between pixels, bilinear sampling blurs; bicubic keeps fine texture but may leave the range of the picture a little.
+    """
     size = picture.shape[-1]
     if displacement.shape[-1] != size:
         displacement = torch.nn.functional.interpolate(
@@ -131,5 +136,5 @@ def warp(picture: Tensor, displacement: Tensor) -> Tensor:
         )
     grid = identity_grid(size, displacement) + displacement.permute(0, 2, 3, 1)
     return torch.nn.functional.grid_sample(
-        picture, grid.to(picture.dtype), mode="bilinear", padding_mode="border", align_corners=False
+        picture, grid.to(picture.dtype), mode=mode, padding_mode="border", align_corners=False
     )

@@ -1,8 +1,9 @@
 """The flow next to the seams of a face: lids and lips.
 
-The mesh flow is smooth, so it drags a bit of eyeball or tooth along with a closing lid or lip. Here each edge moves with
-its own skin: what lies above the opening follows the upper edge alone, what lies below follows the lower edge alone, and a
-shut eye or mouth shows skin on both sides of its line. Nothing is learned.
+The mesh flow is smooth, so it drags a bit of eyeball or tooth along with a closing lid or lip, and holds the iris back at the
+lids. Here each edge moves with its own skin: what lies above the opening follows the upper edge alone, what lies below follows
+the lower edge alone, and a shut eye or mouth shows skin on both sides of its line. Between open lids the eyeball follows the
+iris. Nothing is learned.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .topology import LEFT_EYE, LIPS_INNER, RIGHT_EYE
+from .topology import LEFT_EYE, LEFT_IRIS, LIPS_INNER, RIGHT_EYE, RIGHT_IRIS
 
 # Width of the interpolating Gaussians, in lengths of the seam (corner to corner), and how exactly they meet the landmarks.
 KERNEL, RIDGE = 0.22, 2e-3
@@ -27,7 +28,8 @@ class Seam:
 
     ``above`` and ``below`` are the skin next to the edges. An opening lower than ``shut`` (in lengths) counts as shut, for
     trackers seldom bring it to zero: in training frames with an eyeBlink score above 0.6 it is 0.03 to 0.08 on most faces.
-    ``exact`` see :class:`SeamFlow`.
+    ``exact`` see :class:`SeamFlow`. ``ball`` are the points that the eyeball between the edges follows: iris and corners;
+    none for the mouth, whose inside is painted.
     """
 
     upper: np.ndarray
@@ -36,6 +38,7 @@ class Seam:
     below: np.ndarray
     shut: float
     exact: bool
+    ball: np.ndarray
 
 
 def _edges(ring: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -43,8 +46,12 @@ def _edges(ring: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([ring[:1], ring[:half:-1], ring[half : half + 1]]), ring[: half + 1]
 
 
-def _seam(ring: np.ndarray, above: list[int], below: list[int], shut: float, exact: bool) -> Seam:
-    return Seam(*_edges(ring), np.array(above), np.array(below), shut, exact)
+def _seam(
+    ring: np.ndarray, above: list[int], below: list[int], shut: float, exact: bool, iris: np.ndarray | None = None
+) -> Seam:
+    upper, lower = _edges(ring)
+    ball = np.array([], int) if iris is None else np.concatenate([iris, upper[[0, -1]]])
+    return Seam(upper, lower, np.array(above), np.array(below), shut, exact, ball)
 
 
 SEAMS = (
@@ -54,6 +61,7 @@ SEAMS = (
         [339, 254, 253, 252, 256, 341, 448, 449, 450, 451, 452, 359, 463],
         shut=0.09,
         exact=True,
+        iris=LEFT_IRIS,
     ),
     _seam(
         RIGHT_EYE,
@@ -61,6 +69,7 @@ SEAMS = (
         [110, 24, 23, 22, 26, 112, 228, 229, 230, 231, 232, 130, 243],
         shut=0.09,
         exact=True,
+        iris=RIGHT_IRIS,
     ),
     _seam(
         LIPS_INNER,
@@ -131,10 +140,10 @@ class SeamFlow:
 
     Attributes:
         flow: (B, 2, size, size) displacement in image units.
-        weight: (B, 1, size, size) in [0, 1]: 1 on the skin next to a seam, 0 inside an open eye or mouth and away from all
-            seams.
-        exact: (B, 1, size, size) the part of ``weight`` that belongs to the eyes. A learned correction must not reopen a
-            shut eye; lips may be corrected.
+        weight: (B, 1, size, size) in [0, 1]: 1 on the skin next to a seam and on an eyeball, 0 inside an open mouth and away
+            from all seams.
+        exact: (B, 1, size, size) the part of ``weight`` that belongs to the skin around the eyes. A learned correction must
+            not reopen a shut eye; lips may be corrected.
     """
 
     flow: Tensor
@@ -161,11 +170,16 @@ def seam_flow(source: Tensor, driving: Tensor, size: int) -> SeamFlow:
         outwards = torch.maximum(here.upper - here.across, here.across - here.lower).clamp_min(0)
         past = torch.maximum(-here.along, here.along - 1).clamp_min(0)
         near = _falling(outwards / REACH) * _falling(past / PAST)
-        weight = (near * (1 - _inside(here, seam.shut)))[:, None]
+        between = _inside(here, seam.shut)
+        weight = (near * (1 - between))[:, None]
         window.add(total, weight * torch.lerp(above, below, side))
         window.add(weights, weight)
         if seam.exact:
             window.add(exact, weight)
+        if len(seam.ball):
+            bare = (near * between)[:, None]
+            window.add(total, bare * _follow(source, driving, seam.ball, window))
+            window.add(weights, bare)
     return SeamFlow(total / weights.clamp_min(1e-6), weights.clamp(max=1), exact.clamp(max=1))
 
 

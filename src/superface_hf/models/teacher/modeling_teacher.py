@@ -20,6 +20,7 @@ from ...face_model.mesh_flow import mesh_flow, warp
 from ...face_model.mesh_image import mesh_image, opening_image
 from ...face_model.seams import mouth_opening_mask
 from ...face_model.topology import POINTS
+from ...hub.model import HubMixin
 from .appearance_encoder import AppearanceEncoder
 from .configuration_teacher import SuperFaceTeacherConfig
 from .dense_motion import DenseMotion, DenseMotionNetwork
@@ -77,7 +78,7 @@ class TeacherOutput:
     driving_code: Tensor
 
 
-class SuperFaceTeacherModel(PreTrainedModel):
+class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
     """The SuperFace teacher (SuperFace, section 3; figure 2).
 
     It renders from meshes alone: no driving pixels are needed, so a video, speech, text or sliders can drive it through
@@ -151,7 +152,8 @@ class SuperFaceTeacherModel(PreTrainedModel):
         with torch.autocast(driving.device.type, enabled=False):
             volume = warp_volume(source.volume.float(), motion.volume_flow) * motion.occlusion[:, None]
             detail = torch.cat((warp(source.detail.float(), motion.flow), openings), dim=1)
-            warped = warp(source.image.float(), motion.flow)
+            # Skin and hair keep their texture: bilinear sampling took a third of it (variance of the Laplacian).
+            warped = warp(source.image.float(), motion.flow, mode="bicubic").clamp(0, 1)
             opening = mouth_opening_mask(driving.float(), source.opening.shape[-1])
             opened = (opening - warp(source.opening, motion.flow)).clamp_min(0)
         dtype = hidden.dtype
