@@ -4,7 +4,7 @@
 
     python benchmarks/audio_to_lip.py --data $SUPERFACE_DATA --prepared .cache/prepared
 
-Real people are the validation clips with sound; ``--prepared`` holds their labels, written by ``training.prepare``. Synthetic
+Real people are the validation clips with sound; ``--prepared`` holds their labels, written by ``superface prepare``. Synthetic
 speech of voices that are in no training set needs espeak-ng and flite. "Shuffled" is the same with the sound of the next clip
 or utterance: what would be reached without listening. Audio-visual offsets and confidences are those of this package's sync
 expert and not comparable with SyncNet's. ``--sheets`` draws pictures of speech in several languages to look at.
@@ -227,7 +227,7 @@ def main() -> None:
     parser.add_argument(
         "--data", type=Path, default=default, required=default is None, help="folder with clips/, speech/"
     )
-    parser.add_argument("--prepared", type=Path, default=Path(".cache/prepared"), help="labels, from training.prepare")
+    parser.add_argument("--prepared", type=Path, default=Path(".cache/prepared"), help="labels, from superface prepare")
     parser.add_argument("--cache", type=Path, default=Path(".cache/speech"), help="where fitted labels are kept")
     parser.add_argument("--model", help="folder or Hub id of an audio-to-lip model (default: the embedded one)")
     parser.add_argument("--expert", help="folder or Hub id of a sync expert (default: the embedded one)")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from superface_hf.training.audio_to_lip import AudioToLipTrainer, AudioToLipTrai
 from superface_hf.training.audio_to_lip_data import SpeechWindows, WindowSampling
 from superface_hf.training.audio_to_lip_loss import LipLossWeights, lip_loss
 from superface_hf.training.audio_to_lip_validation import validate
-from superface_hf.training.prepare import PreparedClip
+from superface_hf.training.prepared_set import Origin, PreparedClip, write_clips
 from superface_hf.training.sound_augment import SAMPLING_RATE, SoundAugment, mu_law
 from superface_hf.training.speech_clips import (
     SpeechClip,
@@ -228,14 +227,20 @@ def test_mu_law_keeps_quiet_sounds():
     assert np.corrcoef(quiet, mu_law(quiet))[0, 1] > 0.98
 
 
+def labels_of(name: str, split: str) -> PreparedClip:
+    """An entry of a prepared set, of a video with sound."""
+    return PreparedClip(
+        name, split, 25.0, (100, 100), np.zeros((1, 478, 3), np.float32), None, np.ones(1, bool), np.zeros(0, np.int64), [],
+        origin=Origin(raw=f"{name}.mp4", sound=True),
+    )  # fmt: skip
+
+
 def test_clips_whose_sound_is_not_the_face_s_are_left_out_of_training_only(tmp_path, clips):
     """Clips come from the cache with the offsets that were found for them."""
     cache = tmp_path / "cache"
-    with open(tmp_path / "clips.csv", "w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["clip", "split", "audio", "repo", "path"])
-        for name in ("train_000", "train_001", "val_000"):
-            table.writerow([f"{name}.mp4", name.partition("_")[0], "True", "here", f"{name}/clip.mp4"])
+    for split, names in (("train", ("train_000", "train_001")), ("val", ("val_000",))):
+        write_clips(tmp_path, split, [labels_of(name, split) for name in names])
+        for name in names:
             _store(clips[0], cache / "clips" / f"{name}.npz")
     judged = {"train_000": (0.08, 0.6), "train_001": (0.0, 0.1), "val_000": (-0.04, 0.1)}
     save_offsets([replace(clips[0], name=n, offset=o, agreement=a) for n, (o, a) in judged.items()], cache)

@@ -48,7 +48,7 @@ class AudioToLipTrainingConfig:
     """What is trained, on what, for how long.
 
     Attributes:
-        data, prepared: folder with the clips, and the one written by ``training.prepare``.
+        data, prepared: folder with the clips, and the one written by ``superface prepare``.
         cache: folder for fitted clips and synthetic speech.
         out: folder for checkpoints and logs.
         init: folder with weights to start from; None starts from nothing.

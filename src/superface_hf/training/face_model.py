@@ -26,7 +26,7 @@ from ..face_model.pose import fit_similarity, rotation_vector
 from .arkit_maps import fit_arkit_maps, mirror_scores
 from .face_model_report import report
 from .face_regions import gaze_basis, left_share, mirror_map, region_weights, sculpted_shapes, triangulate
-from .prepare import PreparedClip, load_clips
+from .prepared_set import PreparedClip, known_scores, load_clips, load_portraits
 
 SIZES = {"mouth": 24, "eyes": 8, "brows": 5}  # eyes and brows: each side; the mouth gets the sculpted shapes too
 # A sculpted shape at 1.0 counts as this many standard deviations.
@@ -61,23 +61,19 @@ def load_frames(prepared: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, int
     """Landmarks (N, 478, 3), scores (N, 52) and owner (N,): clips first, then each portrait as an owner of its own."""
     landmarks, scores, owner = [], [], []
     clips = 0
-    for clip in load_clips(prepared, "train"):
+    for clip in load_clips(prepared, "train", pictures=False):
         index = usable_frames(clip, FRAMES_PER_CLIP)
         if len(index) < 10:
             continue
         landmarks.append(clip.landmarks[index])
-        scores.append(clip.blendshapes[index])
+        scores.append(known_scores(clip.blendshapes)[index])
         owner.append(np.full(len(index), clips))
         clips += 1
-    people = clips
-    for table in sorted(prepared.glob("portraits_*.npz")):
-        with np.load(table) as data:
-            points, values = data["landmarks"], data["blendshapes"]
-        large = topology.inter_ocular(points[..., :2]) > 40
-        landmarks.append(points[large])
-        scores.append(values[large])
-        owner.append(people + np.arange(large.sum()))
-        people += int(large.sum())
+    portraits = load_portraits(prepared)
+    large = topology.inter_ocular(portraits.landmarks[..., :2]) > 40
+    landmarks.append(portraits.landmarks[large])
+    scores.append(known_scores(portraits.blendshapes)[large])
+    owner.append(clips + np.arange(large.sum()))
     return np.concatenate(landmarks).astype(np.float64), np.concatenate(scores), np.concatenate(owner), clips
 
 

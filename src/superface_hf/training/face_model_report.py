@@ -16,7 +16,7 @@ import numpy as np
 from ..face_model import topology
 from ..face_model.arkit import ARKIT_NAMES, EXPRESSION_REGIONS, WEIGHTS, ArkitMaps
 from ..face_model.linear import FaceModel
-from .prepare import PreparedClip, load_clips
+from .prepared_set import PreparedClip, known_scores, load_clips
 
 EYES = np.r_[topology.LEFT_EYE, topology.RIGHT_EYE]
 LEAST_SPREAD = 0.03  # blendshapes that move less than this on val are not judged
@@ -25,7 +25,7 @@ LEAST_SPREAD = 0.03  # blendshapes that move less than this on val are not judge
 def report(weights: Path, prepared: Path) -> None:
     """Prints mesh errors, the stability of the neutral face, and how the blendshapes agree with the landmarker's."""
     model = FaceModel.load(weights)
-    clips = list(load_clips(prepared, "val"))
+    clips = list(load_clips(prepared, "val", pictures=False))
     mesh_errors(model, clips)
     neutral_faces(model, clips)
     blendshapes(model, ArkitMaps.load(weights), clips)
@@ -94,7 +94,7 @@ def _score_changes(
         motion = model.fit(picture_landmarks(clip), clip.fps)[1]
         scores = [getattr(motion, region) @ maps.to_scores[region] for region in EXPRESSION_REGIONS]
         ours = np.clip(np.sum(scores, axis=0), 0, 1)
-        theirs = clip.blendshapes[clip.found]
+        theirs = known_scores(clip.blendshapes)[clip.found]
         yield ours - ours.mean(0), theirs - theirs.mean(0)
 
 

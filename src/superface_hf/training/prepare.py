@@ -1,226 +1,347 @@
-"""Turns the raw clips and portraits into tracked, cached training sets.
+"""Turns raw videos and portraits into a prepared set (see ``prepared_set``); behind ``superface prepare``.
 
-Run once before any training::
-
-    python -m superface_hf.training.prepare --data $SUPERFACE_DATA --landmarker face_landmarker.task --out .cache/prepared
-
-Every frame is labelled by the official face landmarker (extra ``[mediapipe]``); a subset of frames is kept as JPEG for the
-trainers that need pixels. One ``.npz`` a clip, one for each portrait table.
+Every raw video is one piece of work, whose clips go into a file of their own in ``OUT/.parts``. When there are enough, they
+are packed into a shard and the manifest names them; only then the parts go. So a run that was stopped anywhere goes on
+with the raw videos that neither the manifest nor a part knows.
 """
 
 from __future__ import annotations
 
-import argparse
-import csv
-import io
-import itertools
+import hashlib
+import json
+import os
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
-from multiprocessing import Pool
-from multiprocessing.pool import AsyncResult
+import signal
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
-import av
 import numpy as np
-from PIL import Image
+import pyarrow.parquet as pq
 from tqdm import tqdm
+
+from .. import __version__
+from ..errors import SuperFaceError
+from ..media import replacing
+from .prepare_clips import PrepareSettings, RawReport, clips_of
+from .prepare_labels import LabelSource, load_labeller
+from .prepare_portraits import RawPictures, portraits_of
+from .prepare_sources import RawVideo
+from .prepared_set import (
+    CLIP_SCHEMA,
+    MANIFEST,
+    PORTRAIT_SCHEMA,
+    PORTRAITS,
+    SPLITS,
+    PreparedClip,
+    portrait_rows,
+    shard_path,
+    write_rows,
+)
+from .quality_filters import Drop, DuplicateIndex
+from .settings import as_dict
+
+FORMAT = 1  # of the manifest and the shards
+PARTS = ".parts"
+AHEAD = 3  # pieces of work that wait for each worker
+
+RawPiece = RawVideo | RawPictures
+
+
+def prepare(
+    out: Path,
+    pieces: Iterable[RawPiece],
+    settings: PrepareSettings,
+    labels: LabelSource,
+    source: str = "",
+    workers: int = 1,
+    total: int | None = None,
+) -> dict[str, Any]:
+    """Prepares what is not prepared yet, and returns the manifest.
+
+    Args:
+        out: folder of the set; one that an earlier run with the same settings left is gone on with.
+        source: what the manifest calls the source.
+        workers: processes; 1 works in this one.
+        total: how many pieces there are, if that is known.
+
+    Raises:
+        SuperFaceError: the folder holds a set made with other settings, or cannot be written.
+    """
+    store = SetStore.open(out, settings, labels, source)
+    with tqdm(desc="preparing", total=total, initial=len(store.raw), unit="file") as bar:
+        wanted = (piece for piece in pieces if piece.key not in store.raw)
+        for part in _finished_parts(wanted, store.parts, settings, labels, workers):
+            store.add(part)
+            bar.update()
+    return store.close()
+
+
+def work(piece: RawPiece, parts: Path, settings: PrepareSettings, labels: LabelSource) -> Part:
+    """Does one piece of work; its clips and report are on disk afterwards."""
+    part = Part.of(piece, parts)
+    labeller = load_labeller(labels)
+    if isinstance(piece, RawPictures):
+        report = RawReport(piece.key, piece.split, kind="pictures")
+        portraits = portraits_of(piece, labeller, settings.jpeg_quality)
+        write_rows(part.rows, PORTRAIT_SCHEMA, portrait_rows(piece.collection, portraits, piece.first))
+        report.clips = [f"{len(portraits.jpegs)} pictures, {len(portraits.landmarks)} faces"]
+    else:
+        report = RawReport(piece.key, piece.split)
+        clips = _until_unreadable(clips_of(piece, labeller, settings, report), report)
+        write_rows(part.rows, CLIP_SCHEMA, (clip.to_row() for clip in clips))
+    _write_json(part.report, asdict(report))
+    return part
+
+
+def _until_unreadable(clips: Iterator[PreparedClip], report: RawReport) -> Iterator[PreparedClip]:
+    """A bad video among thousands is reported, and does not end the run."""
+    try:
+        yield from clips
+    except (SuperFaceError, OSError) as error:
+        report.error = str(error)
 
 
 @dataclass(frozen=True)
-class PreparedClip:
-    """A tracked clip.
+class Part:
+    """The work done on one raw video: the file of its rows, and the report, which is there when both are complete."""
 
-    Attributes:
-        landmarks: (T, 478, 3) float32, pixels of the clip's own frames; x right, y down, z toward the camera.
-        blendshapes: (T, 52) float32 ARKit scores in [0, 1], in the landmarker's order (see ``face_model.arkit``).
-        found: (T,) bool, whether the landmarker saw a face.
-        jpeg_index: (J,) the frames kept as pictures.
-        jpegs: J encoded pictures.
-        size: (height, width) of a frame in pixels.
-    """
-
-    name: str
-    split: str
-    fps: float
-    size: tuple[int, int]
-    landmarks: np.ndarray
-    blendshapes: np.ndarray
-    found: np.ndarray
-    jpeg_index: np.ndarray
-    jpegs: list[bytes]
-
-    def picture(self, position: int) -> np.ndarray:
-        """The ``position``-th kept picture, (H, W, 3) uint8."""
-        return np.asarray(Image.open(io.BytesIO(self.jpegs[position])).convert("RGB"))
+    rows: Path
+    report: Path
 
     @classmethod
-    def load(cls, path: Path) -> PreparedClip:
-        with np.load(path, allow_pickle=False) as data:
-            offsets = data["jpeg_offsets"]
-            blob = data["jpeg_blob"].tobytes()
-            return cls(
-                name=path.stem,
-                split=str(data["split"]),
-                fps=float(data["fps"]),
-                size=(int(data["size"][0]), int(data["size"][1])),
-                landmarks=data["landmarks"],
-                blendshapes=data["blendshapes"],
-                found=data["found"],
-                jpeg_index=data["jpeg_index"],
-                jpegs=[blob[a:b] for a, b in itertools.pairwise(offsets)],
-            )
+    def of(cls, piece: RawPiece, parts: Path) -> Part:
+        stem = hashlib.sha256(piece.key.encode()).hexdigest()[:24]
+        return cls(parts / f"{stem}.parquet", parts / f"{stem}.json")
+
+    @property
+    def done(self) -> bool:
+        return self.report.exists()
+
+    def read_report(self) -> RawReport:
+        return RawReport(**json.loads(self.report.read_text()))
+
+    def remove(self) -> None:
+        self.report.unlink(missing_ok=True)
+        self.rows.unlink(missing_ok=True)
 
 
-def load_clips(prepared: Path, split: str) -> Iterator[PreparedClip]:
-    """The prepared clips of one split, in name order."""
-    for path in sorted((prepared / "clips").glob(f"{split}_*.npz")):
-        yield PreparedClip.load(path)
+@dataclass
+class _Pack:
+    """Parts that wait for a shard of their split: each with its report and the numbers of the rows to be kept."""
+
+    parts: list[tuple[Part, RawReport, list[int]]] = field(default_factory=list)
+    size: int = 0  # bytes
 
 
-class Landmarker:
-    """The official face landmarker, giving labels in this project's conventions."""
+class SetStore:
+    """The set's folder: collects parts, leaves out duplicates, and packs shards.
 
-    def __init__(self, model_path: Path, max_faces: int = 1) -> None:
-        from mediapipe.tasks.python import BaseOptions, vision
+    Attributes:
+        raw: what the manifest knows about each raw file, by key.
+    """
 
-        options = vision.FaceLandmarkerOptions(
-            base_options=BaseOptions(model_asset_path=str(model_path)),
-            output_face_blendshapes=True,
-            num_faces=max_faces,
-        )
-        self._landmarker = vision.FaceLandmarker.create_from_options(options)
+    def __init__(self, out: Path, manifest: dict[str, Any], settings: PrepareSettings) -> None:
+        self.out, self.settings, self.manifest = out, settings, manifest
+        self.raw: dict[str, Any] = manifest["raw"]
+        self.parts = out / PARTS
+        self.parts.mkdir(exist_ok=True)
+        self._packs = {split: _Pack() for split in (*SPLITS, PORTRAITS)}
+        self._known = DuplicateIndex()
+        self._names: set[str] = set()
+        for name in manifest["shards"]:
+            if not name.startswith(PORTRAITS):
+                for row in pq.read_table(out / name, columns=["name", "hashes", "movement"]).to_pylist():
+                    self._remember(row)
 
-    def __call__(self, image: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Faces of an (H, W, 3) uint8 picture: (478, 3) pixels and (52,) blendshape scores each."""
-        import mediapipe as mp
+    @classmethod
+    def open(cls, out: Path, settings: PrepareSettings, labels: LabelSource, source: str) -> SetStore:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SuperFaceError(f"The folder {out} cannot be made: {error}") from error
+        made: dict[str, Any] = {"format": FORMAT, "labels": labels.kind, "settings": as_dict(settings)}
+        fresh: dict[str, Any] = {
+            "version": __version__,
+            "source": source,
+            **made,
+            "counts": {},
+            "shards": {},
+            "raw": {},
+        }
+        path = out / MANIFEST
+        if not path.exists() and any(out.glob("*.parquet")):
+            raise SuperFaceError(f"{out} holds parquet files but no {MANIFEST}: take an empty folder, or a set's own.")
+        manifest = json.loads(path.read_text()) if path.exists() else fresh
+        for key, value in made.items():
+            if manifest[key] != value:
+                raise SuperFaceError(
+                    f"{out} was prepared with other {key} ({_changed(manifest[key], value)}): take another folder, or the "
+                    "same settings."
+                )
+        store = cls(out, manifest, settings)
+        # Shards that the manifest does not name were being written when a run was stopped; their parts are still there.
+        for split in (*SPLITS, PORTRAITS):
+            for shard in out.glob(f"{split}-*.parquet"):
+                if shard.name not in manifest["shards"]:
+                    shard.unlink()
+        _write_json(path, manifest)
+        return store
 
-        height, width = image.shape[:2]
-        result = self._landmarker.detect(mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(image)))
-        faces = []
-        for points, scores in zip(result.face_landmarks, result.face_blendshapes, strict=True):
-            # The landmarker's z grows away from the camera and has the scale of x.
-            landmarks = np.array([(p.x * width, p.y * height, -p.z * width) for p in points], np.float32)
-            faces.append((landmarks, np.array([s.score for s in scores], np.float32)))
-        return faces
+    def add(self, part: Part) -> None:
+        """Takes over a finished part; packs a shard if there is enough for one."""
+        report = part.read_report()
+        if report.kind == "pictures":
+            with pq.ParquetFile(part.rows) as file:
+                kept = list(range(file.metadata.num_rows))
+        else:
+            kept = self._without_duplicates(part, report)
+        pack = self._packs[report.split]
+        pack.parts.append((part, report, kept))
+        pack.size += part.rows.stat().st_size if kept else 0
+        if self._full(pack):
+            self._flush(report.split)
+
+    def close(self) -> dict[str, Any]:
+        """Packs what is left, and returns the manifest."""
+        for split in self._packs:
+            self._flush(split)
+        shutil.rmtree(self.parts, ignore_errors=True)
+        return self.manifest
+
+    def _full(self, pack: _Pack) -> bool:
+        return pack.size >= self.settings.shard_megabytes * 2**20
+
+    def _without_duplicates(self, part: Part, report: RawReport) -> list[int]:
+        """The numbers of the rows to be kept; the report says what became of the others."""
+        kept: list[int] = []
+        columns = ["name", "fps", "frames", "origin", "hashes", "movement"]
+        limit = self.settings.filters.max_duplicate
+        for number, row in enumerate(pq.read_table(part.rows, columns=columns).to_pylist()):
+            agreement, twin = self._known.find(*_looks(row))
+            if agreement <= limit and row["name"] not in self._names:
+                self._remember(row)
+                kept.append(number)
+                continue
+            reason, of = ("duplicate", twin) if agreement > limit else ("name taken", row["name"])
+            report.clips.remove(row["name"])
+            report.drop(row["origin"]["start"], row["frames"] / row["fps"], Drop(reason, agreement, limit), of=of)
+        return kept
+
+    def _remember(self, row: dict[str, Any]) -> None:
+        self._known.add(row["name"], *_looks(row))
+        self._names.add(row["name"])
+
+    def _flush(self, split: str) -> None:
+        """A shard of what waits for it; then the manifest, which makes it count; then the parts go."""
+        pack, self._packs[split] = self._packs[split], _Pack()
+        if not pack.parts:
+            return
+        if any(kept for _, _, kept in pack.parts):
+            number = sum(name.startswith(f"{split}-") for name in self.manifest["shards"])
+            path = shard_path(self.out, split, number)
+            schema = PORTRAIT_SCHEMA if split == PORTRAITS else CLIP_SCHEMA
+            self.manifest["shards"][path.name] = write_rows(path, schema, _rows(pack))
+        for _, report, _ in pack.parts:
+            entry = {name: value for name, value in asdict(report).items() if name != "key" and value not in ([], None)}
+            self.raw[report.key] = entry
+        self.manifest["counts"] = count(self.manifest)
+        _write_json(self.out / MANIFEST, self.manifest)
+        for part, _, _ in pack.parts:
+            part.remove()
 
 
-def decode_video(path: Path) -> Iterator[np.ndarray]:
-    """Frames of a video, (H, W, 3) uint8 each."""
-    with av.open(str(path)) as container:
-        for frame in container.decode(video=0):
-            yield frame.to_ndarray(format="rgb24")
-
-
-def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=0)
-    return buffer.getvalue()
-
-
-def prepare_clip(row: dict[str, str], data: Path, landmarker_path: Path, out: Path, quality: int) -> str:
-    target = out / "clips" / f"{Path(row['clip']).stem}.npz"
-    if target.exists():
-        return target.name
-    landmarker = Landmarker(landmarker_path)
-    # Long clips change little from frame to frame: keep their pictures more sparsely.
-    stride = 3 if float(row["seconds"]) < 8 else 6
-    landmarks, blendshapes, found, jpegs, jpeg_index = [], [], [], [], []
-    for index, frame in enumerate(decode_video(data / "clips" / row["clip"])):
-        faces = landmarker(frame)
-        found.append(bool(faces))
-        points, scores = faces[0] if faces else (np.zeros((478, 3), np.float32), np.zeros(52, np.float32))
-        landmarks.append(points)
-        blendshapes.append(scores)
-        if index % stride == 0 and faces:
-            jpegs.append(encode_jpeg(frame, quality))
-            jpeg_index.append(index)
-    write_clip(
-        target,
-        split=row["split"],
-        fps=float(row["fps"]),
-        size=frame.shape[:2],
-        landmarks=np.stack(landmarks),
-        blendshapes=np.stack(blendshapes),
-        found=np.array(found),
-        jpeg_index=np.array(jpeg_index, np.int64),
-        jpegs=jpegs,
-    )
-    return target.name
-
-
-def prepare_portraits(table: Path, landmarker_path: Path, out: Path, quality: int, max_side: int = 1024) -> None:
-    """One ``.npz``: pictures, and for each face found the picture it is in and its landmarks."""
-    import pyarrow.parquet as pq
-
-    target = out / f"{table.stem}.npz"
-    if target.exists():
-        return
-    landmarker = Landmarker(landmarker_path, max_faces=4)
-    jpegs, picture_of, landmarks, blendshapes = [], [], [], []
-    for number, record in enumerate(tqdm(pq.read_table(table).to_pylist(), desc=table.stem)):
-        picture = Image.open(io.BytesIO(record["image"]["bytes"])).convert("RGB")
-        picture.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
-        image = np.asarray(picture)
-        jpegs.append(encode_jpeg(image, quality))
-        for points, scores in landmarker(image):
-            picture_of.append(number)
-            landmarks.append(points)
-            blendshapes.append(scores)
-    _write_npz(
-        target,
-        picture_of=np.array(picture_of),
-        landmarks=np.stack(landmarks),
-        blendshapes=np.stack(blendshapes),
-        **_pack(jpegs),
-    )
-
-
-def write_clip(target: Path, *, jpegs: list[bytes], **fields: Any) -> None:
-    """Writes the fields of a :class:`PreparedClip` (all but its name) for :meth:`PreparedClip.load`."""
-    _write_npz(target, **fields, **_pack(jpegs))
-
-
-def _pack(jpegs: list[bytes]) -> dict[str, np.ndarray]:
+def count(manifest: dict[str, Any]) -> dict[str, Any]:
+    """How many raw videos there were, what was kept of them, and what each filter dropped."""
+    videos = [entry for entry in manifest["raw"].values() if entry["kind"] == "video"]
+    dropped = [drop for entry in videos for drop in entry.get("dropped", ())]
+    rows = Counter[str]()
+    for name, number in manifest["shards"].items():
+        rows[name.rsplit("-", 1)[0]] += number
     return {
-        "jpeg_blob": np.frombuffer(b"".join(jpegs), np.uint8),
-        "jpeg_offsets": np.cumsum([0] + [len(j) for j in jpegs]),
+        "raw_videos": len(videos),
+        "raw_seconds": round(sum(entry["seconds"] for entry in videos), 1),
+        "unreadable": sum("error" in entry for entry in videos),
+        "clips": {split: rows[split] for split in SPLITS},
+        "pictures": rows[PORTRAITS],
+        "dropped": dict(Counter(drop["filter"] for drop in dropped).most_common()),
+        "dropped_seconds": round(sum(drop["seconds"] for drop in dropped), 1),
     }
 
 
-def _write_npz(target: Path, **arrays: Any) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_suffix(".tmp.npz")
-    np.savez(temporary, **arrays)
-    temporary.rename(target)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--data", type=Path, required=True, help="folder with clips.csv, clips/ and portraits_*.parquet"
+def _looks(row: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Hashes and movement of a row."""
+    return (
+        np.frombuffer(row["hashes"], np.uint8).reshape(-1, 8),
+        np.frombuffer(row["movement"], np.float16).reshape(-1, 3),
     )
-    parser.add_argument("--landmarker", type=Path, required=True, help="the official face_landmarker.task")
-    parser.add_argument("--out", type=Path, default=Path(".cache/prepared"))
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--quality", type=int, default=93, help="JPEG quality of the kept pictures")
-    args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
-    shutil.copy(args.data / "clips.csv", args.out / "clips.csv")  # trainers sample by person: who is who is in here
-    with open(args.out / "clips.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    with Pool(args.workers) as pool:
-        jobs: list[AsyncResult[Any]] = [
-            pool.apply_async(prepare_clip, (row, args.data, args.landmarker, args.out, args.quality)) for row in rows
-        ]
-        jobs += [
-            pool.apply_async(prepare_portraits, (table, args.landmarker, args.out, args.quality))
-            for table in sorted(args.data.glob("portraits_*.parquet"))
-        ]
-        for job in tqdm(jobs, desc="preparing"):
-            job.get()
 
 
-if __name__ == "__main__":
-    main()
+def _rows(pack: _Pack) -> Iterator[dict[str, Any]]:
+    for part, _, kept in pack.parts:
+        with pq.ParquetFile(part.rows) as file:
+            for number in kept:
+                yield from file.read_row_group(number).to_pylist()
+
+
+def _finished_parts(
+    pieces: Iterable[RawPiece], parts: Path, settings: PrepareSettings, labels: LabelSource, workers: int
+) -> Iterator[Part]:
+    """Parts in the order of their pieces, worked out in this process or in others."""
+    if workers <= 1:
+        for piece in pieces:
+            part = Part.of(piece, parts)
+            yield part if part.done else work(piece, parts, settings, labels)
+        return
+    waiting: deque[Part | Future[Part]] = deque()
+    with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker) as pool:
+        try:
+            for piece in pieces:
+                part = Part.of(piece, parts)
+                waiting.append(part if part.done else pool.submit(work, piece, parts, settings, labels))
+                # No more are handed out than are soon worked on: pieces of a stream hold whole videos.
+                if len(waiting) >= AHEAD * workers:
+                    yield _result(waiting.popleft())
+            while waiting:
+                yield _result(waiting.popleft())
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _result(part: Part | Future[Part]) -> Part:
+    return part.result() if isinstance(part, Future) else part
+
+
+def _start_worker() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends its workers
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A main process that was killed cannot end its workers, and they would wait for ever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def _changed(before: Any, now: Any) -> str:
+    """What differs, by name."""
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        return f"{before}, now {now}"
+    different = [key for key in now if before.get(key) != now[key]]
+    return "; ".join(f"{key}: {_changed(before.get(key), now[key])}" for key in different)

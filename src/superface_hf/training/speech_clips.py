@@ -1,13 +1,12 @@
 """Talking faces with their sound: what the mouth of a real person does, and what is heard with it.
 
-Labels come from ``training.prepare``, sound from the clips themselves. Two things that no network can know from the sound are
+Labels come from a prepared set, sound from the clips themselves. Two things that no network can know from the sound are
 taken out of the labels: how this person's mouth looks when it rests (a smile, lips that never quite meet), and how far the
 sound of this recording is from its picture.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 from collections import Counter
@@ -21,7 +20,7 @@ import numpy as np
 from ..face_model.linear import FaceModel
 from ..face_model.lips import mouth_opening
 from ..media import load_sound
-from .prepare import PreparedClip
+from .prepared_set import PreparedClip, load_clips
 from .visemes import closed_mouth
 
 SAMPLING_RATE = 16000
@@ -98,8 +97,8 @@ def load_speech_clips(
     """The clips of one split that have sound and a face, in name order.
 
     Args:
-        data: folder with ``clips/``.
-        prepared: folder written by ``training.prepare``.
+        data: folder with ``clips/``, the raw videos that were prepared.
+        prepared: folder written by ``superface prepare``.
         split: "train" or "val".
         cache: folder where the fitted clips are kept for the next time, and where :func:`save_offsets` has put its table.
         with_offsets: whether to use that table. Training clips that it says disagree with their sound are left out (of val
@@ -108,28 +107,26 @@ def load_speech_clips(
     table = cache / OFFSETS
     known = json.loads(table.read_text()) if with_offsets and table.exists() else {}
     clips = []
-    with open(prepared / "clips.csv", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == split and row["audio"] == "True"]
-    for row in rows:
-        name = Path(row["clip"]).stem
-        fitted = cache / "clips" / f"{name}.npz"
+    for labels in load_clips(prepared, split, pictures=False):
+        if not labels.origin.sound:
+            continue
+        fitted = cache / "clips" / f"{labels.name}.npz"
         if not fitted.exists():
-            clip = _fit(data, prepared, row)
+            clip = speech_clip(labels, person_of(labels), _sound_of(labels, data / "clips"))
             if clip is None:
                 continue
             _store(clip, fitted)
-        clip = replace(_restore(fitted, person_of(row)), **known.get(name, {}))
+        clip = replace(_restore(fitted, person_of(labels)), **known.get(labels.name, {}))
         if split == "val" or clip.agreement is None or clip.agreement >= MIN_AGREEMENT:
             clips.append(clip)
     return clips
 
 
-def _fit(data: Path, prepared: Path, row: dict[str, str]) -> SpeechClip | None:
-    path = prepared / "clips" / f"{Path(row['clip']).stem}.npz"
-    if not path.exists():
-        return None
-    samples = load_sound(data / "clips" / row["clip"]).mono(SAMPLING_RATE)
-    return speech_clip(PreparedClip.load(path), person_of(row), samples)
+def _sound_of(clip: PreparedClip, folder: Path) -> np.ndarray:
+    """What is heard in the raw video from the clip's start to its end, (N,) mono."""
+    samples = load_sound(folder / clip.origin.raw).mono(SAMPLING_RATE)
+    start = round(clip.origin.start * SAMPLING_RATE)
+    return samples[start : start + round(clip.seconds * SAMPLING_RATE)]
 
 
 def _store(clip: SpeechClip, path: Path) -> None:
@@ -152,17 +149,20 @@ def save_offsets(clips: Sequence[SpeechClip], cache: Path) -> None:
     path.write_text(json.dumps(table, indent=1))
 
 
-def person_of(row: dict[str, str]) -> str:
-    """A name for who is seen in a clip, from its row of ``clips.csv``.
+def person_of(clip: PreparedClip) -> str:
+    """A name for who is seen in a clip, from the path that it came from; what the set says where that is not known.
 
     A folder of a repository mostly shows one person, unless its files are numbered samples; those, told apart by how their
     names begin, count as people of their own.
     """
-    path = Path(row["path"])
-    if row["repo"] in ONE_PERSON:
-        return row["repo"]
+    origin = clip.origin
+    if not origin.path:
+        return clip.person
+    path = Path(origin.path)
+    if origin.repo in ONE_PERSON:
+        return origin.repo
     begin = path.stem.rstrip("0123456789_").split("_")[0] or path.stem
-    return f"{row['repo']}/{path.parent}/{begin}"
+    return f"{origin.repo}/{path.parent}/{begin}"
 
 
 # Repositories all of whose clips show one person.

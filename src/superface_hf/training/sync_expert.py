@@ -40,7 +40,7 @@ class SyncExpertTrainingConfig:
 
     Attributes:
         data: folder with ``clips/``.
-        prepared: folder written by ``training.prepare``.
+        prepared: folder written by ``superface prepare``.
         cache: where the fitted clips are kept.
         out: folder for checkpoints, the log and at last the weights.
         init: folder with weights to start from; none if empty.
