@@ -7,6 +7,7 @@ the untouched one the target, so what the renderer must paint is always real.
 from __future__ import annotations
 
 import io
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,9 @@ from ..face_model.linear import FaceModel
 from ..face_model.mesh_flow import mesh_flow, warp
 from ..geometry import Square
 from ..motion import Motion
-from .prepare import load_clips
+from .prepared_set import load_clips, load_portraits
 
+COLLECTION = "portraits_large"
 # Every fifth picture is kept for validation.
 HELD_OUT = 5
 SMALLEST_FACE = 180  # pixels
@@ -30,16 +32,15 @@ class StillPairs:
 
     def __init__(self, prepared: Path, every: int = 5) -> None:
         self.face_model = FaceModel.default()
-        with np.load(prepared / "portraits_large.npz") as data:
-            blob, offsets = data["jpeg_blob"].tobytes(), data["jpeg_offsets"]
-            picture_of, landmarks = data["picture_of"], data["landmarks"]
+        portraits = load_portraits(prepared, COLLECTION)
+        picture_of, landmarks = portraits.picture_of, portraits.landmarks
         side = (landmarks[:, :, :2].max(1) - landmarks[:, :, :2].min(1)).max(1)
         alone = np.bincount(picture_of)[picture_of] == 1
         wanted = np.flatnonzero(alone & (side >= SMALLEST_FACE) & (picture_of % HELD_OUT != 0))
-        self.jpegs = [blob[offsets[n] : offsets[n + 1]] for n in picture_of[wanted]]
+        self.jpegs = [portraits.jpegs[number] for number in picture_of[wanted]]
         self.landmarks = landmarks[wanted]
         self.motions: list[Motion] = []
-        for clip in list(load_clips(prepared, "train"))[::every]:
+        for clip in islice(load_clips(prepared, "train", pictures=False), 0, None, every):
             square = Square.around_picture(*clip.size)
             self.motions.append(self.face_model.fit(square.to_image(clip.landmarks[clip.found][::3]), clip.fps)[1])
 
@@ -81,4 +82,4 @@ def crop(picture: Image.Image, square: Square, size: int) -> np.ndarray:
     padded = Image.fromarray(np.pad(np.asarray(picture), pad, mode="edge"))
     x, y = square.left + pad[1][0], square.top + pad[0][0]
     box = (x, y, x + square.side, y + square.side)
-    return np.asarray(padded.resize((size, size), Image.Resampling.BICUBIC, box=box))
+    return np.array(padded.resize((size, size), Image.Resampling.BICUBIC, box=box))

@@ -1,0 +1,333 @@
+"""SSR, SuperFace's simulation for super-resolution: in training the source picture is spoilt, the target stays clean.
+
+Each source goes through a second-order degradation (Real-ESRGAN, section 3): twice in a row it is blurred, resized, made
+noisy and compressed as a JPEG, with strengths drawn at random, and is then brought back to its size. As the output is
+rendered at twice the resolution that is left of many of these sources (256 of 512 pixels), a poor webcam picture learns to
+give a clean result. Only needed in training; nothing here has gradients.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import SuperFaceError
+
+RESIZE_MODES = ("smooth", "bilinear", "bicubic")
+# Strengths are given for pictures of this side and follow the side of others.
+REFERENCE_SIDE = 512
+# A kernel ends at this many standard deviations, and at this many pixels from its middle.
+KERNEL_REACH, LARGEST_REACH = 3.0, 12
+# The quantisation tables that the JPEG standard suggests (annex K) and nearly every encoder scales by its "quality".
+_LUMINANCE = """16 11 10 16 24 40 51 61  12 12 14 19 26 58 60 55  14 13 16 24 40 57 69 56  14 17 22 29 51 87 80 62
+    18 22 37 56 68 109 103 77  24 35 55 64 81 104 113 92  49 64 78 87 103 121 120 101  72 92 95 98 112 100 103 99"""
+_CHROMINANCE = """17 18 24 47 99 99 99 99  18 21 26 66 99 99 99 99  24 26 56 99 99 99 99 99  47 66 99 99 99 99 99 99
+    99 99 99 99 99 99 99 99  99 99 99 99 99 99 99 99  99 99 99 99 99 99 99 99  99 99 99 99 99 99 99 99"""
+
+
+class DegradationError(SuperFaceError, ValueError):
+    """Strengths or pictures that cannot be degraded."""
+
+
+@dataclass(frozen=True)
+class DegradationRound:
+    """The strengths of one round; ranges are (lowest, highest), drawn evenly. Shares are probabilities in [0, 1].
+
+    Attributes:
+        blur: share of the pictures that are blurred.
+        blur_sigma: standard deviations of the kernel's two axes, in pixels of a picture with a side of 512.
+        isotropic: share of the kernels that are round; the others have two axes and a direction.
+        plain, general: shares of the kernels that are Gaussians, and Gaussians with another exponent (pointed or boxy); the
+            others are plateaus, flat in the middle and slow to fall.
+        scale: side after the resize, as a share of the input picture's.
+        noise: share of the pictures that get noise.
+        poisson: share of the noises that grow with the light (as a sensor's do); the others are the same everywhere.
+        grey: share of the noises that are the same in all colours.
+        noise_level: standard deviation of the even noise, in 255ths.
+        photons: how many photons white has in the noise that grows with the light: fewer are noisier.
+        quality: of the JPEG, 1 to 100.
+    """
+
+    blur: float = 0.9
+    blur_sigma: tuple[float, float] = (0.2, 2.5)
+    isotropic: float = 0.5
+    plain: float = 0.7
+    general: float = 0.15
+    scale: tuple[float, float] = (0.35, 1.0)
+    noise: float = 0.9
+    poisson: float = 0.5
+    grey: float = 0.4
+    noise_level: tuple[float, float] = (1.0, 18.0)
+    photons: tuple[float, float] = (100.0, 2000.0)
+    quality: tuple[float, float] = (35.0, 95.0)
+
+    def __post_init__(self) -> None:
+        limits = {"blur_sigma": (0.05, 20.0), "scale": (0.05, 4.0), "noise_level": (0.0, 255.0), "photons": (20.0, 1e6),
+                  "quality": (1.0, 100.0)}  # fmt: skip
+        for part in fields(self):
+            value = getattr(self, part.name)
+            if part.name not in limits:
+                check_share("DegradationRound", part.name, value)
+                continue
+            pair = tuple(value) if isinstance(value, (list, tuple)) else ()
+            lowest, highest = limits[part.name]
+            if len(pair) != 2 or not lowest <= pair[0] <= pair[1] <= highest:
+                raise DegradationError(
+                    f"DegradationRound.{part.name} is {value!r}: give (lowest, highest) between {lowest} and {highest}."
+                )
+            object.__setattr__(self, part.name, pair)
+        if self.plain + self.general > 1:
+            raise DegradationError("DegradationRound.plain and .general add up to more than 1.")
+
+
+@dataclass(frozen=True)
+class DegradationConfig:
+    """How sources are spoilt.
+
+    Attributes:
+        share: share of the pictures that are; the others are left as they are, so that good ones still come out untouched.
+        half: share of the spoilt ones that are brought to exactly half of their size by the second round (256 of 512).
+        first, second: the two rounds; the sizes of both are shares of the input's. A file that changes a field of ``second``
+            gives all that differ from those of ``DegradationRound``.
+    """
+
+    share: float = 0.5
+    half: float = 0.4
+    first: DegradationRound = field(default_factory=DegradationRound)
+    second: DegradationRound = field(
+        default_factory=lambda: DegradationRound(
+            blur=0.7, blur_sigma=(0.2, 1.6), scale=(0.3, 1.0), noise_level=(1.0, 12.0), photons=(200.0, 3000.0)
+        )
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("share", "half"):
+            check_share("DegradationConfig", name, getattr(self, name))
+
+
+class SourceDegradation:
+    """Spoils batches of sources; the same generator state gives the same pictures.
+
+    What is drawn, and in which order, is part of the protocol of ``superface evaluate teacher`` on degraded sources.
+    """
+
+    def __init__(self, config: DegradationConfig | None = None) -> None:
+        self.config = config or DegradationConfig()
+
+    @torch.no_grad()
+    def __call__(self, pictures: Tensor, generator: torch.Generator, follows: Tensor | None = None) -> Tensor:
+        """Degrades some of the pictures.
+
+        Args:
+            pictures: (B, 3, S, S) float in [0, 1], on any device.
+            generator: of any device; noise is drawn there.
+            follows: (B,) bool, pictures that are the same source as the one before: they get the same degradation.
+
+        Returns:
+            The same shape, type and device, in [0, 1].
+        """
+        if pictures.ndim != 4 or pictures.shape[1] != 3 or not pictures.is_floating_point():
+            raise DegradationError(
+                f"Pictures to degrade must be floats of the shape (B, 3, S, S), not {pictures.dtype} "
+                f"{tuple(pictures.shape)}."
+            )
+        result = pictures.clone()
+        kept = [False] * len(pictures) if follows is None else follows.tolist()
+        for number, repeated in enumerate(kept):
+            if repeated and number > 0:
+                result[number] = result[number - 1]
+            else:
+                picture = self._degraded(pictures[number : number + 1].float(), Draws(generator))
+                result[number] = picture[0].to(result)
+        return result
+
+    def _degraded(self, picture: Tensor, draws: Draws) -> Tensor:
+        if not draws.chance(self.config.share):
+            return picture
+        height, width = picture.shape[-2:]
+        picture = degrade_once(picture, (height, width), self.config.first, draws)
+        exactly = 0.5 if draws.chance(self.config.half) else None
+        picture = degrade_once(picture, (height, width), self.config.second, draws, exactly)
+        return resize(picture, (height, width), draws.choice(RESIZE_MODES))
+
+
+class Draws:
+    """Random numbers from a ``torch.Generator``; single ones come in blocks, as each trip from a GPU takes time."""
+
+    BLOCK = 64
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self.generator = generator
+        self._left: list[float] = []
+
+    def uniform(self, lowest: float = 0.0, highest: float = 1.0) -> float:
+        if not self._left:
+            self._left = torch.rand(self.BLOCK, generator=self.generator, device=self.generator.device).tolist()
+        return lowest + (highest - lowest) * self._left.pop()
+
+    def chance(self, share: float) -> bool:
+        return self.uniform() < share
+
+    def choice(self, options: tuple[str, ...]) -> str:
+        return options[min(int(self.uniform(0, len(options))), len(options) - 1)]
+
+    def normal(self, *shape: int) -> Tensor:
+        return torch.randn(shape, generator=self.generator, device=self.generator.device)
+
+
+def degrade_once(
+    picture: Tensor, full: tuple[int, int], strengths: DegradationRound, draws: Draws, scale: float | None = None
+) -> Tensor:
+    """One round: blur, resize, noise, JPEG: (1, 3, h, w) in [0, 1] -> (1, 3, h', w').
+
+    ``full`` is the (height, width) of the picture before all rounds; ``scale`` takes the place of the one drawn.
+    """
+    if draws.chance(strengths.blur):
+        # A sigma is given at the full size, whatever is left of the picture by now.
+        picture = blur(picture, random_kernel(strengths, draws, picture.shape[-1] / REFERENCE_SIDE).to(picture))
+    drawn = draws.uniform(*strengths.scale)
+    wanted = drawn if scale is None else scale
+    picture = resize(picture, (round(full[0] * wanted), round(full[1] * wanted)), draws.choice(RESIZE_MODES))
+    if draws.chance(strengths.noise):
+        channels = 1 if draws.chance(strengths.grey) else 3
+        even, sensor = draws.uniform(*strengths.noise_level) / 255, draws.uniform(*strengths.photons)
+        noise = draws.normal(1, channels, *picture.shape[-2:]).to(picture)
+        if draws.chance(strengths.poisson):
+            # Counts of photons this large are as good as normally distributed, and quicker to draw.
+            light = picture if channels == 3 else picture.mean(1, keepdim=True)
+            picture = picture + noise * (light / sensor).sqrt()
+        else:
+            picture = picture + noise * even
+    return jpeg(picture.clamp(0, 1), round(draws.uniform(*strengths.quality)))
+
+
+def random_kernel(strengths: DegradationRound, draws: Draws, unit: float = 1.0) -> Tensor:
+    """A blur kernel (K, K) that sums to one; ``unit`` is how many pixels a standard deviation of one has."""
+    first, second = (max(unit * draws.uniform(*strengths.blur_sigma), 1e-2) for _ in range(2))
+    angle = draws.uniform(0, math.pi)
+    if draws.chance(strengths.isotropic):
+        second = first
+    kind, pointed = draws.uniform(), draws.uniform()
+    reach = max(1, min(LARGEST_REACH, math.ceil(KERNEL_REACH * max(first, second))))
+    axis = torch.arange(-reach, reach + 1, dtype=torch.float32)
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    along, across = x * math.cos(angle) + y * math.sin(angle), y * math.cos(angle) - x * math.sin(angle)
+    distance = (along / first).square() + (across / second).square()
+    if kind < strengths.plain:
+        kernel = torch.exp(-0.5 * distance)
+    elif kind < strengths.plain + strengths.general:
+        kernel = torch.exp(-0.5 * distance ** (0.5 + 3.0 * pointed))
+    else:
+        kernel = 1 / (1 + distance ** (1.0 + pointed))
+    return kernel / kernel.sum()
+
+
+def blur(picture: Tensor, kernel: Tensor) -> Tensor:
+    """(B, C, H, W) with an odd, point-symmetric kernel (K, K), by Fourier transform: its cost hardly grows with K."""
+    reach = kernel.shape[-1] // 2
+    height, width = picture.shape[-2:]
+    size = [smooth_number(side + 2 * reach) for side in (height, width)]
+    mode = "reflect" if reach < min(height, width) else "replicate"
+    padded = F.pad(picture, (reach, reach, reach, reach), mode=mode)
+    spectrum = torch.fft.rfft2(padded, s=size) * torch.fft.rfft2(kernel, s=size)
+    # The kernel's middle is `reach` away from its corner, and so is the picture from the padding's: both shifts add up.
+    blurred = torch.fft.irfft2(spectrum, s=size)[..., 2 * reach : 2 * reach + height, 2 * reach : 2 * reach + width]
+    return blurred.clamp(0, 1)
+
+
+@lru_cache(maxsize=1024)
+def smooth_number(side: int) -> int:
+    """The next side that is a product of 2, 3 and 5 only: Fourier transforms of others are slow."""
+    while True:
+        rest = side
+        for factor in (2, 3, 5):
+            while rest % factor == 0:
+                rest //= factor
+        if rest == 1:
+            return side
+        side += 1
+
+
+def resize(picture: Tensor, size: tuple[int, int], mode: str) -> Tensor:
+    """(B, 3, H, W) to ``size`` (height, width) in one of ``RESIZE_MODES``.
+
+    "smooth" averages where it shrinks; the others alias there, as cheap scalers do.
+    """
+    size = (max(8, size[0]), max(8, size[1]))
+    if size == tuple(picture.shape[-2:]):
+        return picture
+    if mode == "smooth":
+        return F.interpolate(picture, size=size, mode="bilinear", antialias=True, align_corners=False)
+    return F.interpolate(picture, size=size, mode=mode, align_corners=False).clamp(0, 1)
+
+
+def jpeg(picture: Tensor, quality: int) -> Tensor:
+    """What a JPEG of this quality (1 to 100, colours at half the resolution) leaves of (B, 3, H, W) in [0, 1].
+
+    The lossy steps only: colour transform, cosine transform of 8x8 blocks, quantisation, and back.
+    """
+    height, width = picture.shape[-2:]
+    to_ycc = _colour_matrix(picture.device).to(picture.dtype)
+    if width % 16 or height % 16:
+        picture = F.pad(picture, (0, -width % 16, 0, -height % 16), mode="replicate")
+    ycc = to_ycc @ (picture * 255).round_().flatten(2)
+    ycc = ycc.unflatten(2, picture.shape[-2:])
+    light, colour = ycc[:, :1] - 128, F.avg_pool2d(ycc[:, 1:], 2)
+    light = _quantised(light, _table(_LUMINANCE, quality, picture.device).to(picture.dtype))
+    colour = _quantised(colour, _table(_CHROMINANCE, quality, picture.device).to(picture.dtype))
+    colour = F.interpolate(colour, scale_factor=2.0, mode="bilinear", align_corners=False)
+    decoded = _colour_matrix(picture.device, back=True).to(picture.dtype) @ torch.cat((light + 128, colour), 1).flatten(
+        2
+    )
+    return decoded.round_().mul_(1 / 255).clamp_(0, 1).unflatten(2, picture.shape[-2:])[..., :height, :width]
+
+
+def _quantised(planes: Tensor, table: Tensor) -> Tensor:
+    """Rounds the cosine coefficients of (B, C, H, W) to multiples of ``table`` (8, 8)."""
+    cosine = _cosines(planes.device).to(planes.dtype)
+    height, width = planes.shape[-2:]
+    rows = cosine @ planes.reshape(-1, 8, width)
+    blocks = rows.reshape(-1, 8, width // 8, 8) @ cosine.T
+    steps = table[:, None]
+    blocks = (blocks * (1 / steps)).round_().mul_(steps)
+    columns = (blocks @ cosine).reshape(-1, 8, width)
+    return (cosine.T @ columns).reshape(*planes.shape[:2], height, width)
+
+
+@lru_cache(maxsize=8)
+def _cosines(device: torch.device) -> Tensor:
+    """The orthonormal cosine transform of 8 samples: (8 frequencies, 8 places)."""
+    place, frequency = torch.arange(8.0), torch.arange(8.0)[:, None]
+    matrix = 0.5 * torch.cos((2 * place + 1) * frequency * math.pi / 16)
+    matrix[0] /= math.sqrt(2)
+    return matrix.to(device)
+
+
+@lru_cache(maxsize=8)
+def _colour_matrix(device: torch.device, back: bool = False) -> Tensor:
+    """Red, green, blue to brightness and two colour differences (JFIF) without the offset of 128, or back."""
+    red, blue = 0.299, 0.114
+    light = torch.tensor([red, 1 - red - blue, blue])
+    towards_blue = (torch.tensor([0.0, 0.0, 1.0]) - light) / (2 * (1 - blue))
+    towards_red = (torch.tensor([1.0, 0.0, 0.0]) - light) / (2 * (1 - red))
+    matrix = torch.stack((light, towards_blue, towards_red))
+    return (torch.linalg.inv(matrix) if back else matrix).to(device)
+
+
+@lru_cache(maxsize=256)
+def _table(standard: str, quality: int, device: torch.device) -> Tensor:
+    """The standard's table (8, 8) scaled to a quality, as libjpeg does it."""
+    percent = 5000 // quality if quality < 50 else 200 - 2 * quality
+    table = torch.tensor([int(entry) for entry in standard.split()]).reshape(8, 8)
+    return ((table * percent + 50) // 100).clamp(1, 255).float().to(device)
+
+
+def check_share(owner: str, name: str, value: object) -> None:
+    """Raises DegradationError if ``value`` is no share in [0, 1]."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 1:
+        raise DegradationError(f"{owner}.{name} is {value!r}: it is a share, give a number from 0 to 1.")
