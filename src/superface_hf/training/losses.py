@@ -1,10 +1,13 @@
-"""Losses of the renderers."""
+"""Losses of the renderers on pixels and flows.
+
+``weights`` (B, 1, S, S) say how much a place counts, and hold 0 where nobody knows what the picture should show.
+"""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..face_model.mesh_flow import face_radius, splat, warp
 from ..face_model.mesh_image import opening_image
@@ -25,35 +28,67 @@ def region_weights(landmarks: Tensor, size: int, emphasis: float, opening_emphas
     return 1 + emphasis * density / (density + 1.0) + opening_emphasis * openings
 
 
+def weighted_mean(errors: Tensor, weights: Tensor) -> Tensor:
+    """Mean of errors (B, C, S, S) that count by ``weights``; 0 where all weights are."""
+    return (errors * weights).mean() / weights.mean().clamp_min(1e-6)
+
+
 def pyramid_l1(predicted: Tensor, target: Tensor, weights: Tensor, levels: int) -> Tensor:
     """Mean absolute error over ``levels`` scales, each half of the one before: (B, 3, S, S) twice, (B, 1, S, S)."""
     total = predicted.new_zeros(())
     for level in range(levels):
         if level:
             predicted, target, weights = (F.avg_pool2d(x, 2) for x in (predicted, target, weights))
-        total = total + ((predicted - target).abs() * weights).mean() / weights.mean()
+        total = total + weighted_mean((predicted - target).abs(), weights)
     return total / levels
 
 
-def coarse_l2(predicted: Tensor, target: Tensor, factor: int) -> Tensor:
+def coarse_l2(predicted: Tensor, target: Tensor, weights: Tensor, factor: int) -> Tensor:
     """Mean squared error ``factor`` times coarser. Far-off shapes weigh most, and fine detail is left to other losses."""
-    return F.mse_loss(F.avg_pool2d(predicted, factor), F.avg_pool2d(target, factor))
+    predicted, target, weights = (F.avg_pool2d(x, factor) for x in (predicted, target, weights))
+    return weighted_mean((predicted - target).square(), weights)
 
 
-def coarse_warp_l1(source: Tensor, flow: Tensor, target: Tensor, sizes: tuple[int, ...]) -> Tensor:
+def coarse_warp_l1(source: Tensor, flow: Tensor, target: Tensor, weights: Tensor, sizes: tuple[int, ...]) -> Tensor:
     """Mean absolute error of small copies of the source (B, 3, S, S) warped by ``flow`` (B, 2, S', S').
 
     A full-size picture only tells the flow about the next pixel; a small one shows it the way from far off.
     """
     total = source.new_zeros(())
     for size in sizes:
-        small, wanted = (F.interpolate(x, size=(size, size), mode="area") for x in (source, target))
-        total = total + (warp(small, _resized(flow, size)) - wanted).abs().mean()
+        small, wanted, counted = (resized(x, size) for x in (source, target, weights))
+        total = total + weighted_mean((warp(small, resized(flow, size)) - wanted).abs(), counted)
     return total / len(sizes)
 
 
-def _resized(flow: Tensor, size: int) -> Tensor:
-    return F.interpolate(flow, size=(size, size), mode="bilinear" if size > flow.shape[-1] else "area")
+def flicker_l1(frames: Tensor, target: Tensor, weights: Tensor, follows: Tensor) -> Tensor:
+    """What changes from one frame to the next must be what changes in the targets.
+
+    Args:
+        frames, target: (B, 3, S, S).
+        weights: (B, 1, S, S).
+        follows: (B,) bool, whether an item is the same source one frame on from the item before it.
+    """
+    follows = follows.clone()
+    follows[0] = False
+    if not follows.any():
+        return frames.new_zeros(())
+    later = follows.nonzero()[:, 0]
+    errors = (frames[later] - frames[later - 1]) - (target[later] - target[later - 1])
+    return weighted_mean(errors.abs(), torch.minimum(weights[later], weights[later - 1]))
+
+
+def bending(flow: Tensor) -> Tensor:
+    """Mean second derivative of a flow (..., S, S), in image units: 0 where it moves, turns or scales evenly."""
+    down = flow[..., 2:, :] - 2 * flow[..., 1:-1, :] + flow[..., :-2, :]
+    right = flow[..., 2:] - 2 * flow[..., 1:-1] + flow[..., :-2]
+    cells = flow.shape[-1] / 2  # per unit
+    return cells**2 * (down.abs().mean() + right.abs().mean())
+
+
+def resized(maps: Tensor, size: int) -> Tensor:
+    """(B, C, S, S) -> (B, C, size, size), averaged or interpolated."""
+    return F.interpolate(maps, size=(size, size), mode="bilinear" if size > maps.shape[-1] else "area")
 
 
 def windows(centres: Tensor, pictures: tuple[Tensor, ...], side: int) -> tuple[Tensor, ...]:
@@ -69,39 +104,3 @@ def windows(centres: Tensor, pictures: tuple[Tensor, ...], side: int) -> tuple[T
         torch.stack([picture[:, y : y + side, x : x + side] for picture, (x, y) in zip(batch, corners, strict=True)])
         for batch in pictures
     )
-
-
-class PerceptualDistance(nn.Module):
-    """Distance of two pictures in the features of a pretrained image network.
-
-    Each position's feature vector is brought to unit length (as LPIPS does, without its learned weights), and the squared
-    distances of all stages are added. Zero for equal pictures.
-
-    Args:
-        backbone: maps (B, 3, S, S) normalised pictures to a list of feature maps.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, backbone: nn.Module) -> None:
-        super().__init__()
-        self.backbone = backbone.eval().requires_grad_(False)
-        self.register_buffer("mean", torch.full((3, 1, 1), 127 / 255))
-        self.register_buffer("std", torch.full((3, 1, 1), 128 / 255))
-
-    def forward(self, predicted: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
-        """(B, 3, S, S) in [0, 1] twice, (B, 1, S, S) optional weights -> scalar."""
-        with torch.no_grad():
-            wanted = self.backbone((target - self.mean) / self.std)
-        found = self.backbone((predicted - self.mean) / self.std)
-        total = predicted.new_zeros(())
-        for a, b in zip(found, wanted, strict=True):
-            a, b = (F.normalize(x.float(), dim=1, eps=1e-4) for x in (a, b))
-            distance = (a - b).square().sum(1, keepdim=True)
-            if weights is None:
-                total = total + distance.mean()
-            else:
-                scaled = F.interpolate(weights, size=distance.shape[-2:], mode="area")
-                total = total + (distance * scaled).mean() / scaled.mean()
-        return total
