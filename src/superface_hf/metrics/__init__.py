@@ -1,4 +1,5 @@
-"""Metrics: plain functions (``image``, ``lips``, ``closures``), and modules for ``evaluate`` on top of them.
+"""Metrics: plain functions of lips (``lips``, ``closures``) and of pictures (``image``, ``features``, ``identity``,
+``keypoints``, ``temporal``, ``sharpness``), and modules for ``evaluate`` on top of them.
 
 ::
 
@@ -16,7 +17,23 @@ from pathlib import Path
 from ..errors import UnknownNameError
 from ..face_model.arkit import nearest_names
 
-METRICS = ("audio_visual_offset", "bilabial_closure", "lip_distance", "mouth_opening_correlation", "silent_mouth")
+METRICS = (
+    "audio_visual_offset",
+    "bilabial_closure",
+    "expression_distance",
+    "feature_frechet_distance",
+    "identity_similarity",
+    "keypoint_distance",
+    "lip_distance",
+    "mouth_opening_correlation",
+    "perceptual_distance",
+    "pose_distance",
+    "psnr",
+    "sharpness_ratio",
+    "silent_mouth",
+    "ssim",
+    "temporal_flicker",
+)
 
 
 def metric_folder(name: str) -> str:

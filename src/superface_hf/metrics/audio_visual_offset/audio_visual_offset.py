@@ -1,50 +1,40 @@
 """Audio-visual offset and confidence on the package's sync expert, for ``evaluate``."""
 
-import datasets
-import evaluate
 import numpy as np
 
 from superface_hf.hub import embedded_sync_expert
+from superface_hf.metrics.module import MOUTH, SOUND, SuperFaceMetric
 from superface_hf.models.sync_expert import SuperFaceSyncExpertModel
 
-DESCRIPTION = """\
-By how many frames a mouth is late against its sound, and how well the two fit, in the style of SyncNet's LSE-D and LSE-C but
-measured by this package's own sync expert on `Motion.mouth` coefficients. The numbers are NOT comparable with SyncNet's:
-distances and confidences are on another scale. Compare only what this same expert has judged.
-"""
-INPUTS = """\
-Args:
-    predictions: list of clips, each (frames, 30) `Motion.mouth` coefficients; frame k is shown k / fps seconds into the sound.
-    references: their sounds, each (samples,) floats in [-1, 1], mono at 16 kHz.
-    fps: frames per second of all clips.
-    max_shift: largest shift looked at, in frames.
-    model: folder or Hub id of a sync expert; None is the embedded one.
-Returns:
-    offsets: of each clip, in frames; above 0 the picture is late, below 0 the sound.
-    within_one_frame: share of clips with an offset of -1, 0 or 1.
-    distance: mean distance of sound and mouth at the best shift (0 to 2), averaged over clips; lower is better.
-    confidence: by how much that is below the median over all shifts, averaged over clips; higher is better.
-Example:
-    >>> metric = evaluate.load(superface_hf.metrics.metric_folder("audio_visual_offset"))
-    >>> metric.compute(predictions=[mouth], references=[samples], fps=25)
-"""
 CITATION = """\
 @inproceedings{chung2016out, title={Out of time: automated lip sync in the wild}, year={2016},
   booktitle={Workshop on Multi-view Lip-reading, ACCV}, author={Chung, Joon Son and Zisserman, Andrew}}
 """
 
 
-@evaluate.utils.file_utils.add_start_docstrings(DESCRIPTION, INPUTS)
-class AudioVisualOffset(evaluate.Metric):
-    def _info(self) -> evaluate.MetricInfo:
-        mouth = datasets.Sequence(datasets.Sequence(datasets.Value("float32")))
-        sound = datasets.Sequence(datasets.Value("float32"))
-        return evaluate.MetricInfo(
-            description=DESCRIPTION,
-            inputs_description=INPUTS,
-            citation=CITATION,
-            features=datasets.Features({"predictions": mouth, "references": sound}),
-        )
+class AudioVisualOffset(SuperFaceMetric, predictions=MOUTH, references=SOUND):
+    """By how many frames a mouth is late against its sound, and how well the two fit, in the style of SyncNet's
+    LSE-D and LSE-C but measured by this package's own sync expert on `Motion.mouth` coefficients. The numbers
+    are NOT comparable with SyncNet's: distances and confidences are on another scale. Compare only what this
+    same expert has judged.
+
+    Args:
+        predictions: list of clips, each (frames, 30) `Motion.mouth` coefficients; frame k is k / fps seconds into the sound.
+        references: their sounds, each (samples,) floats in [-1, 1], mono at 16 kHz.
+        fps: frames per second of all clips.
+        max_shift: largest shift looked at, in frames.
+        model: folder or Hub id of a sync expert; None is the embedded one.
+    Returns:
+        offsets: of each clip, in frames; above 0 the picture is late, below 0 the sound.
+        within_one_frame: share of clips with an offset of -1, 0 or 1.
+        distance: mean distance of sound and mouth at the best shift (0 to 2), averaged over clips; lower is better.
+        confidence: by how much that is below the median over all shifts, averaged over clips; higher is better.
+    Example:
+        >>> metric = evaluate.load(superface_hf.metrics.metric_folder("audio_visual_offset"))
+        >>> metric.compute(predictions=[mouth], references=[samples], fps=25)
+    """
+
+    CITATION = CITATION
 
     def _compute(self, predictions, references, fps: float, max_shift: int = 15, model: str | None = None) -> dict:
         expert = SuperFaceSyncExpertModel.from_pretrained(model).eval() if model else embedded_sync_expert()

@@ -1,45 +1,29 @@
 """How often the mouth is closed in silence, for ``evaluate``."""
 
-import datasets
-import evaluate
 import numpy as np
 
 from superface_hf.metrics.closures import closed_in_silence
-
-DESCRIPTION = """\
-The share of frames in silences of the sound in which the lips touch (an opening below
-`superface_hf.face_model.lips.CLOSED`). Silence is what is 40 dB quieter than the loud parts of the recording.
-"""
-INPUTS = """\
-Args:
-    predictions: list of clips, each (frames, 30) `Motion.mouth` coefficients.
-    references: their sounds, each (samples,) floats in [-1, 1], mono.
-    fps: frames per second of all clips.
-    sampling_rate: of the sounds.
-    longer_than: seconds; shorter silences are not looked at.
-    margin: seconds left out at both ends of each silence, where lips may still close or already part.
-Returns:
-    closed_share: in [0, 1], averaged over the clips that have such silences; NaN if none has.
-Example:
-    >>> metric = evaluate.load(superface_hf.metrics.metric_folder("silent_mouth"))
-    >>> metric.compute(predictions=[mouth], references=[samples], fps=25)
-"""
-CITATION = """\
-@misc{superface_hf, title={superface-hf: talking faces for the Hugging Face world}, year={2026}}
-"""
+from superface_hf.metrics.module import MOUTH, SOUND, SuperFaceMetric
 
 
-@evaluate.utils.file_utils.add_start_docstrings(DESCRIPTION, INPUTS)
-class SilentMouth(evaluate.Metric):
-    def _info(self) -> evaluate.MetricInfo:
-        mouth = datasets.Sequence(datasets.Sequence(datasets.Value("float32")))
-        sound = datasets.Sequence(datasets.Value("float32"))
-        return evaluate.MetricInfo(
-            description=DESCRIPTION,
-            inputs_description=INPUTS,
-            citation=CITATION,
-            features=datasets.Features({"predictions": mouth, "references": sound}),
-        )
+class SilentMouth(SuperFaceMetric, predictions=MOUTH, references=SOUND):
+    """The share of frames in silences of the sound in which the lips touch (an opening below
+    `superface_hf.face_model.lips.CLOSED`). Silence is what is 40 dB quieter than the loud parts of the
+    recording.
+
+    Args:
+        predictions: list of clips, each (frames, 30) `Motion.mouth` coefficients.
+        references: their sounds, each (samples,) floats in [-1, 1], mono.
+        fps: frames per second of all clips.
+        sampling_rate: of the sounds.
+        longer_than: seconds; shorter silences are not looked at.
+        margin: seconds left out at both ends of each silence, where lips may still close or already part.
+    Returns:
+        closed_share: in [0, 1], averaged over the clips that have such silences; NaN if none has.
+    Example:
+        >>> metric = evaluate.load(superface_hf.metrics.metric_folder("silent_mouth"))
+        >>> metric.compute(predictions=[mouth], references=[samples], fps=25)
+    """
 
     def _compute(
         self,

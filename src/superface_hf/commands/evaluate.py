@@ -1,0 +1,85 @@
+"""``superface evaluate``: renderer -> table, JSON, plots and contact sheets."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from .options import quiet_loading
+
+PROTOCOLS = ("self", "cross", "degraded", "regions", "colour")
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "evaluate",
+        help="renderer -> measured quality",
+        description="Measures a renderer on validation data.",
+    )
+    renderers = parser.add_subparsers(title="renderers", required=True, metavar="RENDERER")
+    teacher = renderers.add_parser(
+        "teacher",
+        help="against the plain mesh flow and the source as it is",
+        description="Measures a teacher against the plain mesh flow and the source as it is, side by side in one run. "
+        "Needs the extras [metrics] and [train].",
+        epilog="protocols: self (a clip's first frame becomes its later frames), degraded (the same from a spoilt first "
+        "frame), cross (portraits moved by clips), regions (what else moves when one region is driven), colour (whether "
+        "colours stay where nothing moves)",
+    )
+    teacher.add_argument("--model", help="a folder or Hub id (default: the embedded teacher)")
+    teacher.add_argument(
+        "--data",
+        type=Path,
+        default=os.environ.get("SUPERFACE_DATA"),
+        help="folder with clips/val_*.mp4 and portraits_large.parquet (default: $SUPERFACE_DATA)",
+    )
+    teacher.add_argument("--out", type=Path, required=True, help="folder to write to")
+    teacher.add_argument(
+        "--protocols", nargs="+", choices=PROTOCOLS, default=list(PROTOCOLS), metavar="NAME", help="default: all"
+    )
+    teacher.add_argument("--clips", type=int, help="at most so many clips (default: all)")
+    teacher.add_argument(
+        "--frames", type=int, default=24, help="target frames of each clip, evenly spread (default: 24)"
+    )
+    teacher.add_argument(
+        "--window", type=int, default=8, help="consecutive frames of each clip for flicker (default: 8)"
+    )
+    teacher.add_argument("--portraits", type=int, default=20, help="default: 20")
+    teacher.add_argument("--batch", type=int, default=4, help="frames rendered at a time (default: 4)")
+    teacher.add_argument("--device", default="cpu", help="cpu, cuda, mps (default: cpu)")
+    teacher.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    teacher.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    from ..errors import MediaError
+
+    if options.data is None:
+        raise MediaError("There is no validation data: say where it is with --data FOLDER or SUPERFACE_DATA.")
+
+    from ..evaluation.teacher import EvaluationSettings, evaluate_teacher, load_teacher
+    from ..hub import embedded_tracker, weights_folder
+
+    settings = EvaluationSettings(
+        data=Path(options.data),
+        out=options.out,
+        protocols=tuple(options.protocols),
+        clips=options.clips,
+        frames=options.frames,
+        window=options.window,
+        portraits=options.portraits,
+        dtype=options.dtype,
+        batch=options.batch,
+    )
+    settings.check_data()
+    model = options.model or str(weights_folder("teacher"))
+    with quiet_loading():
+        teacher = load_teacher(model, options.device)
+        tracker = embedded_tracker(options.device)
+    evaluation = evaluate_teacher(teacher, tracker, settings)
+    print(evaluation)
+    target = settings.out / "results.json"
+    evaluation.save(target, settings, model)
+    print(f"\n{evaluation.seconds:.0f} s; figures in {target}, plots and contact sheets beside it.")

@@ -1,0 +1,1 @@
+"""Measures a renderer on validation data: ``superface evaluate``."""

@@ -1,0 +1,205 @@
+"""What is evaluated on: frames of validation clips with their meshes, and portraits with one face each."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..errors import MediaError, NoFaceError, SeveralFacesError
+from ..face_model.linear import FaceModel, FaceShape
+from ..geometry import Square
+from ..media import VideoReader, load_picture
+from ..models.tracker.base import FaceTracker
+from ..motion import Motion
+from ..pipelines.paste_back import cut_out
+from ..pipelines.portrait import Portrait, find_portrait
+
+CLIPS = "clips/val_*.mp4"
+PORTRAITS = "portraits_large.parquet"
+SMALLEST_FACE = 180  # pixels; a smaller face in the portrait shows little of what the renderer can do
+PORTRAIT_SEED = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Reenactment:
+    """A picture, a motion, and the true pictures of it.
+
+    Attributes:
+        name: of the clip.
+        source: (1, 3, side, side) in [0, 1].
+        source_landmarks: (1, 478, 3) in image coordinates.
+        targets: (T, side, side, 3) uint8.
+        target_landmarks: (T, 478, 3) in pixels, as tracked in the targets.
+        driving: (T, 478, 3) in image coordinates: the source's neutral face, moved by the clip's ``Motion``.
+        shape, motion: that neutral face, and the motion of source and targets (T + 1 frames).
+    """
+
+    name: str
+    source: Tensor
+    source_landmarks: Tensor
+    targets: np.ndarray
+    target_landmarks: np.ndarray
+    driving: Tensor
+    shape: FaceShape
+    motion: Motion
+
+    @property
+    def side(self) -> int:
+        return self.targets.shape[1]
+
+
+@dataclass(frozen=True, eq=False)
+class TrackedClip:
+    """What is kept of a clip.
+
+    Attributes:
+        spread: targets spread evenly over the clip, its first frame being the source.
+        window: consecutive targets from the clip's middle with the same source, for what only shows over time.
+    """
+
+    spread: Reenactment
+    window: Reenactment
+
+
+@dataclass(frozen=True, eq=False)
+class NamedPortrait:
+    """A portrait and its crop at the renderer's size, (1, 3, S, S) in [0, 1]."""
+
+    name: str
+    portrait: Portrait
+    image: Tensor
+
+    @property
+    def landmarks(self) -> Tensor:
+        """(1, 478, 3) in image coordinates."""
+        return torch.from_numpy(self.portrait.landmarks)[None]
+
+
+def validation_clips(data: Path, count: int | None) -> list[Path]:
+    """The first ``count`` validation clips of a data folder, or all.
+
+    Raises:
+        MediaError: there are none.
+    """
+    clips = sorted(data.glob(CLIPS))
+    if not clips:
+        raise MediaError(
+            f"There are no validation clips {CLIPS} in {data}: say where they are with --data FOLDER or SUPERFACE_DATA."
+        )
+    return clips[:count]
+
+
+def track_clip(path: Path, frames: int, window: int, tracker: FaceTracker) -> TrackedClip:
+    """Reads and tracks the frames of a clip that are evaluated.
+
+    Args:
+        frames: targets, evenly spread.
+        window: consecutive targets.
+
+    Raises:
+        MediaError: the clip cannot be read or is too short.
+        NoFaceError: fewer than two of the evenly spread frames, or too few of the window's, show a face.
+    """
+    reader = VideoReader(path)
+    length = sum(1 for _ in reader)
+    if length < max(4, window + 1):
+        raise MediaError(f"{path} has {length} frames: at least {max(4, window + 1)} are needed.")
+    spread = np.unique(np.linspace(0, length - 1, frames + 1).round().astype(int))
+    start = max(1, (length - window) // 2)
+    consecutive = np.arange(start, start + window)
+    wanted = np.union1d(spread, consecutive)
+    kept = set(wanted.tolist())
+    pictures = {index: frame for index, frame in enumerate(reader) if index in kept}
+    side = min(pictures[0].shape[:2])
+    pictures = {index: np.ascontiguousarray(frame[:side, :side]) for index, frame in pictures.items()}
+    faces = dict(zip(pictures, tracker.follow(pictures.values()), strict=True))
+    seen = {index: face.landmarks for index, face in faces.items() if face is not None}
+    first = [index for index in spread.tolist() if index in seen]
+    if len(first) < 2:
+        raise NoFaceError(f"Of {len(spread)} frames of {path}, {len(first)} show a face: leave the clip out.")
+    together = [first[0], *(index for index in consecutive.tolist() if index in seen)]
+    return TrackedClip(
+        *(_reenactment(path.stem, pictures, seen, chosen, side, reader.fps) for chosen in (first, together))
+    )
+
+
+def _reenactment(
+    name: str, pictures: dict[int, np.ndarray], seen: dict[int, np.ndarray], chosen: list[int], side: int, fps: float
+) -> Reenactment:
+    """Source and targets, the first of ``chosen`` being the source."""
+    pixels = np.stack([seen[index] for index in chosen])
+    landmarks = torch.from_numpy(Square(0, 0, side).to_image(pixels))
+    model = FaceModel.default()
+    _, motion = model.fit(landmarks, fps)
+    shape = model.neutral_shape(landmarks[0], motion[0])
+    return Reenactment(
+        name,
+        cut_out(pictures[chosen[0]], Square(0, 0, side), side),
+        landmarks[:1],
+        np.stack([pictures[index] for index in chosen[1:]]),
+        pixels[1:],
+        model.animate(shape, motion)[1:],
+        shape,
+        motion,
+    )
+
+
+def find_portraits(data: Path, count: int, tracker: FaceTracker, size: int) -> list[NamedPortrait]:
+    """``count`` portraits with exactly one whole face of at least ``SMALLEST_FACE`` pixels, always the same ones.
+
+    They are drawn from those that are marked for validation, in a fixed order; where these are too few, from the others.
+
+    Raises:
+        MediaError: the file is missing or holds no such portrait.
+    """
+    found: list[NamedPortrait] = []
+    for name, picture in _portraits(data / PORTRAITS):
+        if len(found) == count:
+            break
+        try:
+            portrait = find_portrait(picture, tracker, FaceModel.default(), "only", size)
+        except (NoFaceError, SeveralFacesError):
+            continue
+        if _is_large_and_whole(portrait):
+            found.append(NamedPortrait(name, portrait, cut_out(portrait.picture, portrait.crop, size)))
+    if not found:
+        raise MediaError(
+            f"{data / PORTRAITS} holds no portrait with exactly one whole face of {SMALLEST_FACE} pixels or more."
+        )
+    return found
+
+
+def _is_large_and_whole(portrait: Portrait) -> bool:
+    """Whether the face is large enough, and not cut off by the picture's edge."""
+    pixels = portrait.crop.to_pixels(portrait.landmarks)[:, :2]
+    low, high = pixels.min(0), pixels.max(0)
+    height, width = portrait.picture.shape[:2]
+    return bool((high - low).max() >= SMALLEST_FACE and low.min() >= 0 and (high <= (width, height)).all())
+
+
+def check_portraits(data: Path) -> None:
+    """Raises MediaError where the portraits' file is missing."""
+    if not (data / PORTRAITS).is_file():
+        raise MediaError(
+            f"There is no {PORTRAITS} in {data}: say where it is with --data FOLDER or SUPERFACE_DATA, or leave out the "
+            "protocols that need portraits (--protocols self degraded)."
+        )
+
+
+def _portraits(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """Names and pictures, those for validation first; one picture is decoded at a time."""
+    import pyarrow.parquet as parquet
+
+    table = parquet.read_table(path, columns=["name", "split", "image"])
+    order = np.random.default_rng(PORTRAIT_SEED).permutation(len(table))
+    is_validation = np.array([split == "val" for split in table["split"].to_pylist()])
+    for row in [*order[is_validation[order]], *order[~is_validation[order]]]:
+        content = table["image"][int(row)].as_py()["bytes"]
+        yield table["name"][int(row)].as_py(), load_picture(Image.open(io.BytesIO(content)))

@@ -1,0 +1,67 @@
+"""The table that is printed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .methods import METHODS, TITLES
+
+# Heading, name of the figure, digits. Arrows say which way is better.
+COLUMNS = (
+    ("PSNR ↑", "psnr", 2),
+    ("boxes ↑", "psnr_boxes", 2),
+    ("SSIM ↑", "ssim", 3),
+    ("boxes ↑", "ssim_boxes", 3),
+    ("percept ↓", "perceptual", 3),
+    ("LPIPS ↓", "lpips", 3),
+    ("identity ↑", "identity", 4),
+    ("id dist ↓", "identity_distance", 3),
+    ("AKD % ↓", "keypoints", 2),
+    ("expr ↓", "expression", 3),
+    ("pose ° ↓", "pose", 2),
+    ("opens →1", "opening", 2),
+    ("flicker ↓", "flicker", 3),
+    ("skin →1", "sharpness_skin", 2),
+    ("hair →1", "sharpness_hair", 2),
+    ("Frechet ↓", "frechet", 2),
+    ("lost ↓", "lost", 2),
+)
+LEGEND = """\
+Means over clips. PSNR in dB, and in the boxes of eyes and mouth. percept: perceptual distance (EfficientNet-Lite0). identity:
+cosine similarity of dlib's embeddings, id dist: their distance. AKD: average keypoint distance in percent of the face's
+width. expr: expression distance in standard deviations. pose in degrees. opens: how much of the target's opening of the
+mouth is reached. flicker in 1/255. skin, hair: sharpness, of the target's. Frechet: distance of the sets of features
+(EfficientNet-Lite0, not FID). lost: share of frames without a face. In cross-reenactment, identity is compared with the
+portrait, expression and pose with the motion that was asked for."""
+
+
+def table(protocols: dict[str, Any]) -> str:
+    """All protocols that compare methods, side by side."""
+    rows = [
+        (name, method, protocols[name]["mean"][method])
+        for name in ("self", "degraded", "cross")
+        if name in protocols
+        for method in METHODS
+        if method in protocols[name]["mean"]
+    ]
+    columns = [column for column in COLUMNS if any(column[1] in figures for _, _, figures in rows)]
+    lines = [f"{'':<10}{'':<17}" + "".join(f"{heading:>11}" for heading, _, _ in columns)]
+    previous = ""
+    for name, method, figures in rows:
+        cells = (f"{figures[key]:>11.{digits}f}" if key in figures else f"{'':>11}" for _, key, digits in columns)
+        lines.append(f"{name if name != previous else '':<10}{TITLES[method]:<17}" + "".join(cells))
+        previous = name
+    return "\n".join([*lines, "", LEGEND]) if rows else ""
+
+
+def region_table(regions: dict[str, Any]) -> str:
+    """How much of the driven region's movement each other region makes, and how well the driven one follows."""
+    names = list(regions["cross_talk"])
+    lines = [
+        "Movement of other regions, of the driven region's; follows: of the commanded movement, as the tracker sees it.",
+        f"{'driven':<10}" + "".join(f"{name:>9}" for name in (*names, "follows")),
+    ]
+    for driven, row in regions["cross_talk"].items():
+        cells = (f"{row[name]:>9.1%}" if name in row else f"{'-':>9}" for name in names)
+        lines.append(f"{driven:<10}" + "".join(cells) + f"{regions['obedience'][driven]:>9.0%}")
+    return "\n".join(lines)

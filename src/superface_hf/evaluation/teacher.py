@@ -1,0 +1,233 @@
+"""Measures a teacher against its plain mesh flow and the source left as it is, by five protocols in one run."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from tqdm.auto import tqdm
+
+from ..errors import SuperFaceError
+from ..models.teacher.modeling_teacher import SuperFaceTeacherModel
+from ..models.tracker.base import FaceTracker
+from .colour import colour_shifts
+from .cross import CLIPS as CROSS_CLIPS
+from .cross import COMPARED, CrossResults, DrivingClip, reenact_portrait
+from .data import NamedPortrait, check_portraits, find_portraits, track_clip, validation_clips
+from .judge import Judge
+from .methods import Methods
+from .plots import check_matplotlib, plot_clips, plot_regions
+from .reenactment import FixedDegradation, ReenactmentResults, reenact
+from .regions import cross_talk, obedience, region_independence
+from .report import region_table, table
+from .sheets import write_sheet
+from .verdict import Verdict, verdicts
+
+PROTOCOLS = ("self", "cross", "degraded", "regions", "colour")
+WITH_CLIPS = ("self", "degraded", "cross")
+WITH_PORTRAITS = ("cross", "regions", "colour")
+# Regions are driven on the first portraits only: 5 regions times 3 steps each.
+REGION_PORTRAITS = 6
+REENACTMENT_HEADINGS = ("source", "target", "plain mesh flow", "teacher", "target", "plain mesh flow", "teacher")
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """What is measured, and on how much.
+
+    Attributes:
+        data: folder with ``clips/val_*.mp4`` and ``portraits_large.parquet``.
+        out: folder that tables, plots and contact sheets are written to.
+        protocols: some of ``PROTOCOLS``.
+        clips: at most so many clips; None is all.
+        frames: targets of each clip, evenly spread.
+        window: consecutive targets of each clip, for the flicker.
+        portraits: for cross-reenactment and colours; regions take the first ``REGION_PORTRAITS`` of them.
+        dtype: of the teacher, "float32" or "bfloat16" (by autocast).
+        batch: frames rendered at a time.
+    """
+
+    data: Path
+    out: Path
+    protocols: tuple[str, ...] = PROTOCOLS
+    clips: int | None = None
+    frames: int = 24
+    window: int = 8
+    portraits: int = 20
+    dtype: str = "float32"
+    batch: int = 4
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.protocols if name not in PROTOCOLS]
+        if unknown or not self.protocols:
+            raise SuperFaceError(f"Protocols are {', '.join(PROTOCOLS)}, not {', '.join(unknown) or 'none'}.")
+        for name, least in (("frames", 1), ("window", 3), ("portraits", 1), ("batch", 1)):
+            if getattr(self, name) < least:
+                raise SuperFaceError(f"--{name} must be at least {least}, not {getattr(self, name)}.")
+        if self.clips is not None and self.clips < 1:
+            raise SuperFaceError(f"--clips must be at least 1, not {self.clips}.")
+
+    def wants(self, *protocols: str) -> bool:
+        """Whether any of these is to be run."""
+        return bool(set(protocols) & set(self.protocols))
+
+    def check_data(self) -> None:
+        """Raises MediaError where clips or portraits are missing that the protocols need."""
+        if self.wants(*WITH_CLIPS):
+            validation_clips(self.data, self.clips)
+        if self.wants(*WITH_PORTRAITS):
+            check_portraits(self.data)
+
+
+@dataclass
+class TeacherEvaluation:
+    """Figures by protocol, what was wanted of them, what is not installed, and how long it took."""
+
+    protocols: dict[str, Any] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def verdicts(self) -> list[Verdict]:
+        return verdicts(self.protocols)
+
+    def __str__(self) -> str:
+        parts = [table(self.protocols)]
+        if "regions" in self.protocols:
+            parts.append(region_table(self.protocols["regions"]))
+        if "cross" in self.protocols:
+            parts.append("Least alike their portrait: " + ", ".join(self.protocols["cross"]["least_alike"]))
+        parts.append("Wanted and measured:\n" + "\n".join(str(verdict) for verdict in self.verdicts()))
+        parts += [f"Left out: {line}" for line in self.missing]
+        return "\n\n".join(part for part in parts if part)
+
+    def save(self, path: Path, settings: EvaluationSettings, model: str) -> None:
+        """Writes everything as JSON."""
+        content = {
+            "model": model,
+            "settings": {name: getattr(settings, name) for name in ("clips", "frames", "window", "portraits", "dtype")},
+            "threads": torch.get_num_threads(),
+            "seconds": round(self.seconds, 1),
+            "missing": self.missing,
+            "verdicts": [verdict.as_dict() for verdict in self.verdicts()],
+            "protocols": self.protocols,
+        }
+        path.write_text(json.dumps(_plain(content), indent=1), encoding="utf-8")
+
+
+def load_teacher(model: str, device: str = "cpu") -> SuperFaceTeacherModel:
+    """A teacher by its folder or Hub id, in float32.
+
+    Raises:
+        SuperFaceError: it cannot be loaded.
+    """
+    try:
+        teacher = SuperFaceTeacherModel.from_pretrained(model, dtype=torch.float32)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise SuperFaceError(f"The teacher {model} cannot be loaded: {error}") from error
+    return teacher.to(device=device, memory_format=torch.channels_last).eval()
+
+
+def evaluate_teacher(
+    teacher: SuperFaceTeacherModel, tracker: FaceTracker, settings: EvaluationSettings
+) -> TeacherEvaluation:
+    """Runs the protocols; writes contact sheets and plots into ``settings.out``.
+
+    Raises:
+        MediaError: clips or portraits are missing; before anything is rendered.
+        SuperFaceError: something that is needed is not installed.
+    """
+    started = time.perf_counter()
+    settings.check_data()
+    check_matplotlib()
+    settings.out.mkdir(parents=True, exist_ok=True)
+    methods = Methods(teacher, getattr(torch, settings.dtype), settings.batch)
+    judge = Judge(tracker, teacher.device)
+    evaluation = TeacherEvaluation(missing=judge.missing)
+    driving = _evaluate_clips(methods, judge, settings, evaluation) if settings.wants(*WITH_CLIPS) else []
+    if settings.wants(*WITH_PORTRAITS):
+        portraits = find_portraits(settings.data, settings.portraits, tracker, methods.size)
+        _evaluate_portraits(portraits, driving, methods, judge, settings, evaluation)
+    evaluation.seconds = time.perf_counter() - started
+    return evaluation
+
+
+def _evaluate_clips(
+    methods: Methods, judge: Judge, settings: EvaluationSettings, evaluation: TeacherEvaluation
+) -> list[DrivingClip]:
+    """The protocols ``self`` and ``degraded``, one clip in memory at a time; returns what ``cross`` needs of the clips."""
+    results = {name: ReenactmentResults() for name in ("self", "degraded") if name in settings.protocols}
+    degradation = FixedDegradation() if "degraded" in results else None
+    paths = validation_clips(settings.data, settings.clips)
+    if not results:
+        paths = paths[:CROSS_CLIPS]
+    driving = []
+    for place, path in enumerate(tqdm(paths, desc="clips", disable=None)):
+        clip = track_clip(path, settings.frames, settings.window, judge.tracker)
+        if place < CROSS_CLIPS:
+            driving.append(DrivingClip.of(clip.spread))
+        if "self" in results:
+            reenact(clip, methods, judge, results["self"])
+        if degradation is not None:
+            reenact(degradation(clip, place), methods, judge, results["degraded"])
+    for name, result in results.items():
+        evaluation.protocols[name] = {"mean": result.mean(), "clips": result.clips}
+        write_sheet(
+            settings.out / f"{name}.png",
+            REENACTMENT_HEADINGS,
+            list(zip(result.clips, result.rows, strict=True)),
+        )
+        plot_clips(settings.out / f"{name}_clips.png", f"{name}-reenactment", result.clips)
+    return driving
+
+
+def _evaluate_portraits(
+    portraits: list[NamedPortrait],
+    driving: list[DrivingClip],
+    methods: Methods,
+    judge: Judge,
+    settings: EvaluationSettings,
+    evaluation: TeacherEvaluation,
+) -> None:
+    """The protocols ``cross``, ``regions`` and ``colour``."""
+    if "cross" in settings.protocols:
+        cross = CrossResults()
+        for item in tqdm(portraits, desc="cross", disable=None):
+            reenact_portrait(item, driving, methods, judge, cross)
+        headings = ["portrait", *(clip.name for clip in driving)]
+        for method in COMPARED:
+            top = ("driving", [Image.new("RGB", driving[0].picture.size, "white"), *(clip.picture for clip in driving)])
+            write_sheet(settings.out / f"cross_{method}.png", headings, [top, *cross.rows[method]])
+        evaluation.protocols["cross"] = {
+            "mean": cross.mean(),
+            "pairs": cross.pairs,
+            "least_alike": cross.least_alike(),
+        }
+    if "regions" in settings.protocols:
+        moved = region_independence(portraits[:REGION_PORTRAITS], methods, judge.tracker)
+        regions = {
+            "movement": moved,
+            "cross_talk": cross_talk(moved["measured"]),
+            "commanded_cross_talk": cross_talk(moved["commanded"]),
+            "obedience": obedience(moved),
+        }
+        evaluation.protocols["regions"] = regions
+        plot_regions(settings.out / "regions.png", regions)
+    if "colour" in settings.protocols:
+        evaluation.protocols["colour"] = {"portraits": colour_shifts(portraits, methods)}
+
+
+def _plain(value: Any) -> Any:
+    """Floats rounded, and NaN as null: JSON knows no NaN."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return round(value, 5) if math.isfinite(value) else None
+    return value

@@ -1,0 +1,84 @@
+"""What was wanted of the teacher, what was measured, and whether that is enough."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One figure: ``reached`` is None where it could not be measured."""
+
+    name: str
+    wanted: str
+    measured: str
+    reached: bool | None
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        word = {True: "reached", False: "NOT reached", None: "not measured"}[self.reached]
+        return f"{self.name:<52} {self.wanted:>14} {self.measured:>22}  {word}"
+
+
+def verdicts(protocols: dict[str, Any]) -> list[Verdict]:
+    """Of the protocols that were run; ``protocols`` as :func:`~superface_hf.evaluation.teacher.evaluate_teacher` returns."""
+    result: list[Verdict] = []
+    if "self" in protocols:
+        result += _self(protocols["self"]["mean"])
+    if "degraded" in protocols:
+        mean = protocols["degraded"]["mean"]
+        share = 1 - mean["teacher"]["perceptual"] / mean["flow"]["perceptual"]
+        result.append(_at_least("degraded source: perceptual below the flow's", 0.25, share, "{:.1%}"))
+    if "cross" in protocols:
+        mean = protocols["cross"]["mean"]["teacher"]
+        result.append(_at_most("cross: frames in which no face is found", 0.0, mean["lost"], "{:.1%}"))
+    if "regions" in protocols:
+        result += _regions(protocols["regions"]["cross_talk"])
+    if "colour" in protocols:
+        result += _colour(protocols["colour"]["portraits"])
+    return result
+
+
+def _self(mean: dict[str, dict[str, float]]) -> Iterator[Verdict]:
+    flow, teacher = mean["flow"], mean["teacher"]
+    yield _at_least("PSNR over the flow's, whole picture", 2.0, teacher["psnr"] - flow["psnr"], "{:+.2f} dB")
+    yield _at_least(
+        "PSNR over the flow's, eyes and mouth", 1.5, teacher["psnr_boxes"] - flow["psnr_boxes"], "{:+.2f} dB"
+    )
+    share = 1 - teacher["perceptual"] / flow["perceptual"]
+    yield _at_least("perceptual distance below the flow's", 0.25, share, "{:.1%}")
+    yield _at_most("keypoint distance, of the face's width", 1.5, teacher["keypoints"], "{:.2f}%")
+    ratio = teacher["identity"] / flow["identity"]
+    yield _at_least("identity similarity to the target, of the flow's own", 0.97, ratio, "{:.3f}")
+    for region in ("hair", "skin"):
+        value = teacher[f"sharpness_{region}"]
+        reached = bool(abs(value - 1) <= 0.1) if np.isfinite(value) else None
+        yield Verdict(f"sharpness of the {region}, of the target's", "0.90 to 1.10", f"{value:.3f}", reached)
+
+
+def _regions(shares: dict[str, dict[str, float]]) -> Iterator[Verdict]:
+    for driven, row in shares.items():
+        worst = max(row, key=lambda region: row[region])
+        yield _at_most(f"{driven} driven: movement of the {worst}", 0.1, row[worst], "{:.1%}")
+
+
+def _colour(portraits: dict[str, dict[str, dict[str, float]]]) -> Iterator[Verdict]:
+    for place in ("face", "background"):
+        worst = [max(move[place] for move in moves.values() if place in move) for moves in portraits.values()]
+        yield _at_most(f"colour of the {place}, worst portrait, in 1/255", 1.5, max(worst), "{:.2f}")
+
+
+def _at_least(name: str, wanted: float, measured: float, form: str) -> Verdict:
+    reached = bool(measured >= wanted) if np.isfinite(measured) else None
+    return Verdict(name, "at least " + form.format(wanted), form.format(measured), reached)
+
+
+def _at_most(name: str, wanted: float, measured: float, form: str) -> Verdict:
+    reached = bool(measured <= wanted) if np.isfinite(measured) else None
+    return Verdict(name, "at most " + form.format(wanted), form.format(measured), reached)

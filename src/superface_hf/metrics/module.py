@@ -1,0 +1,66 @@
+"""What the modules for ``evaluate`` share: they are described by their docstrings."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import datasets
+import evaluate
+import numpy as np
+import torch
+from PIL import Image
+
+NUMBER = datasets.Value("float32")
+PICTURE = datasets.Image()
+PICTURES = datasets.Sequence(PICTURE)
+MOUTH = datasets.Sequence(datasets.Sequence(NUMBER))  # (frames, 30)
+SOUND = datasets.Sequence(NUMBER)
+LANDMARKS = datasets.Sequence(datasets.Sequence(datasets.Sequence(NUMBER)))  # (frames, 478, 3)
+
+SUPERFACE_CITATION = """\
+@misc{superface_hf, title={superface-hf: talking faces for the Hugging Face world}, year={2026}}
+"""
+
+
+class SuperFaceMetric(evaluate.Metric, ABC):
+    """An ``evaluate`` module: its class names the features that ``add`` and ``compute`` collect, its docstring says the rest.
+
+    ::
+
+        class Psnr(SuperFaceMetric, predictions=PICTURE, references=PICTURE): ...
+
+    The docstring's part before "Args:" is the description, the rest says what it takes. This class is abstract, so that
+    ``evaluate.load`` passes it over when it looks for a file's metric.
+    """
+
+    FEATURES: ClassVar[dict[str, Any]]
+    CITATION: ClassVar[str] = SUPERFACE_CITATION
+
+    def __init_subclass__(cls, **features: Any) -> None:
+        super().__init_subclass__()
+        cls.FEATURES = features
+
+    def _info(self) -> evaluate.MetricInfo:
+        description, _, inputs = (inspect.getdoc(type(self)) or "").partition("Args:\n")
+        return evaluate.MetricInfo(
+            description=description.strip(),
+            inputs_description=f"Args:\n{inputs}",
+            citation=self.CITATION,
+            features=datasets.Features(self.FEATURES),
+        )
+
+    @abstractmethod
+    def _compute(self, *args: Any, **inputs: Any) -> dict[str, Any]: ...
+
+
+def as_pictures(items: Sequence[Any]) -> list[np.ndarray]:
+    """Pictures, as ``evaluate`` hands them over -> (H, W, 3) uint8 each."""
+    return [np.asarray(item.convert("RGB") if isinstance(item, Image.Image) else item, np.uint8) for item in items]
+
+
+def as_tensor(picture: np.ndarray) -> torch.Tensor:
+    """(H, W, 3) uint8 -> (1, 3, H, W) in [0, 1]."""
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255
