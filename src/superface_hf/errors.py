@@ -7,6 +7,10 @@ class SuperFaceError(Exception):
     """The parent of all errors of this package."""
 
 
+class HubError(SuperFaceError):
+    """A checkpoint that cannot be fetched from the Hugging Face Hub, read, or pushed to it."""
+
+
 class MediaError(SuperFaceError):
     """A picture, video or sound that cannot be read, is empty, too large or of an unsupported type."""
 

@@ -47,11 +47,11 @@ def add_portrait_options(parser: argparse.ArgumentParser) -> None:
 def load_pipeline(options: argparse.Namespace) -> Any:
     from transformers import pipeline
 
-    from ..hub import weights_folder
+    from ..hub import loading, weights_folder
 
     model = options.model or str(weights_folder("teacher"))
     try:
-        with quiet_loading():
+        with loading(model), quiet_loading():
             return pipeline(  # type: ignore[call-overload]
                 "talking-face", model=model, device=options.device, dtype=options.dtype
             )

@@ -21,6 +21,7 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from ...errors import MediaError, SuperFaceError
+from ...hub.model import HubMixin
 from .configuration_audio_to_lip import SuperFaceAudioToLipConfig
 from .feature_extraction_audio_to_lip import SILENCE, SuperFaceAudioToLipFeatureExtractor, check_samples
 from .network import LipNetwork
@@ -45,7 +46,7 @@ class AudioToLipOutput(ModelOutput):
     attention_mask: Tensor | None = None
 
 
-class SuperFaceAudioToLipModel(PreTrainedModel):
+class SuperFaceAudioToLipModel(HubMixin, PreTrainedModel):
     """Speech to the mouth region of ``Motion``, in whole files or streamed.
 
     ``predict`` and ``stream`` take samples and make the features themselves, with ``feature_extractor``, which comes from

@@ -19,6 +19,7 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from ...errors import MotionError
+from ...hub.model import HubMixin
 from ..audio_to_lip.feature_extraction_audio_to_lip import SuperFaceAudioToLipFeatureExtractor
 from .configuration_sync_expert import SuperFaceSyncExpertConfig
 
@@ -99,7 +100,7 @@ class Tower(nn.Module):
         return F.normalize(self.head(self.norm(x)), dim=-1)
 
 
-class SuperFaceSyncExpertModel(PreTrainedModel):
+class SuperFaceSyncExpertModel(HubMixin, PreTrainedModel):
     """Says by how many frames a mouth is late against a sound, and how well the two fit."""
 
     config_class = SuperFaceSyncExpertConfig

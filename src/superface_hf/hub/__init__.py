@@ -1,4 +1,8 @@
-"""Finds the checkpoints that come with the package."""
+"""Checkpoints: those that come with the package, and the way to the Hugging Face Hub and back.
+
+``cards`` writes model cards, ``upload`` pushes, ``failures`` says what went wrong, and ``model.HubMixin`` gives all of it to
+the models.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,33 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import SuperFaceError
+from ..errors import SuperFaceError
+from .cards import CardFacts, make_card
+from .failures import loading, pushing
+from .upload import push_checkpoint
 
 if TYPE_CHECKING:
     import torch
 
-    from .models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
-    from .models.sync_expert.modeling_sync_expert import SuperFaceSyncExpertModel
-    from .models.tracker.modeling_tracker import SuperFaceTrackerModel
+    from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
+    from ..models.sync_expert.modeling_sync_expert import SuperFaceSyncExpertModel
+    from ..models.tracker.modeling_tracker import SuperFaceTrackerModel
 
-WEIGHTS = Path(__file__).parent / "weights"
+__all__ = [
+    "WEIGHTS",
+    "CardFacts",
+    "embedded_audio_to_lip",
+    "embedded_sync_expert",
+    "embedded_tracker",
+    "load_audio_to_lip",
+    "loading",
+    "make_card",
+    "push_checkpoint",
+    "pushing",
+    "weights_folder",
+]
+
+WEIGHTS = Path(__file__).parent.parent / "weights"
 
 
 def weights_folder(name: str) -> Path:
@@ -34,17 +55,17 @@ def embedded_tracker(device: str | torch.device = "cpu") -> SuperFaceTrackerMode
     """The tracker that comes with the package, ready to find faces."""
     import torch
 
-    from .models.tracker.modeling_tracker import SuperFaceTrackerModel
+    from ..models.tracker.modeling_tracker import SuperFaceTrackerModel
 
     model = SuperFaceTrackerModel.from_pretrained(weights_folder("tracker"), dtype=torch.float32)
-    return model.to(device).eval()  # type: ignore[arg-type]
+    return model.to(device).eval()
 
 
 def embedded_sync_expert(device: str | torch.device = "cpu") -> SuperFaceSyncExpertModel:
     """The sync expert that comes with the package, ready to judge."""
     import torch
 
-    from .models.sync_expert.modeling_sync_expert import SuperFaceSyncExpertModel
+    from ..models.sync_expert.modeling_sync_expert import SuperFaceSyncExpertModel
 
     model = SuperFaceSyncExpertModel.from_pretrained(weights_folder("sync_expert"), dtype=torch.float32)
     return model.to(device).eval()
@@ -65,7 +86,7 @@ def load_audio_to_lip(
     """
     import torch
 
-    from .models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
+    from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
 
     if source is None:
         return embedded_audio_to_lip(device)
