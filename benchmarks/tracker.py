@@ -19,11 +19,12 @@ import av
 import numpy as np
 import torch
 
-from superface_hf.face_model.topology import inter_ocular
+from superface_hf.face_model.topology import EYE_CORNERS, LEFT_IRIS, LEFT_LIDS, RIGHT_IRIS, RIGHT_LIDS, inter_ocular
+from superface_hf.media import VideoReader
 from superface_hf.models.tracker.base import Face
 from superface_hf.models.tracker.detection import box_overlap
 from superface_hf.models.tracker.modeling_tracker import SuperFaceTrackerModel
-from superface_hf.training.prepare import PreparedClip, decode_video
+from superface_hf.training.prepared_set import load_clips
 from superface_hf.training.tracker_data import (
     FACELESS_TEST,
     background_crops,
@@ -65,20 +66,61 @@ class Tally:
         )
 
 
+@dataclass
+class Movement:
+    """How much of a movement (an offset from its clip's mean) is seen, over clips."""
+
+    true: list[np.ndarray] = field(default_factory=list)
+    seen: list[np.ndarray] = field(default_factory=list)
+
+    def add(self, true: np.ndarray, seen: np.ndarray) -> None:
+        """(T, ...) values of the labels and of the tracker, for one clip."""
+        self.true.append((true - true.mean(axis=0)).ravel())
+        self.seen.append((seen - seen.mean(axis=0)).ravel())
+
+    def __str__(self) -> str:
+        true, seen = np.concatenate(self.true), np.concatenate(self.seen)
+        slope = (true * seen).sum() / (true**2).sum()
+        return f"slope {slope:.2f}  correlation {np.corrcoef(true, seen)[0, 1]:.2f}"
+
+
+def lid_opening(meshes: np.ndarray) -> np.ndarray:
+    """(T,) mean gap between the lids of both eyes over the eye distance, of (T, 478, 3)."""
+    upper, lower = np.array(LEFT_LIDS + RIGHT_LIDS).T
+    return np.linalg.norm(meshes[:, upper] - meshes[:, lower], axis=-1).mean(axis=1) / inter_ocular(meshes)
+
+
+def gaze(meshes: np.ndarray) -> np.ndarray:
+    """(T, 2 eyes, 2) where the irises are from the middle of their eyes' corners over the eye distance, of (T, 478, 3)."""
+    corners = meshes[:, EYE_CORNERS].reshape(-1, 2, 2, 3).mean(axis=2)
+    irises = meshes[:, [RIGHT_IRIS[0], LEFT_IRIS[0]]]
+    return ((irises - corners) / inter_ocular(meshes)[:, None, None])[..., :2]
+
+
 def video_clips(model: SuperFaceTrackerModel, data: Path, prepared: Path) -> None:
     """Every frame of the val clips through ``follow``, and the kept ones each on its own through ``find_faces``."""
-    whole = Tally()
-    for path in sorted((prepared / "clips").glob("val_*.npz")):
-        clip, tally = PreparedClip.load(path), Tally()
-        faces = model.follow(decode_video(data / "clips" / f"{path.stem}.mp4"))
+    whole, lids, sideways, upward = Tally(), Movement(), Movement(), Movement()
+    for clip in load_clips(prepared, "val", pictures=False):
+        tally = Tally()
+        faces = model.follow(VideoReader(data / "clips" / clip.origin.raw))
+        pairs = []
         for face, label, found in zip(faces, clip.landmarks, clip.found, strict=False):
             if found:
                 for counted in (tally, whole):
                     counted.add([face] if face else [], label)
-        print(f"  {path.stem}  {tally}")
+                if face:
+                    pairs.append((label, face.landmarks))
+        true, seen = (np.stack(meshes) for meshes in zip(*pairs, strict=True))
+        lids.add(lid_opening(true), lid_opening(seen))
+        for axis, movement in enumerate((sideways, upward)):
+            movement.add(gaze(true)[..., axis], gaze(seen)[..., axis])
+        print(f"  {clip.name}  {tally}")
     print(f"val clips, followed           {whole}")
+    print(f"  lids open and close         {lids}")
+    print(f"  gaze to the sides           {sideways}")
+    print(f"  gaze up and down            {upward}")
     still = Tally()
-    for source in clip_sources(prepared, data, "val", frames=60):
+    for source in clip_sources(prepared, "val", frames=60):
         still.add(model.find_faces(source.picture()), source.faces[0])
     print(f"val clips, single frames      {still}")
 
@@ -107,7 +149,7 @@ def false_positives(model: SuperFaceTrackerModel, data: Path, prepared: Path) ->
             side = int(random.integers(64, min(picture.shape[:2]) + 1))
             y, x = (int(random.integers(0, length - side + 1)) for length in picture.shape[:2])
             parts.append(picture[y : y + side, x : x + side])
-    sources = [*clip_sources(prepared, data, "val", 6), *portrait_sources(prepared, "portraits_large", True)]
+    sources = [*clip_sources(prepared, "val", 6), *portrait_sources(prepared, "portraits_large", True)]
     around = [part for source in sources for part in background_crops(source, random, 4)]
     total, wrong = 0, 0
     for name, group in (
@@ -123,7 +165,7 @@ def false_positives(model: SuperFaceTrackerModel, data: Path, prepared: Path) ->
 
 def scenes(model: SuperFaceTrackerModel, data: Path, prepared: Path, count: int = 300) -> None:
     """Held-out faces pasted on unseen backgrounds: how recall goes with size and roll."""
-    sources = [*clip_sources(prepared, data, "val", 8), *portrait_sources(prepared, "portraits_large", True)]
+    sources = [*clip_sources(prepared, "val", 8), *portrait_sources(prepared, "portraits_large", True)]
     shares = {"clips": 0.5, "portraits_large": 0.5}
     make = SceneMaker(sources, faceless_pictures(FACELESS_TEST), shares, size=512, seed=3)
     rows: list[tuple[float, float, bool]] = []
@@ -155,7 +197,7 @@ def scenes(model: SuperFaceTrackerModel, data: Path, prepared: Path, count: int 
 
 
 def speed(model: SuperFaceTrackerModel, data: Path) -> None:
-    frames = list(decode_video(data / "clips" / "val_062.mp4"))[:120]
+    frames = list(VideoReader(data / "clips" / "val_062.mp4"))[:120]
     list(model.follow(frames[:20]))
     start = time.perf_counter()
     list(model.follow(frames))

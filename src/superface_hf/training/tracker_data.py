@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from tqdm import tqdm
 
 from ..models.tracker.crops import FaceCrop
-from .prepare import PreparedClip
+from .prepared_set import load_clips, load_portraits
 
 # Every fifth portrait is held out, in both tables.
 HOLD_OUT = 5
@@ -65,35 +64,32 @@ def person_of(repo: str, path: str) -> str:
     return f"{repo}/{re.sub(r'[0-9]+(?=[^/]*$)', '', path)}"
 
 
-def clip_sources(prepared: Path, data: Path, split: str, frames: int) -> Iterator[Source]:
+def clip_sources(prepared: Path, split: str, frames: int) -> Iterator[Source]:
     """At most ``frames`` pictures, evenly spaced, of every clip of a split."""
-    with (data / "clips.csv").open(newline="") as file:
-        people = {Path(row["clip"]).stem: person_of(row["repo"], row["path"]) for row in csv.DictReader(file)}
-    for path in sorted((prepared / "clips").glob(f"{split}_*.npz")):
-        if path.stem in SKIPPED_CLIPS:
+    for clip in load_clips(prepared, split):
+        if clip.name in SKIPPED_CLIPS:
             continue
-        clip = PreparedClip.load(path)
+        origin = clip.origin
+        person = person_of(origin.repo, origin.path) if origin.path else clip.person
         count = len(clip.jpegs)
         for position in np.unique(np.linspace(0, count - 1, min(frames, count)).astype(int)):
             index = int(clip.jpeg_index[position])
-            yield Source("clips", people[path.stem], index, clip.jpegs[position], clip.landmarks[index][None])
+            yield Source("clips", person, index, clip.jpegs[position], clip.landmarks[index][None])
 
 
 def portrait_sources(prepared: Path, name: str, held_out: bool) -> Iterator[Source]:
     """The pictures of a portrait table that are for training, or those held out for validation."""
-    with np.load(prepared / f"{name}.npz") as data:
-        offsets, blob = data["jpeg_offsets"], data["jpeg_blob"].tobytes()
-        picture_of, landmarks = data["picture_of"], data["landmarks"]
-    for number in range(len(offsets) - 1):
+    portraits = load_portraits(prepared, name)
+    for number, jpeg in enumerate(portraits.jpegs):
         if (number % HOLD_OUT == 0) == held_out:
-            jpeg = blob[offsets[number] : offsets[number + 1]]
-            yield Source(name, f"{name} {number}", number, jpeg, landmarks[picture_of == number])
+            faces = portraits.landmarks[portraits.picture_of == number]
+            yield Source(name, f"{name} {number}", number, jpeg, faces)
 
 
-def all_sources(prepared: Path, data: Path, held_out: bool, frames: int = 40) -> list[Source]:
+def all_sources(prepared: Path, held_out: bool, frames: int = 40) -> list[Source]:
     """Training or validation pictures of all three domains; training leaves out twins of validation portraits."""
     split = "val" if held_out else "train"
-    sources = list(clip_sources(prepared, data, split, frames))
+    sources = list(clip_sources(prepared, split, frames))
     for name in ("portraits_small", "portraits_large"):
         found = list(portrait_sources(prepared, name, held_out))
         if not held_out:

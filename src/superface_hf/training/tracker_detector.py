@@ -1,6 +1,6 @@
 """Trains the tracker's face detector::
 
-    python -m superface_hf.training.tracker_detector --data $SUPERFACE_DATA --prepared .cache/prepared
+    python -m superface_hf.training.tracker_detector --prepared .cache/prepared
 
 Checkpoints are written every few minutes; the same command goes on from the last one.
 """
@@ -37,7 +37,7 @@ class DetectorTrainingConfig:
     """How the detector is trained.
 
     Attributes:
-        data: folder with ``clips.csv``; prepared: what ``training.prepare`` made; out: checkpoints and log.
+        prepared: a set of ``superface prepare --labels mediapipe``; out: checkpoints and log.
         steps, minutes: the learning rate reaches zero at whichever comes first.
         batch, size: scenes a step and their side in pixels (the network takes any; smaller trains faster).
         learning_rate, backbone_rate: peak rates of the heads and of the ImageNet-trained backbone.
@@ -45,7 +45,6 @@ class DetectorTrainingConfig:
         clips, portraits_small, portraits_large: how many of the faces each domain gives.
     """
 
-    data: Path
     prepared: Path = Path(".cache/prepared")
     out: Path = Path("runs/tracker_detector")
     steps: int = 1_000_000
@@ -113,7 +112,7 @@ class DetectorData:
             "portraits_small": config.portraits_small,
             "portraits_large": config.portraits_large,
         }
-        sources = all_sources(config.prepared, config.data, held_out=False, frames=16)
+        sources = all_sources(config.prepared, held_out=False, frames=16)
         random = np.random.default_rng(config.seed)
         faceless = faceless_pictures(FACELESS_TRAIN)
         # As many backgrounds from portraits as from those pictures.
@@ -123,7 +122,7 @@ class DetectorData:
         self.batch = config.batch
         self.scenes = SceneMaker(sources, faceless, shares, config.size, config.seed)
         self.generator = torch.Generator().manual_seed(config.seed)
-        held_out = all_sources(config.prepared, config.data, held_out=True, frames=8)
+        held_out = all_sources(config.prepared, held_out=True, frames=8)
         make = SceneMaker(held_out, faceless_pictures(FACELESS_TRAIN), shares, config.size, seed=1)
         self.validation = [make() for _ in range(200)]
 

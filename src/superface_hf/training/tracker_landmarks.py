@@ -1,6 +1,6 @@
 """Trains the tracker's landmark regressor::
 
-    python -m superface_hf.training.tracker_landmarks --data $SUPERFACE_DATA --prepared .cache/prepared
+    python -m superface_hf.training.tracker_landmarks --prepared .cache/prepared
 
 Checkpoints are written every few minutes; the same command goes on from the last one.
 """
@@ -42,7 +42,7 @@ class LandmarkTrainingConfig:
     """How the landmark regressor is trained.
 
     Attributes:
-        data: folder with ``clips.csv``; prepared: what ``training.prepare`` made; out: checkpoints and log.
+        prepared: a set of ``superface prepare --labels mediapipe``; out: checkpoints and log.
         cache: where upright crops are kept between runs.
         steps, minutes: the learning rate reaches zero at whichever comes first.
         batch: pictures a step, of which ``negatives`` have no face (or not where it should be).
@@ -53,7 +53,6 @@ class LandmarkTrainingConfig:
         detector: a trained detector's weights: what it takes for a face and is none is shown as such.
     """
 
-    data: Path
     prepared: Path = Path(".cache/prepared")
     out: Path = Path("runs/tracker_landmarks")
     cache: Path = Path(".cache/tracker")
@@ -140,7 +139,7 @@ class LandmarkData:
     def _crops(config: LandmarkTrainingConfig, held_out: bool) -> CropSet:
         path = config.cache / f"{'val' if held_out else 'train'}.npz"
         if not path.exists():
-            sources = all_sources(config.prepared, config.data, held_out, frames=24 if held_out else 40)
+            sources = all_sources(config.prepared, held_out, frames=24 if held_out else 40)
             build_crops(sources, config.crop_pixels, config.crop_margin, config.shares).save(path)
         return CropSet.load(path)
 
@@ -153,7 +152,7 @@ class LandmarkData:
             if name == "mistaken" and config.detector is None:
                 continue
             if not path.exists():
-                sources = all_sources(config.prepared, config.data, False, frames=4)
+                sources = all_sources(config.prepared, False, frames=4)
                 if name == "random":
                     coloured = [source for source in sources if source.domain != "portraits_small"]
                     places = random_places(coloured, side, np.random.default_rng(config.seed))

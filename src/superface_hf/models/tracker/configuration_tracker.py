@@ -22,6 +22,8 @@ class SuperFaceTrackerConfig(PreTrainedConfig):
         landmark_stages: stages of EfficientNet-Lite0 in the landmark regressor, at least 6.
         landmark_coefficients: size of the bottleneck before the mesh, whose last layer starts as a shape basis.
         num_landmarks: points of the mesh.
+        eye_size: side in pixels of the square around an eye, of which the eye refiner sees three quarters in height.
+        eye_coefficients: size of that network's bottleneck, as ``landmark_coefficients``.
         detection_threshold: a place is looked at more closely when the detector's score is above this: low, as the
             regressor judges far better, on a crop of its own.
         face_threshold: a face is reported when the regressor's score is above this; faces mostly reach 0.99.
@@ -41,6 +43,8 @@ class SuperFaceTrackerConfig(PreTrainedConfig):
     landmark_stages: int = 6
     landmark_coefficients: int = 256
     num_landmarks: int = 478
+    eye_size: int = 64
+    eye_coefficients: int = 64
     detection_threshold: float = 0.15
     face_threshold: float = 0.97
     track_threshold: float = 0.5
@@ -58,5 +62,7 @@ class SuperFaceTrackerConfig(PreTrainedConfig):
             raise ValueError("detector_stages must be at least 5: the detector joins strides 8 and 16")
         if self.landmark_stages < 6:
             raise ValueError("landmark_stages must be at least 6: the regressor joins strides 16 and 32")
+        if self.eye_size % 32:
+            raise ValueError("eye_size must be a multiple of 32: three quarters of it are halved three times")
         if self.crop_margin < 1:
             raise ValueError("crop_margin must be at least 1, or the crop cuts the face")

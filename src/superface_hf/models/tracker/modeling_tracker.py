@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
 
+from ...hub.model import HubMixin
 from .base import Face
 from .configuration_tracker import SuperFaceTrackerConfig
 from .crops import FaceCrop
 from .detection import box_overlap, letterbox, pixels_of, read_maps
-from .networks import FaceDetector, LandmarkRegressor
+from .eyes import cut_eye, eye_crops, with_eyes
+from .networks import EyeRefiner, FaceDetector, LandmarkRegressor
 
 # Crops of a face that was just found are taken again from their own landmarks until they agree, at most so often.
 REFINEMENTS = 3
@@ -22,11 +24,11 @@ REFINEMENTS = 3
 FAST = 2.0
 
 
-class SuperFaceTrackerModel(PreTrainedModel):
-    """A detector for whole pictures and a landmark regressor for upright face crops.
+class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
+    """A detector for whole pictures, a landmark regressor for upright face crops and a refiner for the eyes.
 
-    ``find_faces`` runs both; ``follow`` runs the regressor alone on a crop that goes with the face, and the detector
-    only where the face is lost.
+    ``find_faces`` runs all; ``follow`` runs the regressor on a crop that goes with the face and the refiner on what it
+    finds, and the detector only where the face is lost.
     """
 
     config_class = SuperFaceTrackerConfig
@@ -37,6 +39,7 @@ class SuperFaceTrackerModel(PreTrainedModel):
         super().__init__(config)
         self.detector = FaceDetector(config)
         self.regressor = LandmarkRegressor(config)
+        self.eyes = EyeRefiner(config)
         self.post_init()
 
     @torch.no_grad()
@@ -57,7 +60,8 @@ class SuperFaceTrackerModel(PreTrainedModel):
             init.ones_(module.running_var)
 
     def forward(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
-        """Landmarks and face logits of upright face crops, see ``LandmarkRegressor.forward``.
+        """Landmarks and face logits of upright face crops, see ``LandmarkRegressor.forward``; without the eye refiner, which
+        looks at the whole picture's pixels.
 
         Args:
             pixel_values: (B, 3, crop_size, crop_size) in [-1, 1].
@@ -81,7 +85,10 @@ class SuperFaceTrackerModel(PreTrainedModel):
     @torch.inference_mode()
     def find_faces_batch(self, images: list[np.ndarray]) -> list[list[Face]]:
         """``find_faces`` of several pictures, which may differ in size, with one run of each network."""
-        return [[face for face, _ in found] for found in self._find(images)]
+        found = self._find(images)
+        owners = [image for image, faces in zip(images, found, strict=True) for _ in faces]
+        seen = iter(self._look_at_eyes(owners, [face for faces in found for face, _ in faces]))
+        return [[next(seen) for _ in faces] for faces in found]
 
     @torch.inference_mode()
     def follow(self, frames: Iterable[np.ndarray]) -> Iterator[Face | None]:
@@ -109,7 +116,7 @@ class SuperFaceTrackerModel(PreTrainedModel):
                 found = self._find([frame])[0]
                 face, crop = _same_face(found, last) if found else (None, None)
             last = face or last
-            yield face
+            yield face and self._look_at_eyes([frame], [face])[0]
 
     def _step(self, frame: np.ndarray, crop: FaceCrop) -> tuple[Face | None, FaceCrop | None]:
         """The face in a crop of the last frame, and the crop for the next one; None, None where it is gone."""
@@ -174,6 +181,22 @@ class SuperFaceTrackerModel(PreTrainedModel):
         return [
             Face.of(crop.to_picture(mesh), score)
             for crop, mesh, score in zip(crops, points.float().cpu().numpy(), scores, strict=True)
+        ]
+
+    def _look_at_eyes(self, images: list[np.ndarray], faces: list[Face]) -> list[Face]:
+        """Each face with what the eye refiner sees in its picture. Crops go with the regressor's mesh, not with this one."""
+        if not faces:
+            return []
+        crops = [eye_crops(face.landmarks) for face in faces]
+        cuts = [
+            cut_eye(image, crop, left, self.config.eye_size)
+            for image, own in zip(images, crops, strict=True)
+            for left, crop in zip((False, True), own, strict=True)
+        ]
+        points = self.eyes(pixels_of(cuts, self.eyes.shape.weight)).unflatten(0, (-1, 2)).float().cpu().numpy()
+        return [
+            Face.of(with_eyes(face.landmarks, own, seen), face.score)
+            for face, own, seen in zip(faces, crops, points, strict=True)
         ]
 
 

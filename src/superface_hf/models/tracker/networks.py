@@ -1,4 +1,4 @@
-"""The two networks of the tracker: one finds faces in a picture, one regresses the mesh of a face."""
+"""The networks of the tracker: one finds faces in a picture, one regresses the mesh of a face, one looks closely at an eye."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from .backbone import STAGES, LiteBackbone, conv_norm
 from .configuration_tracker import SuperFaceTrackerConfig
+from .eyes import EYE_POINTS
 
 # A face's box is regressed in this unit: log of its size over the stride.
 DETECTOR_STRIDE = 8
@@ -82,3 +83,52 @@ class LandmarkRegressor(nn.Module):
         features = self.backbone(pixels)
         flat = torch.cat([self.fine(features[4]).flatten(1), self.coarse(features[-1]).flatten(1)], dim=1)
         return self.mesh(self.coefficients(flat)).unflatten(1, (-1, 3)), self.face(flat)[:, 0]
+
+
+class EyeRefiner(nn.Module):
+    """The points of one eye in its own crop (see ``eyes``): lids, iris and the skin around them.
+
+    As in the regressor, features are not pooled: where they lie is the answer.
+    """
+
+    def __init__(self, config: SuperFaceTrackerConfig) -> None:
+        super().__init__()
+        stem, middle, wide = 16, 32, 64
+        self.features = nn.Sequential(
+            *conv_norm(3, stem, 5, stride=2),
+            nn.ReLU(inplace=True),
+            *conv_norm(stem, middle, 3, stride=2),
+            nn.ReLU(inplace=True),
+            _Residual(middle),
+            *conv_norm(middle, wide, 3, stride=2),
+            nn.ReLU(inplace=True),
+            _Residual(wide),
+            *conv_norm(wide, 32, 1),
+            nn.ReLU(inplace=True),
+        )
+        cells = (config.eye_size // 8) ** 2 * 3 // 4
+        self.coefficients = nn.Linear(32 * cells, config.eye_coefficients)
+        self.shape = nn.Linear(config.eye_coefficients, len(EYE_POINTS[0]) * 3)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """An eye's points.
+
+        Args:
+            pixels: (B, 3, 3/4 S, S) in [-1, 1], left eyes mirrored.
+
+        Returns:
+            (B, P, 3) in units of the crop's square, in the order of ``eyes.EYE_POINTS``; depth from the eye's corners.
+        """
+        features = self.features(pixels.contiguous(memory_format=torch.channels_last))
+        return self.shape(self.coefficients(features.flatten(1))).unflatten(1, (-1, 3))
+
+
+class _Residual(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            *conv_norm(channels, channels, 3), nn.ReLU(inplace=True), *conv_norm(channels, channels, 3)
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        return F.relu(features + self.layers(features))
