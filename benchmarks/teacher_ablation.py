@@ -46,6 +46,7 @@ def train(name: str, args: argparse.Namespace) -> Path:
         # A discriminator has nothing to say yet after so few steps.
         "loss.adversarial": "0",
         "loss.matching": "0",
+        "run.compile": "false",
         "run.validate_every": "0",
         "run.trackers": "[]",
         "run.out": str(out),
