@@ -14,6 +14,7 @@ from .registration import register
 if TYPE_CHECKING:
     from .drivers.bundled import bundled_motion
     from .errors import (
+        HubError,
         MediaError,
         MotionError,
         NoFaceError,
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from .models.audio_to_lip.configuration_audio_to_lip import SuperFaceAudioToLipConfig
     from .models.audio_to_lip.feature_extraction_audio_to_lip import SuperFaceAudioToLipFeatureExtractor
     from .models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
+    from .models.student.configuration_student import SuperFaceStudentConfig
+    from .models.student.modeling_student import SuperFaceStudentModel
     from .models.sync_expert.configuration_sync_expert import SuperFaceSyncExpertConfig
     from .models.sync_expert.modeling_sync_expert import SuperFaceSyncExpertModel
     from .models.teacher.configuration_teacher import SuperFaceTeacherConfig
@@ -40,6 +43,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "FaceModel": ".face_model.linear",
     "FaceShape": ".face_model.linear",
+    "HubError": ".errors",
     "MediaError": ".errors",
     "Motion": ".motion",
     "MotionError": ".errors",
@@ -49,6 +53,8 @@ _HOMES = {
     "SuperFaceAudioToLipFeatureExtractor": ".models.audio_to_lip.feature_extraction_audio_to_lip",
     "SuperFaceAudioToLipModel": ".models.audio_to_lip.modeling_audio_to_lip",
     "SuperFaceError": ".errors",
+    "SuperFaceStudentConfig": ".models.student.configuration_student",
+    "SuperFaceStudentModel": ".models.student.modeling_student",
     "SuperFaceSyncExpertConfig": ".models.sync_expert.configuration_sync_expert",
     "SuperFaceSyncExpertModel": ".models.sync_expert.modeling_sync_expert",
     "SuperFaceTeacherConfig": ".models.teacher.configuration_teacher",
@@ -64,6 +70,7 @@ _HOMES = {
 __all__ = [
     "FaceModel",
     "FaceShape",
+    "HubError",
     "MediaError",
     "Motion",
     "MotionError",
@@ -73,6 +80,8 @@ __all__ = [
     "SuperFaceAudioToLipFeatureExtractor",
     "SuperFaceAudioToLipModel",
     "SuperFaceError",
+    "SuperFaceStudentConfig",
+    "SuperFaceStudentModel",
     "SuperFaceSyncExpertConfig",
     "SuperFaceSyncExpertModel",
     "SuperFaceTeacherConfig",

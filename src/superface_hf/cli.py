@@ -10,10 +10,10 @@ import sys
 from collections.abc import Sequence
 
 from . import __version__
-from .commands import demo, dub, edit, generate, track
+from .commands import demo, distill, dub, edit, evaluate, generate, prepare, push, track, train
 from .errors import SuperFaceError
 
-COMMANDS = (generate, dub, track, edit, demo)
+COMMANDS = (generate, dub, track, edit, demo, prepare, train, distill, evaluate, push)
 
 EPILOG = """examples:
   superface generate photo.jpg --audio speech.wav -o out.mp4
@@ -23,6 +23,8 @@ EPILOG = """examples:
   superface dub talk.mp4 --audio other_language.wav -o out.mp4
   superface track driving.mp4 -o motion.safetensors
   superface edit photo.jpg --set jawOpen=0.4 --set mouthSmileLeft=0.6 -o out.png
+  superface distill --portrait alice.jpg --name alice -o alice-student
+  superface push teacher org/name --private
   superface demo
 """
 

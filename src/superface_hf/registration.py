@@ -32,12 +32,14 @@ def register_configs() -> None:
     from transformers import AutoConfig
 
     from .models.audio_to_lip.configuration_audio_to_lip import SuperFaceAudioToLipConfig
+    from .models.student.configuration_student import SuperFaceStudentConfig
     from .models.sync_expert.configuration_sync_expert import SuperFaceSyncExpertConfig
     from .models.teacher.configuration_teacher import SuperFaceTeacherConfig
     from .models.tracker.configuration_tracker import SuperFaceTrackerConfig
 
     for config in (
         SuperFaceAudioToLipConfig,
+        SuperFaceStudentConfig,
         SuperFaceSyncExpertConfig,
         SuperFaceTeacherConfig,
         SuperFaceTrackerConfig,
@@ -49,11 +51,18 @@ def register_models() -> None:
     from transformers import AutoModel
 
     from .models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
+    from .models.student.modeling_student import SuperFaceStudentModel
     from .models.sync_expert.modeling_sync_expert import SuperFaceSyncExpertModel
     from .models.teacher.modeling_teacher import SuperFaceTeacherModel
     from .models.tracker.modeling_tracker import SuperFaceTrackerModel
 
-    for model in (SuperFaceAudioToLipModel, SuperFaceSyncExpertModel, SuperFaceTeacherModel, SuperFaceTrackerModel):
+    for model in (
+        SuperFaceAudioToLipModel,
+        SuperFaceStudentModel,
+        SuperFaceSyncExpertModel,
+        SuperFaceTeacherModel,
+        SuperFaceTrackerModel,
+    ):
         AutoModel.register(model.config_class, model, exist_ok=True)
 
 
@@ -67,10 +76,10 @@ def register_feature_extractors() -> None:
 
 
 def register_task() -> None:
-    from transformers import AutoModel
     from transformers.pipelines import PIPELINE_REGISTRY
 
     from .hub import WEIGHTS
+    from .pipelines.renderer import AutoRenderer
     from .pipelines.talking_face import TalkingFacePipeline
 
     if TASK in PIPELINE_REGISTRY.supported_tasks:
@@ -78,7 +87,7 @@ def register_task() -> None:
     PIPELINE_REGISTRY.register_pipeline(
         TASK,
         pipeline_class=TalkingFacePipeline,
-        pt_model=AutoModel,
+        pt_model=AutoRenderer,
         default={"model": (str(WEIGHTS / "teacher"), None)},
         type="multimodal",
     )

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ..errors import NoFaceError, SeveralFacesError, UnknownNameError
+from ..errors import MediaError, NoFaceError, SeveralFacesError, UnknownNameError
 from ..face_model.linear import FaceModel, FaceShape
 from ..geometry import Square
 from ..media import load_picture
 from ..motion import Motion
 
 if TYPE_CHECKING:
+    from ..models.student.modeling_student import SuperFaceStudentModel
     from ..models.tracker.base import Face, FaceTracker
 
 FaceChoice = Literal["largest", "only"] | int
@@ -63,6 +64,27 @@ def find_portrait(image: Any, tracker: FaceTracker, face_model: FaceModel, face:
     _, motion = face_model.fit(landmarks[None], fps=1.0)
     # The fitted shape is only close; the picture's own landmarks must come back exactly, or a face at rest would move.
     return Portrait(picture, crop, landmarks, face_model.neutral_shape(landmarks, motion), motion)
+
+
+def brings_portrait(model: Any, image: Any) -> bool:
+    """Whether a renderer is a student, which stores the one portrait that it can show.
+
+    Raises:
+        MediaError: it does, and ``image`` is another picture.
+    """
+    stores = hasattr(model, "full_picture")
+    if stores and image is not None:
+        person = model.config.person or "one person"
+        raise MediaError(f"This model is a student of {person} and brings the portrait: leave the picture out.")
+    return stores
+
+
+def stored_portrait(model: SuperFaceStudentModel, face_model: FaceModel) -> Portrait:
+    """What :func:`find_portrait` found when the student was made."""
+    landmarks = model.landmarks.cpu().numpy()
+    _, motion = face_model.fit(landmarks[None], fps=1.0)
+    shape = face_model.neutral_shape(landmarks, motion)
+    return Portrait(model.full_picture(), model.crop, landmarks, shape, motion)
 
 
 def check_face_choice(face: FaceChoice) -> None:

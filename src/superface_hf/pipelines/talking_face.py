@@ -27,13 +27,15 @@ from .clip import TalkingFaceClip
 from .driving import Driving, Request, follow_driver, read_driver, read_dubbing
 from .dubbing import Dubber, WhenShort
 from .paste_back import PasteBack, RenderedCrops, as_pictures, cut_out
-from .portrait import FaceChoice, Portrait, check_face_choice, find_portrait
+from .portrait import FaceChoice, Portrait, brings_portrait, check_face_choice, find_portrait, stored_portrait
 from .progress import progress_bar
+from .renderer import check_renderer
 from .rendering import Rendering, batched
 from .retarget import MotionLike, Retargeter
 
 if TYPE_CHECKING:
     from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
+    from ..models.student.modeling_student import SuperFaceStudentModel
     from ..models.teacher.modeling_teacher import SuperFaceTeacherModel
 
 FRAMES_AT_ONCE = {"cpu": 2}  # how many frames are rendered together; others than the CPU take 8
@@ -78,6 +80,7 @@ class TalkingFacePipeline(Pipeline):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        check_renderer(self.model, self.model.config.model_type, self.model.name_or_path or "model")
         self._tracker = tracker
         self._face_model = face_model
         self._audio_to_lip = audio_to_lip
@@ -176,7 +179,7 @@ class TalkingFacePipeline(Pipeline):
             video, motion, audio, sampling_rate, text, tts, edit, regions, relative, idle, when_short, fps, seed
         )
         options = self._options(image, request, face, paste_back, batch_size, progress)
-        if image is None:
+        if self._dubs(image):
             return self._clip(self._dubbed(request, options), options)
         driving = read_driver(request, self, progress).held()
         if isinstance(image, (list, tuple)):
@@ -220,7 +223,7 @@ class TalkingFacePipeline(Pipeline):
         check_video_path(path)
         rendering = (
             self._dubbed(request, options)
-            if image is None
+            if self._dubs(image)
             else self._animated(image, lambda: read_driver(request, self, progress), options)
         )
         sound = rendering.sound
@@ -264,7 +267,7 @@ class TalkingFacePipeline(Pipeline):
             video, motion, audio, sampling_rate, text, tts, edit, regions, relative, idle, when_short, fps, seed
         )
         options = self._options(image, request, face, paste_back, 1, progress=False)
-        if image is None:
+        if self._dubs(image):
             return self._dubbed(request, options).frames
         return self._animated(image, lambda: follow_driver(request, self), options).frames
 
@@ -275,10 +278,16 @@ class TalkingFacePipeline(Pipeline):
         """
         self.model.save_pretrained(save_directory, **kwargs)
 
+    def push_to_hub(self, repo_id: str, **kwargs: Any) -> Any:
+        """Pushes the model, as its own ``push_to_hub`` does."""
+        return self._teacher.push_to_hub(repo_id, **kwargs)
+
     # The three steps of a transformers pipeline, for those who build on it.
 
     def preprocess(self, input_: Any, face: FaceChoice = "largest") -> Portrait:  # type: ignore[override]
-        """Finds the portrait in a picture."""
+        """Finds the portrait in a picture; a student brings its own."""
+        if brings_portrait(self.model, input_):
+            return stored_portrait(cast("SuperFaceStudentModel", self.model), self.face_model)
         with torch.inference_mode():
             return find_portrait(input_, self.tracker, self.face_model, face, self.model.config.image_size)
 
@@ -307,7 +316,7 @@ class TalkingFacePipeline(Pipeline):
         batch_size: int | None,
         progress: bool | None,
     ) -> Options:
-        if image is None and not (request.video is not None and request.spoken):
+        if self._dubs(image) and not (request.video is not None and request.spoken):
             raise MediaError(
                 "A picture of the person is needed: pass its path, URL, bytes, PIL image or array. "
                 "(Only a video that is to be dubbed needs none: pass video= and audio=.)"
@@ -317,6 +326,9 @@ class TalkingFacePipeline(Pipeline):
         if size < 1:
             raise SuperFaceError(f"batch_size must be at least 1, not {size}.")
         return Options(face, paste_back, size, progress, request.seed)
+
+    def _dubs(self, image: Any) -> bool:
+        return image is None and not brings_portrait(self.model, image)
 
     def _animated(self, image: Any, driving: Driving | Callable[[], Driving], options: Options) -> Rendering:
         """``driving`` may be a function, called once the picture is known to show a face."""
@@ -375,13 +387,17 @@ class TalkingFacePipeline(Pipeline):
     def _render(self, portrait: Portrait, batches: Iterable[Tensor], options: Options) -> Iterator[np.ndarray]:
         size = self.model.config.image_size
         paste = PasteBack(portrait.picture, portrait.crop, size) if options.paste_back else None
-        source = cut_out(portrait.picture, portrait.crop, size).to(self.device)
-        landmarks = torch.from_numpy(portrait.landmarks)[None].to(self.device)
         with self._seeded(options.seed):
             with torch.inference_mode(), self._precision():
-                prepared = self._teacher.prepare(source, landmarks)
+                prepared = self._prepare(portrait, size)
             for batch in batches:
                 yield from self.postprocess(self._forward({"source": prepared, "landmarks": batch}), paste)
+
+    def _prepare(self, portrait: Portrait, size: int) -> Any:
+        if brings_portrait(self.model, None):
+            return self.model.prepare()  # type: ignore[operator]
+        source = cut_out(portrait.picture, portrait.crop, size).to(self.device)
+        return self._teacher.prepare(source, torch.from_numpy(portrait.landmarks)[None].to(self.device))
 
     def _precision(self) -> Any:
         """Below float32 the weights are narrow, but coordinates must not be: autocast knows which is which."""

@@ -1,0 +1,82 @@
+"""Configuration of the student."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+StudentSize = Literal["tiny", "base"]
+
+# What differs from the defaults, which are ``base``.
+_SIZES: dict[str, dict[str, Any]] = {
+    "tiny": {
+        "image_size": 128,
+        "prior_points": 40,
+        "appearance_channels": 4,
+        "motion_channels": [8, 8, 8],
+        "generator_channels": 8,
+        "window_channels": 8,
+        "code_channels": 8,
+    },
+    "base": {},
+}
+
+
+@strict
+class SuperFaceStudentConfig(PreTrainedConfig):
+    """Sizes of the student's parts, and what is needed to lay out the portrait that it stores.
+
+    Args:
+        image_size: side of the square crop that is rendered, in pixels; a multiple of 128. Motion is thought out at a
+            sixteenth of it and drawn at an eighth.
+        prior_points: landmarks whose displacement makes the mesh flow that the network starts from. More are more exact
+            and cost 50,000 multiply-accumulates each.
+        appearance_channels: channels of the appearance feature that the teacher delivers.
+        motion_channels: widths of the dense motion network at 1/16, 1/32 and 1/64 of the resolution.
+        generator_channels: width of the generator, at 1/8 of the resolution.
+        window_channels: width of the painters of mouth and eyes, at 1/4 of the resolution.
+        code_channels: size of the motion representation p.
+        sampling: how the portrait's pixels are sampled: "bicubic" keeps texture, as the teacher does; "bilinear" is faster.
+        person: the name of whom it shows.
+        picture_bytes: length of the stored picture file, which frames are pasted back into.
+    """
+
+    model_type = "superface_student"
+
+    image_size: int = 512
+    prior_points: int = 120
+    appearance_channels: int = 12
+    motion_channels: tuple[int, ...] | list[int] = (16, 32, 48)
+    generator_channels: int = 12
+    window_channels: int = 16
+    code_channels: int = 64
+    sampling: str = "bicubic"
+    person: str | None = None
+    picture_bytes: int = 0
+
+    def __post_init__(self, **kwargs: object) -> None:
+        super().__post_init__(**kwargs)
+        self.motion_channels = list(self.motion_channels)
+
+    @classmethod
+    def of_size(cls, size: StudentSize, **overrides: Any) -> SuperFaceStudentConfig:
+        """A named size: ``tiny`` (tests) or ``base``.
+
+        Raises:
+            ValueError: there is no such size.
+        """
+        if size not in _SIZES:
+            raise ValueError(f"There is no student of size {size!r}; sizes are {', '.join(_SIZES)}.")
+        return cls(**{**_SIZES[size], **overrides})
+
+    def validate_architecture(self) -> None:
+        if self.image_size % 128 or self.image_size < 128:
+            raise ValueError(f"image_size must be a multiple of 128, got {self.image_size}")
+        if len(self.motion_channels) != 3:
+            raise ValueError(f"motion_channels needs three widths, got {self.motion_channels}")
+        if not 16 <= self.prior_points <= 468:
+            raise ValueError(f"prior_points must be 16 to 468, got {self.prior_points}")
+        if self.sampling not in ("bicubic", "bilinear"):
+            raise ValueError(f'sampling must be "bicubic" or "bilinear", got {self.sampling!r}')

@@ -1,0 +1,157 @@
+"""Windows around mouth and eyes: where they are, and where in them lids and lips run.
+
+Lids and lips are a few hundred pixels that everybody looks at. They need a flow and a brush finer than the rest of the
+picture, and get them in windows of fixed size that follow the driving mesh. As in ``face_model.seams``, either edge of an
+opening moves with its own skin; here the displacement of the edge itself is enough, the network learns the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from ...face_model.seams import PAST, REACH, SEAMS, Seam
+from ...face_model.topology import LEFT_IRIS, RIGHT_IRIS
+
+# Of the picture's side, in 64ths: widths and heights of the windows. A face at rest has lips of 11, eyes of 7.
+LEFT_EYE_WINDOW, RIGHT_EYE_WINDOW, MOUTH_WINDOW = (12, 8), (12, 8), (16, 16)
+SIZES = (LEFT_EYE_WINDOW, RIGHT_EYE_WINDOW, MOUTH_WINDOW)
+# What is drawn besides the seam is measured from here: the irises, and the skin under the nose, which moves with the upper
+# teeth.
+ANCHORS = (int(LEFT_IRIS[0]), int(RIGHT_IRIS[0]), 2)
+DRAWN_CHANNELS = 8
+FEATHER = 0.2  # share of a window, at each end, over which it fades out
+
+
+@dataclass(frozen=True, eq=False)
+class SeamWindow:
+    """One window in each frame of a batch, on the grid of half the picture's resolution.
+
+    Attributes:
+        corners: for each frame the first column and row.
+        grid: (B, h, w, 2) centres of the cells in image coordinates.
+        drawn: (B, 8, h, w) where each cell is: along the seam, from either edge, inside, beside, and from the anchor.
+        flow: (B, 2, h, w) how the nearer edge is displaced.
+        beside: (B, 1, h, w) in [0, 1]: 1 on the skin next to the seam.
+    """
+
+    corners: list[tuple[int, int]]
+    grid: Tensor
+    drawn: Tensor
+    flow: Tensor
+    beside: Tensor
+
+    @classmethod
+    def around(cls, source: Tensor, driving: Tensor, index: int, size: int) -> SeamWindow:
+        """The window of seam ``index``; ``size`` is that of the whole grid. (B, 478, 3) float32 twice."""
+        seam, (width, height) = SEAMS[index], (side * size // 64 for side in SIZES[index])
+        plane = driving[..., :2]
+        upper, lower = plane[:, seam.upper], plane[:, seam.lower]
+        edges = torch.cat((upper, lower), dim=1)
+        middle = ((edges.amin(1) + edges.amax(1)) / 2 + 1) * (size / 2)
+        extent = middle.new_tensor((width, height))
+        # On even cells: four pixels of the picture, a cell of the painters.
+        corner = ((middle - extent / 2) / 2).round().clamp_min(0).minimum((size - extent) / 2) * 2
+        columns = (corner[:, :1] + torch.arange(width, device=plane.device) + 0.5) * (2 / size) - 1
+        rows = (corner[:, 1:] + torch.arange(height, device=plane.device) + 0.5) * (2 / size) - 1
+        grid = torch.stack((columns[:, None].expand(-1, height, -1), rows[:, :, None].expand(-1, -1, width)), dim=-1)
+        shifts = (source - driving)[..., :2]
+        corners = [(int(x), int(y)) for x, y in corner.tolist()]
+        return cls(corners, grid, *_draw(grid, plane, shifts, seam, ANCHORS[index], 2 / size))
+
+    def cut(self, maps: Tensor, scale: int = 1) -> Tensor:
+        """(B, C, size * scale, size * scale) -> (B, C, h * scale, w * scale)."""
+        height, width = (side * scale for side in self.drawn.shape[2:])
+        return torch.stack(
+            [
+                part[:, scale * y : scale * y + height, scale * x : scale * x + width]
+                for part, (x, y) in zip(maps, self.corners, strict=True)
+            ]
+        )
+
+    def put(self, maps: Tensor, part: Tensor, scale: int = 1) -> None:
+        """Writes ``part`` into ``maps`` in place; shapes as in :meth:`cut`."""
+        height, width = part.shape[2:]
+        for index, (x, y) in enumerate(self.corners):
+            maps[index, :, scale * y : scale * y + height, scale * x : scale * x + width] = part[index]
+
+
+def _draw(
+    grid: Tensor, plane: Tensor, shifts: Tensor, seam: Seam, anchor: int, cell: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What a window draws, see :class:`SeamWindow`: (B, 8, h, w), (B, 2, h, w), (B, 1, h, w)."""
+    batch, height, width, _ = grid.shape
+    upper, lower = plane[:, seam.upper], plane[:, seam.lower]
+    first, axis = upper[:, :1], upper[:, -1] - upper[:, 0]
+    length = axis.norm(dim=-1).clamp_min(1e-3)[:, None]
+    axis = axis / length
+    normal = torch.stack((-axis[:, 1], axis[:, 0]), dim=-1)
+    # Edges that a tracker puts a hair across each other must not turn the window over: the skin around tells up from down.
+    down = plane[:, seam.below].mean(1) - plane[:, seam.above].mean(1)
+    normal = normal * (down * normal).sum(-1, keepdim=True).sign()
+    frame = torch.stack((axis, normal), dim=-1) / length[..., None]  # (B, 2, 2)
+    places = (grid.flatten(1, 2) - first) @ frame  # (B, h w, 2): along, across, in lengths
+    along, across = places.unbind(-1)
+    above, below = (
+        _along_edge((edge - first) @ frame, shifts[:, points], along)
+        for edge, points in ((upper, seam.upper), (lower, seam.lower))
+    )
+    top, bottom = torch.minimum(above[..., 0], below[..., 0]), torch.maximum(above[..., 0], below[..., 0])
+    cell = cell / length
+    gap = (bottom - top).amax(1, keepdim=True)
+    half = (gap / seam.shut - 1).clamp(0, 1) * (bottom - top) / 2
+    middle = (top + bottom) / 2
+    within = (along > 0) & (along < 1)
+    inside = torch.sigmoid(2 * (half - (across - middle).abs()) / cell) * (2 * half / cell).clamp(0, 1) * within
+    outwards = torch.maximum(top - across, across - bottom).clamp_min(0)
+    past = torch.maximum(-along, along - 1).clamp_min(0)
+    beside = _falling(outwards / REACH) * _falling(past / PAST) * (1 - inside)
+    side = torch.sigmoid(2 * (across - middle) / cell)[..., None]
+    flow = torch.lerp(above[..., 1:], below[..., 1:], side)
+    off = torch.tanh(3 * ((grid.flatten(1, 2) - plane[:, anchor, None]) @ frame))
+    drawn = torch.stack(
+        (
+            (2 * along - 1).clamp(-2, 2),
+            torch.tanh(4 * (across - top)),
+            torch.tanh(4 * (bottom - across)),
+            torch.tanh(20 * (across - middle)),
+            inside,
+            beside,
+            *off.unbind(-1),
+        ),
+        dim=1,
+    )
+    maps = (drawn, flow.transpose(1, 2), beside[:, None])
+    drawn, flow, beside = (x.reshape(batch, -1, height, width) for x in maps)
+    return drawn, flow, beside
+
+
+def _along_edge(knots: Tensor, shifts: Tensor, along: Tensor) -> Tensor:
+    """Height and displacement of an edge (B, N, 2), (B, N, 2), linear between its points: at (B, M) -> (B, M, 3)."""
+    x = knots[..., 0].cummax(1).values
+    values = torch.cat((knots[..., 1:], shifts), dim=-1)
+    steps = (x[:, 1:] - x[:, :-1]).clamp_min(1e-4)
+    slopes = (values[:, 1:] - values[:, :-1]) / steps[..., None]
+    covered = (along[..., None] - x[:, None, :-1]).clamp_min(0).minimum(steps[:, None])
+    return values[:, :1] + covered @ slopes
+
+
+def _falling(distance: Tensor) -> Tensor:
+    """1 up to half of the distance 1, then smoothly down to 0 there."""
+    x = (2 - 2 * distance).clamp(0, 1)
+    return x * x * (3 - 2 * x)
+
+
+@lru_cache
+@torch.inference_mode(False)  # the first to ask may be rendering, the next one training
+def feather(height: int, width: int) -> Tensor:
+    """(1, 1, height, width): 1 in the middle of a window, smoothly to 0 at its border."""
+    rows, columns = (
+        _falling(1 - torch.minimum(step, side - step) / (2 * FEATHER * side))
+        for side in (height, width)
+        for step in (torch.arange(side) + 0.5,)
+    )
+    return (rows[:, None] * columns)[None, None]

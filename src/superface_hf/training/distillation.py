@@ -1,0 +1,346 @@
+"""Distils a teacher into a student of one person: ``superface distill --portrait alice.jpg --name alice -o out/``.
+
+The teacher renders the portrait over a bank of motions for a part of the time, into a cache; the student learns from it for the
+rest, with a learning rate that follows the share of the time that has passed. Whatever is stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast, set_seed
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm.auto import tqdm
+from transformers.utils import logging
+
+from ..errors import SuperFaceError
+from ..face_model.linear import FaceModel
+from ..hub import load_audio_to_lip, weights_folder
+from ..media import check_writable
+from ..models.student.configuration_student import SuperFaceStudentConfig
+from ..models.student.modeling_student import SuperFaceStudentModel
+from ..models.teacher.modeling_teacher import SuperFaceTeacherModel
+from ..models.tracker.base import FaceTracker
+from ..pipelines.paste_back import cut_out
+from ..pipelines.portrait import Portrait, find_portrait
+from .distillation_config import DistillationConfig
+from .motion_bank import MotionBank, build_bank, bundled_tracks
+from .own_video import read_own_video
+from .perceptual import perceptual_distance
+from .run import TrainingError, TrainingRun, channels_last
+from .settings import SettingsError
+from .student_data import Batches
+from .student_loss import Delivery, StudentLoss
+from .student_report import StudentReport, measure, write_card
+from .teacher_frames import SHARD, FrameCache, TeacherFrames, fingerprint, reduced_appearance, render_frames
+
+if TYPE_CHECKING:
+    from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
+
+logger = logging.get_logger(__name__)
+
+# Fewer frames than this teach nothing that holds for others.
+LEAST_FRAMES = 2 * SHARD
+# Larger PNG files of the portrait are stored as JPEG: a student is a few MB.
+LARGEST_PNG, PICTURE_QUALITY = 1_500_000, 93
+WARMUP, LAST_RATE = 0.03, 0.02  # of the time; of the learning rate
+CLIP_NORM = 1.0
+
+
+class Distiller:
+    """One distillation; :meth:`run` goes on with whatever is in ``config.work``.
+
+    Raises:
+        MediaError, NoFaceError, SeveralFacesError: of the portrait or a video.
+        SuperFaceError: a video shows somebody else, or the teacher cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        config: DistillationConfig,
+        tracker: FaceTracker | None = None,
+        teacher: SuperFaceTeacherModel | None = None,
+        audio_to_lip: SuperFaceAudioToLipModel | None = None,
+    ) -> None:
+        self._began = time.monotonic()
+        self.config = config
+        set_seed(config.seed)
+        self.accelerator = Accelerator(
+            mixed_precision=config.mixed_precision,
+            cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()),
+        )
+        device = self.accelerator.device
+        self.teacher = channels_last(teacher or _load_teacher(config.teacher)).to(device).eval()
+        size = self.teacher.config.image_size
+        tracker = tracker or _embedded_tracker(device)
+        self.perceptual: nn.Module | None = None
+        if config.loss.perceptual or (config.loss.real and config.videos):
+            self.perceptual = perceptual_distance(config.loss.perceptual_backbone).to(device)
+        self.face_model = FaceModel.default()
+        self.picture_file, self.portrait = _stored(
+            find_portrait(config.portrait, tracker, self.face_model, config.face, size)  # type: ignore[arg-type]
+        )
+        self.own = [read_own_video(path, self.portrait, tracker, self.face_model, size) for path in config.videos]
+        self.bank = self._bank(audio_to_lip or load_audio_to_lip(None))
+        self.student_config = _student_config(config, size, len(self.picture_file))
+        source = cut_out(self.portrait.picture, self.portrait.crop, size).to(device)
+        self.texture = source
+        with torch.inference_mode():
+            self.source = self.teacher.prepare(source, torch.from_numpy(self.portrait.landmarks)[None].to(device))
+
+    def _bank(self, audio_to_lip: SuperFaceAudioToLipModel) -> MotionBank:
+        config = self.config
+        return build_bank(
+            self.portrait, bundled_tracks(audio_to_lip), [video.motion for video in self.own], config.frames,
+            config.held_out, config.seed, self.face_model,
+        )  # fmt: skip
+
+    def run(self) -> SuperFaceStudentModel:
+        """Renders, trains, and returns the student in float32, on the CPU.
+
+        Raises:
+            TrainingError: the time is too short, or what is in ``config.work`` belongs to another distillation.
+        """
+        frames, seconds = self.render()
+        student = self.new_student()
+        run = TrainingRun(
+            self.config.work, self.accelerator, student, self.config.ema, self.config.checkpoint_minutes, self.config
+        )
+        self._train(run, frames, seconds)
+        return student.float().cpu()
+
+    # Rendering
+
+    def render(self) -> tuple[TeacherFrames, float]:
+        """The teacher's frames to learn from, and the seconds that went into all that came before training."""
+        config, world = self.config, self.accelerator.num_processes
+        if self.accelerator.is_main_process:
+            self.cache("frames")
+            self.held_out()
+        self.accelerator.wait_for_everyone()
+        cache = self.cache("frames")
+        shards = self.bank.landmarks.split(SHARD)
+        mine = range(self.accelerator.process_index, len(shards), world)
+        spent = sum(TeacherFrames.load(cache.path(n))[1] for n in mine if cache.path(n).exists())
+        budget = 60 * config.minutes * config.render_share - (time.monotonic() - self._began)
+        with self._bar("Teacher", len(mine) * SHARD, "frame") as bar:
+            for number in mine:
+                if not cache.path(number).exists():
+                    if spent > budget and number * SHARD >= LEAST_FRAMES:
+                        break
+                    spent += self._render_shard(cache, number, shards[number])
+                    self._check_time(spent, number + 1)
+                bar.update(len(shards[number]))
+        self.accelerator.wait_for_everyone()
+        frames, seconds = cache.load()
+        return frames, seconds / world
+
+    def _render_shard(self, cache: FrameCache, number: int, landmarks: Tensor) -> float:
+        start = time.monotonic()
+        dtype = getattr(torch, self.config.teacher_precision)
+        frames = render_frames(self.teacher, self.source, landmarks, self._batch, dtype, exact=False)
+        frames.save(cache.path(number), seconds := time.monotonic() - start)
+        return seconds
+
+    def _check_time(self, spent: float, shards: int) -> None:
+        """Says early that the time will not do."""
+        needed = spent / shards * (LEAST_FRAMES / SHARD) / self.config.render_share / 60
+        if needed > 2 * self.config.minutes:
+            raise TrainingError(
+                f"{self.config.minutes:g} minutes are too short: rendering the least that a student can learn from "
+                f"({LEAST_FRAMES} frames) takes {needed * self.config.render_share:.1f} minutes here. "
+                f"Pass --minutes {max(1, math.ceil(4 * needed))} or more."
+            )
+
+    def held_out(self) -> TeacherFrames:
+        """What the student is judged by; rendered in float32 and kept without loss."""
+        cache = self.cache("held_out")
+        if not cache.path(0).exists():
+            start = time.monotonic()
+            frames = render_frames(
+                self.teacher, self.source, self.bank.held_out, self._batch, torch.float32, exact=True
+            )
+            frames.save(cache.path(0), time.monotonic() - start)
+        return cache.load()[0]
+
+    def cache(self, kind: str) -> FrameCache:
+        landmarks = self.bank.landmarks if kind == "frames" else self.bank.held_out
+        made_from = (self.portrait.picture.tobytes(), self.portrait.landmarks.tobytes(), landmarks.numpy().tobytes())
+        return FrameCache(self.config.work / kind, fingerprint(self.teacher, *made_from))
+
+    def report(self, student: SuperFaceStudentModel) -> StudentReport:
+        """Saves the student in ``config.out``, measures it there, and writes its card."""
+        config, folder = self.config, self.config.folder
+        student.save_pretrained(folder)
+        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+            self.teacher.render(self.source, self.source.landmarks)
+        mmacs = counter.get_total_flops() / 2e6
+        untrained = self.new_student().float().cpu()
+        report = measure(student, untrained, self.held_out(), self.bank.held_out_names, mmacs, folder)
+        report.save(folder / "report.json")
+        if report.psnr < report.flow_psnr:
+            logger.warning(
+                f"The student is no nearer to the teacher ({report.psnr:.2f} dB) than the plain mesh flow "
+                f"({report.flow_psnr:.2f} dB): it has not learnt for long enough. Start it again "
+                f"with more --minutes; it goes on from here."
+            )
+        videos = f" and {len(self.own)} videos" if self.own else ""
+        made = (
+            f"`superface distill --minutes {config.minutes:g}`: distilled from the SuperFace teacher, from one portrait"
+            f"{videos}, over bundled and sampled motions."
+        )
+        of_the_hub = config.teacher is not None and not Path(config.teacher).exists()
+        write_card(student, report, folder, made, config.teacher if of_the_hub else None)
+        return report
+
+    # Training
+
+    def new_student(self) -> SuperFaceStudentModel:
+        """Untrained: the mesh flow of the portrait."""
+        student = SuperFaceStudentModel(self.student_config).to(self.accelerator.device)
+        portrait = self.portrait
+        student.store(
+            self.picture_file, portrait.crop, portrait.landmarks, self.texture,
+            reduced_appearance(self.source, self.student_config.appearance_channels),
+        )  # fmt: skip
+        return channels_last(student).eval().requires_grad_(False)
+
+    def _train(self, run: TrainingRun, frames: TeacherFrames, seconds: float) -> None:
+        config, device = self.config, self.accelerator.device
+        model = SuperFaceStudentModel(self.student_config).to(device)
+        model.load_state_dict(run.averaged.state_dict())
+        delivery = Delivery(self.student_config.code_channels, frames.codes).to(device)
+        optimizer = torch.optim.AdamW(
+            [*model.parameters(), *delivery.parameters()], config.learning_rate, weight_decay=1e-4
+        )
+        model, delivery, optimizer = self.accelerator.prepare(channels_last(model).train(), delivery, optimizer)
+        loss = StudentLoss(config.loss, delivery, self.perceptual)
+        progress = run.resume()
+        begun = progress.get("begun", max(seconds, time.monotonic() - self._began))
+        clock = Clock(config, self.accelerator, begun, progress.get("elapsed", begun))
+        batches = Batches(frames, self.own, config, self.accelerator, run.step)
+        with self._bar("Student", round(60 * config.minutes), "s") as bar:
+            bar.update(round(min(clock.elapsed, 60 * config.minutes)))
+            while (share := clock.share(run.step)) < 1:
+                for group in optimizer.param_groups:
+                    group["lr"] = config.learning_rate * rate(share)
+                terms = loss(model, next(batches), share)
+                self.accelerator.backward(terms["loss"])
+                norm = self.accelerator.clip_grad_norm_(model.parameters(), CLIP_NORM)
+                if torch.isfinite(norm):
+                    optimizer.step()
+                    run.follow(model)
+                optimizer.zero_grad()
+                terms = {name: value.detach() for name, value in terms.items()}
+                run.tick(terms, elapsed=clock.elapsed, begun=clock.begun)
+                bar.update(max(0, min(round(clock.elapsed), round(60 * config.minutes)) - bar.n))
+        run.save(elapsed=clock.elapsed, begun=clock.begun)
+
+    @property
+    def _batch(self) -> int:
+        return 2 if self.accelerator.device.type == "cpu" else 16
+
+    def _bar(self, title: str, total: int, unit: str) -> tqdm:
+        return tqdm(total=total, desc=title, unit=unit, disable=None if self.accelerator.is_main_process else True)
+
+
+class Clock:
+    """How much of the time for training has passed; the main process's clock counts.
+
+    Args:
+        begun, elapsed: seconds of the whole budget that had passed when training began, and that have passed now.
+
+    Raises:
+        TrainingError: nothing is left.
+    """
+
+    def __init__(self, config: DistillationConfig, accelerator: Accelerator, begun: float, elapsed: float) -> None:
+        self._config, self._accelerator, self.begun = config, accelerator, begun
+        self._start = time.monotonic() - elapsed
+        self._budget = 60 * config.minutes
+        if begun >= 0.98 * self._budget:
+            raise TrainingError(
+                f"{config.minutes:g} minutes are too short: {begun / 60:.1f} of them went into rendering the teacher. Pass "
+                f"--minutes {math.ceil(2 * begun / 60)} or more; what was rendered is kept."
+            )
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self._start
+
+    def share(self, step: int) -> float:
+        """1 is the end."""
+        share = (self.elapsed - self.begun) / (self._budget - self.begun)
+        if self._config.max_steps is not None:
+            share = max(share, step / self._config.max_steps)
+        if self._accelerator.num_processes > 1:
+            share = float(broadcast(torch.tensor([share], device=self._accelerator.device))[0])
+        return max(0.0, share)
+
+
+def rate(share: float) -> float:
+    """A factor on the learning rate: a short rise, then half a wave down."""
+    fall = LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+    return min(1.0, share / WARMUP + 0.05) * fall
+
+
+def _load_teacher(source: str | None) -> SuperFaceTeacherModel:
+    where = source or str(weights_folder("teacher"))
+    try:
+        return SuperFaceTeacherModel.from_pretrained(where, dtype=torch.float32)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise SuperFaceError(f"The teacher {where} cannot be loaded: {error}") from error
+
+
+def _embedded_tracker(device: torch.device) -> FaceTracker:
+    from ..hub import embedded_tracker
+
+    return embedded_tracker(device)
+
+
+def _student_config(config: DistillationConfig, size: int, picture_bytes: int) -> SuperFaceStudentConfig:
+    known = SuperFaceStudentConfig().to_dict()
+    given = {"person": config.name, "image_size": size, "picture_bytes": picture_bytes, **config.student}
+    unknown = set(config.student) - set(known)
+    if unknown:
+        raise SettingsError(f"Unknown setting student.{min(unknown)}: a student has {', '.join(sorted(known))}.")
+    try:
+        return SuperFaceStudentConfig(**given)
+    except (ValueError, TypeError) as error:
+        raise SettingsError(f"student: {error}") from error
+
+
+def _stored(portrait: Portrait) -> tuple[bytes, Portrait]:
+    """The picture as the student stores it, and the portrait with the very pixels that come out of that file."""
+    file = io.BytesIO()
+    Image.fromarray(portrait.picture).save(file, "PNG", optimize=True)
+    if file.tell() > LARGEST_PNG:
+        file = io.BytesIO()
+        Image.fromarray(portrait.picture).save(file, "JPEG", quality=PICTURE_QUALITY, subsampling=0)
+        portrait = replace(portrait, picture=np.array(Image.open(io.BytesIO(file.getvalue())).convert("RGB")))
+    return file.getvalue(), portrait
+
+
+def distill(config: DistillationConfig) -> StudentReport | None:
+    """Makes a student and writes it to ``config.out``, with a model card that says how near it comes to the teacher.
+
+    Returns:
+        What was measured; None on all but the main process.
+
+    Raises:
+        SuperFaceError: see :class:`Distiller` and :meth:`Distiller.run`.
+    """
+    check_writable(config.folder / "model.safetensors")
+    distiller = Distiller(config)
+    student = distiller.run()
+    return distiller.report(student) if distiller.accelerator.is_main_process else None

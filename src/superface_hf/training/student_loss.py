@@ -1,0 +1,94 @@
+"""How far a student is from its teacher, and from the person's own video."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..face_model.topology import LEFT_EYE, LIPS, RIGHT_EYE
+from ..models.student.modeling_student import StudentOutput
+from .distillation_config import StudentLossWeights
+from .losses import pyramid_l1, region_weights, windows
+
+FLOW_SHARE = 0.7  # of the time, after which the flow is the student's own affair
+FLOOR = 1e-5  # 50 dB are enough
+WINDOW = 4  # the side of perceptual windows is this part of the picture's
+
+
+def log_squared(frames: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    """The mean over frames of the logarithm (to ten) of each one's mean squared error, which is a tenth of minus its PSNR.
+
+    Heads that turn far have a hundred times the error of a face that speaks; without the logarithm they alone would count.
+    """
+    errors = ((frames - target).square() * weights).flatten(1).mean(1) / weights.flatten(1).mean(1)
+    return torch.log10(errors + FLOOR).mean()
+
+
+class Delivery(nn.Module):
+    """Asks of the student's p (B, code) that the teacher's p_d (B, C) follows from it linearly; not part of the student."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, code_channels: int, codes: Tensor) -> None:
+        super().__init__()
+        self.linear = nn.Linear(code_channels, codes.shape[1])
+        self.register_buffer("mean", codes.mean(0))
+        self.register_buffer("std", codes.std(0).clamp_min(1e-3))
+
+    def forward(self, code: Tensor, delivered: Tensor) -> Tensor:
+        return F.mse_loss(self.linear(code.float()), (delivered - self.mean) / self.std)
+
+
+class StudentLoss:
+    """All terms of the loss, by name."""
+
+    def __init__(self, weights: StudentLossWeights, delivery: nn.Module, perceptual: nn.Module | None) -> None:
+        self.weights, self.delivery, self.perceptual = weights, delivery, perceptual
+        self._turn = 0
+
+    def __call__(self, model: nn.Module, batch: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+        """``share`` of the training that has passed -> "loss", and what it is made of."""
+        weights, landmarks = self.weights, batch["landmarks"]
+        output: StudentOutput = model(landmarks)
+        target, size = batch["target"].float() / 255, output.frames.shape[-1]
+        places = region_weights(landmarks, size // 4, weights.emphasis, weights.opening_emphasis)
+        places = F.interpolate(places, size=(size, size), mode="bilinear", align_corners=False)
+        terms = {
+            "pixel": pyramid_l1(output.frames, target, places, 2),
+            "decibels": log_squared(output.frames, target, places),
+            "code": self.delivery(output.code, batch["codes"]),
+        }
+        if share < FLOW_SHARE:
+            delivered = (output.motion.coarse - batch["flow"].float()).abs().mean()
+            terms["flow"] = (1 - share / FLOW_SHARE) * delivered
+        if weights.perceptual and self.perceptual is not None:
+            terms["perceptual"] = self._perceived(output.frames, target, landmarks)
+        if "real" in batch:
+            real = model(batch["real_landmarks"]).frames
+            terms["real"] = self._realness(real, batch["real"].float() / 255, batch["real_landmarks"])
+        terms["loss"] = sum((getattr(weights, name) * value for name, value in terms.items()), target.new_zeros(()))
+        return terms
+
+    def _perceived(self, frames: Tensor, target: Tensor, landmarks: Tensor) -> Tensor:
+        assert self.perceptual is not None
+        # Mouths and eyes in turn: the network costs as much as the student.
+        self._turn += 1
+        part = (LIPS, np.concatenate([LEFT_EYE, RIGHT_EYE]))[self._turn % 2]
+        return self.perceptual(*windows(landmarks[:, part, :2].mean(1), (frames, target), frames.shape[-1] // WINDOW))
+
+    def _realness(self, frames: Tensor, target: Tensor, landmarks: Tensor) -> Tensor:
+        """Another day has another light: each window's colours are brought to the rendered ones first."""
+        assert self.perceptual is not None
+        total = frames.new_zeros(())
+        for part in (LIPS, LEFT_EYE, RIGHT_EYE):
+            rendered, wanted = windows(landmarks[:, part, :2].mean(1), (frames, target), frames.shape[-1] // WINDOW)
+            with torch.no_grad():
+                (mean, std), (own_mean, own_std) = (
+                    (x.mean((2, 3), keepdim=True), x.std((2, 3), keepdim=True)) for x in (rendered, wanted)
+                )
+                wanted = ((wanted - own_mean) * (std / own_std.clamp_min(1e-3)) + mean).clamp(0, 1)
+            total = total + (rendered - wanted).abs().mean() + 0.1 * self.perceptual(rendered, wanted)
+        return total

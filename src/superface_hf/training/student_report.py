@@ -1,0 +1,177 @@
+"""What a student reaches against its teacher: numbers, a contact sheet, and the model card that says so."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..face_model.topology import eye_boxes, mouth_box
+from ..metrics.image import box_mask, psnr
+from ..models.student.modeling_student import SuperFaceStudentModel
+from ..pipelines.paste_back import as_pictures
+from .teacher_frames import TeacherFrames
+
+SHEET = "teacher_and_student.jpg"
+SHEET_ROWS, SHEET_CELL = 8, 256
+DATASET = "held-out motions"
+
+
+@dataclass(frozen=True)
+class StudentReport:
+    """
+    Attributes:
+        psnr, psnr_boxes: mean over held-out frames, to the teacher's, in dB: whole pictures, and the boxes of eyes and mouth.
+        flow_psnr, flow_psnr_boxes: the same of the student before training, which is the mesh flow.
+        by_motion: motion -> its means (whole, boxes).
+        mmacs: millions of multiply-accumulates a frame (torch's FlopCounterMode / 2, from meshes to frames).
+        teacher_mmacs: the same of the teacher.
+        parameters, megabytes: of the student; the file with all that it stores.
+        frames_per_second: batch 1 on this machine, to uint8 pictures.
+    """
+
+    psnr: float
+    psnr_boxes: float
+    flow_psnr: float
+    flow_psnr_boxes: float
+    by_motion: dict[str, tuple[float, float]]
+    mmacs: float
+    teacher_mmacs: float
+    parameters: int
+    megabytes: float
+    frames_per_second: float
+    threads: int
+
+    def save(self, path: Path) -> None:
+        path.write_text(json.dumps(self.__dict__, indent=1))
+
+    def __str__(self) -> str:
+        lines = [
+            f"PSNR to the teacher     {self.psnr:6.2f} dB, eyes and mouth {self.psnr_boxes:6.2f} dB",
+            f"the mesh flow alone     {self.flow_psnr:6.2f} dB, eyes and mouth {self.flow_psnr_boxes:6.2f} dB",
+            f"multiply-accumulates    {self.mmacs:6.1f} M a frame, {self.mmacs / self.teacher_mmacs:.2%} of the teacher's",
+            f"parameters              {self.parameters / 1e6:6.2f} M, {self.megabytes:.1f} MB with all that it stores",
+            f"speed                   {self.frames_per_second:6.1f} frames a second with {self.threads} threads",
+        ]
+        return "\n".join(lines)
+
+
+@torch.inference_mode()
+def rendered(student: SuperFaceStudentModel, landmarks: Tensor, batch: int = 4) -> np.ndarray:
+    """Meshes (N, 478, 3) -> (N, S, S, 3) uint8."""
+    prepared = student.prepare()
+    parts = [as_pictures(student.render(prepared, part).frames) for part in landmarks.to(student.device).split(batch)]
+    return np.concatenate(parts)
+
+
+def closeness(pictures: np.ndarray, targets: np.ndarray, landmarks: Tensor) -> np.ndarray:
+    """PSNR of (N, S, S, 3) uint8 pictures, whole and in the boxes of eyes and mouth: (N, 2)."""
+    size = pictures.shape[1]
+    scores = []
+    for picture, target, points in zip(pictures, targets, (landmarks.numpy() + 1) * size / 2, strict=True):
+        mask = box_mask([mouth_box(points), *eye_boxes(points)], size, size)
+        a, b = picture.astype(np.float32) / 255, target.astype(np.float32) / 255
+        scores.append((psnr(a, b), psnr(a, b, mask)))
+    return np.array(scores)
+
+
+def measure(
+    student: SuperFaceStudentModel,
+    untrained: SuperFaceStudentModel,
+    held_out: TeacherFrames,
+    names: list[str],
+    teacher_mmacs: float,
+    folder: Path,
+) -> StudentReport:
+    """Measures a student that is saved in ``folder``, and writes the contact sheet there.
+
+    Args:
+        untrained: the same before training, for comparison.
+        names: of the motion of each held-out frame.
+        teacher_mmacs: what a frame of the teacher costs.
+    """
+    targets = held_out.decoded(range(len(held_out))).permute(0, 2, 3, 1).numpy()
+    pictures = rendered(student, held_out.landmarks)
+    scores = closeness(pictures, targets, held_out.landmarks)
+    before = closeness(rendered(untrained, held_out.landmarks), targets, held_out.landmarks).mean(0)
+    by_motion: dict[str, list[np.ndarray]] = defaultdict(list)
+    for name, score in zip(names, scores, strict=True):
+        by_motion[name].append(score)
+    write_sheet(folder / SHEET, targets, pictures)
+    whole, boxes = scores.mean(0)
+    return StudentReport(
+        float(whole), float(boxes), float(before[0]), float(before[1]),
+        {name: (float(np.mean(rows, 0)[0]), float(np.mean(rows, 0)[1])) for name, rows in by_motion.items()},
+        student_mmacs(student), teacher_mmacs, sum(p.numel() for p in student.parameters()),
+        (folder / "model.safetensors").stat().st_size / 1e6, frames_per_second(student), torch.get_num_threads(),
+    )  # fmt: skip
+
+
+@torch.inference_mode()
+def student_mmacs(student: SuperFaceStudentModel) -> float:
+    """Millions of multiply-accumulates from one mesh to one frame."""
+    prepared = student.prepare()
+    with FlopCounterMode(display=False) as counter:
+        student.render(prepared, student.landmarks[None])
+    return counter.get_total_flops() / 2e6
+
+
+@torch.inference_mode()
+def frames_per_second(student: SuperFaceStudentModel, seconds: float = 3.0) -> float:
+    """From one mesh at a time to uint8 pictures."""
+    prepared, driving = student.prepare(), student.landmarks[None]
+    as_pictures(student.render(prepared, driving).frames)
+    count, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        as_pictures(student.render(prepared, driving).frames)
+        count += 1
+    return count / (time.perf_counter() - start)
+
+
+def write_sheet(path: Path, targets: np.ndarray, pictures: np.ndarray) -> None:
+    """Evenly chosen frames of teacher | student | four times their difference, two such triples a row."""
+    chosen = np.linspace(0, len(targets) - 1, min(len(targets), 2 * SHEET_ROWS)).round().astype(int)
+    cells = []
+    for index in chosen:
+        difference = np.abs(targets[index].astype(int) - pictures[index])
+        row = [targets[index], pictures[index], np.clip(4 * difference, 0, 255).astype(np.uint8)]
+        small = [Image.fromarray(cell).resize((SHEET_CELL, SHEET_CELL), Image.Resampling.LANCZOS) for cell in row]
+        cells.append(np.concatenate([np.asarray(cell) for cell in small], axis=1))
+    if len(cells) % 2:
+        cells.append(np.full_like(cells[0], 255))
+    rows = [np.concatenate(pair, axis=1) for pair in zip(cells[::2], cells[1::2], strict=True)]
+    Image.fromarray(np.concatenate(rows)).save(path, quality=88)
+
+
+def write_card(
+    student: SuperFaceStudentModel, report: StudentReport, folder: Path, made: str, base_model: str | None
+) -> None:
+    """``folder/README.md``: the model card, with what was measured."""
+    from huggingface_hub import EvalResult
+
+    from ..hub import CardFacts, make_card
+
+    name = student.config.person or "somebody"
+    metrics = tuple(
+        EvalResult(
+            task_type="image-to-video", dataset_type="motions", dataset_name=DATASET, metric_type="psnr",
+            metric_name=f"PSNR to the teacher, {where} (dB)", metric_value=round(value, 2),
+        )
+        for where, value in (("whole picture", report.psnr), ("eyes and mouth", report.psnr_boxes))
+    )  # fmt: skip
+    facts = CardFacts(
+        made=f"{made} Pictures: teacher, student and four times their difference.\n\n```\n{report}\n```",
+        base_model=base_model,
+        metrics=metrics,
+        person=name,
+        pictures=(SHEET,),
+    )
+    make_card(student, folder.name, facts).save(folder / "README.md")
