@@ -50,7 +50,8 @@ def test_a_turned_head_is_a_rigid_motion(face):
     affine = rigid_motion(face, driving)
     ones = torch.ones_like(driving[..., :1])
     found = torch.cat((driving, ones), dim=-1) @ affine.transpose(1, 2)
-    assert (found - face[..., :2]).abs().max() < 0.02
+    assert (found - face)[..., :2].abs().max() < 0.02
+    assert (found - face)[..., 2].abs().max() < 0.05  # the least certain, and held back
 
 
 def test_the_gradient_of_the_flow_reaches_the_driving_mesh(face):
