@@ -470,7 +470,7 @@ class TestSettings:
 
     def test_a_model_that_is_not_there_is_one_error(self, small_teacher, tracker, scene, tmp_path):
         pipe = pipeline("talking-face", model=small_teacher, tracker=tracker, audio_to_lip=tmp_path, device="cpu")
-        with pytest.raises(SuperFaceError, match="cannot be loaded"):
+        with pytest.raises(SuperFaceError, match="no checkpoint of this package"):
             pipe(scene, audio=babble(), sampling_rate=RATE)
 
     def test_an_opened_sound_may_be_passed_on(self, speaking_pipe, scene):
