@@ -7,8 +7,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from .options import quiet_loading
-
 PROTOCOLS = ("self", "cross", "degraded", "regions", "colour")
 
 
@@ -61,6 +59,7 @@ def run(options: argparse.Namespace) -> None:
 
     from ..evaluation.teacher import EvaluationSettings, evaluate_teacher, load_teacher
     from ..hub import embedded_tracker, weights_folder
+    from ..hub.quiet import quiet_loading
 
     settings = EvaluationSettings(
         data=Path(options.data),

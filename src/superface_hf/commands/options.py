@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from ..errors import SuperFaceError
@@ -48,6 +46,7 @@ def load_pipeline(options: argparse.Namespace) -> Any:
     from transformers import pipeline
 
     from ..hub import loading, weights_folder
+    from ..hub.quiet import quiet_loading
 
     model = options.model or str(weights_folder("teacher"))
     try:
@@ -57,20 +56,6 @@ def load_pipeline(options: argparse.Namespace) -> Any:
             )
     except (OSError, ValueError, RuntimeError, ImportError) as error:
         raise SuperFaceError(f"The model {model} cannot be loaded on {options.device}: {error}") from error
-
-
-@contextmanager
-def quiet_loading() -> Iterator[None]:
-    """Hides transformers' bar for weights that load in a moment."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def named_pair(text: str) -> tuple[str, str]:

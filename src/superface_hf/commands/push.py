@@ -30,7 +30,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from ..hub import push_checkpoint
-    from .options import quiet_loading
+    from ..hub.quiet import quiet_loading
 
     with quiet_loading():
         commit = push_checkpoint(

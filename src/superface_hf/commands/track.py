@@ -6,8 +6,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .options import quiet_loading
-
 if TYPE_CHECKING:
     from ..motion import Motion
 
@@ -43,6 +41,7 @@ def run(options: argparse.Namespace) -> None:
 def _motion_of_video(options: argparse.Namespace) -> tuple[Motion, list[int]]:
     from ..drivers.video import video_to_motion
     from ..hub import embedded_tracker
+    from ..hub.quiet import quiet_loading
     from ..media import VideoReader
     from ..pipelines.progress import progress_bar
 
@@ -58,6 +57,7 @@ def _motion_of_speech(options: argparse.Namespace) -> tuple[Motion, list[int]]:
     from ..drivers.audio import speech_to_motion
     from ..drivers.idle import IdleMotion
     from ..hub import embedded_audio_to_lip
+    from ..hub.quiet import quiet_loading
     from ..media import load_sound
 
     sound = load_sound(options.audio)

@@ -70,12 +70,11 @@ class TrackerLabels:
     """The embedded tracker: landmarks, no blendshapes."""
 
     def __init__(self, device: str = "cpu") -> None:
-        from transformers.utils import logging
-
         from ..hub import embedded_tracker
+        from ..hub.quiet import quiet_loading
 
-        logging.disable_progress_bar()
-        self._tracker = embedded_tracker(device)
+        with quiet_loading():
+            self._tracker = embedded_tracker(device)
 
     def follow(self, frames: Iterable[np.ndarray]) -> Iterator[Label | None]:
         for face in self._tracker.follow(frames):

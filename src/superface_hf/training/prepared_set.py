@@ -314,8 +314,10 @@ class ClipStream:
         for position in range(place.shard, count):
             skipped = place.row if position == place.shard else 0
             shard = self._data.shard(count, int(order[position]))
-            for number, row in enumerate(shard.skip(skipped) if skipped else shard, skipped):
-                yield _Place(place.epoch, position, number + 1), row
+            # Plain iteration would share out the files among a loader's workers, each of which reads all of them here.
+            rows = (shard.skip(skipped) if skipped else shard).iter(batch_size=1)
+            for number, row in enumerate(rows, skipped):
+                yield _Place(place.epoch, position, number + 1), {name: values[0] for name, values in row.items()}
 
 
 @dataclass(frozen=True)

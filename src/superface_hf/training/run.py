@@ -10,8 +10,7 @@ import shutil
 import time
 import typing
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,9 +20,9 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast, gather_object
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers.utils import logging
 
 from ..errors import SuperFaceError
+from ..hub.quiet import quiet_loading
 from .settings import as_dict, as_yaml
 
 ConfigT = TypeVar("ConfigT")
@@ -129,7 +128,7 @@ class TrainingRun:
         current, fresh, old = self._folders()
         shutil.rmtree(fresh, ignore_errors=True)
         self.accelerator.save_state(str(fresh))
-        with _no_progress_bar():
+        with quiet_loading():
             self.averaged.save_pretrained(fresh / "averaged")
         (fresh / "config.yaml").write_text(as_yaml(self.config))
         # Last: where this file is whole, everything is.
@@ -160,7 +159,7 @@ class TrainingRun:
         checkpoint, progress = found
         try:
             self.accelerator.load_state(str(checkpoint))
-            with _no_progress_bar():
+            with quiet_loading():
                 averaged = type(self.averaged).from_pretrained(checkpoint / "averaged", dtype=torch.float32)
             self.averaged.load_state_dict(averaged.state_dict())
         except (SuperFaceError, OSError, RuntimeError, ValueError, IndexError) as error:
@@ -174,18 +173,6 @@ class TrainingRun:
     def _folders(self) -> tuple[Path, Path, Path]:
         """The checkpoint, the one being written, and the last one while they are swapped."""
         return self.out / "checkpoint", self.out / "checkpoint.new", self.out / "checkpoint.old"
-
-
-@contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    """Hides transformers' bar for weights that are written or read in a moment."""
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _progress(checkpoint: Path) -> dict[str, Any] | None:

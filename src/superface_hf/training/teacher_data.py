@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate import Accelerator
 from torch.utils.data import DataLoader, IterableDataset, default_collate, get_worker_info
 from transformers.utils import logging
@@ -134,8 +133,6 @@ class _StreamedParts(IterableDataset[tuple[int, dict[str, Any], Batch]]):
         info, states = get_worker_info(), self.place["workers"]
         # The loader asks its workers in turn, beginning with the first; the training goes on with the one whose turn it was.
         worker = ((0 if info is None else info.id) + self.place["given"]) % len(states)
-        # ``datasets`` shares out the files of a stream among a loader's workers; ours each read all of them, in another order.
-        torch.utils.data._utils.worker._worker_info = None
         pairs = streamed_pairs(self.config, self.image_size, self.rank * len(states) + worker)
         if states[worker] is not None:
             pairs.load_state_dict(states[worker])

@@ -2,7 +2,7 @@
 
     python -m superface_hf.training.tracker --out src/superface_hf/weights/tracker
 
-Each part can be trained on its own (``tracker_detector``, ``tracker_landmarks``, ``tracker_eyes``); ``--join-only`` joins
+Detector and regressor can be trained on their own (``tracker_detector``, ``tracker_landmarks``); ``--join-only`` joins
 what is there, ``--only-eyes`` trains the eye refiner and puts it into the model folder that is there.
 """
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import math
 import time
 import typing
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ..models.tracker.backbone import LiteBackbone
+
+logger = logging.getLogger(__name__)
+LOG_EVERY = 50  # steps
 
 
 def frozen_modules(backbone: LiteBackbone, stages: int) -> list[nn.Module]:
@@ -91,11 +96,24 @@ class Checkpoints:
         self.out, self.accelerator, self.averaged, self.clock, self.seconds = out, accelerator, averaged, clock, seconds
         self.weights = out / "averaged.safetensors"
         self._saved_at = time.monotonic()
+        self._recent: list[dict[str, float]] = []
 
-    def due(self) -> bool:
-        return time.monotonic() - self._saved_at >= self.seconds
+    def step(self, losses: dict[str, float], validate: Callable[[], dict[str, float]]) -> None:
+        """Counts a step of the optimizer; logs the mean losses now and then; validates and saves when it is time to."""
+        self.averaged.update()
+        self.clock.tick()
+        self._recent.append(losses)
+        if self.clock.step % LOG_EVERY == 0:
+            means = {name: sum(each[name] for each in self._recent) / len(self._recent) for name in losses}
+            shown = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
+            logger.info("step %d  %.1f min  %s", self.clock.step, self.clock.seconds / 60, shown)
+            self._recent.clear()
+        if self.clock.over or time.monotonic() - self._saved_at >= self.seconds:
+            figures = validate()
+            logger.info("step %d  %s", self.clock.step, figures)
+            self._save({"step": self.clock.step, "minutes": self.clock.seconds / 60, **figures})
 
-    def save(self, figures: dict[str, Any]) -> None:
+    def _save(self, figures: dict[str, Any]) -> None:
         self.out.mkdir(parents=True, exist_ok=True)
         self.accelerator.save_state(str(self.out / "state"))
         state = {name: tensor.contiguous() for name, tensor in self.averaged.model.state_dict().items()}

@@ -29,8 +29,6 @@ from .tracker_common import Averaged, Checkpoints, TrainingClock, freeze_stages,
 from .tracker_data import FACELESS_TRAIN, all_sources, background_crops, faceless_pictures
 from .tracker_scenes import SceneMaker
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass
 class DetectorTrainingConfig:
@@ -188,7 +186,7 @@ def train(config: DetectorTrainingConfig, model_config: SuperFaceTrackerConfig |
     clock = TrainingClock(config.steps, config.minutes, warmup=30)
     checkpoints = Checkpoints(config.out, accelerator, averaged, clock, config.checkpoint_seconds)
     checkpoints.resume()
-    running: list[tuple[float, float]] = []
+
     while not clock.over:
         pictures, faces = data()
         maps = [tensor.to(accelerator.device) for tensor in target_maps(faces, config.size // DETECTOR_STRIDE)]
@@ -201,17 +199,8 @@ def train(config: DetectorTrainingConfig, model_config: SuperFaceTrackerConfig |
         accelerator.clip_grad_norm_(detector.parameters(), 5.0)
         optimizer.step()
         optimizer.zero_grad()
-        averaged.update()
-        clock.tick()
-        running.append((float(focal.detach()), float(geometry.detach())))
-        if clock.step % 25 == 0:
-            losses = np.mean(running[-25:], axis=0)
-            logger.info("step %d  %.1f min  heatmap %.3f  geometry %.3f", clock.step, clock.seconds / 60, *losses)
-        if checkpoints.due() or clock.over:
-            figures = validate(averaged.model, data.validation)
-            logger.info("step %d  %s", clock.step, figures)
-            checkpoints.save({"step": clock.step, "minutes": clock.seconds / 60, **figures})
-            del running[:-25]
+        losses = {"heatmap": float(focal.detach()), "geometry": float(geometry.detach())}
+        checkpoints.step(losses, lambda: validate(averaged.model, data.validation))
     return checkpoints.weights
 
 

@@ -1,13 +1,10 @@
-"""Trains the tracker's eye refiner::
-
-    python -m superface_hf.training.tracker_eyes --prepared .cache/prepared
+"""Trains the tracker's eye refiner (``python -m superface_hf.training.tracker --only-eyes`` runs it).
 
 Checkpoints are written every few minutes; the same command goes on from the last one.
 """
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,11 +23,9 @@ from ..models.tracker.crops import FaceCrop
 from ..models.tracker.networks import EyeRefiner
 from . import tracker_augment as augment
 from .prepared_set import load_clips
-from .run import channels_last, parse_config
+from .run import channels_last
 from .tracker_common import Averaged, Checkpoints, TrainingClock
 from .tracker_data import SKIPPED_CLIPS, Source, all_sources, person_of, sampling_weights
-
-logger = logging.getLogger(__name__)
 
 # Samples that follow each other in a batch are of one person, so many: what differs between them is the eyes' movement.
 GROUP = 4
@@ -337,7 +332,6 @@ def train(config: EyeTrainingConfig, model_config: SuperFaceTrackerConfig | None
     checkpoints.resume()
     held_out = data.validation()
 
-    running: list[float] = []
     while not clock.over:
         pictures, points = (tensor.to(accelerator.device) for tensor in data())
         for group in optimizer.param_groups:
@@ -348,23 +342,6 @@ def train(config: EyeTrainingConfig, model_config: SuperFaceTrackerConfig | None
         accelerator.clip_grad_norm_(refiner.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        averaged.update()
-        clock.tick()
-        running.append(float(loss.detach()))
-        if clock.step % 50 == 0:
-            logger.info("step %d  %.1f min  loss %.5f", clock.step, clock.seconds / 60, np.mean(running[-50:]))
-        if checkpoints.due() or clock.over:
-            figures = validate(averaged.model, *held_out)
-            logger.info("step %d  %s", clock.step, figures)
-            checkpoints.save({"step": clock.step, "minutes": clock.seconds / 60, **figures})
-            del running[:-50]
+        losses = {"loss": float(loss.detach())}
+        checkpoints.step(losses, lambda: validate(averaged.model, *held_out))
     return checkpoints.weights
-
-
-def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    train(parse_config(EyeTrainingConfig, __doc__ or ""))
-
-
-if __name__ == "__main__":
-    main()

@@ -252,7 +252,6 @@ def train(config: LandmarkTrainingConfig, model_config: SuperFaceTrackerConfig |
     weights = point_weights().to(accelerator.device)
     held_out = data.validation()
 
-    running: list[tuple[float, float]] = []
     while not clock.over:
         pictures, points, is_face = (tensor.to(accelerator.device) for tensor in data())
         for group in optimizer.param_groups:
@@ -266,17 +265,8 @@ def train(config: LandmarkTrainingConfig, model_config: SuperFaceTrackerConfig |
         accelerator.clip_grad_norm_(regressor.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        averaged.update()
-        clock.tick()
-        running.append((float(mesh_loss.detach()), float(face_loss.detach())))
-        if clock.step % 100 == 0:
-            losses = np.mean(running[-100:], axis=0)
-            logger.info("step %d  %.1f min  mesh %.4f  face %.4f", clock.step, clock.seconds / 60, *losses)
-        if checkpoints.due() or clock.over:
-            figures = validate(averaged.model, *held_out)
-            logger.info("step %d  %s", clock.step, figures)
-            checkpoints.save({"step": clock.step, "minutes": clock.seconds / 60, **figures})
-            del running[:-100]
+        losses = {"mesh": float(mesh_loss.detach()), "face": float(face_loss.detach())}
+        checkpoints.step(losses, lambda: validate(averaged.model, *held_out))
     return checkpoints.weights
 
 

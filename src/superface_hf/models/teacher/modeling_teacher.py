@@ -39,6 +39,7 @@ class PreparedSource:
 
     Attributes:
         image: (1, 3, S, S) the source in [0, 1].
+        pixels: (1, 3, S/8, S/8) the same, small.
         landmarks: (1, 478, 3) in image coordinates.
         volume: (1, D, C, S/8, S/8) the appearance volume F_3D.
         detail: (1, C' + 3, S/4, S/4) finer appearance features, and the drawing of how open eyes and mouth are.
@@ -48,6 +49,7 @@ class PreparedSource:
     """
 
     image: Tensor
+    pixels: Tensor
     landmarks: Tensor
     volume: Tensor
     detail: Tensor
@@ -127,10 +129,11 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
         volume, detail = self._run(self.appearance_encoder, source.to(self.dtype))
         size = volume.shape[-1]
         mesh, openings = self._draw(landmarks, size)
-        code = self.motion_enhancer.source(_small(source, size), mesh, landmarks)
+        pixels = F.interpolate(source.float(), size=(size, size), mode="area")
+        code = self.motion_enhancer.source(pixels, mesh, landmarks)
         detail = torch.cat((detail, openings.to(detail.dtype)), dim=1)
         opening = mouth_opening_mask(landmarks.float(), source.shape[-1] // 2)
-        return PreparedSource(source, landmarks, volume, detail, mesh, code, opening)
+        return PreparedSource(source, pixels, landmarks, volume, detail, mesh, code, opening)
 
     def render(self, source: PreparedSource, driving: Tensor) -> TeacherOutput:
         """Renders a batch of driving meshes (B, 478, 3), of one prepared source or of B of them.
@@ -144,7 +147,7 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
         motion, hidden = self._run(
             self.dense_motion,
             source.volume,
-            _small(source.image, size),
+            source.pixels,
             (source.mesh, mesh),
             codes,
             (source.landmarks, driving),
@@ -176,10 +179,6 @@ def plain_mesh_flow(source: Tensor, source_landmarks: Tensor, driving_landmarks:
     """The baseline without any network: the source warped by the mesh flow alone. (B, 3, S, S) -> (B, 3, S, S)."""
     displacement, fade = mesh_flow(source_landmarks, driving_landmarks, source.shape[-1] // 4)
     return warp(source, displacement * fade)
-
-
-def _small(image: Tensor, size: int) -> Tensor:
-    return F.interpolate(image.float(), size=(size, size), mode="area")
 
 
 __all__ = ["PreparedSource", "SuperFaceTeacherModel", "TeacherOutput", "plain_mesh_flow"]
