@@ -15,6 +15,7 @@ from superface_hf.hub import weights_folder
 from superface_hf.metrics.image import box_mask
 from superface_hf.models.teacher.dense_motion import rigid_volume_flow
 from superface_hf.models.teacher.modeling_teacher import MOUTH_INTERIOR, plain_mesh_flow
+from superface_hf.models.teacher.sharpening import sharpened
 from superface_hf.models.teacher.volume import plane_depths, warp_volume
 
 
@@ -41,7 +42,7 @@ def fresh(config: SuperFaceTeacherConfig) -> SuperFaceTeacherModel:
 
 def test_an_untrained_teacher_is_the_plain_mesh_flow_but_for_lids_and_lips(scene):
     source, landmarks, driving = scene
-    model = fresh(tiny())
+    model = fresh(tiny(sharpening=0.0))
     frames = model.render(model.prepare(source, landmarks), driving).frames
     flowed = plain_mesh_flow(source.expand(2, -1, -1, -1), landmarks.expand(2, -1, -1), driving)
     assert frames.shape == (2, 3, 128, 128)
@@ -63,6 +64,25 @@ def test_an_untrained_teacher_opens_a_closed_mouth_onto_its_inside(scene):
     column, row = inside.round().long()
     assert output.keep[0, 0, row, column] < 0.4
     assert torch.allclose(output.generated[0, :, row, column], torch.tensor(MOUTH_INTERIOR), atol=0.15)
+
+
+def test_only_what_moved_is_sharpened():
+    picture = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)).mul(0.2).add(0.4)
+    flow = torch.zeros(1, 2, 32, 32)
+    flow[..., 16:] = 0.1
+    result = sharpened(picture, flow, 0.3)
+    assert torch.equal(result[..., :30], picture[..., :30])
+    assert (result[..., 36:].std() / picture[..., 36:].std()).item() > 1.1
+    assert torch.allclose(result.mean(), picture.mean(), atol=1e-3)
+
+
+def test_nothing_is_sharpened_in_training(scene):
+    source, landmarks, driving = scene
+    model = fresh(tiny(sharpening=0.9)).train()
+    output = model.render(model.prepare(source, landmarks), driving)
+    mixed = output.keep * output.warped + (1 - output.keep) * output.generated
+    assert torch.equal(output.frames, mixed)
+    assert not torch.allclose(model.eval().render(model.prepare(source, landmarks), driving).frames, mixed, atol=1e-3)
 
 
 def test_training_reaches_every_weight(scene):

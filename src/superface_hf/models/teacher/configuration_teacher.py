@@ -49,6 +49,8 @@ class SuperFaceTeacherConfig(PreTrainedConfig):
         generator_channels: widths of the generator at 1/8, 1/4 and 1/2 of the resolution.
         code_channels: size of the motion representations p_s and p_d.
         keep_bias: where the mask between warped and generated pixels starts (in logits): above 0 keeps the warped pixel.
+        sharpening: how much moved pixels are sharpened once they are rendered, see
+            :func:`~superface_hf.models.teacher.sharpening.sharpened`; not in training.
         early_mesh: whether networks see the drawn meshes beside the pixels (the early half of the motion-enhancing
             mechanism).
         late_landmarks: whether the 3D landmarks join the motion representations (its late half).
@@ -66,6 +68,7 @@ class SuperFaceTeacherConfig(PreTrainedConfig):
     generator_channels: tuple[int, ...] | list[int] = (96, 48, 24)
     code_channels: int = 128
     keep_bias: float = 1.5
+    sharpening: float = 0.3
     early_mesh: bool = True
     late_landmarks: bool = True
     mesh_flow_prior: bool = True
@@ -90,5 +93,7 @@ class SuperFaceTeacherConfig(PreTrainedConfig):
             raise ValueError(f"image_size must be a multiple of 64, got {self.image_size}")
         if len(self.generator_channels) != 3:
             raise ValueError(f"generator_channels needs three widths, got {self.generator_channels}")
+        if not 0 <= self.sharpening <= 1:
+            raise ValueError(f"sharpening must be 0 to 1, got {self.sharpening}")
         if self.volume_depth < 2:
             raise ValueError(f"a volume needs at least two depths, got volume_depth={self.volume_depth}")

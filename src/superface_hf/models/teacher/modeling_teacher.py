@@ -27,6 +27,7 @@ from .dense_motion import DenseMotion, DenseMotionNetwork
 from .generator import Generator
 from .layers import ZeroConv2d, ZeroLinear
 from .motion_enhancer import MotionEnhancer
+from .sharpening import sharpened
 from .volume import warp_volume
 
 # The colour that an opening mouth starts from: darker than lips, lighter than a throat. Learned from there on.
@@ -161,7 +162,11 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
             opened = (opening - warp(source.opening, motion.flow)).clamp_min(0)
         dtype = hidden.dtype
         painting = self._run(self.generator, volume.to(dtype), detail.to(dtype), warped, hidden, opened)
-        return TeacherOutput(painting.frames, warped, painting.generated, painting.keep, motion, *codes)
+        frames = painting.frames
+        if not self.training:  # a generator that saw this done would learn to undo it
+            with torch.autocast(driving.device.type, enabled=False):
+                frames = sharpened(frames, motion.flow.float(), self.config.sharpening)
+        return TeacherOutput(frames, warped, painting.generated, painting.keep, motion, *codes)
 
     def _run(self, part: nn.Module, *inputs: Any) -> Any:
         if self.gradient_checkpointing and self.training:
