@@ -2,12 +2,14 @@
 
 ::
 
-    python benchmarks/student.py STUDENT [--teacher FOLDER] [--clips FOLDER] [--threads 2]
+    python benchmarks/student.py [STUDENT] [--teacher FOLDER] [--clips FOLDER] [--threads 2]
 
-STUDENT is a folder or Hub id that ``superface distill`` made. Multiply-accumulates are what torch's ``FlopCounterMode`` counts
-(convolutions and matrix products) from a mesh to a frame, divided by two. Speeds are those of batch 1, from a mesh to a uint8
-picture; "with everything" is audio-to-lip, paste-back into the student's own picture and mp4 encoding. With ``--clips`` (a
-folder of ``val_*.mp4``), the PSNR is measured on the motions of these clips, put on the student's portrait.
+STUDENT is a folder or Hub id that ``superface distill`` made, by default the one that comes with the package.
+Multiply-accumulates are what torch's ``FlopCounterMode`` counts (convolutions and matrix products) from a mesh to a frame,
+divided by two. Speeds are those of batch 1, from a mesh to a uint8 picture, one after the other with all threads, or as the
+pipeline renders a student, a frame on each core; "speech to mp4" is audio-to-lip, rendering,
+paste-back into the student's own picture and encoding (in 720p: ``benchmarks/realtime.py``). With ``--clips`` (a folder of
+``val_*.mp4``), the PSNR is measured on the motions of these clips, put on the student's portrait.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable
-from itertools import islice
+from concurrent.futures import ProcessPoolExecutor
+from itertools import count, islice, takewhile
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +35,16 @@ from transformers import pipeline
 from superface_hf import FaceModel, SuperFaceStudentModel, SuperFaceTeacherModel
 from superface_hf.demo import SPEECH
 from superface_hf.drivers.video import video_to_motion
+from superface_hf.export import export_onnx
+from superface_hf.export.onnx_file import run_with_onnxruntime
 from superface_hf.hub import embedded_tracker, weights_folder
+from superface_hf.hub.quiet import quiet_loading
 from superface_hf.media import VideoReader
+from superface_hf.pipelines.memory import keep_freed_memory
 from superface_hf.pipelines.paste_back import as_pictures, cut_out
 from superface_hf.pipelines.portrait import Portrait, stored_portrait
 from superface_hf.pipelines.retarget import Changes, Retargeter
+from superface_hf.pipelines.workers import in_order
 from superface_hf.training.student_report import closeness, rendered
 
 SECONDS = 6.0  # of each speed
@@ -44,73 +53,118 @@ CLIP_FRAMES, CLIP_SECONDS = 12, 4.0
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("student", help="folder or Hub id")
+    parser.add_argument("student", nargs="?", help="folder or Hub id (default: the embedded one)")
     parser.add_argument("--teacher", default=str(weights_folder("teacher")))
     parser.add_argument("--clips", type=Path, help="folder of val_*.mp4")
     parser.add_argument("--count", type=int, default=8, help="clips at most (default: 8)")
     parser.add_argument("--threads", type=int, help="default: torch's own choice")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     args = parser.parse_args()
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    student = SuperFaceStudentModel.from_pretrained(args.student, dtype=torch.float32).eval()
-    teacher = SuperFaceTeacherModel.from_pretrained(args.teacher, dtype=torch.float32).eval()
-    for model in (student, teacher):
-        model.to(memory_format=torch.channels_last)
-    portrait = stored_portrait(student, FaceModel.default())
-    rows = {"student": student_row(student, args.student), "teacher": teacher_row(teacher, portrait)}
-    rows["student"]["MACs, share of the teacher's"] = (
-        rows["student"]["MMACs a frame"] / rows["teacher"]["MMACs a frame"]
-    )
-    rows["student"] |= {"frames/s with everything": speed_with_everything(student)}
+    source = args.student or str(weights_folder("student"))
+    threads = args.threads or torch.get_num_threads()
+    rows: dict[str, dict[str, float]] = {"teacher": {}, "student": {}}
+    for dtype in ("fp32", "bf16"):
+        rows["teacher"] |= alone(teacher_row, source, args.teacher, dtype, threads)
+        rows["student"] |= alone(student_row, source, dtype, threads)
+    rows["student"] |= alone(onnx_row, source, threads)
+    for model, row in rows.items():
+        row["MACs, share of the teacher's"] = row["MMACs a frame"] / rows["teacher"]["MMACs a frame"]
+        folder = Path(source if model == "student" else args.teacher)
+        if (folder / "model.safetensors").exists():
+            row["checkpoint MB"] = (folder / "model.safetensors").stat().st_size / 1e6
+    rows["student"]["speech to mp4, frames/s"] = alone(speed_with_everything, source, threads)
     if args.clips:
-        rows["student"] |= nearness(student, teacher, portrait, args.clips, args.count)
+        rows["student"] |= alone(nearness, source, args.teacher, args.clips, args.count, threads)
     print_table(rows)
-    print(f"({torch.get_num_threads()} threads; batch 1; peak memory of the whole process "
-          f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB)")  # fmt: skip
+    print(f"({threads} threads, batch 1; memory is that of a process that does nothing else)")
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1))
 
 
-@torch.inference_mode()
-def student_row(student: SuperFaceStudentModel, source: str) -> dict[str, float]:
-    prepared, mesh = student.prepare(), student.landmarks[None]
-    row = _cost(student, lambda: student.render(prepared, mesh))
-    if Path(source, "model.safetensors").exists():
-        row["checkpoint MB"] = Path(source, "model.safetensors").stat().st_size / 1e6
+def alone(work: Callable[..., Any], *args: Any) -> Any:
+    """The result of ``work`` in a process of its own, whose last argument is how many threads it may use."""
+    with ProcessPoolExecutor(
+        1, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=args[-1:]
+    ) as pool:
+        return pool.submit(work, *args).result()
+
+
+def student_row(source: str, dtype: str, threads: int) -> dict[str, float]:
+    student = loaded(SuperFaceStudentModel, source)
+    keep_freed_memory()
+    with torch.inference_mode():
+        prepared, mesh = student.prepare(), student.landmarks[None]
+        row = _cost(student, lambda: student.render(prepared, mesh), dtype)
+
+        def work(_: int) -> np.ndarray:
+            with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == "bf16"):
+                return as_pictures(student.render(prepared, mesh).frames)
+
+        frames = in_order(work, [count()], threads)
+        next(frames)
+        start = time.perf_counter()
+        done = sum(1 for _ in takewhile(lambda _: time.perf_counter() - start < SECONDS, frames))
+        row[f"frames/s {dtype}, as the pipeline renders"] = done / (time.perf_counter() - start)
+        frames.close()  # type: ignore[attr-defined]
     return row
 
 
-@torch.inference_mode()
-def teacher_row(teacher: SuperFaceTeacherModel, portrait: Portrait) -> dict[str, float]:
+def teacher_row(source: str, teacher: str, dtype: str, threads: int) -> dict[str, float]:
+    """The teacher moves the student's portrait."""
+    model, portrait = (
+        loaded(SuperFaceTeacherModel, teacher),
+        stored_portrait(loaded(SuperFaceStudentModel, source), FaceModel.default()),
+    )
     mesh = torch.from_numpy(portrait.landmarks)[None]
-    source = cut_out(portrait.picture, portrait.crop, teacher.config.image_size)
-    prepared = teacher.prepare(source, mesh)
-    return _cost(teacher, lambda: teacher.render(prepared, mesh))
+    picture = cut_out(portrait.picture, portrait.crop, model.config.image_size)
+    with torch.inference_mode():
+        prepared = model.prepare(picture, mesh)
+        return _cost(model, lambda: model.render(prepared, mesh), dtype)
 
 
-def _cost(model: torch.nn.Module, work: Callable[[], Any]) -> dict[str, float]:
+def loaded(kind: Any, source: str) -> Any:
+    with quiet_loading():
+        return kind.from_pretrained(source, dtype=torch.float32).eval().to(memory_format=torch.channels_last)
+
+
+def _cost(model: torch.nn.Module, work: Callable[[], Any], dtype: str) -> dict[str, float]:
     with FlopCounterMode(display=False) as counter:
         work()
-    row = {
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == "bf16"):
+        speed, cpu = timed(lambda: as_pictures(work().frames))
+    return {
         "parameters (M)": sum(p.numel() for p in model.parameters()) / 1e6,
         "MMACs a frame": counter.get_total_flops() / 2e6,
+        f"frames/s {dtype}": speed,
+        f"CPU ms a frame {dtype}": cpu,
+        f"peak memory MB {dtype}": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
-    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-            as_pictures(work().frames)
-            frames, start, cpu = 0, time.perf_counter(), time.process_time()
-            while time.perf_counter() - start < SECONDS:
-                as_pictures(work().frames)
-                frames += 1
-        row[f"frames/s {name}"] = frames / (time.perf_counter() - start)
-        row[f"CPU ms a frame {name}"] = 1e3 * (time.process_time() - cpu) / frames
-    return row
 
 
-def speed_with_everything(student: SuperFaceStudentModel) -> float:
-    """Speech to an mp4 of the full picture."""
-    pipe: Any = pipeline("talking-face", model=student, device="cpu")  # type: ignore[call-overload]
+def timed(work: Callable[[], Any]) -> tuple[float, float]:
+    """Frames a second, and milliseconds of CPU time a frame."""
+    work()
+    frames, start, cpu = 0, time.perf_counter(), time.process_time()
+    while (seconds := time.perf_counter() - start) < SECONDS:
+        work()
+        frames += 1
+    return frames / seconds, 1e3 * (time.process_time() - cpu) / frames
+
+
+def onnx_row(source: str, threads: int) -> dict[str, float]:
+    """In onnxruntime, as `superface export` writes it."""
+    student = loaded(SuperFaceStudentModel, source)
+    with tempfile.TemporaryDirectory() as folder:
+        report = export_onnx(student, Path(folder) / "student.onnx")
+        run = run_with_onnxruntime(report.path.read_bytes(), threads)
+    mesh = {"landmarks": student.landmarks[None].numpy()}
+    speed, cpu = timed(lambda: run(mesh))
+    return {"frames/s ONNX": speed, "CPU ms a frame ONNX": cpu, "ONNX MB": report.size / 1e6}
+
+
+def speed_with_everything(source: str, threads: int) -> float:
+    """Speech to an mp4 of the student's full picture."""
+    pipe: Any = pipeline("talking-face", model=loaded(SuperFaceStudentModel, source), device="cpu")  # type: ignore[call-overload]
     with tempfile.TemporaryDirectory() as folder:
         pipe.write(Path(folder) / "warm.mp4", motion="blink", progress=False)
         start = time.perf_counter()
@@ -118,15 +172,15 @@ def speed_with_everything(student: SuperFaceStudentModel) -> float:
         return len(motion) / (time.perf_counter() - start)
 
 
-def nearness(
-    student: SuperFaceStudentModel, teacher: SuperFaceTeacherModel, portrait: Portrait, clips: Path, count: int
-) -> dict[str, float]:
+def nearness(source: str, teacher_source: str, clips: Path, most: int, threads: int) -> dict[str, float]:
     """PSNR to the teacher on motions of other people's clips."""
-    source = cut_out(portrait.picture, portrait.crop, teacher.config.image_size)
+    student, teacher = loaded(SuperFaceStudentModel, source), loaded(SuperFaceTeacherModel, teacher_source)
+    portrait = stored_portrait(student, FaceModel.default())
+    picture = cut_out(portrait.picture, portrait.crop, teacher.config.image_size)
     scores = []
     with torch.inference_mode():
-        prepared = teacher.prepare(source, torch.from_numpy(portrait.landmarks)[None])
-        for path in sorted(clips.glob("val_*.mp4"))[:count]:
+        prepared = teacher.prepare(picture, torch.from_numpy(portrait.landmarks)[None])
+        for path in sorted(clips.glob("val_*.mp4"))[:most]:
             meshes = clip_meshes(path, portrait)
             targets = np.concatenate([as_pictures(teacher.render(prepared, part).frames) for part in meshes.split(2)])
             scores.append(closeness(rendered(student, meshes), targets, meshes).mean(0))

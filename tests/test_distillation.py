@@ -25,13 +25,14 @@ from superface_hf.hub import embedded_audio_to_lip
 from superface_hf.models.tracker.base import Face
 from superface_hf.pipelines.portrait import find_portrait
 from superface_hf.training import own_video
-from superface_hf.training.distillation import Clock, Distiller, rate
+from superface_hf.training.distillation import Distiller
 from superface_hf.training.distillation_config import DistillationConfig, StudentLossWeights
 from superface_hf.training.motion_bank import build_bank, bundled_tracks
 from superface_hf.training.own_video import check_same_person, read_own_video, shape_difference
 from superface_hf.training.run import TrainingError
 from superface_hf.training.settings import SettingsError
 from superface_hf.training.student_report import closeness
+from superface_hf.training.student_training import Clock, rate
 from superface_hf.training.teacher_frames import TeacherFrames, reduced_appearance, render_frames
 
 TINY = {

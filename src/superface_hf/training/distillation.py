@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast, set_seed
+from accelerate.utils import set_seed
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -39,9 +39,8 @@ from .own_video import read_own_video
 from .perceptual import perceptual_distance
 from .run import TrainingError, TrainingRun, channels_last
 from .settings import SettingsError
-from .student_data import Batches
-from .student_loss import Delivery, StudentLoss
 from .student_report import StudentReport, measure, write_card
+from .student_training import StudentTraining
 from .teacher_frames import SHARD, FrameCache, TeacherFrames, fingerprint, reduced_appearance, render_frames
 
 if TYPE_CHECKING:
@@ -53,8 +52,6 @@ logger = logging.get_logger(__name__)
 LEAST_FRAMES = 2 * SHARD
 # Larger PNG files of the portrait are stored as JPEG: a student is a few MB.
 LARGEST_PNG, PICTURE_QUALITY = 1_500_000, 93
-WARMUP, LAST_RATE = 0.03, 0.02  # of the time; of the learning rate
-CLIP_NORM = 1.0
 
 
 class Distiller:
@@ -116,7 +113,12 @@ class Distiller:
         run = TrainingRun(
             self.config.work, self.accelerator, student, self.config.ema, self.config.checkpoint_minutes, self.config
         )
-        self._train(run, frames, seconds)
+        training = StudentTraining(self.config, run, frames, self.own, self.perceptual)
+        with self._bar("Student", round(60 * self.config.minutes), "s") as bar:
+            training.train(
+                max(seconds, time.monotonic() - self._began),
+                lambda passed: bar.update(max(0, min(round(passed), round(60 * self.config.minutes)) - bar.n)),
+            )
         return student.float().cpu()
 
     # Rendering
@@ -215,83 +217,12 @@ class Distiller:
         )  # fmt: skip
         return channels_last(student).eval().requires_grad_(False)
 
-    def _train(self, run: TrainingRun, frames: TeacherFrames, seconds: float) -> None:
-        config, device = self.config, self.accelerator.device
-        model = SuperFaceStudentModel(self.student_config).to(device)
-        model.load_state_dict(run.averaged.state_dict())
-        delivery = Delivery(self.student_config.code_channels, frames.codes).to(device)
-        optimizer = torch.optim.AdamW(
-            [*model.parameters(), *delivery.parameters()], config.learning_rate, weight_decay=1e-4
-        )
-        model, delivery, optimizer = self.accelerator.prepare(channels_last(model).train(), delivery, optimizer)
-        loss = StudentLoss(config.loss, delivery, self.perceptual)
-        progress = run.resume()
-        begun = progress.get("begun", max(seconds, time.monotonic() - self._began))
-        clock = Clock(config, self.accelerator, begun, progress.get("elapsed", begun))
-        batches = Batches(frames, self.own, config, self.accelerator, run.step)
-        with self._bar("Student", round(60 * config.minutes), "s") as bar:
-            bar.update(round(min(clock.elapsed, 60 * config.minutes)))
-            while (share := clock.share(run.step)) < 1:
-                for group in optimizer.param_groups:
-                    group["lr"] = config.learning_rate * rate(share)
-                terms = loss(model, next(batches), share)
-                self.accelerator.backward(terms["loss"])
-                norm = self.accelerator.clip_grad_norm_(model.parameters(), CLIP_NORM)
-                if torch.isfinite(norm):
-                    optimizer.step()
-                    run.follow(model)
-                optimizer.zero_grad()
-                terms = {name: value.detach() for name, value in terms.items()}
-                run.tick(terms, elapsed=clock.elapsed, begun=clock.begun)
-                bar.update(max(0, min(round(clock.elapsed), round(60 * config.minutes)) - bar.n))
-        run.save(elapsed=clock.elapsed, begun=clock.begun)
-
     @property
     def _batch(self) -> int:
         return 2 if self.accelerator.device.type == "cpu" else 16
 
     def _bar(self, title: str, total: int, unit: str) -> tqdm:
         return tqdm(total=total, desc=title, unit=unit, disable=None if self.accelerator.is_main_process else True)
-
-
-class Clock:
-    """How much of the time for training has passed; the main process's clock counts.
-
-    Args:
-        begun, elapsed: seconds of the whole budget that had passed when training began, and that have passed now.
-
-    Raises:
-        TrainingError: nothing is left.
-    """
-
-    def __init__(self, config: DistillationConfig, accelerator: Accelerator, begun: float, elapsed: float) -> None:
-        self._config, self._accelerator, self.begun = config, accelerator, begun
-        self._start = time.monotonic() - elapsed
-        self._budget = 60 * config.minutes
-        if begun >= 0.98 * self._budget:
-            raise TrainingError(
-                f"{config.minutes:g} minutes are too short: {begun / 60:.1f} of them went into rendering the teacher. Pass "
-                f"--minutes {math.ceil(2 * begun / 60)} or more; what was rendered is kept."
-            )
-
-    @property
-    def elapsed(self) -> float:
-        return time.monotonic() - self._start
-
-    def share(self, step: int) -> float:
-        """1 is the end."""
-        share = (self.elapsed - self.begun) / (self._budget - self.begun)
-        if self._config.max_steps is not None:
-            share = max(share, step / self._config.max_steps)
-        if self._accelerator.num_processes > 1:
-            share = float(broadcast(torch.tensor([share], device=self._accelerator.device))[0])
-        return max(0.0, share)
-
-
-def rate(share: float) -> float:
-    """A factor on the learning rate: a short rise, then half a wave down."""
-    fall = LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
-    return min(1.0, share / WARMUP + 0.05) * fall
 
 
 def _load_teacher(source: str | None) -> SuperFaceTeacherModel:

@@ -51,6 +51,7 @@ class DistillationConfig:
         render_share: of the minutes, spent on rendering the teacher at most.
         frames: rendered at most.
         held_out: frames that the student is judged by.
+        motion_share: of the time for training, spent on the motion alone, before any picture is rendered.
         max_steps: end earlier, after so many steps.
         batch_size, learning_rate, ema: of each process.
         teacher_precision: of the rendered frames; what the student is judged by is always rendered in float32.
@@ -67,6 +68,7 @@ class DistillationConfig:
     render_share: float = number(0.35, low=0.05, high=0.9)
     frames: int = number(3000, low=32)
     held_out: int = number(32, low=4)
+    motion_share: float = number(0.3, low=0, high=0.9)
     max_steps: int | None = None
     batch_size: int = number(4, low=1)
     learning_rate: float = number(2e-3, low=0)

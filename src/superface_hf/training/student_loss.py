@@ -7,13 +7,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..face_model.mesh_flow import warp
 from ..face_model.topology import LEFT_EYE, LIPS, RIGHT_EYE
-from ..models.student.modeling_student import StudentOutput
+from ..models.student.modeling_student import CoarseMotion, StudentOutput
 from .distillation_config import StudentLossWeights
 from .losses import pyramid_l1, region_weights, windows
 
 FLOW_SHARE = 0.7  # of the time, after which the flow is the student's own affair
 FLOOR = 1e-5  # 50 dB are enough
+FLOW_FLOOR = 0.1  # pixels: smaller errors of the flow are not pursued
+LEAST_STEEP = 0.3  # how much a place without texture counts, against the mean
 WINDOW = 4  # the side of perceptual windows is this part of the picture's
 
 
@@ -40,6 +43,43 @@ class Delivery(nn.Module):
 
     def forward(self, code: Tensor, delivered: Tensor) -> Tensor:
         return F.mse_loss(self.linear(code.float()), (delivered - self.mean) / self.std)
+
+
+def steepness(texture: Tensor, size: int) -> Tensor:
+    """How much a displacement changes a picture (1, 3, S, S), to the right and downwards: (1, 2, size, size), of mean 1."""
+    across = F.pad((texture[..., 1:] - texture[..., :-1]).square().sum(1, keepdim=True), (0, 1))
+    down = F.pad((texture[..., 1:, :] - texture[..., :-1, :]).square().sum(1, keepdim=True), (0, 0, 0, 1))
+    steep = F.adaptive_avg_pool2d(torch.cat((across, down), dim=1), size)
+    steep = F.avg_pool2d(steep, 3, 1, 1, count_include_pad=False)
+    return (steep / steep.mean().clamp_min(1e-8) + LEAST_STEEP) / (1 + LEAST_STEEP)
+
+
+class MotionLoss:
+    """Delivered motion alone: the teacher's flow and its p_d.
+
+    An error of the flow counts by what it does to the picture: little where the portrait is of one colour.
+
+    Args:
+        texture: (1, 3, S, S) the portrait in [0, 1].
+        delivery: of the student's p.
+    """
+
+    def __init__(self, texture: Tensor, weights: StudentLossWeights, delivery: nn.Module) -> None:
+        self.weights, self.delivery = weights, delivery
+        self._pixels = texture.shape[-1] / 2
+        self._steepness = steepness(texture, texture.shape[-1] // 8)
+
+    def __call__(self, motion: CoarseMotion, flow: Tensor, codes: Tensor) -> dict[str, Tensor]:
+        """What the student gives, and what the teacher delivers: (B, 2, S/8, S/8), (B, C) -> "loss", and what it is made of."""
+        with torch.no_grad():
+            place = warp(self._steepness.expand(len(flow), -1, -1, -1), flow)
+        error = (motion.flow - flow) * self._pixels
+        terms = {
+            "flow": ((error.square() * place).sum(1) + FLOW_FLOOR**2).sqrt().mean(),
+            "code": self.delivery(motion.code, codes),
+        }
+        terms["loss"] = terms["flow"] + self.weights.code * terms["code"]
+        return terms
 
 
 class StudentLoss:

@@ -18,6 +18,7 @@ from ..face_model.topology import eye_boxes, mouth_box
 from ..metrics.image import box_mask, psnr
 from ..models.student.modeling_student import SuperFaceStudentModel
 from ..pipelines.paste_back import as_pictures
+from ..provenance import picture_marks
 from .teacher_frames import TeacherFrames
 
 SHEET = "teacher_and_student.jpg"
@@ -148,7 +149,7 @@ def write_sheet(path: Path, targets: np.ndarray, pictures: np.ndarray) -> None:
     if len(cells) % 2:
         cells.append(np.full_like(cells[0], 255))
     rows = [np.concatenate(pair, axis=1) for pair in zip(cells[::2], cells[1::2], strict=True)]
-    Image.fromarray(np.concatenate(rows)).save(path, quality=88)
+    Image.fromarray(np.concatenate(rows)).save(path, quality=88, **picture_marks(path.suffix))
 
 
 def write_card(
@@ -160,13 +161,15 @@ def write_card(
     from ..hub import CardFacts, make_card
 
     name = student.config.person or "somebody"
+    measured = (
+        ("psnr", "PSNR to the teacher, whole picture (dB)", round(report.psnr, 2)),
+        ("psnr", "PSNR to the teacher, eyes and mouth (dB)", round(report.psnr_boxes, 2)),
+        ("mmacs", "Multiply-accumulates a frame (millions)", round(report.mmacs, 1)),
+    )
     metrics = tuple(
-        EvalResult(
-            task_type="image-to-video", dataset_type="motions", dataset_name=DATASET, metric_type="psnr",
-            metric_name=f"PSNR to the teacher, {where} (dB)", metric_value=round(value, 2),
-        )
-        for where, value in (("whole picture", report.psnr), ("eyes and mouth", report.psnr_boxes))
-    )  # fmt: skip
+        EvalResult("image-to-video", "motions", DATASET, kind, value, metric_name=title)
+        for kind, title, value in measured
+    )
     facts = CardFacts(
         made=f"{made} Pictures: teacher, student and four times their difference.\n\n```\n{report}\n```",
         base_model=base_model,

@@ -15,6 +15,7 @@ from ..face_model.topology import eye_boxes, mouth_box
 from ..geometry import Square
 from ..metrics.image import box_mask, psnr
 from ..models.teacher.modeling_teacher import SuperFaceTeacherModel, plain_mesh_flow
+from ..provenance import picture_marks
 from .prepared_set import ClipStream, PreparedClip, load_clips
 
 
@@ -93,7 +94,8 @@ def validate(model: SuperFaceTeacherModel, data: ValidationClips, sheet: Path) -
             row += [pictures[-1], pictures[len(pictures) // 2]]
         rows.append(np.concatenate(row, axis=1))
     full = (np.concatenate(rows) * 255).astype(np.uint8)
-    Image.fromarray(full).resize((full.shape[1] // 2, full.shape[0] // 2), Image.Resampling.LANCZOS).save(sheet)
+    half = Image.fromarray(full).resize((full.shape[1] // 2, full.shape[0] // 2), Image.Resampling.LANCZOS)
+    half.save(sheet, **picture_marks(sheet.suffix))
     gains = np.array(scores["teacher"]) - np.array(scores["flow"])
     result = {name: round(float(np.mean(values)), 3) for name, values in scores.items()}
     return {**result, "worst_gain": round(float(gains.min()), 3), "gains": [round(float(g), 2) for g in gains]}

@@ -43,7 +43,7 @@ class PreparedStudent:
         texture: (1, 3, S, S) the portrait in [0, 1].
         half: (1, 3, S/2, S/2) the same, half as fine.
         appearance, coarse: the appearance feature (1, A, S/8, S/8), and half as fine.
-        grid: (1, S, S, 2) where each pixel is.
+        grid: (1, 2, S, S) where each pixel is.
         prior: the landmarks and what they imply.
     """
 
@@ -53,6 +53,20 @@ class PreparedStudent:
     coarse: Tensor
     grid: Tensor
     prior: Prior
+
+
+@dataclass(frozen=True, eq=False)
+class CoarseMotion:
+    """What the dense motion network gives.
+
+    ``flow`` (B, 2, S/8, S/8): backward displacement of the pixels in image units; ``occlusion`` (B, 1, S/8, S/8) in [0, 1], 1
+    where the portrait shows the place; ``features`` (B, width, S/16, S/16) for the generator; ``code`` (B, code) is p.
+    """
+
+    flow: Tensor
+    occlusion: Tensor
+    features: Tensor
+    code: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +182,7 @@ class SuperFaceStudentModel(HubMixin, PreTrainedModel):
             F.avg_pool2d(texture, 2),
             appearance,
             F.avg_pool2d(appearance, 2),
-            identity_grid(self.config.image_size, texture),
+            identity_grid(self.config.image_size, texture).permute(0, 3, 1, 2).contiguous(),
             Prior.of(self.landmarks[None], self.carriers),
         )
 
@@ -183,30 +197,37 @@ class SuperFaceStudentModel(HubMixin, PreTrainedModel):
         """
         driving = driving.float()
         batch, size = len(driving), self.config.image_size
+        coarse = self.coarse_motion(prepared, driving)
         with torch.autocast(driving.device.type, enabled=False):
-            source = prepared.prior.landmarks.expand(batch, -1, -1)
-            flows, fade = prepared.prior.candidates(driving, size // 8)
-            seen = _look(prepared, flows, fade)
-        code = self.motion_encoder(source, driving)
-        hidden, head = self.dense_motion(seen.to(self.dtype), code)
-        with torch.autocast(driving.device.type, enabled=False):
-            mixing, residual, hiding = head.float().split((2, 2, 1), dim=1)
-            others = flows[:, 1:] - flows[:, :1]
-            coarse = flows[:, 0] + MIXING_UNIT * (mixing[:, :, None] * others).sum(1) + FLOW_UNIT * residual
-            occlusion = torch.sigmoid(hiding + 2)
-            moved = warp(prepared.appearance.expand(batch, -1, -1, -1), coarse) * occlusion
-            flow = _enlarged(coarse, size // 2)
-        brush = self.generator(moved.to(hidden.dtype), hidden).float()
+            moved = warp(prepared.appearance.expand(batch, -1, -1, -1), coarse.flow) * coarse.occlusion
+            flow = _enlarged(coarse.flow, size // 2)
+        brush = self.generator(moved.to(coarse.features.dtype), coarse.features).float()
+        source = prepared.prior.landmarks.expand(batch, -1, -1)
         strokes = []
         for index, painter in enumerate(self.painters):
             window = SeamWindow.around(source, driving, index, size // 2)
-            strokes.append((window, self._paint_window(painter, window, prepared, code, flow)))
+            strokes.append((window, self._paint_window(painter, window, prepared, coarse.code, flow)))
         with torch.autocast(driving.device.type, enabled=False):
             texture = prepared.texture.expand(batch, -1, -1, -1)
-            grid = prepared.grid + _enlarged(flow, size).permute(0, 2, 3, 1)
+            grid = (prepared.grid + _enlarged(flow, size)).permute(0, 2, 3, 1)
             warped = F.grid_sample(texture, grid, self.config.sampling, padding_mode="border", align_corners=False)
             frames = _painted(warped, brush, strokes)
-        return StudentOutput(frames, warped, StudentMotion(flow, coarse, occlusion), code)
+        return StudentOutput(frames, warped, StudentMotion(flow, coarse.flow, coarse.occlusion), coarse.code)
+
+    def coarse_motion(self, prepared: PreparedStudent, driving: Tensor) -> CoarseMotion:
+        """How the picture moves for meshes (B, 478, 3) float32, before the windows of mouth and eyes refine it."""
+        with torch.autocast(driving.device.type, enabled=False):
+            flows, fade = prepared.prior.candidates(driving, self.config.image_size // 8)
+            seen = _look(prepared, flows, fade)
+        code = self.motion_encoder(prepared.prior.landmarks.expand(len(driving), -1, -1), driving)
+        features, head = self.dense_motion(seen.to(self.dtype), code)
+        with torch.autocast(driving.device.type, enabled=False):
+            # Contours would be wavy where neighbouring cells disagree: what is added to the candidates is smooth.
+            smooth = F.avg_pool2d(head.float(), 3, stride=1, padding=1, count_include_pad=False)
+            mixing, residual, hiding = smooth.split((2, 2, 1), dim=1)
+            others = flows[:, 1:] - flows[:, :1]
+            flow = flows[:, 0] + MIXING_UNIT * (mixing[:, :, None] * others).sum(1) + FLOW_UNIT * residual
+        return CoarseMotion(flow, torch.sigmoid(hiding + 2), features, code)
 
     def _paint_window(
         self, painter: nn.Module, window: SeamWindow, prepared: PreparedStudent, code: Tensor, flow: Tensor

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ...face_model.seams import PAST, REACH, SEAMS, Seam
+from ...face_model.seams import PAST, REACH, SEAMS
 from ...face_model.topology import LEFT_IRIS, RIGHT_IRIS
 
 # Of the picture's side, in 64ths: widths and heights of the windows. A face at rest has lips of 11, eyes of 7.
@@ -47,10 +49,9 @@ class SeamWindow:
     @classmethod
     def around(cls, source: Tensor, driving: Tensor, index: int, size: int) -> SeamWindow:
         """The window of seam ``index``; ``size`` is that of the whole grid. (B, 478, 3) float32 twice."""
-        seam, (width, height) = SEAMS[index], (side * size // 64 for side in SIZES[index])
+        points, (width, height) = _points(index, driving.device), (side * size // 64 for side in SIZES[index])
         plane = driving[..., :2]
-        upper, lower = plane[:, seam.upper], plane[:, seam.lower]
-        edges = torch.cat((upper, lower), dim=1)
+        edges = plane[:, points.edges]
         middle = ((edges.amin(1) + edges.amax(1)) / 2 + 1) * (size / 2)
         extent = middle.new_tensor((width, height))
         # On even cells: four pixels of the picture, a cell of the painters.
@@ -60,7 +61,7 @@ class SeamWindow:
         grid = torch.stack((columns[:, None].expand(-1, height, -1), rows[:, :, None].expand(-1, -1, width)), dim=-1)
         shifts = (source - driving)[..., :2]
         corners = [(int(x), int(y)) for x, y in corner.tolist()]
-        return cls(corners, grid, *_draw(grid, plane, shifts, seam, ANCHORS[index], 2 / size))
+        return cls(corners, grid, *_draw(grid, plane, shifts, points, 2 / size))
 
     def cut(self, maps: Tensor, scale: int = 1) -> Tensor:
         """(B, C, size * scale, size * scale) -> (B, C, h * scale, w * scale)."""
@@ -79,9 +80,28 @@ class SeamWindow:
             maps[index, :, scale * y : scale * y + height, scale * x : scale * x + width] = part[index]
 
 
-def _draw(
-    grid: Tensor, plane: Tensor, shifts: Tensor, seam: Seam, anchor: int, cell: float
-) -> tuple[Tensor, Tensor, Tensor]:
+class _SeamPoints(NamedTuple):
+    """Indices of a seam's points as tensors, which index faster than arrays."""
+
+    edges: Tensor
+    upper: Tensor
+    lower: Tensor
+    above: Tensor
+    below: Tensor
+    anchor: Tensor
+    shut: float
+
+
+@lru_cache
+@torch.inference_mode(False)  # see feather
+def _points(index: int, device: torch.device) -> _SeamPoints:
+    seam = SEAMS[index]
+    parts = (np.concatenate([seam.upper, seam.lower]), seam.upper, seam.lower, seam.above, seam.below, [ANCHORS[index]])
+    edges, upper, lower, above, below, anchor = (torch.as_tensor(np.asarray(part), device=device) for part in parts)
+    return _SeamPoints(edges, upper, lower, above, below, anchor, seam.shut)
+
+
+def _draw(grid: Tensor, plane: Tensor, shifts: Tensor, seam: _SeamPoints, cell: float) -> tuple[Tensor, Tensor, Tensor]:
     """What a window draws, see :class:`SeamWindow`: (B, 8, h, w), (B, 2, h, w), (B, 1, h, w)."""
     batch, height, width, _ = grid.shape
     upper, lower = plane[:, seam.upper], plane[:, seam.lower]
@@ -111,7 +131,7 @@ def _draw(
     beside = _falling(outwards / REACH) * _falling(past / PAST) * (1 - inside)
     side = torch.sigmoid(2 * (across - middle) / cell)[..., None]
     flow = torch.lerp(above[..., 1:], below[..., 1:], side)
-    off = torch.tanh(3 * ((grid.flatten(1, 2) - plane[:, anchor, None]) @ frame))
+    off = torch.tanh(3 * ((grid.flatten(1, 2) - plane[:, seam.anchor]) @ frame))
     drawn = torch.stack(
         (
             (2 * along - 1).clamp(-2, 2),
