@@ -27,5 +27,9 @@ class MotionError(SuperFaceError):
     """A motion with wrong shapes or non-finite values, or one that does not fit the operation."""
 
 
+class ProvenanceError(SuperFaceError):
+    """Content credentials that cannot be made: a missing library, or a certificate or key that cannot sign."""
+
+
 class UnknownNameError(SuperFaceError):
     """A region, blendshape, bundled motion or option name that does not exist; the message lists those that do."""

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from ..provenance import picture_marks
+
 CELL = 256  # pixels
 HEADING = 18  # pixels
 
@@ -28,4 +30,4 @@ def write_sheet(path: Path, headings: Sequence[str], rows: Sequence[tuple[str, S
         for column, picture in enumerate(cells):
             sheet.paste(picture, (column * side, HEADING + line * side))
         draw.text((4, HEADING + line * side + 3), name, fill="white", stroke_width=2, stroke_fill="black")
-    sheet.save(path)
+    sheet.save(path, **picture_marks(path.suffix))

@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from ..credentials import Signer
 from ..errors import MediaError
+from ..provenance import picture_marks
+from .label import labelled
 from .sources import describe, open_source
 from .writing import check_writable, replacing
 
@@ -43,21 +46,35 @@ def load_picture(source: Any) -> np.ndarray:
         return _decode(io.BufferedReader(file) if isinstance(file, io.RawIOBase) else file, describe(source))
 
 
-def save_picture(path: str | os.PathLike[str], picture: np.ndarray) -> None:
-    """Writes (H, W, 3) uint8 as PNG, JPEG or WebP by the name's suffix; a failed write leaves nothing behind."""
+def save_picture(path: str | os.PathLike[str], picture: np.ndarray, label: bool = False) -> None:
+    """Writes a generated picture, marked as such in its metadata (:mod:`superface_hf.provenance`).
+
+    Args:
+        path: ends in .png, .jpg, .jpeg or .webp. A failed write leaves nothing behind.
+        picture: (H, W, 3) uint8.
+        label: whether "AI-generated" stands in a corner of the picture for everybody to see.
+
+    Raises:
+        MediaError: an unsupported suffix, or a place that cannot be written.
+        ProvenanceError: the environment names a certificate that cannot sign.
+    """
     target = check_picture_path(path)
     with replacing(target) as temporary:
-        Image.fromarray(picture).save(temporary, quality=95)
+        image = Image.fromarray(labelled(picture) if label else picture)
+        image.save(temporary, quality=95, **picture_marks(target.suffix))
+        if signer := Signer.from_environment():
+            signer.sign(temporary)
 
 
 def check_picture_path(path: str | os.PathLike[str]) -> Path:
-    """Finds out before a long computation that its picture could not be written (MediaError)."""
+    """Finds out before a long computation that its picture could not be written (see :func:`save_picture`)."""
     target = Path(path)
     if target.suffix.lower() not in PICTURE_SUFFIXES:
         raise MediaError(
             f"A picture cannot be written to {target}: its name must end in {', '.join(PICTURE_SUFFIXES)}."
         )
     check_writable(target)
+    Signer.from_environment()
     return target
 
 

@@ -1,4 +1,4 @@
-"""Video out: H.264 and AAC in an mp4 that every player opens, complete or not there at all."""
+"""Video out: H.264 and AAC in an mp4 that every player opens, complete or not there at all, and marked as AI-generated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
+from ..credentials import Signer
 from ..errors import MediaError
+from ..provenance import mark_video, mp4_tags
+from .label import labelled
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov")
 QUALITY = "16"  # x264's constant rate factor: visually lossless
@@ -58,11 +61,13 @@ def check_video_path(path: str | os.PathLike[str]) -> Path:
 
     Raises:
         MediaError: the name does not end in a supported suffix, or see :func:`check_writable`.
+        ProvenanceError: the environment names a certificate that cannot sign.
     """
     target = Path(path)
     if target.suffix.lower() not in VIDEO_SUFFIXES:
         raise MediaError(f"A video cannot be written to {target}: its name must end in {', '.join(VIDEO_SUFFIXES)}.")
     check_writable(target)
+    Signer.from_environment()
     return target
 
 
@@ -75,8 +80,10 @@ class Mp4Writer:
         audio: (N,) or (N, 2) float32 in [-1, 1], or blocks of it that are asked for as they are needed, such as a
             :class:`~superface_hf.media.SoundReader`; cut to the length of the picture.
         sampling_rate: of ``audio``.
+        label: whether "AI-generated" stands in a corner of the picture for everybody to see.
 
-    Pictures with an odd side get one more row or column (the last one again), as H.264 stores colour in pairs.
+    Pictures with an odd side get one more row or column (the last one again), as H.264 stores colour in pairs. The file's
+    metadata says that it is AI-generated, see :mod:`superface_hf.provenance`.
     """
 
     def __init__(
@@ -85,6 +92,7 @@ class Mp4Writer:
         fps: float,
         audio: np.ndarray | Iterable[np.ndarray] | None = None,
         sampling_rate: int | None = None,
+        label: bool = False,
     ) -> None:
         self._path = check_video_path(path)
         if not (np.isfinite(fps) and fps > 0):
@@ -92,14 +100,16 @@ class Mp4Writer:
         self._fps = Fraction(fps).limit_denominator(1001)
         self._blocks = _sound_blocks(audio, sampling_rate)
         self._rate = sampling_rate or 0
+        self._label = label
         self._frames = 0
         self._size: tuple[int, ...] | None = None
 
     def __enter__(self) -> Mp4Writer:
         self._replacing = replacing(self._path)
-        temporary = self._replacing.__enter__()
+        self._temporary = self._replacing.__enter__()
         try:
-            self._container = av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"})
+            self._container = av.open(str(self._temporary), "w", format="mp4", options={"movflags": "+faststart"})
+            self._container.metadata.update(mp4_tags())
         except (OSError, av.FFmpegError) as error:
             self._replacing.__exit__(type(error), error, error.__traceback__)
             raise
@@ -113,6 +123,8 @@ class Mp4Writer:
             self._start(frame.shape)
         elif frame.shape != self._size:
             raise MediaError(f"Frame {self._frames} has the shape {frame.shape}, the first one {self._size}.")
+        if self._label:
+            frame = labelled(frame)
         height, width = frame.shape[:2]
         if height % 2 or width % 2:
             frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
@@ -158,6 +170,7 @@ class Mp4Writer:
         if self._sound is not None:
             self._sound.flush(self._container)
         self._container.close()
+        mark_video(self._temporary)
 
     def _close_quietly(self) -> None:
         try:
@@ -211,13 +224,15 @@ def write_mp4(
     fps: float,
     audio: np.ndarray | Iterable[np.ndarray] | None = None,
     sampling_rate: int | None = None,
+    label: bool = False,
 ) -> None:
     """Writes frames (H, W, 3) uint8 and their sound as mp4; see :class:`Mp4Writer`.
 
     Raises:
         MediaError: no frames, frames of several sizes, an unsupported suffix, or a place that cannot be written.
+        ProvenanceError: the environment names a certificate that cannot sign.
     """
-    with Mp4Writer(path, fps, audio, sampling_rate) as writer:
+    with Mp4Writer(path, fps, audio, sampling_rate, label) as writer:
         for frame in frames:
             writer.add(frame)
 

@@ -38,13 +38,17 @@ class TalkingFaceClip:
     def seconds(self) -> float:
         return len(self) / self.fps
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes an mp4 (H.264, AAC). The file appears complete or not at all.
+    def save(self, path: str | os.PathLike[str], label: bool = False) -> None:
+        """Writes an mp4 (H.264, AAC), marked in its metadata as AI-generated. The file appears complete or not at all.
+
+        Args:
+            label: whether "AI-generated" stands in a corner of the picture for everybody to see.
 
         Raises:
             MediaError: the name does not end in .mp4, .m4v or .mov, or the place cannot be written.
+            ProvenanceError: the environment names a certificate that cannot sign.
         """
-        write_mp4(path, self.frames, self.fps, self.audio, self.sampling_rate)
+        write_mp4(path, self.frames, self.fps, self.audio, self.sampling_rate, label)
 
     def __repr__(self) -> str:
         height, width = self.frames.shape[1:3]

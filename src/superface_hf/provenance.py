@@ -1,0 +1,266 @@
+"""Marks what this package makes as AI-generated, and reads such marks again.
+
+Every mp4 and picture carries the mark twice, as plain metadata that needs no further library:
+
+- an XMP packet with IPTC's Digital Source Type and the AI system used, where picture agencies, search engines and editing
+  programs look for it (https://iptc.org/standards/photo-metadata/);
+- a sentence for people in the comment field, which also survives tools that copy a video into a new file without its XMP.
+
+Signed content credentials (C2PA) come on top where a certificate is given, see :mod:`superface_hf.credentials`.
+A mark is a courtesy to those who look for it: anybody can remove it, so a file without one proves nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+from xml.sax.saxutils import quoteattr
+
+from . import __version__
+from .credentials import ContentCredentials, Signer, read_credentials
+from .errors import MediaError
+
+SOFTWARE = "superface-hf"
+VOCABULARY = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+# What we write is always a person's picture in which a trained model made a part: the rendered head lies in the photograph.
+SOURCE_TYPE = "compositeWithTrainedAlgorithmicMedia"
+AI_SOURCE_TYPES = ("trainedAlgorithmicMedia", SOURCE_TYPE, "compositeSynthetic")
+STATEMENT = (
+    f"AI-generated with {SOFTWARE} {__version__}: a program made or changed the face shown here. "
+    f"Digital source type: {VOCABULARY}{SOURCE_TYPE}"
+)
+OWN_STATEMENT = re.compile(rf"{SOFTWARE} ([^\s:]+): .*{re.escape(VOCABULARY)}(\w+)", re.DOTALL)
+
+XMP_UUID = bytes.fromhex(
+    "be7acfcb97a942e89c71999491e3afac"
+)  # of the box that holds XMP (Adobe's XMP specification, part 3)
+C2PA_UUID = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")  # of the box that holds content credentials
+C2PA_START = b"jumdc2pa"  # how they begin in a picture: a JUMBF description box of C2PA's type (ISO 19566-5)
+LARGEST_XMP = 2**20  # bytes; a packet is a few kilobytes
+RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+XMP = "http://ns.adobe.com/xap/1.0/"
+IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+
+Kind = Literal["png", "jpeg", "webp", "mp4"]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a file says about where it comes from.
+
+    Attributes:
+        path: the file.
+        kind: what it is, by its content: "png", "jpeg", "webp", or "mp4" (also .mov and .m4v).
+        source_type: IPTC's term for how it was made, such as "compositeWithTrainedAlgorithmicMedia", or None.
+        software: the program that says it made the file, or None.
+        version: of that program, or None.
+        found_in: where a mark was found: "xmp", "comment", "credentials".
+        credentials: the signed content credentials, None where there are none.
+    """
+
+    path: Path
+    kind: Kind
+    source_type: str | None = None
+    software: str | None = None
+    version: str | None = None
+    found_in: tuple[str, ...] = ()
+    credentials: ContentCredentials | None = None
+
+    @property
+    def ai_generated(self) -> bool:
+        """Whether the file says that a trained model made it, or a part of it. False proves nothing."""
+        return self.source_type in AI_SOURCE_TYPES
+
+    @property
+    def ours(self) -> bool:
+        """Whether the file says that this package made it."""
+        return self.ai_generated and self.software == SOFTWARE
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it in types that JSON knows."""
+        verdicts = {"ai_generated": self.ai_generated, "ours": self.ours}
+        return {"file": str(self.path), **verdicts, **{k: v for k, v in asdict(self).items() if k != "path"}}
+
+
+def mp4_tags() -> dict[str, str]:
+    """The mark as tags of an mp4 container."""
+    return {"comment": STATEMENT, "encoding_tool": f"{SOFTWARE} {__version__}"}
+
+
+def xmp_packet() -> bytes:
+    """The mark as an XMP packet, UTF-8."""
+    properties = {
+        "xmp:CreatorTool": f"{SOFTWARE} {__version__}",
+        "Iptc4xmpExt:DigitalSourceType": VOCABULARY + SOURCE_TYPE,
+        "Iptc4xmpExt:AISystemUsed": SOFTWARE,
+        "Iptc4xmpExt:AISystemVersionUsed": __version__,
+    }
+    attributes = "".join(f"\n   {name}={quoteattr(value)}" for name, value in properties.items())
+    return (
+        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
+        f'<x:xmpmeta xmlns:x="adobe:ns:meta/">\n <rdf:RDF xmlns:rdf="{RDF}">\n'
+        f'  <rdf:Description rdf:about="" xmlns:xmp="{XMP}" xmlns:Iptc4xmpExt="{IPTC}"{attributes}/>\n'
+        ' </rdf:RDF>\n</x:xmpmeta>\n<?xpacket end="w"?>'
+    ).encode()
+
+
+def mark_video(path: Path) -> None:
+    """Adds the XMP packet to a finished mp4, and signs it where the environment names a signer.
+
+    Raises:
+        ProvenanceError: it cannot be signed.
+    """
+    append_xmp(path)
+    if signer := Signer.from_environment():
+        signer.sign(path)
+
+
+def append_xmp(path: Path) -> None:
+    """Adds the XMP packet to a finished mp4, as a box behind all others: nothing else in the file moves."""
+    content = XMP_UUID + xmp_packet()
+    with path.open("ab") as file:
+        file.write(struct.pack(">I4s", 8 + len(content), b"uuid") + content)
+
+
+def picture_marks(suffix: str) -> dict[str, Any]:
+    """The mark as arguments for Pillow's ``save``.
+
+    Args:
+        suffix: of the file's name: .png, .jpg, .jpeg or .webp, in any case.
+    """
+    if suffix.lower() == ".webp":
+        return {"xmp": xmp_packet()}
+    if suffix.lower() != ".png":
+        return {"xmp": xmp_packet(), "comment": STATEMENT}
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    info.add_text("Software", f"{SOFTWARE} {__version__}")
+    info.add_text("Comment", STATEMENT)
+    info.add_itxt("XML:com.adobe.xmp", xmp_packet().decode())
+    return {"pnginfo": info}
+
+
+def inspect_file(path: str | os.PathLike[str]) -> Provenance:
+    """Reads what a picture or video says about where it comes from.
+
+    Args:
+        path: a PNG, JPEG or WebP picture, or an MP4, M4V or MOV video; what it is called does not matter.
+
+    Raises:
+        MediaError: it does not exist, is damaged or cut off, or is of another kind.
+    """
+    source = Path(path)
+    kind = _kind(source)
+    packet, comment, signed = _read_video(source) if kind == "mp4" else _read_picture(source)
+    found: list[str] = []
+    source_type, software, version = _from_xmp(packet)
+    if source_type:
+        found.append("xmp")
+    if own := OWN_STATEMENT.search(comment):
+        found.append("comment")
+        source_type, software, version = source_type or own[2], software or SOFTWARE, version or own[1]
+    credentials = read_credentials(source, signed)
+    if credentials and credentials.source_type:
+        found.append("credentials")
+        source_type, software = source_type or credentials.source_type, software or credentials.software
+    return Provenance(source, kind, source_type, software, version, tuple(found), credentials)
+
+
+def _kind(path: Path) -> Kind:
+    from .media.sources import open_source
+
+    with open_source(path, "picture or video") as file:
+        start = file.read(12)
+    if start.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    if start.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if start[:4] == b"RIFF" and start[8:] == b"WEBP":
+        return "webp"
+    if start[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free"):
+        return "mp4"
+    raise MediaError(
+        f"{path} is none of the files that can be inspected: PNG, JPEG or WebP pictures, MP4 or MOV videos."
+    )
+
+
+def _read_picture(path: Path) -> tuple[bytes, str, bool]:
+    """The XMP packet, the comment, and whether there may be content credentials."""
+    from PIL import Image
+
+    from .media.picture import load_picture
+
+    load_picture(path)  # says what is wrong with a damaged one
+    with Image.open(path) as image:
+        # Pillow gives XMP as bytes or text, by the format.
+        packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
+        comment = image.info.get("Comment") or image.info.get("comment") or ""
+    packet = packet.encode() if isinstance(packet, str) else packet
+    comment = comment.decode("utf-8", "replace") if isinstance(comment, bytes) else comment
+    with path.open("rb") as file:
+        signed = C2PA_START in file.read()
+    return packet, comment, signed
+
+
+def _read_video(path: Path) -> tuple[bytes, str, bool]:
+    """As :func:`_read_picture`."""
+    import av
+
+    from .media.video import VideoReader
+
+    next(iter(VideoReader(path)))  # says what is wrong with a damaged one
+    packet, signed = b"", False
+    with path.open("rb") as file:
+        for name, length in _boxes(file, path):
+            if name != b"uuid":
+                continue
+            uuid = file.read(16)
+            if uuid == XMP_UUID and length - 16 <= LARGEST_XMP:
+                packet = file.read(length - 16)
+            signed = signed or uuid == C2PA_UUID
+    with av.open(str(path), metadata_errors="ignore") as container:
+        comment = container.metadata.get("comment", "")
+    return packet, comment, signed
+
+
+def _boxes(file: IO[bytes], path: Path) -> Iterator[tuple[bytes, int]]:
+    """The boxes on the top level of an mp4 (ISO 14496-12): name and length of the content, at which the file stands."""
+    end = file.seek(0, os.SEEK_END)
+    place = 0
+    while place + 8 <= end:
+        file.seek(place)
+        length, name = struct.unpack(">I4s", file.read(8))
+        header = 8
+        if length == 1:  # the length did not fit
+            length, header = struct.unpack(">Q", file.read(8).ljust(8, b"\0"))[0], 16
+        elif length == 0:  # to the end of the file
+            length = end - place
+        if length < header or place + length > end:
+            raise MediaError(f"The video {path} is damaged or cut off after {end} bytes: fetch or write it again.")
+        yield name, length - header
+        place += length
+
+
+def _from_xmp(packet: bytes) -> tuple[str | None, str | None, str | None]:
+    """Digital source type, software and version."""
+    # The packet is a stranger's: no entities that grow, and what is no XML says nothing.
+    if not packet or len(packet) > LARGEST_XMP or b"<!" in packet:
+        return None, None, None
+    try:
+        root = ET.fromstring(packet.strip(b"\0 \r\n\t"))
+    except (ET.ParseError, ValueError, LookupError):
+        return None, None, None
+    values: dict[str, str] = {}
+    for node in root.iter(f"{{{RDF}}}Description"):
+        for name, text in [*node.attrib.items(), *((child.tag, child.text or "") for child in node)]:
+            values.setdefault(name, text.strip())
+    source_type = values.get(f"{{{IPTC}}}DigitalSourceType", "").rstrip("/").rpartition("/")[2]
+    software = values.get(f"{{{IPTC}}}AISystemUsed") or values.get(f"{{{XMP}}}CreatorTool")
+    return source_type or None, software or None, values.get(f"{{{IPTC}}}AISystemVersionUsed") or None
