@@ -47,6 +47,24 @@ def write_demo(folder: Path) -> list[Path]:
     return [*written, pair]
 
 
+def write_student_demo(folder: Path) -> list[Path]:
+    """Lets the embedded student say the bundled sentence; returns what it wrote: a video and its contact sheet.
+
+    Raises:
+        SuperFaceError: this installation holds no student.
+    """
+    from transformers import pipeline
+
+    pipe = pipeline("talking-face", model=str(weights_folder("student")), device="cpu")  # type: ignore[call-overload]
+    clip = pipe(audio=SPEECH)
+    video, sheet = folder / "student.mp4", folder / "student.png"
+    clip.save(video)
+    crop = pipe.model.crop
+    rows, columns = (slice(max(0, int(start)), int(start + crop.side)) for start in (crop.top, crop.left))
+    save_picture(sheet, contact_sheet(clip.frames[:, rows, columns], COLUMNS, ROWS, CELL))
+    return [video, sheet]
+
+
 def contact_sheet(frames: np.ndarray, columns: int, rows: int, cell: int) -> np.ndarray:
     """Evenly chosen frames (T, H, W, 3) in a grid of cells of that width, in reading order."""
     height, width = frames.shape[1:3]

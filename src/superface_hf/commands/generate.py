@@ -1,4 +1,4 @@
-"""``superface generate``: photo + speech, video or motion -> mp4."""
+"""``superface generate``: photo (or a student) + speech, video or motion -> mp4."""
 
 from __future__ import annotations
 
@@ -6,17 +6,26 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ..errors import MediaError
 from .options import add_portrait_options, add_speech_options, blendshape, load_pipeline, named_pair, speech_of
+
+NO_PHOTO = (
+    "A picture of the person is needed: superface generate photo.jpg --audio speech.wav -o out.mp4. Only a student brings its "
+    "own (--model with the folder or Hub id of one); a video gets another mouth with superface dub."
+)
 
 
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "generate",
-        help="photo + speech, video or motion -> mp4",
+        help="photo (or a student) + speech, video or motion -> mp4",
         description="Animates a photograph. With speech beside a video or motion, the mouth is the speech's and the rest the "
-        "video's or motion's; with speech alone, the head sways and nods, and the eyes blink.",
+        "video's or motion's; with speech alone, the head sways and nods, and the eyes blink. A student brings its own "
+        "picture: superface generate --model org/superface-student-alice --audio speech.wav -o out.mp4",
     )
-    parser.add_argument("photo", help="picture with a face: a path or URL")
+    parser.add_argument(
+        "photo", nargs="?", help="picture with a face: a path or URL; none where --model is a student, who has its own"
+    )
     add_speech_options(parser, required=False)
     driver = parser.add_mutually_exclusive_group()
     driver.add_argument("--video", help="driving video: a path or URL; its sound is carried over if there is no speech")
@@ -52,21 +61,28 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from ..media import check_video_path, load_picture
+    from ..pipelines.portrait import brings_portrait
     from ..pipelines.retarget import as_motion
 
     if not any((options.audio, options.text, options.video, options.motion)):
         options.refuse("one of --audio, --text, --video and --motion is needed")
     # What can be checked quickly is checked before the models are loaded.
     check_video_path(options.output)
-    picture = load_picture(options.photo)
+    if options.photo is None and options.model is None:
+        raise MediaError(NO_PHOTO)
+    picture = None if options.photo is None else load_picture(options.photo)
     motion = as_motion(options.motion) if options.motion else None
     regions = {region: as_motion(other) for region, other in options.region or []}
-    load_pipeline(options).write(
+    speech = speech_of(options)
+    pipe = load_pipeline(options)
+    if picture is None and not brings_portrait(pipe.model, None):
+        raise MediaError(NO_PHOTO)
+    pipe.write(
         options.output,
         picture,
         video=options.video,
         motion=motion,
-        **speech_of(options),
+        **speech,
         edit=dict(options.edit or []),
         regions=regions,
         relative=not options.absolute,

@@ -174,7 +174,9 @@ def _card(model: PreTrainedModel, to: Destination, facts: CardFacts | None, writ
     if facts.base_model is None and _is_hub_id(model.name_or_path) and model.name_or_path != to.repo_id:
         facts = replace(facts, base_model=model.name_or_path)
     if written is not None and written.is_file():
-        return complete_card(written.read_text(encoding="utf-8"), model, to.repo_id, facts)
+        # A trainer's card calls the model by its folder.
+        text = written.read_text(encoding="utf-8").replace(f'"{written.parent.name}"', f'"{to.repo_id}"')
+        return complete_card(text, model, to.repo_id, facts)
     there = _card_on_the_hub(to)
     return make_card(model, to.repo_id, facts) if there is None else complete_card(there, model, to.repo_id, facts)
 

@@ -9,14 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..face_model.mesh_flow import warp
+from ..face_model.mesh_flow import identity_grid
 from ..geometry import Square
 
 # The rendered crop fades into the picture over this share of its side. It lies outside of the head: the face takes the
 # middle half of the crop.
 FEATHER = 0.10
-# A frame that differs from the warped source by about this much (in [0, 1]) shows something painted.
-PAINTED = 0.03
+# A frame that differs from the warped source by about this much (in [0, 1], over windows of so many pixels) shows something
+# painted.
+PAINTED, PAINTED_WINDOW = 0.03, 8
 
 
 def cut_out(picture: np.ndarray, crop: Square, size: int) -> Tensor:
@@ -62,13 +63,17 @@ class PasteBack:
         self._picture, self._side = picture, side
         x0, y0, x1, y1 = max(0, left), max(0, top), min(width, left + side), min(height, top + side)
         self._target = (slice(y0, y1), slice(x0, x1))
-        self._inside = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
+        self._inside = (..., slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
         columns = _fade(side, before=left > 0, after=left + side < width)
         rows = _fade(side, before=top > 0, after=top + side < height)
-        self._mask = (rows[:, None] * columns)[self._inside][..., None]
-        self._rest = picture[self._target].astype(np.float32) * (1 - self._mask)
+        mask = (rows[:, None] * columns)[self._inside]
+        # A pixel is share * rendered + rest, cut off to whole numbers: the half is for rounding.
+        self._share = torch.from_numpy(255 * mask)
+        kept = picture[self._target] * (1 - mask[..., None])
+        self._rest = torch.from_numpy(np.ascontiguousarray(kept.transpose(2, 0, 1))) + 0.5
         region = _region(picture, crop)
         self._detail = region - resize(resize(region, size), side) if side != size else None
+        self._grid = identity_grid(side, region)
 
     def __call__(self, crops: RenderedCrops) -> np.ndarray:
         """-> (B, H, W, 3) uint8."""
@@ -76,22 +81,36 @@ class PasteBack:
         for index, target in enumerate(pasted):
             one = slice(index, index + 1)
             sharp = self._full_size(crops.frames[one].float(), crops.warped[one].float(), crops.flow[one].float())
-            pixels = sharp[0].mul(255).permute(1, 2, 0).numpy()[self._inside]
-            target[self._target] = np.clip(pixels * self._mask + self._rest + 0.5, 0, 255).astype(np.uint8)
+            pixels = torch.addcmul(self._rest, sharp[0][self._inside], self._share).clamp_(0, 255).byte()
+            torch.from_numpy(target)[self._target].copy_(pixels.permute(1, 2, 0))
         return pasted
 
     def _full_size(self, frame: Tensor, warped: Tensor, flow: Tensor) -> Tensor:
         """(1, 3, side, side) on the CPU."""
         if self._detail is None:
             return frame.cpu()
-        unpainted = torch.exp(-F.avg_pool2d((frame - warped).abs().mean(1, keepdim=True) / PAINTED, 5, 1, 2).square())
-        carried = warp(self._detail.to(frame.device), flow) * resize(unpainted, self._side)
-        return (resize(frame, self._side) + carried).cpu()
+        self._detail, self._grid = self._detail.to(frame.device), self._grid.to(frame.device)
+        grid = _enlarged(flow, self._side).permute(0, 2, 3, 1).add_(self._grid)
+        carried = F.grid_sample(self._detail, grid, padding_mode="border", align_corners=False)
+        return torch.addcmul(resize(frame, self._side), carried, _enlarged(_unpainted(frame, warped), self._side)).cpu()
+
+
+def _unpainted(frame: Tensor, warped: Tensor) -> Tensor:
+    """(B, 3, S, S) twice -> (B, 1, S/4, S/4) in [0, 1]: 1 where the frame is the warped source. Coarse, to be smooth."""
+    differing = (frame - warped).abs_().mean(1, keepdim=True)
+    step, beyond = PAINTED_WINDOW // 2, PAINTED_WINDOW // 4
+    windows = F.avg_pool2d(differing, PAINTED_WINDOW, step, beyond, count_include_pad=False)
+    return torch.exp(-(windows / PAINTED).square())
+
+
+def _enlarged(maps: Tensor, size: int) -> Tensor:
+    return F.interpolate(maps, size=(size, size), mode="bilinear", align_corners=False)
 
 
 def as_pictures(frames: Tensor) -> np.ndarray:
     """(B, 3, S, S) in [0, 1] -> (B, S, S, 3) uint8."""
-    return frames.float().clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    whole = frames.float().mul(255).add_(0.5).clamp_(0, 255).byte()
+    return whole.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def _region(picture: np.ndarray, crop: Square) -> Tensor:

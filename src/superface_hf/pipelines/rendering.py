@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, MutableSequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +14,29 @@ from torch import Tensor
 from ..errors import MediaError
 from ..media import SoundReader
 from ..motion import Motion
+from .portrait import FaceChoice
+
+
+@dataclass(frozen=True)
+class Options:
+    """How each picture of a call is to be rendered; see :meth:`TalkingFacePipeline.__call__`.
+
+    Attributes:
+        streaming: frames go to somebody who waits for each: whatever is known is rendered at once, nothing is kept.
+        live: what drives them comes as it happens: all is made ready before the first of it is asked for.
+    """
+
+    face: FaceChoice
+    paste_back: bool
+    batch_size: int
+    progress: bool | None
+    seed: int | None
+    streaming: bool = False
+    live: bool = False
+
+    def record(self) -> MutableSequence[Motion]:
+        """For the motions that are rendered: a stream that lasts for hours must not keep them all."""
+        return deque(maxlen=1) if self.streaming else []
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +46,7 @@ class Rendering:
     Attributes:
         fps: their rate.
         frames: (H, W, 3) uint8 each.
-        motions: what the frames show; filled as they come.
+        motions: what the frames show; filled as they come. Of a stream only the last one.
         missing: frames without a face; complete when all frames have come.
         total: about how many frames there will be, where it is known.
         sound: goes with them, to be cut, or followed by silence, to their length.
@@ -29,7 +54,7 @@ class Rendering:
 
     fps: float
     frames: Iterator[np.ndarray]
-    motions: list[Motion]
+    motions: MutableSequence[Motion]
     missing: list[int]
     total: int | None = None
     sound: SoundReader | None = None
@@ -61,6 +86,17 @@ def batched(pieces: Iterable[Tensor], size: int) -> Iterator[Tensor]:
             waiting = waiting[size:]
     if len(waiting):
         yield waiting
+
+
+@contextmanager
+def seeded(seed: int | None, device: torch.device) -> Iterator[None]:
+    """Whatever is random inside follows from the seed; outside, torch's random numbers go on as if nothing had been."""
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
 
 def _room(frames: int, shape: tuple[int, ...]) -> np.ndarray:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any, cast
@@ -21,17 +20,20 @@ from ..errors import MediaError, SuperFaceError
 from ..face_model.linear import FaceModel
 from ..hub import embedded_tracker, load_audio_to_lip
 from ..media import Mp4Writer, check_video_path
+from ..media.sound import comes_in_chunks
 from ..models.tracker.base import FaceTracker
 from ..motion import Motion
 from .clip import TalkingFaceClip
 from .driving import Driving, Request, follow_driver, read_driver, read_dubbing
 from .dubbing import Dubber, WhenShort
+from .memory import keep_freed_memory
 from .paste_back import PasteBack, RenderedCrops, as_pictures, cut_out
 from .portrait import FaceChoice, Portrait, brings_portrait, check_face_choice, find_portrait, stored_portrait
 from .progress import progress_bar
 from .renderer import check_renderer
-from .rendering import Rendering, batched
+from .rendering import Options, Rendering, batched, seeded
 from .retarget import MotionLike, Retargeter
+from .workers import in_order
 
 if TYPE_CHECKING:
     from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
@@ -41,17 +43,6 @@ if TYPE_CHECKING:
 FRAMES_AT_ONCE = {"cpu": 2}  # how many frames are rendered together; others than the CPU take 8
 
 logger = logging.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class Options:
-    """How each picture of a call is to be rendered; see :meth:`TalkingFacePipeline.__call__`."""
-
-    face: FaceChoice
-    paste_back: bool
-    batch_size: int
-    progress: bool | None
-    seed: int | None
 
 
 class TalkingFacePipeline(Pipeline):
@@ -260,13 +251,18 @@ class TalkingFacePipeline(Pipeline):
         A driving video is tracked while it is read, so its motion is smoothed by looking back only and the person's shape
         comes from the first face: frames differ slightly from those of :meth:`__call__`. For a Motion or speech they are the
         same. Args are those of :meth:`__call__`, for one picture; ``video`` may also be a generator of frames (H, W, 3)
-        uint8, and ``audio`` a generator of chunks of samples at ``sampling_rate``, of any length: each frame comes as soon as
-        the sound up to 0.2 s after it is there.
+        uint8, and ``audio`` a generator of chunks of samples at ``sampling_rate``, of any length.
+
+        Such a generator may wait for a microphone or a socket. It is asked for the next chunk when all frames that are known
+        have been taken, and each frame comes as soon as the sound up to 0.2 s after it is there. All that takes long is done
+        before this returns, so it is the first chunk that should come then. Where rendering is slower than the sound, frames
+        fall behind it: a student keeps up on two cores of a CPU, a teacher needs a GPU.
         """
         request = Request(
             video, motion, audio, sampling_rate, text, tts, edit, regions, relative, idle, when_short, fps, seed
         )
         options = self._options(image, request, face, paste_back, 1, progress=False)
+        options = replace(options, streaming=True, live=comes_in_chunks(audio) or isinstance(video, GeneratorType))
         if self._dubs(image):
             return self._dubbed(request, options).frames
         return self._animated(image, lambda: follow_driver(request, self), options).frames
@@ -334,7 +330,7 @@ class TalkingFacePipeline(Pipeline):
         """``driving`` may be a function, called once the picture is known to show a face."""
         portrait = self.preprocess(image, options.face)
         driving = driving if isinstance(driving, Driving) else driving()
-        motions: list[Motion] = []
+        motions = options.record()
         retarget = Retargeter(portrait, driving.changes, self.face_model)
 
         def landmarks() -> Iterator[Tensor]:
@@ -343,18 +339,17 @@ class TalkingFacePipeline(Pipeline):
                 motions.append(motion)
                 yield points
 
-        batches = batched(landmarks(), options.batch_size)
-        frames = self._render(portrait, batches, options)
+        frames = self._render(portrait, landmarks(), options)
         return Rendering(driving.fps, frames, motions, list(driving.missing), driving.frames, driving.sound)
 
     def _dubbed(self, request: Request, options: Options) -> Rendering:
         dubbing = read_dubbing(request, self)
         dubber = Dubber(self._teacher, self.tracker, self.face_model, face=options.face, batch_size=options.batch_size)
-        motions: list[Motion] = []
+        motions = options.record()
         missing: list[int] = []
 
         def pictures() -> Iterator[np.ndarray]:
-            unseen = 0
+            unseen = index = 0
             for index, dubbed in enumerate(dubber.frames(dubbing.video, dubbing.mouth, request.when_short)):
                 if dubbed.motion is None:
                     missing.append(index)
@@ -364,10 +359,10 @@ class TalkingFacePipeline(Pipeline):
                     motions.extend([*[held] * unseen, dubbed.motion])
                     unseen = 0
                 yield dubbed.picture
-            motions.extend(motions[-1:] * unseen)
+            motions.extend([motions[-1]] * unseen if motions else [])
             if missing:
                 logger.warning(
-                    f"No face was found in {len(missing)} of {len(motions)} frames (first: {missing[0]}); "
+                    f"No face was found in {len(missing)} of {index + 1} frames (first: {missing[0]}); "
                     "they are left as they were."
                 )
 
@@ -384,17 +379,37 @@ class TalkingFacePipeline(Pipeline):
         motion = Motion.concatenate(rendering.motions)
         return TalkingFaceClip(frames, rendering.fps, motion, audio, rate, rendering.missing)
 
-    def _render(self, portrait: Portrait, batches: Iterable[Tensor], options: Options) -> Iterator[np.ndarray]:
+    def _render(self, portrait: Portrait, pieces: Iterator[Tensor], options: Options) -> Iterator[np.ndarray]:
+        """Makes ready now, and renders what is asked for of ``pieces`` (n, 478, 3) of landmarks."""
         size = self.model.config.image_size
         paste = PasteBack(portrait.picture, portrait.crop, size) if options.paste_back else None
-        with self._seeded(options.seed):
-            with torch.inference_mode(), self._precision():
-                prepared = self._prepare(portrait, size)
-            for batch in batches:
-                yield from self.postprocess(self._forward({"source": prepared, "landmarks": batch}), paste)
+        with seeded(options.seed, self.device), torch.inference_mode(), self._precision():
+            prepared = self._prepare(portrait, size)
+
+        def work(batch: Tensor) -> np.ndarray:
+            return self.postprocess(self._forward({"source": prepared, "landmarks": batch}), paste)
+
+        if options.live:  # the first frame takes several times as long as all others
+            work(torch.from_numpy(portrait.landmarks)[None])
+        at_once = (piece.split(options.batch_size) for piece in pieces)
+        groups = at_once if options.streaming else [batched(pieces, options.batch_size)]
+
+        def frames() -> Iterator[np.ndarray]:
+            with seeded(options.seed, self.device):
+                for batch in in_order(work, groups, self._renderers):
+                    yield from batch
+
+        return frames()
+
+    @property
+    def _renderers(self) -> int:
+        """How many frames are rendered side by side. A teacher's are large enough to keep all cores busy one by one."""
+        one_by_one = self.device.type != "cpu" or not brings_portrait(self.model, None)
+        return 1 if one_by_one else torch.get_num_threads()
 
     def _prepare(self, portrait: Portrait, size: int) -> Any:
         if brings_portrait(self.model, None):
+            keep_freed_memory()
             return self.model.prepare()  # type: ignore[operator]
         source = cut_out(portrait.picture, portrait.crop, size).to(self.device)
         return self._teacher.prepare(source, torch.from_numpy(portrait.landmarks)[None].to(self.device))
@@ -402,13 +417,3 @@ class TalkingFacePipeline(Pipeline):
     def _precision(self) -> Any:
         """Below float32 the weights are narrow, but coordinates must not be: autocast knows which is which."""
         return torch.autocast(self.device.type, dtype=self.model.dtype, enabled=self.model.dtype != torch.float32)
-
-    @contextmanager
-    def _seeded(self, seed: int | None) -> Iterator[None]:
-        if seed is None:
-            yield
-            return
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(seed)
-            yield

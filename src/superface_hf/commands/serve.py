@@ -1,0 +1,37 @@
+"""``superface serve``: the web demo, on this machine."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ..errors import SuperFaceError
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "serve",
+        help="the web demo, in a browser",
+        description="Starts the web demo with the embedded weights, offline. Needs the extra [space].",
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine only)"
+    )
+    parser.add_argument("--port", type=int, default=7860, help="port to listen on (default: 7860)")
+    parser.add_argument("--open", action="store_true", help="open it in a browser")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    try:
+        from ..space import launch
+    except ImportError as error:
+        if error.name and error.name.startswith("superface_hf"):
+            raise
+        raise SuperFaceError(
+            f"The web demo needs the extra [space]: pip install 'superface-hf[space]' ({error})."
+        ) from error
+    try:
+        launch(server_name=options.host, server_port=options.port, inbrowser=options.open)
+    except OSError as error:
+        raise SuperFaceError(f"{options.host}:{options.port} cannot be listened on: {error}") from error
