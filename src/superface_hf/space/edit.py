@@ -1,0 +1,186 @@
+"""The tab *Edit*: photo + sliders -> picture, with a preview that follows the sliders."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+import numpy as np
+
+from .device import on_gpu
+from .film import result_path
+from .limits import read_picture
+from .look import lead
+from .messages import for_visitors, needed
+from .parts import Room, label_choice, photo_field
+from .sliders import GROUPS, NAMES, PRESETS, SLIDERS, blendshapes, posed
+from .studio import Remembered, Studio, key_of
+
+if TYPE_CHECKING:
+    from ..pipelines.paste_back import PasteBack
+    from ..pipelines.portrait import Portrait
+
+# Portraits that are kept ready, so that a slider's move costs one frame: a few visitors' worth, about 25 MB each.
+KEPT_READY = 8
+PREVIEWING: dict[str, Any] = {"concurrency_id": "editing", "concurrency_limit": 1}
+
+
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """A portrait of which everything is known that does not depend on the sliders."""
+
+    portrait: Portrait
+    source: Any
+    paste: PasteBack
+
+
+class Editor:
+    """Changes faces in pictures.
+
+    Args:
+        studio: whose models do it.
+    """
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+        self._ready: Remembered[Ready] = Remembered(KEPT_READY)
+
+    def edit(self, picture: np.ndarray, values: Mapping[str, float]) -> np.ndarray:
+        """A picture (H, W, 3) uint8 with another expression, pose or gaze.
+
+        Raises:
+            NoFaceError: it shows no face.
+        """
+        from ..pipelines.retarget import Changes, Retargeter
+
+        ready = self._ready.get(key_of(picture), lambda: self._prepared(picture))
+        pipe = self._studio.pipe
+        motion = posed(ready.portrait.motion, values)
+        changes = Changes.checked(relative=False, edit=blendshapes(values), regions=None, fps=motion.fps)
+        _, landmarks = Retargeter(ready.portrait, changes, pipe.face_model)(motion)
+        crops = pipe._forward({"source": ready.source, "landmarks": landmarks})
+        return pipe.postprocess(crops, ready.paste)[0]
+
+    def _prepared(self, picture: np.ndarray) -> Ready:
+        import torch
+
+        from ..pipelines.paste_back import PasteBack, cut_out
+
+        pipe = self._studio.pipe
+        portrait, size = self._studio.portrait(picture), pipe.model.config.image_size
+        with torch.inference_mode():
+            crop = cut_out(portrait.picture, portrait.crop, size).to(pipe.device)
+            landmarks = torch.from_numpy(portrait.landmarks)[None].to(pipe.device)
+            source = pipe.model.prepare(crop, landmarks)  # type: ignore[operator]
+        return Ready(portrait, source, PasteBack(portrait.picture, portrait.crop, size))
+
+
+def edit_tab(room: Room) -> None:
+    editor = Editor(room.studio)
+    lead("A photo and sliders: another expression, another look. The picture follows as you move them.")
+    with gr.Row(elem_classes="sf-sides"):
+        with gr.Column():
+            photo = photo_field(room, "edit", height=240)
+            example = gr.Button("Try the example", size="sm", elem_id="edit-example")
+            with gr.Row():
+                presets = [gr.Button(name, size="sm", min_width=70) for name in PRESETS]
+                reset = gr.Button("Back", size="sm", min_width=70, elem_id="edit-reset")
+            sliders = _slider_fields()
+            label = label_choice()
+        with gr.Column(elem_classes="sf-beside"):
+            preview = gr.Image(
+                label="Result (synthetic)", interactive=False, height=460, buttons=["fullscreen"], elem_id="edit-preview",
+            )  # fmt: skip
+    with gr.Row():
+        save = gr.Button("Make the picture file", variant="primary", elem_id="edit-run")
+        download = gr.DownloadButton("Download the picture", interactive=False, elem_id="edit-download")
+    with gr.Accordion("Settings used", open=False):
+        settings = gr.JSON(show_label=False, label="Settings used", elem_id="edit-settings")
+    picture = gr.Image(visible=False, label="Picture", type="filepath")
+
+    def change(photo: str, consent: bool, values: tuple[float, ...]) -> np.ndarray:
+        room.check_consent(consent, needed(photo, "a photo"))
+        return editor.edit(read_picture(photo, room.limits), dict(zip(NAMES, values, strict=True)))
+
+    @for_visitors
+    @on_gpu
+    def show(photo: str | None, consent: bool, label: bool, *values: float) -> str | None:
+        """The preview, as a JPEG: it is there sooner. Before consent is asked for, something must have been moved."""
+        if photo is None or not (consent or any(values)):
+            return None
+        return _written(change(photo, consent, values), "preview.jpg", label)
+
+    @for_visitors
+    @on_gpu
+    @_described
+    def edit(photo: str, consent: bool, label: bool, *values: float) -> tuple[str, dict[str, Any]]:
+        began = time.monotonic()
+        result = change(photo, consent, values)
+        chosen = {name: value for name, value in zip(NAMES, values, strict=True) if value}
+        size = f"{result.shape[1]} x {result.shape[0]} pixels"
+        path = _written(result, "edited.png", label)
+        took = f"{time.monotonic() - began:.1f} seconds"
+        return path, {**chosen, "label": label, "size": size, "time it took": took, "synthetic": True}
+
+    inputs = [photo, room.consent, label, *sliders]
+    hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    following = {**hidden, **PREVIEWING, "trigger_mode": "always_last"}
+    gr.on(
+        [photo.change, label.input, room.consent.input, *(slider.input for slider in sliders)], show,
+        inputs, preview, **following,
+    )  # fmt: skip
+    for button, values in zip([reset, *presets], [{}, *PRESETS.values()], strict=True):
+        moved = button.click(partial(_slider_values, values), None, sliders, **hidden)
+        moved.then(show, inputs, preview, **following)
+    example.click(lambda: room.examples.photo, None, photo, **hidden).then(
+        partial(_slider_values, PRESETS["Smile"]), None, sliders, **hidden
+    ).then(show, inputs, preview, **following)
+    event = save.click(edit, inputs, [picture, settings], api_name="edit", **PREVIEWING)
+    event.success(lambda path: gr.update(value=path, interactive=True), picture, download, **hidden)
+
+
+def _slider_fields() -> list[gr.Slider]:
+    fields = {}
+    for group in GROUPS:
+        with gr.Accordion(group, open=group in ("Mouth", "Head"), elem_classes="sf-sliders"):
+            for slider in SLIDERS:
+                if slider.group == group:
+                    fields[slider.name] = gr.Slider(
+                        slider.lowest, 1, 0, step=0.05, label=slider.label, elem_id=f"edit-{slider.name}"
+                    )
+    return [fields[name] for name in NAMES]
+
+
+def _slider_values(values: Mapping[str, float]) -> list[float]:
+    return [values.get(name, 0.0) for name in NAMES]
+
+
+def _written(picture: np.ndarray, name: str, label: bool) -> str:
+    from ..media import save_picture
+
+    path = result_path(name)
+    save_picture(path, picture, label)
+    return str(path)
+
+
+def _described(function: Any) -> Any:
+    """Names the sliders for programs."""
+    lines = "\n".join(f"    {slider.name}: {slider.label.lower()}, {slider.lowest:g} to 1." for slider in SLIDERS)
+    function.__doc__ = (
+        "Changes expression, gaze and head pose in a photo.\n\nArgs:\n    photo: a picture with a face.\n"
+        '    consent: true: the person shown agreed.\n    label: write "AI-generated" on the picture.\n'
+        f"{lines}\n\nReturns:\n    The picture (PNG), and the settings it was made with.\n"
+    )
+    kinds = {"photo": str, "consent": bool, "label": bool, **dict.fromkeys(NAMES, float)}
+    function.__signature__ = inspect.Signature(
+        [
+            inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=kind)
+            for name, kind in kinds.items()
+        ]
+    )
+    return function

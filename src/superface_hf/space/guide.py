@@ -1,0 +1,134 @@
+"""Looks for a face as soon as a picture is there, and shows what was looked for where none is found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+import numpy as np
+
+from .limits import Limits, read_picture, read_video
+from .look import note
+from .messages import in_words
+from .studio import Studio
+
+if TYPE_CHECKING:
+    from PIL.ImageDraw import ImageDraw
+
+    from ..models.tracker.base import Face
+
+LOOKED_FOR = (
+    "No face was found. Choose a picture like the outline: one person seen from the front, both eyes and the mouth in "
+    "sight, the face at least a tenth as wide as the picture."
+)
+FOUND, CHOSEN, OTHER = "Face found.", (46, 204, 113), (150, 150, 150)
+OUTLINE = (255, 196, 0)
+# The face outlined over a picture without one: its height as a share of the picture's shorter side.
+OUTLINE_HEIGHT = 0.62
+FRAMES_LOOKED_AT = 12
+
+
+class Guide:
+    """The event handlers below an upload field.
+
+    Args:
+        studio: whose tracker looks.
+        limits: what is taken.
+    """
+
+    def __init__(self, studio: Studio, limits: Limits) -> None:
+        self._studio, self._limits = studio, limits
+
+    def look_at_photo(self, photo: str | None) -> tuple[Any, Any]:
+        """-> the line below the field, and the picture with what was looked for, or nothing."""
+        if photo is None:
+            return _nothing()
+        try:
+            return self._look(read_picture(photo, self._limits))
+        except Exception as error:
+            return _line(in_words(error), good=False), gr.update(visible=False, value=None)
+
+    def look_at_video(self, video: str | None) -> tuple[Any, Any]:
+        """As :meth:`look_at_photo`, at the first frames of a video."""
+        if video is None:
+            return _nothing()
+        try:
+            reader = read_video(video, self._limits)
+            first = None
+            for number, frame in enumerate(reader):
+                first = frame if first is None else first
+                if self._studio.pipe.tracker.find_faces(frame):
+                    return self._look(frame)
+                if number >= FRAMES_LOOKED_AT:
+                    break
+            assert first is not None
+            return self._look(first)
+        except Exception as error:
+            return _line(in_words(error), good=False), gr.update(visible=False, value=None)
+
+    def must_show_a_face(self, photo: str) -> None:
+        """
+        Raises:
+            NoFaceError: it does not.
+        """
+        self._studio.portrait(read_picture(photo, self._limits))
+
+    def _look(self, picture: np.ndarray) -> tuple[Any, Any]:
+        faces = self._studio.pipe.tracker.find_faces(picture)
+        if not faces:
+            return _line(LOOKED_FOR, good=False), gr.update(value=outlined(picture), visible=True)
+        if len(faces) > 1:
+            text = f"{len(faces)} faces found. The largest one, in green, will move."
+            return _line(text, good=True), gr.update(value=framed(picture, faces), visible=True)
+        return _line(FOUND, good=True), gr.update(visible=False, value=None)
+
+
+def outlined(picture: np.ndarray) -> np.ndarray:
+    """The picture (H, W, 3) uint8, dimmed, with the outline of a face that could be found."""
+    from PIL import Image, ImageDraw
+
+    height, width = picture.shape[:2]
+    image = Image.fromarray((picture * 0.55).astype(np.uint8))
+    pen = ImageDraw.Draw(image)
+    tall = OUTLINE_HEIGHT * min(height, width)
+    _draw_face(pen, width / 2, height / 2, 0.76 * tall, tall, max(2, round(tall / 90)))
+    return np.asarray(image)
+
+
+def framed(picture: np.ndarray, faces: list[Face]) -> np.ndarray:
+    """The picture with a frame around each face; the first is the one that is used."""
+    from PIL import Image, ImageDraw
+
+    image = Image.fromarray(picture)
+    pen = ImageDraw.Draw(image)
+    line = max(2, round(min(picture.shape[:2]) / 160))
+    for index, face in reversed(list(enumerate(faces))):
+        low, high = face.landmarks[:, :2].min(0), face.landmarks[:, :2].max(0)
+        around = 0.12 * (high - low)
+        corners = [tuple(map(float, low - around)), tuple(map(float, high + around))]
+        pen.rounded_rectangle(corners, radius=4 * line, outline=OTHER if index else CHOSEN, width=line)
+    return np.asarray(image)
+
+
+def _draw_face(pen: ImageDraw, x: float, y: float, wide: float, tall: float, line: int) -> None:
+    """Head, eyes, nose and mouth around a middle point."""
+    pen.ellipse((x - wide / 2, y - tall / 2, x + wide / 2, y + tall / 2), outline=OUTLINE, width=line)
+    for side in (-1, 1):
+        eye = x + side * 0.2 * wide
+        pen.ellipse(
+            (eye - 0.09 * wide, y - 0.12 * tall, eye + 0.09 * wide, y - 0.05 * tall), outline=OUTLINE, width=line
+        )
+    pen.line(
+        (x, y - 0.04 * tall, x - 0.05 * wide, y + 0.12 * tall, x + 0.03 * wide, y + 0.12 * tall),
+        fill=OUTLINE,
+        width=line,
+    )
+    pen.arc((x - 0.18 * wide, y + 0.12 * tall, x + 0.18 * wide, y + 0.3 * tall), 20, 160, fill=OUTLINE, width=line)
+
+
+def _line(text: str, good: bool) -> Any:
+    return gr.update(value=note(text, good), visible=True)
+
+
+def _nothing() -> tuple[Any, Any]:
+    return gr.update(value="", visible=False), gr.update(value=None, visible=False)

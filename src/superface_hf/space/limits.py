@@ -1,0 +1,245 @@
+"""What a visitor may bring: said before the upload, and checked by the server before anything is decoded."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import MediaError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..media import Sound, VideoReader
+
+# What Pillow may open; other formats that it knows run programs (EPS) or are rarely tested.
+PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+# Sound and video are told by their first bytes. Anything else is refused before FFmpeg sees it: a playlist, which is a text
+# file, could make it open other files and addresses.
+SIGNATURES = (
+    (0, b"RIFF"),  # wav, avi
+    (0, b"RF64"),
+    (0, b"fLaC"),
+    (0, b"OggS"),
+    (0, b"ID3"),
+    (0, b"\xff\xfb"),  # mp3 without a tag
+    (0, b"\xff\xf3"),
+    (0, b"\xff\xf2"),
+    (0, b"\xff\xf1"),  # AAC
+    (0, b"\xff\xf9"),
+    (0, b"FORM"),  # aiff
+    (0, b"caff"),
+    (0, b"\x1aE\xdf\xa3"),  # webm, mkv
+    (4, b"ftyp"),  # mp4, m4a, mov, 3gp
+    (4, b"moov"),
+    (4, b"wide"),
+)
+MB = 2**20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The largest that is taken.
+
+    Attributes:
+        picture_mb, sound_mb, video_mb: of a file.
+        megapixels: of a picture.
+        longest_side: pixels; larger pictures are scaled down to it before they are worked on.
+        speech_seconds, video_seconds: of a recording.
+        video_side: pixels of a video's longer side.
+        distil_minutes: the longest budget of a distillation.
+        waiting: requests that may wait in the queue.
+        sessions: visitors whose choices are remembered (0.4 MB each); programs count as a new one with each call.
+    """
+
+    picture_mb: int = 10
+    sound_mb: int = 20
+    video_mb: int = 50
+    megapixels: int = 25
+    longest_side: int = 1280
+    speech_seconds: float = 30.0
+    video_seconds: float = 20.0
+    video_side: int = 1920
+    distil_minutes: int = 30
+    waiting: int = 100
+    sessions: int = 500
+
+    @property
+    def largest_upload(self) -> int:
+        """Bytes."""
+        return max(self.picture_mb, self.sound_mb, self.video_mb) * MB
+
+    @property
+    def picture_words(self) -> str:
+        return f"JPEG, PNG or WebP, up to {self.picture_mb} MB and {self.megapixels} megapixels"
+
+    @property
+    def sound_words(self) -> str:
+        return f"up to {self.speech_seconds:g} seconds and {self.sound_mb} MB"
+
+    @property
+    def video_words(self) -> str:
+        return (
+            f"up to {self.video_seconds:g} seconds, {self.video_mb} MB and {self.video_side} pixels on the longer side"
+        )
+
+
+def check_file(path: str, kind: str, most_mb: int) -> None:
+    """
+    Raises:
+        MediaError: the file is empty or too large.
+    """
+    size = Path(path).stat().st_size
+    if size == 0:
+        raise MediaError(f"The {kind} is empty. Please choose another file.")
+    if size > most_mb * MB:
+        raise MediaError(
+            f"The {kind} has {size / MB:.0f} MB, and at most {most_mb} MB can be taken. Please choose a smaller file."
+        )
+
+
+def check_picture(path: str, limits: Limits) -> None:
+    """Looks at a picture's size and header, not at its pixels.
+
+    Raises:
+        MediaError: it is no picture, or too large.
+    """
+    from PIL import Image
+
+    check_file(path, "picture", limits.picture_mb)
+    try:
+        with warnings.catch_warnings():
+            # Our own limit is the tighter one, and nothing is decoded here.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path, formats=PICTURE_FORMATS) as image:
+                width, height = image.size
+    except Image.DecompressionBombError:
+        raise MediaError(_too_many_pixels("far too many", limits)) from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise MediaError("This file is not a picture that can be read. Please choose a JPEG, PNG or WebP.") from error
+    if width * height > limits.megapixels * 1_000_000:
+        raise MediaError(_too_many_pixels(f"{width} x {height}", limits))
+
+
+def read_picture(path: str, limits: Limits) -> np.ndarray:
+    """A checked picture, (H, W, 3) uint8, upright, at most ``limits.longest_side`` long.
+
+    Raises:
+        MediaError: see :func:`check_picture`; also if it is damaged.
+    """
+    import numpy as np
+    from PIL import Image
+
+    from ..media import load_picture
+
+    check_picture(path, limits)
+    try:
+        with Image.open(path, formats=PICTURE_FORMATS) as image:
+            # A JPEG can be decoded at a fraction of its size; others ignore this.
+            image.draft("RGB", (2 * limits.longest_side, 2 * limits.longest_side))
+            picture = load_picture(image)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise MediaError("The picture is damaged. Please choose another file.") from error
+    height, width = picture.shape[:2]
+    share = limits.longest_side / max(height, width)
+    if share >= 1:
+        return picture
+    size = (max(1, round(width * share)), max(1, round(height * share)))
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
+
+
+def check_recording(path: str, kind: str, most_mb: int) -> None:
+    """Looks at a sound's or video's size and first bytes.
+
+    Raises:
+        MediaError: it is empty, too large, or something else.
+    """
+    check_file(path, kind, most_mb)
+    with open(path, "rb") as file:
+        start = file.read(12)
+    if not any(start[offset:].startswith(mark) for offset, mark in SIGNATURES):
+        wanted = "an mp4, webm or mov" if kind == "video" else "a wav, mp3, m4a, ogg or flac"
+        raise MediaError(f"This file is not a {kind} that can be read. Please choose {wanted}.")
+
+
+def read_sound(path: str, limits: Limits) -> Sound:
+    """A checked recording. What its header claims does not count: reading ends at the limit.
+
+    Raises:
+        MediaError: see :func:`check_recording`; also if it lasts too long, is damaged or holds only silence.
+    """
+    import numpy as np
+
+    from ..media import Sound, SoundReader
+
+    check_recording(path, "sound", limits.sound_mb)
+    reader = SoundReader(path)
+    blocks: list[np.ndarray] = []
+    for block in reader:
+        blocks.append(block)
+        if sum(map(len, blocks)) > (limits.speech_seconds + 0.5) * reader.rate:
+            raise MediaError(
+                f"The recording lasts longer than {limits.speech_seconds:g} seconds. Please choose a shorter one."
+            )
+    sound = Sound(np.concatenate(blocks), reader.rate)
+    if sound.silent:
+        raise MediaError("Nothing can be heard in the recording. Is the microphone switched on?")
+    return sound
+
+
+def read_video(path: str, limits: Limits) -> VideoReader:
+    """A checked video; its frames are not decoded yet.
+
+    Raises:
+        MediaError: see :func:`check_recording`; also if its pictures are too large, or it says that it lasts too long.
+    """
+    import av
+
+    from ..media import VideoReader
+
+    check_recording(path, "video", limits.video_mb)
+    reader = VideoReader(path)
+    try:
+        with av.open(path, "r", metadata_errors="ignore") as container:
+            width, height = container.streams.video[0].width, container.streams.video[0].height
+    except (av.FFmpegError, OSError, ValueError, IndexError) as error:
+        raise MediaError("This file is not a video that can be read.") from error
+    if max(width, height) > limits.video_side:
+        raise MediaError(
+            f"The video has {width} x {height} pixels, and at most {limits.video_side} on the longer side can be taken. "
+            "Please choose a smaller one."
+        )
+    if reader.frame_count and reader.frame_count > most_frames(reader.fps, limits):
+        raise MediaError(_too_long(limits))
+    return reader
+
+
+def most_frames(fps: float, limits: Limits) -> int:
+    """How many frames of a video are taken at most."""
+    return round((limits.video_seconds + 0.5) * fps)
+
+
+def watched(frames: Iterator[np.ndarray], fps: float, limits: Limits) -> Iterator[np.ndarray]:
+    """Passes frames on; what the header claimed does not count.
+
+    Raises:
+        MediaError: there are more than the limit allows.
+    """
+    yield from islice(frames, most_frames(fps, limits))
+    if next(frames, None) is not None:
+        raise MediaError(_too_long(limits))
+
+
+def _too_long(limits: Limits) -> str:
+    return f"The video lasts longer than {limits.video_seconds:g} seconds. Please choose a shorter one."
+
+
+def _too_many_pixels(size: str, limits: Limits) -> str:
+    return (
+        f"The picture has {size} pixels, and at most {limits.megapixels} megapixels can be taken. "
+        "Please scale it down, or crop it around the person."
+    )

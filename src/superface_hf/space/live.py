@@ -1,0 +1,182 @@
+"""A student talks live: the page asks for frames while it shows those it has, in step with the sound."""
+
+from __future__ import annotations
+
+import base64
+import io
+import secrets
+import threading
+import time
+import wave
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+import numpy as np
+
+from ..errors import SuperFaceError
+
+if TYPE_CHECKING:
+    from ..media import Sound
+
+SOUND_RATE = 24_000
+FPS = 25
+FRAMES_AT_ONCE = 8
+JPEG_QUALITY = 85
+# Who has not asked for so long has gone.
+GONE_AFTER = 20.0  # seconds
+MOST_AT_ONCE = 4
+
+
+@dataclass(eq=False)
+class Talk:
+    """One student talking to one visitor."""
+
+    frames: Iterator[np.ndarray]
+    asked: float = field(default_factory=time.monotonic)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class LiveTalks:
+    """The talks that are going on, by a token that only their visitor knows."""
+
+    def __init__(self) -> None:
+        self._talks: dict[str, Talk] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, frames: Iterator[np.ndarray], sound: Sound) -> dict[str, Any]:
+        """What the page needs to start: a token, the frame rate, about how many frames there will be, and the sound.
+
+        Raises:
+            SuperFaceError: too many are going on.
+        """
+        now = time.monotonic()
+        with self._lock:
+            self._talks = {token: talk for token, talk in self._talks.items() if now - talk.asked < GONE_AFTER}
+            if len(self._talks) >= MOST_AT_ONCE:
+                raise SuperFaceError("Several students are talking already. Please try again in a minute.")
+            token = secrets.token_urlsafe(16)
+            self._talks[token] = Talk(frames)
+        total = max(1, round(sound.seconds * FPS))
+        return {"token": token, "fps": FPS, "total": total, "sound": _as_url(sound.mono(SOUND_RATE))}
+
+    def more(self, token: str) -> dict[str, Any]:
+        """The next frames, JPEG in base64, and whether they were the last. An unknown token has no more."""
+        talk = self._talks.get(token) if isinstance(token, str) else None
+        if talk is None:
+            return {"frames": [], "done": True}
+        pictures: list[str] = []
+        with talk.lock:
+            talk.asked = time.monotonic()
+            for frame in talk.frames:
+                pictures.append(_as_jpeg(frame))
+                if len(pictures) == FRAMES_AT_ONCE:
+                    break
+            talk.asked = time.monotonic()
+        done = len(pictures) < FRAMES_AT_ONCE
+        if done:
+            self._talks.pop(token, None)
+        return {"frames": pictures, "done": done}
+
+    def __len__(self) -> int:
+        return len(self._talks)
+
+
+def player(talks: LiveTalks) -> gr.HTML:
+    """A screen; its value is what :meth:`LiveTalks.begin` gave."""
+
+    def more(token: str) -> dict[str, Any]:
+        return talks.more(token)
+
+    return gr.HTML(
+        value=None, html_template=SCREEN, css_template=SCREEN_LOOK, js_on_load=PLAYER, server_functions=[more],
+        elem_id="student-live", elem_classes="sf-plain",
+    )  # fmt: skip
+
+
+def _as_jpeg(frame: np.ndarray) -> str:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(frame).save(file, "JPEG", quality=JPEG_QUALITY)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def _as_url(samples: np.ndarray) -> str:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(SOUND_RATE)
+        sound.writeframes((np.clip(samples, -1, 1) * 32767).astype(np.int16).tobytes())
+    return "data:audio/wav;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+SCREEN = """
+<div class="screen"><canvas width="512" height="512"></canvas><p class="state" role="status">The student appears here.</p></div>
+"""
+SCREEN_LOOK = """
+.screen { position: relative; border-radius: 14px; overflow: hidden; background: var(--background-fill-secondary);
+  border: 1px solid var(--border-color-primary); }
+canvas { display: block; width: 100%; max-height: 460px; object-fit: contain; }
+.state { position: absolute; left: .7rem; bottom: .6rem; margin: 0; padding: .2rem .6rem; border-radius: 99px;
+  font-size: .82rem; background: rgba(0, 0, 0, .6); color: white; }
+"""
+# The sound's clock leads. It starts when half a second of frames is there, and waits when they run out.
+PLAYER = """
+let current = 0;
+async function talk(value) {
+  const mine = ++current;
+  if (!value || !value.token) return;
+  const canvas = element.querySelector('canvas'), state = element.querySelector('.state');
+  const pen = canvas.getContext('2d'), sound = new Audio(value.sound), frames = [];
+  let done = false, started = false, waits = 0, shown = -1;
+  const began = performance.now();
+  state.textContent = 'Getting ready…';
+  (async () => {
+    while (mine === current && !done) {
+      const part = await server.more(value.token);
+      for (const jpeg of part.frames) {
+        const picture = new Image();
+        picture.src = 'data:image/jpeg;base64,' + jpeg;
+        await picture.decode();
+        frames.push(picture);
+      }
+      done = part.done || part.frames.length === 0;
+    }
+  })().catch(() => { done = true; state.textContent = 'The connection was lost.'; });
+  function step() {
+    if (mine !== current) { sound.pause(); return; }
+    const enough = Math.min(value.total, Math.ceil(value.fps / 2));
+    if (!started && frames.length && (done || frames.length >= enough)) {
+      started = true;
+      element.dataset.firstFrame = Math.round(performance.now() - began);
+      sound.play().catch(() => { state.textContent = 'Press play again to hear it.'; });
+    }
+    if (started) {
+      const wanted = Math.floor(sound.currentTime * value.fps);
+      if (wanted >= frames.length && !done && !sound.paused) { sound.pause(); waits++; }
+      else if (sound.paused && !sound.ended && (done || frames.length > wanted + enough)) sound.play().catch(() => {});
+      const index = Math.min(wanted, frames.length - 1);
+      if (index !== shown && index >= 0) {
+        const picture = frames[index];
+        if (canvas.width !== picture.width || canvas.height !== picture.height) {
+          canvas.width = picture.width; canvas.height = picture.height;
+        }
+        pen.drawImage(picture, 0, 0);
+        shown = index;
+        state.textContent = waits ? 'Speaking (this machine is busy)' : 'Speaking, drawn live';
+      }
+      element.dataset.shown = shown + 1;
+      if (sound.ended || (done && shown >= frames.length - 1 && sound.currentTime === 0)) {
+        state.textContent = 'Synthetic speech and picture, drawn live.';
+        return;
+      }
+    }
+    requestAnimationFrame(step);
+  }
+  step();
+}
+watch('value', () => talk(props.value));
+"""

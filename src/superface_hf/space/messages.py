@@ -1,0 +1,96 @@
+"""What visitors read when something does not work: one sentence on what is wrong and what to do, never a traceback."""
+
+from __future__ import annotations
+
+import functools
+import html
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import gradio as gr
+from transformers.utils import logging
+
+from ..errors import MediaError, NoFaceError, SuperFaceError
+
+logger = logging.get_logger(__name__)
+
+APOLOGY = "Sorry, something went wrong on our side. Please try again; if it happens again, try another file."
+CONSENT_NEEDED = (
+    "Please confirm first that you are the person shown, or that they agreed: tick the box at the top of the page."
+)
+CONSENT = "I am the person shown, or they agreed to be animated."
+SYNTHETIC = (
+    "Everything made here is synthetic: the person never said or did this. Files are marked as AI-generated. "
+    "Say so when you share them, and do not deceive or hurt anyone with them."
+)
+# A path on the server tells a visitor nothing but the name at its end.
+_PATH = re.compile(r"(?:/[^\s/:'\"]+)+/([^\s/:'\"]+)")
+
+
+def check_consent(consent: bool) -> None:
+    """
+    Raises:
+        SuperFaceError: it was not given.
+    """
+    if consent is not True:
+        raise SuperFaceError(CONSENT_NEEDED)
+
+
+def needed(value: Any, what: str) -> Any:
+    """
+    Raises:
+        MediaError: nothing was given.
+    """
+    if value is None or value == "":
+        raise MediaError(f"Please add {what} first.")
+    return value
+
+
+def in_words(error: BaseException) -> str:
+    """What a visitor is told about an error; the log of the server has the rest."""
+    if isinstance(error, gr.Error):
+        return str(error.message)
+    if isinstance(error, NoFaceError):
+        text = f"{error} Please choose one in which a face is seen from the front."
+    elif isinstance(error, SuperFaceError):
+        text = str(error)
+    elif isinstance(error, MemoryError):
+        text = "This is too large for our memory. Please choose a smaller file."
+    else:
+        return APOLOGY
+    return html.escape(_PATH.sub(r"\1", " ".join(text.split())), quote=False)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turns every exception into a ``gr.Error`` with words for visitors."""
+    try:
+        yield
+    except gr.Error:
+        raise
+    except Exception as error:
+        if not isinstance(error, SuperFaceError):
+            logger.error("A request failed.", exc_info=error)
+        raise gr.Error(in_words(error), duration=15, print_exception=False) from None
+
+
+def for_visitors(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Lets a handler (a function or a generator function) raise only what :func:`explained` makes of it."""
+    if inspect.isgeneratorfunction(function):
+
+        @functools.wraps(function)
+        def stepwise(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            with explained():
+                yield from function(*args, **kwargs)
+
+        return stepwise
+
+    @functools.wraps(function)
+    def at_once(*args: Any, **kwargs: Any) -> Any:
+        with explained():
+            return function(*args, **kwargs)
+
+    return at_once

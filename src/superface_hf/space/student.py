@@ -1,0 +1,201 @@
+"""The tab *Student*: a small model of one person talks live; and one is made, downloaded or pushed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from .distil import LEAST_MINUTES, Distillation, can_distil, new_folder, packed, remove
+from .film import Take, screening
+from .limits import check_picture, read_sound
+from .live import FPS, LiveTalks, player
+from .look import lead, note
+from .messages import for_visitors, in_words, needed
+from .parts import FILMING, Room, label_choice, photo_field, run_buttons, sound_field, stop_with, video_result
+from .progress import Stages, in_time
+from .students import BUNDLED, OF_THE_HUB, OWN, Students, checked_repo_id
+
+CHOICES = (("The one that comes with the app", BUNDLED), ("One of the Hugging Face Hub", OF_THE_HUB), ("My own", OWN))
+DISTILLING: dict[str, Any] = {"concurrency_id": "distilling", "concurrency_limit": 1}
+# A visitor's own student is kept so long.
+KEEP_SECONDS = 3600
+
+
+def student_tab(room: Room) -> None:
+    lead(
+        "A student is a small model of one person, a few megabytes in size. It draws faster than you watch, so it can talk "
+        "live, on an ordinary computer."
+    )
+    students, own = Students(room.studio), gr.State(None, time_to_live=KEEP_SECONDS, delete_callback=remove)
+    with gr.Tabs():
+        with gr.Tab("Hear it talk"):
+            _talking(room, students, own)
+        with gr.Tab("Make a student"):
+            _making(room, own)
+
+
+def _talking(room: Room, students: Students, own: gr.State) -> None:
+    talks = LiveTalks()
+    with gr.Row():
+        with gr.Column():
+            kind = gr.Radio(list(CHOICES), value=BUNDLED, label="Which student", elem_id="student-kind")
+            repo_id = gr.Textbox(
+                label="Its name on the Hub", placeholder="someone/superface-student-alice", max_length=200, visible=False,
+                elem_id="student-repo",
+            )  # fmt: skip
+            speech = sound_field(room, "student")
+            with gr.Row():
+                live = gr.Button("Talk live", variant="primary", scale=3, elem_id="student-live-run")
+                stop = gr.Button("Stop", variant="stop", scale=1, min_width=90, elem_id="student-stop")
+            example = gr.Button("Try the example", size="sm", elem_id="student-example")
+        with gr.Column():
+            screen = player(talks)
+            with gr.Row():
+                film = gr.Button("Make a video file", elem_id="student-run")
+                label = label_choice()
+            result = video_result("student", height=300)
+
+    def pick(kind: str, repo_id: str, folder: str | None, consent: bool, speech: str) -> tuple[Any, Any]:
+        """The pipeline of a student, and the sound that it is to speak."""
+        if kind != BUNDLED:
+            room.check_consent(consent, None)
+        sound = read_sound(needed(speech, "a recording"), room.limits)
+        return students.load(kind, repo_id, folder), sound
+
+    @for_visitors
+    def talk_live(speech: str, kind: str, repo_id: str, consent: bool, folder: str | None) -> dict[str, Any]:
+        pipe, sound = pick(kind, repo_id, folder, consent, speech)
+        return talks.begin(pipe.stream(audio=sound, fps=FPS), sound)
+
+    @for_visitors
+    def student(
+        speech: str, kind: str, repo_id: str, consent: bool, label: bool, folder: str | None,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 - this is how gradio finds it
+    ) -> Iterator[tuple[Any, Any]]:  # fmt: skip
+        """Lets a student speak a recording.
+
+        Args:
+            speech: a recording of the words.
+            kind: "bundled", "hub", or "own" (the one made in this session).
+            repo_id: with "hub", the student's name, such as "someone/superface-student-alice".
+            consent: true: the person agreed to be animated. The bundled student needs none.
+            label: write "AI-generated" on every frame.
+
+        Returns:
+            The video, and the settings it was made with.
+        """
+        stages = Stages(progress)
+        stages.say("Getting the student ready")
+        pipe, sound = pick(kind, repo_id, folder, consent, speech)
+        frames = pipe.stream(audio=sound, fps=FPS)
+        take = Take("student", frames, FPS, max(1, round(sound.seconds * FPS)), sound, label)
+        yield from screening(take, stages, {"student": pipe.model.config.person or "one person"})
+
+    hidden: dict[str, Any] = {"api_visibility": "private"}
+    kind.change(lambda kind: gr.update(visible=kind == OF_THE_HUB), kind, repo_id, **hidden)
+    live_inputs = [speech, kind, repo_id, room.consent, own]
+    begun = live.click(talk_live, live_inputs, screen, concurrency_limit=2, **hidden)
+    event = film.click(
+        student, [speech, kind, repo_id, room.consent, label, own], result.outputs, api_name="student", **FILMING
+    )
+    result.offer(event)
+    chosen = example.click(lambda: (room.examples.speech, BUNDLED), None, [speech, kind], **hidden)
+    shown = chosen.success(talk_live, live_inputs, screen, concurrency_limit=2, **hidden)
+    stop_with(stop, [begun, event, chosen, shown])
+    stop.click(lambda: None, None, screen, queue=False, **hidden)
+
+
+def _making(room: Room, own: gr.State) -> None:
+    with gr.Row():
+        with gr.Column():
+            photo = photo_field(room, "distil")
+            name = gr.Textbox(label="Name of the person", placeholder="Alice", max_length=40, elem_id="distil-name")
+            minutes = gr.Slider(
+                LEAST_MINUTES, room.limits.distil_minutes, 10, step=1, label="Minutes to spend (more makes it better)",
+                elem_id="distil-minutes",
+            )  # fmt: skip
+            run, stop = run_buttons("distil", "Make the student")
+        with gr.Column():
+            standing = gr.HTML(
+                note("Nothing is being made yet.", good=True), elem_id="distil-standing", elem_classes="sf-plain"
+            )
+            download = gr.DownloadButton("Download the student (zip)", interactive=False, elem_id="distil-download")
+            with gr.Accordion("Put it on the Hugging Face Hub", open=False):
+                gr.HTML(
+                    '<p class="sf-hint">With a token of your own that may write '
+                    "(huggingface.co, Settings, Access Tokens). It is used once, and neither kept nor written down.</p>",
+                    elem_classes="sf-plain",
+                )
+                repo_id = gr.Textbox(
+                    label="Where to",
+                    placeholder="your-name/superface-student-alice",
+                    max_length=200,
+                    elem_id="push-repo",
+                )
+                token = gr.Textbox(label="Token", type="password", max_length=200, elem_id="push-token")
+                private = gr.Checkbox(True, label="Only I can see it")
+                push = gr.Button("Push", elem_id="push-run")
+                pushed = gr.HTML(visible=False, elem_id="push-note")
+
+    @for_visitors
+    def make(
+        photo: str, name: str, minutes: float, consent: bool, previous: str | None,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 - this is how gradio finds it
+    ) -> Iterator[tuple[Any, Any, Any]]:  # fmt: skip
+        if not can_distil():
+            raise gr.Error("Students cannot be made on this server: it lacks what training needs.")
+        room.check_consent(consent, needed(photo, "a photo"))
+        check_picture(photo, room.limits)
+        room.guide.must_show_a_face(photo)
+        minutes = max(LEAST_MINUTES, min(minutes, room.limits.distil_minutes))
+        folder = new_folder(needed(name, "the person's name"))
+        done = False
+        try:
+            for now in Distillation(photo, name, minutes, folder).run():
+                left = f", about {in_time(now.left)} left" if now.left else ""
+                progress(now.share, desc=f"{now.stage}{left}")
+                text = f"{now.stage} ({minutes:g} minutes in all{left})."
+                yield note(text, good=True), gr.skip(), gr.skip()
+            archive = packed(folder)
+            remove(previous)
+            done = True
+            size = f"{archive.stat().st_size / 2**20:.1f} MB"
+            ready = f"{name.strip()}’s student is ready ({size}). Choose “My own” to hear it talk."
+            yield note(ready, good=True), gr.update(value=str(archive), interactive=True), str(folder)
+        finally:
+            if not done:
+                remove(str(folder))
+
+    event = run.click(
+        make,
+        [photo, name, minutes, room.consent, own],
+        [standing, download, own],
+        api_visibility="private",
+        **DISTILLING,
+    )
+    stop_with(stop, [event])
+    stop.click(lambda: note("Stopped.", good=True), None, standing, api_visibility="private", queue=False)
+    push.click(
+        push_student, [own, repo_id, token, private], [pushed, token], api_visibility="private", concurrency_limit=2
+    )
+
+
+def push_student(folder: str | None, repo_id: str, token: str, private: bool) -> tuple[Any, str]:
+    """Answers in every case, so that the field of the token is emptied, here and on the page."""
+    from ..hub import push_checkpoint
+
+    try:
+        if folder is None or not Path(folder).is_dir():
+            raise gr.Error("There is no student to push: make one first.")
+        if not token:
+            raise gr.Error("Please paste a token of yours that may write.")
+        commit = push_checkpoint(folder, checked_repo_id(repo_id), private=private or None, token=token)
+        text, good = f"Pushed: {commit.commit_url}", True
+    except Exception as error:
+        text, good = in_words(error), False
+    if token:
+        text = text.replace(token, "(the token)")
+    return gr.update(value=note(text, good), visible=True), ""

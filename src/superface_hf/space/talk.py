@@ -1,0 +1,71 @@
+"""The tab *Talk*: photo + speech -> video."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from .device import on_gpu
+from .film import Take, screening
+from .limits import read_picture, read_sound
+from .look import lead
+from .messages import for_visitors, needed
+from .parts import FILMING, Room, label_choice, photo_field, run_buttons, sound_field, stop_with, video_result
+from .progress import Stages
+
+FPS = 25
+
+
+def talk_tab(room: Room) -> None:
+    lead("A photo and a recording: the person in the photo says it.")
+    with gr.Row():
+        with gr.Column():
+            photo = photo_field(room, "talk")
+            speech = sound_field(room, "talk")
+            with gr.Accordion("More choices", open=False):
+                liveliness = gr.Slider(0, 2, 1, step=0.1, label="How lively head and eyes move (0 keeps them still)")
+                label = label_choice()
+            run, stop = run_buttons("talk", "Make it talk")
+            example = gr.Button("Try the example", size="sm", elem_id="talk-example")
+        with gr.Column():
+            result = video_result("talk")
+
+    @for_visitors
+    @on_gpu
+    def talk(
+        photo: str, speech: str, consent: bool, liveliness: float = 1.0, label: bool = False,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 - this is how gradio finds it
+    ) -> Iterator[tuple[Any, Any]]:  # fmt: skip
+        """Lets a photo speak a recording.
+
+        Args:
+            photo: a picture with a face.
+            speech: a recording of the words.
+            consent: true: the person shown agreed to be animated.
+            liveliness: 0 to 2, how much head and eyes move.
+            label: write "AI-generated" on every frame.
+
+        Returns:
+            The video, and the settings it was made with.
+        """
+        stages = Stages(progress)
+        stages.say("Looking at the photo and listening")
+        room.check_consent(consent, needed(photo, "a photo"))
+        picture = read_picture(photo, room.limits)
+        sound = read_sound(needed(speech, "a recording"), room.limits)
+        stages.say("Getting ready")
+        frames = room.studio.pipe.stream(picture, audio=sound, idle=liveliness, fps=FPS)
+        take = Take("talking", frames, FPS, max(1, round(sound.seconds * FPS)), sound, label)
+        yield from screening(take, stages, {"liveliness": liveliness})
+
+    inputs = [photo, speech, room.consent, liveliness, label]
+    event = run.click(talk, inputs, result.outputs, api_name="talk", **FILMING)
+    result.offer(event)
+    chosen = example.click(
+        lambda: (room.examples.photo, room.examples.speech), None, [photo, speech], api_visibility="private"
+    )
+    shown = chosen.success(talk, inputs, result.outputs, api_visibility="private", **FILMING)
+    result.offer(shown)
+    stop_with(stop, [event, chosen, shown])
