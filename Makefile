@@ -1,15 +1,21 @@
-# make setup | demo | test | lint. Needs Python >= 3.10 and nothing else; everything goes into .venv.
+# make setup | demo | demo-student | space | test | lint. Needs Python >= 3.10 and nothing else; everything goes into .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # On Windows under Git Bash: make BIN=.venv/Scripts
 
-.PHONY: setup demo test lint format clean
+.PHONY: setup demo demo-student space test lint docs format clean
 
 setup: $(VENV)/.installed
 
 demo: $(VENV)/.installed
 	$(BIN)/superface demo --output demo
+
+demo-student: $(VENV)/.installed
+	$(BIN)/superface demo --student --output demo
+
+space: $(VENV)/.installed-space
+	$(BIN)/superface serve
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
@@ -18,6 +24,10 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The pages of docs/reference are written from docstrings; a test tells when they are not up to date.
+docs: $(VENV)/.installed-dev
+	$(BIN)/python docs/build_reference.py
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
@@ -36,4 +46,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-space: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[space,train]"
 	touch $@ $(VENV)/.installed

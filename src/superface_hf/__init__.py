@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         MediaError,
         MotionError,
         NoFaceError,
+        ProvenanceError,
         SeveralFacesError,
         SuperFaceError,
         UnknownNameError,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from .motion import Motion
     from .pipelines.clip import TalkingFaceClip
     from .pipelines.talking_face import TalkingFacePipeline
+    from .provenance import Provenance, inspect_file
 
 __version__ = "0.1.0"
 
@@ -48,6 +50,8 @@ _HOMES = {
     "Motion": ".motion",
     "MotionError": ".errors",
     "NoFaceError": ".errors",
+    "Provenance": ".provenance",
+    "ProvenanceError": ".errors",
     "SeveralFacesError": ".errors",
     "SuperFaceAudioToLipConfig": ".models.audio_to_lip.configuration_audio_to_lip",
     "SuperFaceAudioToLipFeatureExtractor": ".models.audio_to_lip.feature_extraction_audio_to_lip",
@@ -65,6 +69,7 @@ _HOMES = {
     "TalkingFacePipeline": ".pipelines.talking_face",
     "UnknownNameError": ".errors",
     "bundled_motion": ".drivers.bundled",
+    "inspect_file": ".provenance",
 }
 
 __all__ = [
@@ -75,6 +80,8 @@ __all__ = [
     "Motion",
     "MotionError",
     "NoFaceError",
+    "Provenance",
+    "ProvenanceError",
     "SeveralFacesError",
     "SuperFaceAudioToLipConfig",
     "SuperFaceAudioToLipFeatureExtractor",
@@ -92,6 +99,7 @@ __all__ = [
     "TalkingFacePipeline",
     "UnknownNameError",
     "bundled_motion",
+    "inspect_file",
 ]
 
 

@@ -1,6 +1,7 @@
 """The ``superface`` command: thin over the Python API.
 
-Exit status: 0 done, 1 the input cannot be used (one line on stderr says why), 2 the command was not understood.
+Exit status: 0 done, 1 the input cannot be used (one line on stderr says why), 2 the command was not understood;
+3 from ``inspect``: the file is not marked as AI-generated.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import sys
 from collections.abc import Sequence
 
 from . import __version__
-from .commands import demo, distill, dub, edit, evaluate, generate, prepare, push, track, train
+from .commands import demo, distill, dub, edit, evaluate, export, generate, inspect, prepare, push, serve, track, train
 from .errors import SuperFaceError
 
-COMMANDS = (generate, dub, track, edit, demo, prepare, train, distill, evaluate, push)
+COMMANDS = (generate, dub, track, edit, demo, prepare, train, distill, evaluate, export, inspect, push, serve)
 
 EPILOG = """examples:
   superface generate photo.jpg --audio speech.wav -o out.mp4
@@ -24,8 +25,11 @@ EPILOG = """examples:
   superface track driving.mp4 -o motion.safetensors
   superface edit photo.jpg --set jawOpen=0.4 --set mouthSmileLeft=0.6 -o out.png
   superface distill --portrait alice.jpg --name alice -o alice-student
+  superface export alice-student -o alice.onnx
+  superface inspect out.mp4
   superface push teacher org/name --private
   superface demo
+  superface serve --port 7860
 """
 
 
@@ -33,14 +37,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status."""
     options = build_parser().parse_args(arguments)
     try:
-        options.run(options)
+        status = options.run(options)
     except SuperFaceError as error:
         print(f"superface: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("superface: stopped.", file=sys.stderr)
         return 130
-    return 0
+    return status or 0
 
 
 def build_parser() -> argparse.ArgumentParser:
