@@ -37,6 +37,7 @@ from superface_hf import SuperFaceStudentModel
 from superface_hf.demo import SPEECH
 from superface_hf.hub import weights_folder
 from superface_hf.media import Mp4Writer, load_sound
+from superface_hf.pipelines.memory import keep_freed_memory
 from superface_hf.pipelines.paste_back import as_pictures
 from superface_hf.pipelines.workers import in_order
 
@@ -99,6 +100,7 @@ def in_720p(student: SuperFaceStudentModel) -> None:
 
 def student_alone(student: SuperFaceStudentModel) -> dict[str, float]:
     """Frame after frame with all threads, and side by side with one thread each, as the pipeline does where it can."""
+    keep_freed_memory()  # as the pipeline does
     prepared, mesh = student.prepare(), student.landmarks[None]
 
     @torch.inference_mode()

@@ -29,10 +29,11 @@ from superface_hf.training.distillation import Distiller
 from superface_hf.training.distillation_config import DistillationConfig, StudentLossWeights
 from superface_hf.training.motion_bank import build_bank, bundled_tracks
 from superface_hf.training.own_video import check_same_person, read_own_video, shape_difference
-from superface_hf.training.run import TrainingError
+from superface_hf.training.run import TrainingError, TrainingRun
 from superface_hf.training.settings import SettingsError
+from superface_hf.training.student_loss import steepness
 from superface_hf.training.student_report import closeness
-from superface_hf.training.student_training import Clock, rate
+from superface_hf.training.student_training import Clock, StudentTraining, rate
 from superface_hf.training.teacher_frames import TeacherFrames, reduced_appearance, render_frames
 
 TINY = {
@@ -165,6 +166,34 @@ def test_a_distillation_ends_with_a_student_a_report_and_a_card(distiller, confi
     assert json.loads((config.folder / "report.json").read_text())["mmacs"] == report.mmacs
     with Image.open(config.folder / "teacher_and_student.jpg") as sheet:
         assert sheet.width > sheet.height / 4
+
+
+def test_the_motion_is_learnt_before_any_picture(distiller, config):
+    made = distiller(config)
+    learnt: list[set[str]] = []
+    untrained = made.new_student()
+    frames, _ = made.render()
+    run = TrainingRun(config.work, made.accelerator, made.new_student(), 0.5, 5, config)
+    training = StudentTraining(replace(config, max_steps=8, motion_share=0.5), run, frames, [], None)
+    training.train(0.0, lambda _: learnt.append(_changed(training, untrained)))
+    assert learnt[2] <= {"motion_encoder", "dense_motion"}
+    assert "dense_motion" in learnt[2]
+    assert {"generator", "painters"} <= learnt[7]
+
+
+def _changed(training: StudentTraining, untrained: SuperFaceStudentModel) -> set[str]:
+    """The parts of the trained student that are not what they were."""
+    before = dict(untrained.named_parameters())
+    now = training._run.averaged.named_parameters()
+    return {name.split(".")[0] for name, value in now if not torch.equal(value, before[name])}
+
+
+def test_an_error_of_the_flow_counts_where_the_portrait_has_texture():
+    texture = torch.full((1, 3, 64, 64), 0.5)
+    texture[..., 32:, ::2] = 1.0
+    steep = steepness(texture, 8)
+    assert steep.mean().item() == pytest.approx(1.0, abs=0.05)
+    assert (steep[:, 0, 6] > 5 * steep[:, 0, 1]).all()
 
 
 def test_a_student_comes_nearer_to_a_teacher_that_paints(distiller, config, small_teacher):

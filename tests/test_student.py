@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModel, pipeline
 
 from superface_hf import (
+    FaceModel,
     MediaError,
     Motion,
     SuperFaceError,
@@ -19,12 +20,19 @@ from superface_hf import (
     SuperFaceStudentModel,
     SuperFaceTeacherConfig,
     SuperFaceTeacherModel,
+    bundled_motion,
 )
+from superface_hf.demo import PORTRAIT
 from superface_hf.face_model.seams import SEAMS
 from superface_hf.geometry import Square
+from superface_hf.hub import weights_folder
+from superface_hf.media import load_picture
 from superface_hf.models.student.seam_windows import SIZES, SeamWindow, feather
 from superface_hf.models.teacher.modeling_teacher import plain_mesh_flow
-from superface_hf.pipelines.paste_back import cut_out
+from superface_hf.pipelines.paste_back import as_pictures, cut_out
+from superface_hf.pipelines.portrait import stored_portrait
+from superface_hf.pipelines.retarget import Changes, Retargeter
+from superface_hf.training.student_report import closeness, rendered
 
 
 @pytest.fixture
@@ -249,3 +257,30 @@ def test_a_student_loads_from_its_folder(student, tracker, tmp_path):
     loaded = pipeline("talking-face", model=str(tmp_path), tracker=tracker, device="cpu")
     direct = pipeline("talking-face", model=student, tracker=tracker, device="cpu")
     assert np.array_equal(loaded(motion="blink").frames, direct(motion="blink").frames)
+
+
+# The one that comes with the package
+
+
+@pytest.mark.e2e
+def test_the_embedded_student_is_near_its_teacher():
+    student = SuperFaceStudentModel.from_pretrained(weights_folder("student"), dtype=torch.float32).eval()
+    teacher = SuperFaceTeacherModel.from_pretrained(weights_folder("teacher"), dtype=torch.float32).eval()
+    portrait = stored_portrait(student, FaceModel.default())
+    motion = bundled_motion("speak")
+    retarget = Retargeter(portrait, Changes.checked(True, None, None, motion.fps), FaceModel.default())
+    meshes = retarget(motion)[1][:: max(1, len(motion) // 5)]
+    picture = cut_out(portrait.picture, portrait.crop, teacher.config.image_size)
+    with torch.inference_mode():
+        prepared = teacher.prepare(picture, torch.from_numpy(portrait.landmarks)[None])
+        targets = np.concatenate([as_pictures(teacher.render(prepared, mesh[None]).frames) for mesh in meshes])
+    whole, boxes = closeness(rendered(student, meshes), targets, meshes).mean(0)
+    assert whole > 32
+    assert boxes > 27
+
+
+@pytest.mark.e2e
+def test_the_embedded_student_shows_the_bundled_portrait_and_says_whom():
+    student = SuperFaceStudentModel.from_pretrained(weights_folder("student"))
+    assert np.array_equal(student.full_picture(), load_picture(PORTRAIT))
+    assert student.config.person == "Eileen Collins"

@@ -16,7 +16,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "checkpoint",
         metavar="FOLDER_OR_MODEL",
-        help="the folder of a checkpoint, or an embedded one: teacher, audio_to_lip, tracker, sync_expert",
+        help="the folder of a checkpoint, or an embedded one: teacher, student, audio_to_lip, tracker, sync_expert",
     )
     parser.add_argument("repo", metavar="ORG/NAME", help="where to; it is made if need be")
     parser.add_argument(

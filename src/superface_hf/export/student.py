@@ -39,7 +39,7 @@ class StudentGraph(nn.Module):
     def forward(self, landmarks: Tensor) -> Tensor:
         prepared = self.student.prepare()
         # A grid whose size the tracer knew would be stored: megabytes that take no time to compute.
-        grid = identity_grid(prepared.texture.shape[-1], prepared.texture)
+        grid = identity_grid(prepared.texture.shape[-1], prepared.texture).permute(0, 3, 1, 2)
         prepared = replace(prepared, grid=grid, prior=self._prior)
         frames = self.student.render(prepared, landmarks).frames
         return frames.mul(255).round().to(torch.uint8).permute(0, 2, 3, 1)

@@ -40,7 +40,7 @@ WEIGHTS = Path(__file__).parent.parent / "weights"
 
 
 def weights_folder(name: str) -> Path:
-    """The folder of an embedded checkpoint: ``teacher``, ``tracker``, ``audio_to_lip`` or ``sync_expert``.
+    """The folder of an embedded checkpoint: ``teacher``, ``student``, ``tracker``, ``audio_to_lip`` or ``sync_expert``.
 
     Raises:
         SuperFaceError: this installation does not hold it.

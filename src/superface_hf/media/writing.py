@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +22,7 @@ from ..provenance import mark_video, mp4_tags
 from .label import labelled
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov")
+FRAMES_WAITING = 3  # for the encoder
 QUALITY = "16"  # x264's constant rate factor: visually lossless
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 AAC_BITS_PER_SECOND = {1: 96_000, 2: 160_000}
@@ -82,8 +85,9 @@ class Mp4Writer:
         sampling_rate: of ``audio``.
         label: whether "AI-generated" stands in a corner of the picture for everybody to see.
 
-    Pictures with an odd side get one more row or column (the last one again), as H.264 stores colour in pairs. The file's
-    metadata says that it is AI-generated, see :mod:`superface_hf.provenance`.
+    Frames are encoded by a thread of its own, while the next ones are made; a few wait at most. What goes wrong there is
+    raised by a later :meth:`add` or at the end. Pictures with an odd side get one more row or column (the last one again), as
+    H.264 stores colour in pairs. The file's metadata says that it is AI-generated, see :mod:`superface_hf.provenance`.
     """
 
     def __init__(
@@ -103,6 +107,7 @@ class Mp4Writer:
         self._label = label
         self._frames = 0
         self._size: tuple[int, ...] | None = None
+        self._waiting: deque[Future[None]] = deque()
 
     def __enter__(self) -> Mp4Writer:
         self._replacing = replacing(self._path)
@@ -113,6 +118,7 @@ class Mp4Writer:
         except (OSError, av.FFmpegError) as error:
             self._replacing.__exit__(type(error), error, error.__traceback__)
             raise
+        self._encoder = ThreadPoolExecutor(1, "superface-mp4")
         return self
 
     def add(self, frame: np.ndarray) -> None:
@@ -123,6 +129,13 @@ class Mp4Writer:
             self._start(frame.shape)
         elif frame.shape != self._size:
             raise MediaError(f"Frame {self._frames} has the shape {frame.shape}, the first one {self._size}.")
+        # A copy: whoever gave it may fill it with the next frame.
+        self._waiting.append(self._encoder.submit(self._encode, frame.copy(), self._frames))
+        self._frames += 1
+        while len(self._waiting) > FRAMES_WAITING:
+            self._waiting.popleft().result()
+
+    def _encode(self, frame: np.ndarray, index: int) -> None:
         if self._label:
             frame = labelled(frame)
         height, width = frame.shape[:2]
@@ -131,16 +144,16 @@ class Mp4Writer:
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24").reformat(
             format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
         )
-        picture.pts, picture.time_base = self._frames, 1 / self._fps
+        picture.pts, picture.time_base = index, 1 / self._fps
         self._container.mux(self._video.encode(picture))
-        self._frames += 1
         if self._sound is not None:
-            self._sound.write_until(self._container, float(self._frames / self._fps))
+            self._sound.write_until(self._container, float((index + 1) / self._fps))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
+            self._encoder.shutdown(cancel_futures=error is not None)
             if error is None:
                 self._finish()
         except BaseException as failure:
@@ -155,7 +168,7 @@ class Mp4Writer:
         self._video = self._container.add_stream("libx264", rate=self._fps)
         self._video.width, self._video.height = shape[1] + shape[1] % 2, shape[0] + shape[0] % 2
         self._video.pix_fmt = "yuv420p"
-        self._video.options = {"crf": QUALITY, "preset": "fast"}
+        self._video.options = {"crf": QUALITY, "preset": "veryfast"}
         context = self._video.codec_context
         context.time_base = 1 / self._fps
         context.colorspace = context.color_primaries = context.color_trc = BT709
@@ -166,6 +179,8 @@ class Mp4Writer:
     def _finish(self) -> None:
         if self._size is None:
             raise MediaError(f"There are no frames to write to {self._path}.")
+        for encoded in self._waiting:
+            encoded.result()
         self._container.mux(self._video.encode(None))
         if self._sound is not None:
             self._sound.flush(self._container)

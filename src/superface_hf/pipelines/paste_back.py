@@ -72,7 +72,8 @@ class PasteBack:
         kept = picture[self._target] * (1 - mask[..., None])
         self._rest = torch.from_numpy(np.ascontiguousarray(kept.transpose(2, 0, 1))) + 0.5
         region = _region(picture, crop)
-        self._detail = region - resize(resize(region, size), side) if side != size else None
+        # A crop no larger than what is rendered has no detail that rendering lacks.
+        self._detail = region - resize(resize(region, size), side) if side > size else None
         self._grid = identity_grid(side, region)
 
     def __call__(self, crops: RenderedCrops) -> np.ndarray:
@@ -88,7 +89,7 @@ class PasteBack:
     def _full_size(self, frame: Tensor, warped: Tensor, flow: Tensor) -> Tensor:
         """(1, 3, side, side) on the CPU."""
         if self._detail is None:
-            return frame.cpu()
+            return resize(frame, self._side).cpu()
         self._detail, self._grid = self._detail.to(frame.device), self._grid.to(frame.device)
         grid = _enlarged(flow, self._side).permute(0, 2, 3, 1).add_(self._grid)
         carried = F.grid_sample(self._detail, grid, padding_mode="border", align_corners=False)

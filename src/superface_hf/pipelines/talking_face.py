@@ -33,7 +33,7 @@ from .progress import progress_bar
 from .renderer import check_renderer
 from .rendering import Options, Rendering, batched, seeded
 from .retarget import MotionLike, Retargeter
-from .workers import in_order
+from .workers import in_order, on_one_thread
 
 if TYPE_CHECKING:
     from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
@@ -394,12 +394,14 @@ class TalkingFacePipeline(Pipeline):
         at_once = (piece.split(options.batch_size) for piece in pieces)
         groups = at_once if options.streaming else [batched(pieces, options.batch_size)]
 
+        renderers = self._renderers
+
         def frames() -> Iterator[np.ndarray]:
             with seeded(options.seed, self.device):
-                for batch in in_order(work, groups, self._renderers):
+                for batch in in_order(work, groups, renderers):
                     yield from batch
 
-        return frames()
+        return on_one_thread(frames()) if options.streaming and renderers > 1 else frames()
 
     @property
     def _renderers(self) -> int:

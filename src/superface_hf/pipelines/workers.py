@@ -74,3 +74,20 @@ def _pool(threads: int) -> Iterator[Executor]:
             yield pool
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def on_one_thread(results: Iterator[Result]) -> Iterator[Result]:
+    """``results`` as they are, but torch uses one thread while the next one is made; in between, as many as before.
+
+    For what is made one by one beside an encoder: threads that wait for work to share keep the cores from it.
+    """
+    while True:
+        usual = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            result = next(results)
+        except StopIteration:
+            return
+        finally:
+            torch.set_num_threads(usual)
+        yield result
