@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -171,9 +172,10 @@ def test_a_distillation_ends_with_a_student_a_report_and_a_card(distiller, confi
 def test_the_motion_is_learnt_before_any_picture(distiller, config):
     made = distiller(config)
     learnt: list[set[str]] = []
-    untrained = made.new_student()
+    student = made.new_student()
+    untrained = deepcopy(student)
     frames, _ = made.render()
-    run = TrainingRun(config.work, made.accelerator, made.new_student(), 0.5, 5, config)
+    run = TrainingRun(config.work, made.accelerator, student, 0.5, 5, config)
     training = StudentTraining(replace(config, max_steps=8, motion_share=0.5), run, frames, [], None)
     training.train(0.0, lambda _: learnt.append(_changed(training, untrained)))
     assert learnt[2] <= {"motion_encoder", "dense_motion"}
