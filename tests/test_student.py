@@ -20,9 +20,9 @@ from superface_hf import (
     SuperFaceStudentModel,
     SuperFaceTeacherConfig,
     SuperFaceTeacherModel,
-    bundled_motion,
 )
 from superface_hf.demo import PORTRAIT
+from superface_hf.export.student import motion_meshes
 from superface_hf.face_model.seams import SEAMS
 from superface_hf.geometry import Square
 from superface_hf.hub import weights_folder
@@ -31,7 +31,6 @@ from superface_hf.models.student.seam_windows import SIZES, SeamWindow, feather
 from superface_hf.models.teacher.modeling_teacher import plain_mesh_flow
 from superface_hf.pipelines.paste_back import as_pictures, cut_out
 from superface_hf.pipelines.portrait import stored_portrait
-from superface_hf.pipelines.retarget import Changes, Retargeter
 from superface_hf.training.student_report import closeness, rendered
 
 
@@ -267,9 +266,7 @@ def test_the_embedded_student_is_near_its_teacher():
     student = SuperFaceStudentModel.from_pretrained(weights_folder("student"), dtype=torch.float32).eval()
     teacher = SuperFaceTeacherModel.from_pretrained(weights_folder("teacher"), dtype=torch.float32).eval()
     portrait = stored_portrait(student, FaceModel.default())
-    motion = bundled_motion("speak")
-    retarget = Retargeter(portrait, Changes.checked(True, None, None, motion.fps), FaceModel.default())
-    meshes = retarget(motion)[1][:: max(1, len(motion) // 5)]
+    meshes = motion_meshes(student, "speak", 5)
     picture = cut_out(portrait.picture, portrait.crop, teacher.config.image_size)
     with torch.inference_mode():
         prepared = teacher.prepare(picture, torch.from_numpy(portrait.landmarks)[None])

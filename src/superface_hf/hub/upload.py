@@ -175,7 +175,7 @@ def _card(model: PreTrainedModel, to: Destination, facts: CardFacts | None, writ
         facts = replace(facts, base_model=model.name_or_path)
     if written is not None and written.is_file():
         # A trainer's card calls the model by its folder.
-        text = written.read_text(encoding="utf-8").replace(f'"{written.parent.name}"', f'"{to.repo_id}"')
+        text = written.read_text(encoding="utf-8").replace(f'model="{written.parent.name}"', f'model="{to.repo_id}"')
         return complete_card(text, model, to.repo_id, facts)
     there = _card_on_the_hub(to)
     return make_card(model, to.repo_id, facts) if there is None else complete_card(there, model, to.repo_id, facts)

@@ -100,6 +100,7 @@ class StudentTraining:
         prepared = accelerator.prepare(student, delivery, motion_optimizer, optimizer)
         self._model, delivery, self._motion_optimizer, self._optimizer = prepared
         self._student, self._moving, self._all = student, moving, [*moving, *painting]
+        self._prepared = student.prepare()  # no weight is in it
         self._motion_loss = MotionLoss(student.texture[None].float() / 255, config.loss, delivery)
         self._loss = StudentLoss(config.loss, delivery, perceptual)
         self._progress = run.resume()
@@ -133,7 +134,7 @@ class StudentTraining:
             x[index].float().to(self._accelerator.device)
             for x in (self._frames.landmarks, self._frames.flow, self._frames.codes)
         )
-        motion = self._student.coarse_motion(self._student.prepare(), landmarks)
+        motion = self._student.coarse_motion(self._prepared, landmarks)
         terms = self._motion_loss(motion, flow, codes)
         for group in self._motion_optimizer.param_groups:
             group["lr"] = MOTION_RATE * rate(share)
