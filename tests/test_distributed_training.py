@@ -18,6 +18,7 @@ from teacher_training_set import settings, write_set
 
 from superface_hf.training.settings import as_yaml
 from superface_hf.training.teacher import TeacherTrainer
+from superface_hf.training.teacher_config import TeacherTrainingConfig
 
 # Trains by the settings it is given, and notes what this process saw and ended with.
 WORKER = """
@@ -54,18 +55,24 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_set(tmp_path_factory.mktemp("prepared"))
 
 
-def test_two_processes_share_the_batch_and_end_with_equal_weights(prepared, tmp_path):
-    run = {"batch_size": 4, "log_every": 1}
-    config = settings(prepared, tmp_path / "two", schedule={"steps": 2}, run=run)
-    (tmp_path / "config.yaml").write_text(as_yaml(config))
-    (tmp_path / "worker.py").write_text(WORKER)
+def two_processes(config: TeacherTrainingConfig, folder: Path) -> tuple[dict, dict]:
+    """Trains by ``config``, and gives what each of the two processes noted."""
+    (folder / "config.yaml").write_text(as_yaml(config))
+    (folder / "worker.py").write_text(WORKER)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
-    command += ["--standalone", str(tmp_path / "worker.py"), str(tmp_path / "config.yaml"), str(tmp_path)]
+    command += ["--standalone", str(folder / "worker.py"), str(folder / "config.yaml"), str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
-    first, second = (torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2))
+    first, second = (torch.load(folder / f"rank{rank}.pt") for rank in range(2))
     assert first["processes"] == 2
+    return first, second
+
+
+def test_two_processes_share_the_batch_and_end_with_equal_weights(prepared, tmp_path):
+    run = {"batch_size": 4, "log_every": 1}
+    config = settings(prepared, tmp_path / "two", schedule={"steps": 2}, run=run)
+    first, second = two_processes(config, tmp_path)
     for kind in ("weights", "averaged", "judge"):
         for name, value in first[kind].items():
             assert torch.equal(value, second[kind][name]), f"{kind} {name}"
@@ -95,3 +102,17 @@ def test_two_processes_share_the_batch_and_end_with_equal_weights(prepared, tmp_
     resumed = TeacherTrainer(settings(prepared, tmp_path / "two", schedule={"steps": 3}, run=run))
     resumed.train()
     assert resumed.run.step == 3
+
+
+def test_two_processes_teach_one_restorer(prepared, tmp_path):
+    """What is learned beside the model's forward pass is shared by hand."""
+    sections = {"data": {"degradation": {"share": 1.0}}, "run": {"batch_size": 4}}
+    schedule = {"steps": 2, "restoration": 2}
+    first, second = two_processes(settings(prepared, tmp_path / "two", schedule=schedule, **sections), tmp_path)
+    for name, value in first["weights"].items():
+        assert torch.equal(value, second["weights"][name]), name
+    sections["run"]["accumulation"] = 2
+    alone = TeacherTrainer(settings(prepared, tmp_path / "one", schedule=schedule, **sections))
+    alone.train()
+    for name, value in alone.model.state_dict().items():
+        assert torch.allclose(value, first["weights"][name], atol=1e-4), name

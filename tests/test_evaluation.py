@@ -18,7 +18,7 @@ from superface_hf.evaluation.colour import colour_shifts, still_places
 from superface_hf.evaluation.cross import DrivingClip
 from superface_hf.evaluation.data import NamedPortrait, find_portraits, track_clip, validation_clips
 from superface_hf.evaluation.methods import METHODS, Methods
-from superface_hf.evaluation.regions import STEPS, cross_talk, driven_motion, movements
+from superface_hf.evaluation.regions import STEPS, carried, cross_talk, driven_motion, movements
 from superface_hf.evaluation.verdict import verdicts
 from superface_hf.face_model.linear import FaceShape
 from superface_hf.media import write_mp4
@@ -155,6 +155,26 @@ class TestRegions:
         moved = movements(face_model.animate(FaceShape(face_model.mean), shifted).numpy())
         assert moved["head"] > 5
         assert max(moved[region] for region in REGIONS if region != "head") < 0.01
+
+    def test_what_a_turn_does_to_tracked_landmarks_is_no_movement_of_a_mouth(self, face_model):
+        rest = replace(Motion.neutral(1, 25), scale=np.array([0.5]))
+        moved = movements(face_model.animate(FaceShape(face_model.mean), driven_motion(rest, "head")).numpy())
+        assert max(moved[region] for region in REGIONS if region != "head") < 0.02 * moved["head"]
+
+    def test_a_blink_is_no_frown(self, face_model):
+        rest = replace(Motion.neutral(1, 25), scale=np.array([0.5]))
+        moved = movements(face_model.animate(FaceShape(face_model.mean), driven_motion(rest, "eyes")).numpy())
+        assert max(moved[region] for region in ("mouth", "brows", "head")) < 0.1 * moved["eyes"]
+
+    def test_optical_flow_carries_the_landmarks_of_what_moves_and_no_others(self, face_points, astronaut):
+        picture = astronaut[:512, :512]
+        points = face_points(256, 240, 150)
+        shifted = np.stack([picture, np.roll(picture, (2, 3), (0, 1))])
+        meshes = np.stack([points, points + [50.0, 50.0, 7.0]]).astype(np.float32)
+        moved = carried(shifted, meshes)
+        assert np.array_equal(moved[0], points)
+        assert np.abs((moved[1] - points)[:, :2] - [3, 2]).mean() < 0.2
+        assert np.allclose(moved[1, :, 2], points[:, 2] + 7)
 
     def test_cross_talk_is_a_share_of_the_driven_movement(self):
         row = dict.fromkeys(REGIONS, 1.0)

@@ -8,15 +8,20 @@ import torch
 from huggingface_hub.errors import StrictDataclassClassValidationError
 
 from superface_hf import SuperFaceTeacherConfig, SuperFaceTeacherModel
+from superface_hf.demo import PORTRAIT
 from superface_hf.face_model.linear import FaceModel
 from superface_hf.face_model.mesh_flow import rigid_motion
 from superface_hf.face_model.topology import LIPS_INNER, LIPS_OUTER, eye_boxes, mouth_box
-from superface_hf.hub import weights_folder
+from superface_hf.hub import embedded_tracker, weights_folder
+from superface_hf.media import load_picture
 from superface_hf.metrics.image import box_mask
 from superface_hf.models.teacher.dense_motion import rigid_volume_flow
 from superface_hf.models.teacher.modeling_teacher import MOUTH_INTERIOR, plain_mesh_flow
 from superface_hf.models.teacher.sharpening import sharpened
 from superface_hf.models.teacher.volume import plane_depths, warp_volume
+from superface_hf.pipelines.paste_back import cut_out
+from superface_hf.pipelines.portrait import find_portrait
+from superface_hf.training.degradations import DegradationConfig, SourceDegradation
 
 
 def tiny(**overrides) -> SuperFaceTeacherConfig:
@@ -32,6 +37,14 @@ def scene() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     landmarks = FaceModel.default().mean[None] * 0.4
     driving = torch.cat((landmarks, landmarks + torch.tensor([0.06, -0.02, 0.0])))
     return source, landmarks, driving
+
+
+@pytest.fixture(scope="module")
+def portrait_crop() -> torch.Tensor:
+    """(1, 3, 512, 512): a photograph of a face as the teacher gets it."""
+    picture = load_picture(PORTRAIT)
+    portrait = find_portrait(picture, embedded_tracker(), FaceModel.default(), "only", 512)
+    return cut_out(portrait.picture, portrait.crop, 512)
 
 
 def fresh(config: SuperFaceTeacherConfig) -> SuperFaceTeacherModel:
@@ -74,6 +87,23 @@ def test_only_what_moved_is_sharpened():
     assert torch.equal(result[..., :30], picture[..., :30])
     assert (result[..., 36:].std() / picture[..., 36:].std()).item() > 1.1
     assert torch.allclose(result.mean(), picture.mean(), atol=1e-3)
+
+
+def test_an_untrained_restorer_changes_nothing(scene):
+    source, landmarks, _ = scene
+    assert torch.equal(fresh(tiny()).prepare(source, landmarks).image, source)
+
+
+def test_the_embedded_restorer_cleans_a_poor_picture_and_leaves_a_good_one(portrait_crop):
+    """A photograph that is small, noisy and compressed comes nearer to itself; as it is, it hardly changes."""
+    restorer = SuperFaceTeacherModel.from_pretrained(weights_folder("teacher"), dtype=torch.float32).eval().restorer
+    spoil = SourceDegradation(DegradationConfig(share=1.0))
+    spoilt = torch.cat([spoil(portrait_crop, torch.Generator().manual_seed(seed)) for seed in range(4)])
+    with torch.inference_mode():
+        before, after = ((x - portrait_crop).square().mean().item() for x in (spoilt, restorer(spoilt)))
+        change = (restorer(portrait_crop) - portrait_crop).abs().mean().item()
+    assert after < 0.8 * before
+    assert change < 2 / 255
 
 
 def test_nothing_is_sharpened_in_training(scene):

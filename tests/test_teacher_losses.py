@@ -46,11 +46,17 @@ def batch_of(target: torch.Tensor, **changes: torch.Tensor) -> dict[str, torch.T
         "sharp": torch.ones(count, dtype=torch.bool),
         "known": torch.ones(count, 1, size // 8, size // 8),
         "follows": torch.zeros(count, dtype=torch.bool),
+        "window": torch.zeros(count, 2),
     }
     return {**batch, **changes}
 
 
-def output_of(frames: torch.Tensor, warped: torch.Tensor | None = None, keep: float = 1.0) -> TeacherOutput:
+def output_of(
+    frames: torch.Tensor,
+    warped: torch.Tensor | None = None,
+    keep: float = 1.0,
+    restored: torch.Tensor | None = None,
+) -> TeacherOutput:
     count, size = len(frames), frames.shape[-1]
     motion = DenseMotion(
         torch.zeros(count, 2, size // 2, size // 2),
@@ -60,6 +66,7 @@ def output_of(frames: torch.Tensor, warped: torch.Tensor | None = None, keep: fl
     warped = frames if warped is None else warped
     return TeacherOutput(
         frames,
+        frames if restored is None else restored,
         warped,
         frames,
         torch.full((count, 1, size, size), keep),
@@ -78,9 +85,8 @@ def test_the_right_picture_costs_nothing():
     target = picture()
     loss, terms = loss_of(output_of(target), batch_of(target))
     assert float(loss) == pytest.approx(0.0, abs=1e-6)
-    assert {"l1", "fine", "coarse", "warp", "generated", "flow", "keep", "temporal", "occlusion", "smoothness"} == set(
-        terms
-    )
+    pixels = {"l1", "fine", "coarse", "warp", "generated", "temporal", "restoration"}
+    assert pixels | {"flow", "keep", "occlusion", "smoothness"} == set(terms)
 
 
 def test_no_pixel_counts_where_the_target_is_not_known():
@@ -127,16 +133,17 @@ def test_a_flow_that_goes_on_evenly_is_not_bent():
     assert float(bending(even + 0.01 * torch.rand(even.shape))) > 0.1
 
 
-def test_a_degraded_source_is_not_to_be_kept_and_its_clean_one_shows_the_flow():
+def test_the_clean_picture_of_a_degraded_source_shows_the_flow_and_is_what_restoring_it_should_give():
     target = picture()
     spoilt = (target + 0.2 * torch.rand(target.shape)).clamp(0, 1)
     degraded = torch.tensor([True, False])
     source = torch.where(degraded[:, None, None, None], spoilt, target)
     batch = batch_of(target, source=source, degraded=degraded)
-    _, terms = loss_of(output_of(target, warped=source, keep=0.5), batch)
+    _, terms = loss_of(output_of(target, warped=source, restored=source), batch)
     assert float(terms["warp"]) == pytest.approx(0.0, abs=1e-4)
     assert float(terms["flow"]) == pytest.approx(0.0, abs=1e-4)
-    assert float(terms["keep"]) == pytest.approx(0.25)
+    assert float(terms["restoration"]) > 0.01
+    assert float(loss_of(output_of(target), batch)[1]["restoration"]) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_scales_agree_on_a_constant_error():

@@ -87,6 +87,19 @@ def test_a_resumed_training_ends_with_the_same_weights(prepared, tmp_path, name,
     assert_same(whole, resumed)
 
 
+def test_the_restorer_can_learn_first_and_alone(prepared, tmp_path):
+    changes = {"schedule": {"restoration": 2}, "data": {"degradation": {"share": 1.0}}}
+    trainer = TeacherTrainer(settings(prepared, tmp_path, **changes))
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    trainer.train(until=2)
+    changed = {name for name, value in trainer.model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed
+    assert all(name.startswith("restorer.") for name in changed)
+    assert [set(record) & {"l1", "restoration"} for record in log_of(tmp_path)] == [{"restoration"}] * 2
+    trainer.train(until=3)
+    assert not torch.equal(trainer.model.generator.head.weight, before["generator.head.weight"])
+
+
 def test_accumulated_parts_train_like_a_whole_batch(prepared, tmp_path):
     """The weights only agree about: a mean over parts, each with weights of its own, is not the mean over all."""
     same = {"loss": {"adversarial": 0.0, "matching": 0.0}, "data": {"degradation": {"share": 0.0}}}

@@ -48,14 +48,17 @@ def plot_clips(path: Path, title: str, clips: dict[str, dict[str, dict[str, floa
 
 
 def plot_regions(path: Path, regions: dict[str, Any]) -> None:
-    """Cross-talk as measured in the pictures, beside that of the meshes that drove them."""
-    figure = _figure(10, 4.5)
-    for number, (key, heading) in enumerate(
-        (("cross_talk", "measured in the pictures"), ("commanded_cross_talk", "of the driving meshes")), start=1
-    ):
+    """Cross-talk as measured in the pictures in two ways, beside that of the meshes that drove them."""
+    figure = _figure(15, 4.5)
+    headings = {
+        "cross_talk": "by the tracker",
+        "optical_cross_talk": "by optical flow",
+        "commanded_cross_talk": "commanded",
+    }
+    for number, (key, heading) in enumerate(headings.items(), start=1):
         names = list(regions[key])
         shares = np.array([[100 * regions[key][a].get(b, np.nan) for b in names] for a in names])
-        axes = figure.add_subplot(1, 2, number)
+        axes = figure.add_subplot(1, 3, number)
         axes.imshow(shares, vmin=0, vmax=30, cmap="YlOrRd")
         for row, column in np.argwhere(np.isfinite(shares)):
             axes.text(column, row, f"{shares[row, column]:.1f}", ha="center", va="center", fontsize=9)

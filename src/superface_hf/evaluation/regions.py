@@ -1,4 +1,8 @@
-"""Region independence: one region of a portrait is driven, and a tracker looks at what else moves in the rendered picture."""
+"""Region independence: one region of a portrait is driven, and what else moves in the rendered picture is measured.
+
+Twice: by a tracker, and by optical flow from the picture at rest. A tracker infers the whole face from all of it, so an eye
+that shuts also moves the brow that it believes in; optical flow only knows what pixels do, but slides from an iris to its lids.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,8 @@ import numpy as np
 
 from ..face_model import topology
 from ..face_model.linear import FaceModel
-from ..face_model.pose import fit_similarity, rotation_matrix, rotation_vector
+from ..face_model.pose import rotation_matrix, rotation_vector
+from ..geometry import Square
 from ..metrics.keypoints import face_width
 from ..models.tracker.base import FaceTracker
 from ..motion import REGIONS, Motion
@@ -36,6 +41,9 @@ LANDMARKS = {
     "brows": np.concatenate([topology.LEFT_BROW, topology.RIGHT_BROW]),
     "head": topology.STABLE,
 }
+KINDS = ("measured", "optical", "commanded")
+# Optical flow is computed on pictures this much smaller: a second for each instead of eight.
+FLOW_FACTOR = 2
 # The middle of each iris, and the corners of its eye.
 IRISES = ((topology.LEFT_IRIS[0], (263, 362)), (topology.RIGHT_IRIS[0], (33, 133)))
 
@@ -43,12 +51,13 @@ IRISES = ((topology.LEFT_IRIS[0], (263, 362)), (topology.RIGHT_IRIS[0], (33, 133
 def region_independence(
     portraits: Sequence[NamedPortrait], methods: Methods, tracker: FaceTracker
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Movements in percent of the face's width, means over portraits: what is "measured", and what was "commanded".
+    """Movements in percent of the face's width, means over portraits: "measured" by the tracker, as "optical" flow has them,
+    and "commanded".
 
-    ``result["measured"]["mouth"]["eyes"]`` is how far the eyelids move in the picture while the mouth is driven. Rigid
+    ``result["measured"]["mouth"]["eyes"]`` is how far the eyelids move in the picture while the mouth is driven. The head's
     motion is taken out of all but the head. ``commanded`` is the same of the meshes that drive.
     """
-    totals = {kind: {driven: dict.fromkeys(REGIONS, 0.0) for driven in REGIONS} for kind in ("measured", "commanded")}
+    totals = {kind: {driven: dict.fromkeys(REGIONS, 0.0) for driven in REGIONS} for kind in KINDS}
     counts = dict.fromkeys(REGIONS, 0)
     for item in portraits:
         for driven in REGIONS:
@@ -59,7 +68,9 @@ def region_independence(
             if not np.isfinite(landmarks).all():
                 continue
             counts[driven] += 1
-            for kind, points in (("measured", landmarks), ("commanded", driving.numpy())):
+            commanded = Square(0, 0, methods.size).to_pixels(driving.numpy())
+            seen = (landmarks, carried(frames, commanded), commanded)
+            for kind, points in zip(KINDS, seen, strict=True):
                 for region, movement in movements(points).items():
                     totals[kind][driven][region] += movement
     return {
@@ -84,19 +95,46 @@ def driven_motion(rest: Motion, region: str) -> Motion:
 
 
 def movements(landmarks: np.ndarray) -> dict[str, float]:
-    """How far each region moves over ``STEPS``, in percent of the face's width: (len(STEPS), 478, 3) -> region -> mean."""
+    """How far each region moves over ``STEPS``, in percent of the face's width: (len(STEPS), 478, 3) -> region -> mean.
+
+    The head's motion is taken out of the other regions as a :class:`Motion` takes it out: with what a turn does to tracked
+    landmarks, which is no movement of a mouth.
+    """
     landmarks = np.asarray(landmarks, np.float64)
-    stable = topology.STABLE
-    rotation, scale, offset = fit_similarity(landmarks[:, stable], landmarks[:1, stable])
-    still = scale[:, None, None] * landmarks @ np.swapaxes(rotation, -1, -2) + offset[:, None]
-    percent = 100 / float(face_width(landmarks[0]))
-    local, whole = (percent * _slopes(points[..., :2]) for points in (still, landmarks))
+    still = FaceModel.default().without_head(landmarks)
+    local = 100 / face_width(still[0]) * _slopes(still[..., :2])
+    whole = 100 / face_width(landmarks[0]) * _slopes(landmarks[..., :2])
     result = {
         region: float(np.linalg.norm((whole if region == "head" else local)[points], axis=-1).mean())
         for region, points in LANDMARKS.items()
     }
     gaze = [local[iris] - local[list(corners)].mean(0) for iris, corners in IRISES]
     result["gaze"] = float(np.linalg.norm(gaze, axis=-1).mean())
+    return result
+
+
+def carried(frames: np.ndarray, meshes: np.ndarray) -> np.ndarray:
+    """Where optical flow carries the first frame's landmarks in each frame; their depths are the meshes'.
+
+    Args:
+        frames: (T, S, S, 3) uint8.
+        meshes: (T, 478, 3) in pixels; the first is the first frame's.
+    """
+    from scipy.ndimage import map_coordinates
+    from skimage.color import rgb2gray
+    from skimage.registration import optical_flow_tvl1
+    from skimage.transform import downscale_local_mean
+
+    first, *others = (
+        downscale_local_mean(rgb2gray(frame), (FLOW_FACTOR, FLOW_FACTOR)).astype(np.float32) for frame in frames
+    )
+    places = meshes[0, :, 1::-1].T / FLOW_FACTOR - 0.5  # rows, columns
+    result = meshes.copy()
+    result[:, :, :2] = meshes[0, :, :2]
+    for points, frame in zip(result[1:], others, strict=True):
+        rows, columns = optical_flow_tvl1(first, frame, dtype=np.float32)
+        moved = [map_coordinates(axis, places, order=1, mode="nearest") for axis in (columns, rows)]
+        points[:, :2] += FLOW_FACTOR * np.stack(moved, axis=-1)
     return result
 
 

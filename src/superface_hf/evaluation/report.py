@@ -54,14 +54,23 @@ def table(protocols: dict[str, Any]) -> str:
     return "\n".join([*lines, "", LEGEND]) if rows else ""
 
 
+REGION_TABLES = (
+    ("cross_talk", "as the tracker sees the pictures"),
+    ("optical_cross_talk", "as optical flow from the picture at rest sees them"),
+    ("commanded_cross_talk", "in the driving meshes"),
+)
+
+
 def region_table(regions: dict[str, Any]) -> str:
     """How much of the driven region's movement each other region makes, and how well the driven one follows."""
-    names = list(regions["cross_talk"])
-    lines = [
-        "Movement of other regions, of the driven region's; follows: of the commanded movement, as the tracker sees it.",
-        f"{'driven':<10}" + "".join(f"{name:>9}" for name in (*names, "follows")),
-    ]
-    for driven, row in regions["cross_talk"].items():
-        cells = (f"{row[name]:>9.1%}" if name in row else f"{'-':>9}" for name in names)
-        lines.append(f"{driven:<10}" + "".join(cells) + f"{regions['obedience'][driven]:>9.0%}")
-    return "\n".join(lines)
+    parts = []
+    for key, measured in REGION_TABLES:
+        follows = key == "cross_talk"
+        names = list(regions[key])
+        lines = [f"Movement of other regions, of the driven region's, {measured}:"]
+        lines.append(f"{'driven':<10}" + "".join(f"{name:>9}" for name in (*names, *["follows"] * follows)))
+        for driven, row in regions[key].items():
+            cells = "".join(f"{row[name]:>9.1%}" if name in row else f"{'-':>9}" for name in names)
+            lines.append(f"{driven:<10}{cells}" + (f"{regions['obedience'][driven]:>9.0%}" if follows else ""))
+        parts.append("\n".join(lines))
+    return "\n".join([*parts, "follows: of the commanded movement, as the tracker sees it."])

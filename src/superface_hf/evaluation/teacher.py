@@ -213,6 +213,7 @@ def _evaluate_portraits(
         regions = {
             "movement": moved,
             "cross_talk": cross_talk(moved["measured"]),
+            "optical_cross_talk": cross_talk(moved["optical"]),
             "commanded_cross_talk": cross_talk(moved["commanded"]),
             "obedience": obedience(moved),
         }

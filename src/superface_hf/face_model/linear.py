@@ -99,6 +99,11 @@ class FaceModel:
         posed, aligned = self._align(_checked(landmarks), points)
         return self._motion(posed, self.coefficients_of(aligned - points), points, fps)
 
+    def without_head(self, landmarks: np.ndarray) -> np.ndarray:
+        """One person's landmarks (T, 478, 3), in any unit, laid on the mean: without the head's place, size and turn, and
+        without what a turn does to tracked landmarks. Canonical units."""
+        return self._align(np.asarray(landmarks, np.float64), self._mean)[1]
+
     def neutral_shape(self, landmarks: np.ndarray | torch.Tensor, motion: Motion) -> FaceShape:
         """The neutral face with which ``motion`` (1 frame) gives exactly ``landmarks`` (478, 3)."""
         if len(motion) != 1:

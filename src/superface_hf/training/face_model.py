@@ -25,7 +25,15 @@ from ..face_model.linear import FaceModel, turn_features
 from ..face_model.pose import fit_similarity, rotation_vector
 from .arkit_maps import fit_arkit_maps, mirror_scores
 from .face_model_report import report
-from .face_regions import gaze_basis, left_share, mirror_map, region_weights, sculpted_shapes, triangulate
+from .face_regions import (
+    gaze_basis,
+    left_share,
+    mirror_map,
+    near_lids,
+    region_weights,
+    sculpted_shapes,
+    triangulate,
+)
 from .prepared_set import PreparedClip, known_scores, load_clips, load_portraits
 
 SIZES = {"mouth": 24, "eyes": 8, "brows": 5}  # eyes and brows: each side; the mouth gets the sculpted shapes too
@@ -213,6 +221,8 @@ def expression_bases(
         basis, share = principal_components(both * member, weight, metric, size)
         print(f"{region}: {size} components explain {share:.1%} of the region's variance")
         bases[region] = basis if region == "mouth" else np.concatenate([basis, mirrored(basis, mirror)])
+    # The components of moving lids, without the brow and the cheek that people often move at the same time.
+    bases["eyes"] = bases["eyes"] * near_lids(mean)[:, None]
     sculpted = beyond(np.stack(list(sculpted_shapes(mean).values())), bases["mouth"], metric) / SCULPTED_SPREAD
     bases["mouth"] = np.concatenate([bases["mouth"], sculpted])
     return {**bases, "gaze": gaze_basis()}

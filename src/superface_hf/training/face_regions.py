@@ -9,6 +9,9 @@ from ..face_model import topology
 # Radius of the turning eyeball in inter-ocular distances (about 12 mm of 90 mm): an iris moves by it per radian of gaze.
 GAZE_RADIUS = 0.135
 SOFTNESS = 0.07
+# How far from the lids, in inter-ocular distances, the skin moves with them: farther off, a blink is also a frown, which is the
+# brows' to make.
+LID_REACH = 0.08
 
 NOSE_BOTTOM = [2, 94, 97, 98, 64, 129, 326, 327, 294, 358]
 CHEEKS = [205, 425, 187, 411, 50, 280, 123, 352, 147, 376, 207, 427, 206, 426]
@@ -36,6 +39,15 @@ def region_weights(mean: np.ndarray) -> dict[str, np.ndarray]:
     for weight in weights.values():
         weight[468:] = 0
     return weights
+
+
+def near_lids(mean: np.ndarray) -> np.ndarray:
+    """How much of each point (478,) goes along with a lid: 1 on the lids, falling to nothing at brows and nose."""
+    lids = np.concatenate([topology.LEFT_EYE, topology.RIGHT_EYE])
+    distance = np.linalg.norm(mean[:, None, :2] - mean[None, lids, :2], axis=-1).min(1)
+    weight = np.exp(-(distance**2) / (2 * LID_REACH**2))
+    weight[468:] = 0
+    return weight
 
 
 def left_share(mean: np.ndarray) -> np.ndarray:

@@ -24,18 +24,19 @@ from ..face_model.linear import FaceModel
 from ..models.teacher.modeling_teacher import SuperFaceTeacherModel
 from .adversarial import Judge
 from .degradations import SourceDegradation
+from .losses import windows
 from .run import TrainingError, TrainingRun, channels_last, falling_rate
 from .settings import SettingsError, as_dict, flat
 from .teacher_config import ModelSettings, TeacherTrainingConfig
 from .teacher_data import BatchParts
-from .teacher_loss import Batch, TeacherLoss, close_ups
+from .teacher_loss import RESTORED_WINDOW, Batch, TeacherLoss, close_ups
 from .teacher_validation import ValidationClips, validate
 
 logger = logging.get_logger(__name__)
 
 PROJECT = "superface-teacher"  # the trackers' name for these trainings
 # Kinds of random numbers that follow from one seed.
-_WINDOWS, _DEGRADATION = range(2)
+_WINDOWS, _DEGRADATION, _RESTORED = range(3)
 
 
 class TeacherTrainer:
@@ -117,13 +118,17 @@ class TeacherTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         sums: dict[str, Tensor] = {}
+        restoring = step < schedule.restoration
+        learn = self._learn_to_restore if restoring else self._learn_from
         for number, part in enumerate(parts):
             last = number == len(parts) - 1
             # Processes share their gradients once, in the last part's backward pass.
             with nullcontext() if last else self.accelerator.no_sync(self.model):
-                terms = self._learn_from(part, self.accelerator.process_index * len(parts) + number, len(parts))
+                terms = learn(part, self.accelerator.process_index * len(parts) + number, len(parts))
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0) + value / len(parts)
+        if restoring:
+            self._share_gradients()
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
         taken = self._all_finite(norm, sums["loss"])
         if taken:
@@ -157,6 +162,24 @@ class TeacherTrainer:
             terms["judge"] = self.judge.learn(patches)
         return {"loss": loss.detach(), **terms}
 
+    def _learn_to_restore(self, part: Batch, place: int, parts: int) -> dict[str, Tensor]:
+        """The same for the restorer alone, from windows of spoilt sources and of their originals."""
+        batch = self._on_device(part, place)
+        side = min(RESTORED_WINDOW, batch["source"].shape[-1])
+        spoilt, clean = windows(batch["window"], (batch["source"], batch["clean_source"]), side)
+        with self.accelerator.autocast():
+            restored = self.accelerator.unwrap_model(self.model).restorer(spoilt)
+            loss = self.loss.restoration(restored, clean, torch.zeros_like(batch["window"]))
+        self.accelerator.backward(loss / parts)
+        return {"loss": loss.detach(), "restoration": loss.detach()}
+
+    def _share_gradients(self) -> None:
+        """What was learned beside the model's own forward pass is not shared by it."""
+        if self.accelerator.num_processes > 1:
+            for parameter in self.model.parameters():
+                if parameter.grad is not None:
+                    parameter.grad = self.accelerator.reduce(parameter.grad, "mean")
+
     def _on_device(self, part: Batch, place: int) -> Batch:
         """Pictures as floats in [0, 1], and some of the sources degraded."""
         device = self.accelerator.device
@@ -165,6 +188,8 @@ class TeacherTrainer:
             batch[name] = (batch[name].float() / 255).contiguous(memory_format=torch.channels_last)
         batch["clean_source"] = batch["source"]
         batch["degraded"] = torch.zeros_like(batch["sharp"])
+        places = torch.rand(len(batch["source"]), 2, generator=self._generator(place, _RESTORED))
+        batch["window"] = (2 * places - 1).to(device)
         if self.config.data.degradation.share:
             spoilt = self.degrade(batch["source"], self._generator(place, _DEGRADATION, device), batch["follows"])
             batch["source"] = spoilt.contiguous(memory_format=torch.channels_last)
@@ -228,7 +253,7 @@ def initial_model(settings: ModelSettings) -> SuperFaceTeacherModel:
 
 
 def convolutional_parts(model: SuperFaceTeacherModel) -> list[nn.Module]:
-    return [model.appearance_encoder, model.dense_motion.unet, model.generator]
+    return [model.restorer, model.appearance_encoder, model.dense_motion.unet, model.generator]
 
 
 def _has_idle_parts(model: SuperFaceTeacherModel) -> bool:

@@ -93,6 +93,7 @@ class LossWeights:
         temporal: the error of what changes from one frame to the next, where a batch holds neighbouring frames.
         flow: the error of small copies of the source after the flow, which shows the flow the way from far off.
         keep: the pull toward keeping warped pixels.
+        restoration: how far the restored source is from the one that was not spoilt.
         occlusion: the pull toward using what the source shows.
         smoothness: the pull toward an even 3D flow.
         perceptual: the perceptual distance of face, mouth and one eye.
@@ -112,6 +113,7 @@ class LossWeights:
     temporal: float = number(0.5, low=0)
     flow: float = number(2.0, low=0)
     keep: float = number(0.0015, low=0)
+    restoration: float = number(1.0, low=0)
     occlusion: float = number(0.0005, low=0)
     smoothness: float = number(0.001, low=0)
     perceptual: float = number(0.01, low=0)
@@ -148,11 +150,14 @@ class ScheduleSettings:
 
     Attributes:
         steps: length of the training.
+        restoration: first steps, in which only the source's restorer learns, from spoilt sources and their originals.
+            Nothing has to be moved for that: a step takes a fraction of the time.
         warmup: steps over which the learning rate rises.
         decay: last steps, over which it falls to a twentieth.
     """
 
     steps: int = number(4300, low=1)
+    restoration: int = number(0, low=0)
     warmup: int = number(50, low=0)
     decay: int = number(480, low=0)
 

@@ -17,7 +17,9 @@ from .run import channels_last
 from .teacher_config import LossWeights
 
 # Sides of the windows that the perceptual distance looks at, in 32nds of the picture's side (the face's at half resolution).
-FACE_WINDOW, MOUTH_WINDOW, EYE_WINDOW, HAIR_WINDOW = 9, 7, 5, 6
+FACE_WINDOW, MOUTH_WINDOW, EYE_WINDOW, HAIR_WINDOW = 14, 7, 5, 8
+# Side in pixels of the windows in which restored sources are compared: as large as most of what is to be restored.
+RESTORED_WINDOW = 224
 # Points of the face's edge at forehead and temples, and how much farther from its middle the windows of the hair are.
 HAIRLINE, BEYOND = (10, 103, 332, 127, 356), 1.3
 # A window is judged where at least this share of it is known.
@@ -33,7 +35,8 @@ class TeacherLoss:
 
     A batch holds ``source``, ``target`` (B, 3, S, S) in [0, 1], ``clean_source`` before any degradation, ``degraded`` (B,)
     bool, the meshes ``source_landmarks``, ``target_landmarks`` (B, 478, 3), ``sharp`` (B,) bool, ``known``
-    (B, 1, S/8, S/8) and ``follows`` (B,) bool (see ``ReenactmentPairs``).
+    (B, 1, S/8, S/8) and ``follows`` (B,) bool (see ``ReenactmentPairs``), and ``window`` (B, 2), the middles in image
+    coordinates of the windows that restored sources are looked at in.
     """
 
     def __init__(self, weights: LossWeights, device: torch.device) -> None:
@@ -49,6 +52,8 @@ class TeacherLoss:
     def __call__(self, output: TeacherOutput, batch: Batch, patches: list[CloseUp]) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum, and its terms without gradients; ``patches`` are the :func:`close_ups` of the frames."""
         terms = {**self.pixel_terms(output, batch), **self.motion_terms(output, batch)}
+        if self.weights.restoration:
+            terms["restoration"] = self.restoration(output.restored, batch["clean_source"], batch["window"])
         if self.perceptual is not None:
             terms["perceptual"] = self.perceived(output, batch, patches)
         if self.keypoints is not None:
@@ -85,18 +90,24 @@ class TeacherLoss:
         """The flow, and the masks that it works with."""
         size = batch["target"].shape[-1]
         sizes = tuple(size // factor for factor in (16, 8, 4))
-        # The flow is the same however poor the picture is, and a clean one shows it better. What a poor one
-        # looks like is not to be kept.
-        clean = (~batch["degraded"])[:, None, None, None]
+        # The flow is the same however poor the picture is, and a clean one shows it better.
         terms = {
             "flow": coarse_warp_l1(batch["clean_source"], output.motion.flow, batch["target"], batch["known"], sizes),
-            "keep": ((1 - output.keep) * clean).mean(),
+            "keep": (1 - output.keep).mean(),
         }
         if self.weights.occlusion:
             terms["occlusion"] = (1 - output.motion.occlusion).mean()
         if self.weights.smoothness:
             terms["smoothness"] = bending(output.motion.volume_flow.float())
         return terms
+
+    def restoration(self, restored: Tensor, clean: Tensor, centres: Tensor) -> Tensor:
+        """The error of restored sources (B, 3, S, S), and by the weight of all perceptual distances that of a window each."""
+        error = (restored - clean).abs().mean()
+        if self.perceptual is not None:
+            pictures = windows(centres, (restored, clean), min(RESTORED_WINDOW, clean.shape[-1]))
+            error = error + self.weights.perceptual * self.perceptual(*pictures)
+        return error
 
     def perceived(self, output: TeacherOutput, batch: Batch, patches: list[CloseUp]) -> Tensor:
         """Perceptual distance of the face at half the resolution, and of mouth, one eye and hair at full resolution."""

@@ -18,6 +18,7 @@ _SIZES: dict[str, dict[str, Any]] = {
         "detail_channels": 8,
         "motion_channels": 16,
         "generator_channels": [16, 16, 8],
+        "restorer_channels": [8, 8],
         "code_channels": 16,
     },
     "base": {},
@@ -29,6 +30,7 @@ _SIZES: dict[str, dict[str, Any]] = {
         "detail_channels": 64,
         "motion_channels": 128,
         "generator_channels": [256, 128, 64],
+        "restorer_channels": [128, 192],
         "code_channels": 256,
     },
 }
@@ -47,6 +49,7 @@ class SuperFaceTeacherConfig(PreTrainedConfig):
             too coarse for.
         motion_channels: width of the dense motion network at its finest level; its coarser levels are 1.5x, 2x and 2.5x.
         generator_channels: widths of the generator at 1/8, 1/4 and 1/2 of the resolution.
+        restorer_channels: widths of the source's restorer at 1/4 and 1/8 of the resolution.
         code_channels: size of the motion representations p_s and p_d.
         keep_bias: where the mask between warped and generated pixels starts (in logits): above 0 keeps the warped pixel.
         sharpening: how much moved pixels are sharpened once they are rendered, see
@@ -66,6 +69,7 @@ class SuperFaceTeacherConfig(PreTrainedConfig):
     detail_channels: int = 32
     motion_channels: int = 48
     generator_channels: tuple[int, ...] | list[int] = (96, 48, 24)
+    restorer_channels: tuple[int, ...] | list[int] = (64, 96)
     code_channels: int = 128
     keep_bias: float = 1.5
     sharpening: float = 0.3
@@ -76,6 +80,7 @@ class SuperFaceTeacherConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs: object) -> None:
         super().__post_init__(**kwargs)
         self.generator_channels = list(self.generator_channels)
+        self.restorer_channels = list(self.restorer_channels)
 
     @classmethod
     def of_size(cls, size: TeacherSize, **overrides: Any) -> SuperFaceTeacherConfig:
@@ -93,6 +98,8 @@ class SuperFaceTeacherConfig(PreTrainedConfig):
             raise ValueError(f"image_size must be a multiple of 64, got {self.image_size}")
         if len(self.generator_channels) != 3:
             raise ValueError(f"generator_channels needs three widths, got {self.generator_channels}")
+        if len(self.restorer_channels) != 2:
+            raise ValueError(f"restorer_channels needs two widths, got {self.restorer_channels}")
         if not 0 <= self.sharpening <= 1:
             raise ValueError(f"sharpening must be 0 to 1, got {self.sharpening}")
         if self.volume_depth < 2:

@@ -37,6 +37,7 @@ class Generator(nn.Module):
         self.coarse_block = ResidualBlock(middle)
         self.to_fine = conv(middle, narrow)
         self.fine = conv(narrow + 12, narrow)
+        self.fine_block = ResidualBlock(narrow)
         self.head = ZeroConv2d(narrow, 16, 3, padding=1)
         self.mouth_interior = nn.Parameter(torch.empty(3))
 
@@ -55,8 +56,8 @@ class Generator(nn.Module):
         x = self.coarse_block(self.coarse(torch.cat((x, detail), dim=1)))
         x = upsample(F.silu(self.to_fine(F.silu(x))))
         pixels = F.pixel_unshuffle(warped.to(x.dtype) * 2 - 1, 2)
-        x = F.silu(self.fine(torch.cat((x, pixels), dim=1)))
-        painted = F.pixel_shuffle(self.head(x), 2).float()
+        x = self.fine_block(self.fine(torch.cat((x, pixels), dim=1)))
+        painted = F.pixel_shuffle(self.head(F.silu(x)), 2).float()
         opened = F.interpolate(opened, scale_factor=2.0, mode="bilinear", align_corners=False)
         base = torch.logit(warped.float().clamp(0.004, 0.996))
         base = torch.lerp(base, self.mouth_interior.float()[:, None, None], opened)

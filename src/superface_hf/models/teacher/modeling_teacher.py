@@ -27,6 +27,7 @@ from .dense_motion import DenseMotion, DenseMotionNetwork
 from .generator import Generator
 from .layers import ZeroConv2d, ZeroLinear
 from .motion_enhancer import MotionEnhancer
+from .restorer import Restorer
 from .sharpening import sharpened
 from .volume import warp_volume
 
@@ -39,7 +40,7 @@ class PreparedSource:
     """What is computed once per portrait.
 
     Attributes:
-        image: (1, 3, S, S) the source in [0, 1].
+        image: (1, 3, S, S) the source in [0, 1], restored.
         pixels: (1, 3, S/8, S/8) the same, small.
         landmarks: (1, 478, 3) in image coordinates.
         volume: (1, D, C, S/8, S/8) the appearance volume F_3D.
@@ -68,11 +69,13 @@ class PreparedSource:
 class TeacherOutput:
     """Frames (B, 3, S, S) in [0, 1] and how they came about.
 
-    ``warped`` are the source's own pixels after the flow, ``generated`` the painted ones, and ``keep`` (B, 1, S, S) the
-    mask that chooses between them. ``source_code`` and ``driving_code`` (B, code) are p_s and p_d.
+    ``restored`` (B, 3, S, S) is the source that everything is made from, ``warped`` are its pixels after the flow,
+    ``generated`` the painted ones, and ``keep`` (B, 1, S, S) the mask that chooses between them. ``source_code`` and
+    ``driving_code`` (B, code) are p_s and p_d.
     """
 
     frames: Tensor
+    restored: Tensor
     warped: Tensor
     generated: Tensor
     keep: Tensor
@@ -98,6 +101,7 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
         super().__init__(config)
         # The mean face, whose coordinates colour the mesh images; filled by the trainer and saved with the weights.
         self.register_buffer("canonical", torch.zeros(POINTS, 3))
+        self.restorer = Restorer(config)
         self.appearance_encoder = AppearanceEncoder(config)
         self.motion_enhancer = MotionEnhancer(config)
         self.dense_motion = DenseMotionNetwork(config)
@@ -127,10 +131,11 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
             source: (B, 3, S, S) pictures in [0, 1], S = ``config.image_size``.
             landmarks: (B, 478, 3) in image coordinates (see :mod:`superface_hf.face_model`).
         """
+        source = self._run(self.restorer, source).float()
         volume, detail = self._run(self.appearance_encoder, source.to(self.dtype))
         size = volume.shape[-1]
         mesh, openings = self._draw(landmarks, size)
-        pixels = F.interpolate(source.float(), size=(size, size), mode="area")
+        pixels = F.interpolate(source, size=(size, size), mode="area")
         code = self.motion_enhancer.source(pixels, mesh, landmarks)
         detail = torch.cat((detail, openings.to(detail.dtype)), dim=1)
         opening = mouth_opening_mask(landmarks.float(), source.shape[-1] // 2)
@@ -166,7 +171,7 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
         if not self.training:  # a generator that saw this done would learn to undo it
             with torch.autocast(driving.device.type, enabled=False):
                 frames = sharpened(frames, motion.flow.float(), self.config.sharpening)
-        return TeacherOutput(frames, warped, painting.generated, painting.keep, motion, *codes)
+        return TeacherOutput(frames, source.image, warped, painting.generated, painting.keep, motion, *codes)
 
     def _run(self, part: nn.Module, *inputs: Any) -> Any:
         if self.gradient_checkpointing and self.training:

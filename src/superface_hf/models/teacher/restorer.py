@@ -1,0 +1,43 @@
+"""Restores a poor source picture once, before it is moved: what noise, blur and compression took is painted where the picture
+stands still, which is easier than in every frame anew."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .configuration_teacher import SuperFaceTeacherConfig
+from .layers import ResidualBlock, ZeroConv2d, ZeroLinear, conv, upsample
+
+# Works on 4 x 4 pixels at a time.
+CELL = 4
+
+
+class Restorer(nn.Module):
+    """Source picture (B, 3, S, S) in [0, 1] -> the same, clean. Starts as the identity.
+
+    It learns from sources that SSR has spoilt (SuperFace's simulation for super-resolution), whose originals are known;
+    from good pictures, which some are, it learns to change nothing.
+    """
+
+    def __init__(self, config: SuperFaceTeacherConfig) -> None:
+        super().__init__()
+        fine, coarse = config.restorer_channels
+        self.enter = conv(3 * CELL**2, fine)
+        self.before = ResidualBlock(fine)
+        self.down = conv(fine, coarse, stride=2)
+        self.middle = nn.Sequential(*(ResidualBlock(coarse) for _ in range(3)))
+        self.up = conv(coarse + fine, fine)
+        self.after = nn.Sequential(ResidualBlock(fine), ResidualBlock(fine))
+        self.head = ZeroConv2d(fine, 3 * CELL**2, 3, padding=1)
+        self.need = ZeroLinear(coarse, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = self.before(self.enter(F.pixel_unshuffle(image.to(self.enter.weight.dtype) * 2 - 1, CELL)))
+        middle = self.middle(self.down(F.silu(x)))
+        x = self.after(self.up(F.silu(torch.cat((upsample(middle), x), dim=1))))
+        # How poor the picture is as a whole: in a good one, what looks like noise is grain, or skin.
+        need = torch.sigmoid(self.need(middle.mean((2, 3))) + 2)[:, :, None, None]
+        change = need * F.pixel_shuffle(self.head(F.silu(x)), CELL)
+        return (image + change.to(image.dtype)).clamp(0, 1)
