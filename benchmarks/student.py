@@ -43,7 +43,7 @@ from superface_hf.media import VideoReader
 from superface_hf.pipelines.memory import keep_freed_memory
 from superface_hf.pipelines.paste_back import as_pictures, cut_out
 from superface_hf.pipelines.portrait import Portrait, stored_portrait
-from superface_hf.pipelines.retarget import Changes, Retargeter
+from superface_hf.pipelines.retarget import on_portrait
 from superface_hf.pipelines.workers import in_order
 from superface_hf.training.student_report import closeness, rendered
 
@@ -197,8 +197,7 @@ def clip_meshes(path: Path, portrait: Portrait) -> Tensor:
     reader = VideoReader(str(path))
     frames = islice(reader, int(CLIP_SECONDS * reader.fps))
     driven = video_to_motion(frames, reader.fps, embedded_tracker())
-    retarget = Retargeter(portrait, Changes.checked(True, None, None, reader.fps), FaceModel.default())
-    meshes = retarget(driven.motion)[1]
+    meshes = on_portrait(driven.motion, portrait, FaceModel.default())[1]
     return meshes[torch.linspace(0, len(meshes) - 1, min(CLIP_FRAMES, len(meshes))).round().long()]
 
 

@@ -210,6 +210,35 @@ def test_what_is_remembered_is_bounded():
     assert remembered.get(1, lambda: 99) == 1  # used later than 2
 
 
+def test_what_two_visitors_want_at_once_is_made_once():
+    remembered: Remembered[int] = Remembered(2)
+    makes: list[int] = []
+
+    def slow() -> int:
+        time.sleep(0.2)
+        makes.append(1)
+        return len(makes)
+
+    found: list[int] = []
+    threads = [threading.Thread(target=lambda: found.append(remembered.get("key", slow))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [1, 1, 1]
+
+
+def test_what_could_not_be_made_is_tried_again():
+    remembered: Remembered[int] = Remembered(2)
+
+    def fails() -> int:
+        raise SuperFaceError("not today")
+
+    with pytest.raises(SuperFaceError):
+        remembered.get("key", fails)
+    assert remembered.get("key", lambda: 7) == 7
+
+
 @pytest.mark.parametrize("name", ["../teacher", "/etc/passwd", "alice", "a/b/c", "a/..", "", "-a/b"])
 def test_a_student_of_the_hub_is_not_a_path(name):
     with pytest.raises(HubError, match="has a name like"):

@@ -16,6 +16,7 @@ from superface_hf.hub import embedded_tracker
 from superface_hf.media import load_picture
 from superface_hf.models.teacher.dense_motion import DenseMotion
 from superface_hf.models.teacher.modeling_teacher import TeacherOutput
+from superface_hf.models.teacher.restorer import Restoration
 from superface_hf.models.tracker.crops import FaceCrop
 from superface_hf.training.keypoint_consistency import CropPlace, KeypointConsistency
 from superface_hf.training.losses import bending, coarse_l2, coarse_warp_l1, flicker_l1, pyramid_l1
@@ -66,7 +67,7 @@ def output_of(
     warped = frames if warped is None else warped
     return TeacherOutput(
         frames,
-        frames if restored is None else restored,
+        Restoration(frames if restored is None else restored, torch.tensor([9.0, -9.0])[:count]),
         warped,
         frames,
         torch.full((count, 1, size, size), keep),

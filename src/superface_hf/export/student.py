@@ -17,7 +17,7 @@ from ..face_model.mesh_flow import identity_grid
 from ..models.student.modeling_student import SuperFaceStudentModel
 from ..pipelines.paste_back import FEATHER, as_pictures
 from ..pipelines.portrait import stored_portrait
-from ..pipelines.retarget import Changes, Retargeter
+from ..pipelines.retarget import on_portrait
 from .graph import Arrays, Case, Graph, Tolerance
 
 CHECKED = {"speak": 6, "look_around": 3, "blink": 2}  # frames of bundled motions
@@ -80,9 +80,7 @@ def student_graph(student: SuperFaceStudentModel) -> Graph:
 def motion_meshes(student: SuperFaceStudentModel, motion: str, frames: int | None = None) -> Tensor:
     """A bundled motion on the student's portrait (T, 478, 3), or only ``frames`` of it, evenly chosen."""
     portrait = stored_portrait(student, FaceModel.default())
-    driving = bundled_motion(motion)
-    changes = Changes.checked(True, None, None, driving.fps)
-    meshes = Retargeter(portrait, changes, FaceModel.default())(driving)[1]
+    meshes = on_portrait(bundled_motion(motion), portrait, FaceModel.default())[1]
     if frames is None:
         return meshes
     return meshes[torch.linspace(0, len(meshes) - 1, frames).round().long()]

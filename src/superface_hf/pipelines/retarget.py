@@ -135,6 +135,14 @@ class Retargeter:
         return replace(motion, translation=motion.translation + shift.numpy()), landmarks
 
 
+def on_portrait(
+    motion: Motion, portrait: Portrait, face_model: FaceModel, mouth: np.ndarray | None = None
+) -> tuple[Motion, torch.Tensor]:
+    """A whole motion on a portrait as the pipeline renders it unasked: relative, unchanged. As :class:`Retargeter` gives it."""
+    changes = Changes.checked(True, None, None, motion.fps)
+    return Retargeter(portrait, changes, face_model)(motion, mouth)
+
+
 def _how_shut(eyes: np.ndarray) -> np.ndarray:
     """(T, E) -> (T, E) in [0, 1], the same for all coefficients of an eye.
 

@@ -26,17 +26,28 @@ class Remembered(Generic[ValueT]):
     def __init__(self, most: int) -> None:
         self._most, self._lock = most, threading.Lock()
         self._values: OrderedDict[Any, ValueT] = OrderedDict()
+        self._making: dict[Any, threading.Lock] = {}
 
     def get(self, key: Any, make: Callable[[], ValueT]) -> ValueT:
+        """Who asks for what another thread is making waits for it."""
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)
                 return self._values[key]
-        value = make()
-        with self._lock:
-            self._values[key] = value
-            while len(self._values) > self._most:
-                self._values.popitem(last=False)
+            making = self._making.setdefault(key, threading.Lock())
+        with making:
+            with self._lock:
+                if key in self._values:
+                    return self._values[key]
+            try:
+                value = make()
+                with self._lock:
+                    self._values[key] = value
+                    while len(self._values) > self._most:
+                        self._values.popitem(last=False)
+            finally:
+                with self._lock:
+                    self._making.pop(key, None)
         return value
 
     def __len__(self) -> int:

@@ -24,7 +24,7 @@ from ..media import load_sound
 from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
 from ..motion import Motion
 from ..pipelines.portrait import Portrait
-from ..pipelines.retarget import Changes, Retargeter
+from ..pipelines.retarget import Changes, Retargeter, on_portrait
 
 FPS = 25.0
 # Of tracked motions, the middle is held out (they begin and end at rest, which is too easy), and a little before and after it
@@ -95,7 +95,8 @@ def build_bank(
     seen: list[Motion] = []
     unseen: list[Motion] = []
     for track in tracks:
-        moved, points = _on_portrait(track, portrait, face_model)
+        mouth = track.motion.mouth if track.spoken else None
+        moved, points = on_portrait(track.motion, portrait, face_model, mouth)
         middle, around = _parted(len(moved))
         learnt["speech" if track.spoken else "tracked"] += [points[part] for part in around]
         seen += [replace(moved[part], fps=FPS) for part in around]
@@ -134,12 +135,6 @@ def _parted(frames: int) -> tuple[slice, list[slice]]:
     middle = slice(int(begin), max(int(begin) + 1, round(end)))
     around = [slice(0, round(begin - gap)), slice(round(end + gap), frames)]
     return middle, [part for part in around if part.stop > part.start]
-
-
-def _on_portrait(track: Track, portrait: Portrait, face_model: FaceModel) -> tuple[Motion, Tensor]:
-    """A track as the pipeline would render it."""
-    retarget = Retargeter(portrait, Changes.checked(True, None, None, track.motion.fps), face_model)
-    return retarget(track.motion, track.motion.mouth if track.spoken else None)
 
 
 def _placed(motion: Motion, portrait: Portrait, face_model: FaceModel) -> Tensor:

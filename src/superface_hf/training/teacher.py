@@ -169,7 +169,7 @@ class TeacherTrainer:
         spoilt, clean = windows(batch["window"], (batch["source"], batch["clean_source"]), side)
         with self.accelerator.autocast():
             restored = self.accelerator.unwrap_model(self.model).restorer(spoilt)
-            loss = self.loss.restoration(restored, clean, torch.zeros_like(batch["window"]))
+            loss = self.loss.restoration(restored, clean, batch["degraded"], torch.zeros_like(batch["window"]))
         self.accelerator.backward(loss / parts)
         return {"loss": loss.detach(), "restoration": loss.detach()}
 

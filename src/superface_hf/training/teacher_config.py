@@ -112,11 +112,11 @@ class LossWeights:
     generated: float = number(0.3, low=0)
     temporal: float = number(0.5, low=0)
     flow: float = number(2.0, low=0)
-    keep: float = number(0.0015, low=0)
+    keep: float = number(0.003, low=0)
     restoration: float = number(1.0, low=0)
     occlusion: float = number(0.0005, low=0)
     smoothness: float = number(0.001, low=0)
-    perceptual: float = number(0.01, low=0)
+    perceptual: float = number(0.025, low=0)
     perceptual_backbone: PerceptualName = "efficientnet_lite0"
     keypoints: float = number(0.05, low=0)
     keypoint_items: int = number(4, low=1)

@@ -10,6 +10,7 @@ from ..face_model.mesh_flow import warp
 from ..face_model.mesh_image import opening_image
 from ..face_model.topology import LEFT_EYE, LIPS, RIGHT_EYE
 from ..models.teacher.modeling_teacher import TeacherOutput
+from ..models.teacher.restorer import Restoration
 from .keypoint_consistency import KeypointConsistency
 from .losses import bending, coarse_l2, coarse_warp_l1, flicker_l1, pyramid_l1, region_weights, resized, windows
 from .perceptual import perceptual_distance
@@ -20,6 +21,8 @@ from .teacher_config import LossWeights
 FACE_WINDOW, MOUTH_WINDOW, EYE_WINDOW, HAIR_WINDOW = 14, 7, 5, 8
 # Side in pixels of the windows in which restored sources are compared: as large as most of what is to be restored.
 RESTORED_WINDOW = 224
+# How much it counts that a poor source is found to be one.
+FOUND_WEIGHT = 0.05
 # Points of the face's edge at forehead and temples, and how much farther from its middle the windows of the hair are.
 HAIRLINE, BEYOND = (10, 103, 332, 127, 356), 1.3
 # A window is judged where at least this share of it is known.
@@ -53,7 +56,9 @@ class TeacherLoss:
         """The weighted sum, and its terms without gradients; ``patches`` are the :func:`close_ups` of the frames."""
         terms = {**self.pixel_terms(output, batch), **self.motion_terms(output, batch)}
         if self.weights.restoration:
-            terms["restoration"] = self.restoration(output.restored, batch["clean_source"], batch["window"])
+            terms["restoration"] = self.restoration(
+                output.restored, batch["clean_source"], batch["degraded"], batch["window"]
+            )
         if self.perceptual is not None:
             terms["perceptual"] = self.perceived(output, batch, patches)
         if self.keypoints is not None:
@@ -101,11 +106,13 @@ class TeacherLoss:
             terms["smoothness"] = bending(output.motion.volume_flow.float())
         return terms
 
-    def restoration(self, restored: Tensor, clean: Tensor, centres: Tensor) -> Tensor:
-        """The error of restored sources (B, 3, S, S), and by the weight of all perceptual distances that of a window each."""
-        error = (restored - clean).abs().mean()
+    def restoration(self, restored: Restoration, clean: Tensor, degraded: Tensor, centres: Tensor) -> Tensor:
+        """The error of restored sources against the clean ones (B, 3, S, S), and of what was taken for ``degraded`` (B,); by
+        the weight of all perceptual distances, that of a window each (``centres`` (B, 2) in image coordinates)."""
+        found = F.binary_cross_entropy_with_logits(restored.need, degraded.float())
+        error = (restored.image - clean).abs().mean() + FOUND_WEIGHT * found
         if self.perceptual is not None:
-            pictures = windows(centres, (restored, clean), min(RESTORED_WINDOW, clean.shape[-1]))
+            pictures = windows(centres, (restored.image, clean), min(RESTORED_WINDOW, clean.shape[-1]))
             error = error + self.weights.perceptual * self.perceptual(*pictures)
         return error
 

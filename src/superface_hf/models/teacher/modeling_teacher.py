@@ -27,7 +27,7 @@ from .dense_motion import DenseMotion, DenseMotionNetwork
 from .generator import Generator
 from .layers import ZeroConv2d, ZeroLinear
 from .motion_enhancer import MotionEnhancer
-from .restorer import Restorer
+from .restorer import Restoration, Restorer
 from .sharpening import sharpened
 from .volume import warp_volume
 
@@ -41,6 +41,7 @@ class PreparedSource:
 
     Attributes:
         image: (1, 3, S, S) the source in [0, 1], restored.
+        need: (1,) in logits, how sure the restorer is that the source was a poor picture.
         pixels: (1, 3, S/8, S/8) the same, small.
         landmarks: (1, 478, 3) in image coordinates.
         volume: (1, D, C, S/8, S/8) the appearance volume F_3D.
@@ -51,6 +52,7 @@ class PreparedSource:
     """
 
     image: Tensor
+    need: Tensor
     pixels: Tensor
     landmarks: Tensor
     volume: Tensor
@@ -69,13 +71,14 @@ class PreparedSource:
 class TeacherOutput:
     """Frames (B, 3, S, S) in [0, 1] and how they came about.
 
-    ``restored`` (B, 3, S, S) is the source that everything is made from, ``warped`` are its pixels after the flow,
-    ``generated`` the painted ones, and ``keep`` (B, 1, S, S) the mask that chooses between them. ``source_code`` and
+    ``restored`` is the source (B, 3, S, S) that everything is made from, and (B,) how sure the restorer is that it was poor;
+    ``warped`` are its pixels after the flow, ``generated`` the painted ones, and ``keep`` (B, 1, S, S) the mask that
+    chooses between them. ``source_code`` and
     ``driving_code`` (B, code) are p_s and p_d.
     """
 
     frames: Tensor
-    restored: Tensor
+    restored: Restoration
     warped: Tensor
     generated: Tensor
     keep: Tensor
@@ -131,7 +134,8 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
             source: (B, 3, S, S) pictures in [0, 1], S = ``config.image_size``.
             landmarks: (B, 478, 3) in image coordinates (see :mod:`superface_hf.face_model`).
         """
-        source = self._run(self.restorer, source).float()
+        restored, need = self._run(self.restorer, source)
+        source = restored.float()
         volume, detail = self._run(self.appearance_encoder, source.to(self.dtype))
         size = volume.shape[-1]
         mesh, openings = self._draw(landmarks, size)
@@ -139,7 +143,7 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
         code = self.motion_enhancer.source(pixels, mesh, landmarks)
         detail = torch.cat((detail, openings.to(detail.dtype)), dim=1)
         opening = mouth_opening_mask(landmarks.float(), source.shape[-1] // 2)
-        return PreparedSource(source, pixels, landmarks, volume, detail, mesh, code, opening)
+        return PreparedSource(source, need, pixels, landmarks, volume, detail, mesh, code, opening)
 
     def render(self, source: PreparedSource, driving: Tensor) -> TeacherOutput:
         """Renders a batch of driving meshes (B, 478, 3), of one prepared source or of B of them.
@@ -171,7 +175,9 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
         if not self.training:  # a generator that saw this done would learn to undo it
             with torch.autocast(driving.device.type, enabled=False):
                 frames = sharpened(frames, motion.flow.float(), self.config.sharpening)
-        return TeacherOutput(frames, source.image, warped, painting.generated, painting.keep, motion, *codes)
+        return TeacherOutput(
+            frames, Restoration(source.image, source.need), warped, painting.generated, painting.keep, motion, *codes
+        )
 
     def _run(self, part: nn.Module, *inputs: Any) -> Any:
         if self.gradient_checkpointing and self.training:

@@ -3,6 +3,8 @@ stands still, which is easier than in every frame anew."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,6 +14,13 @@ from .layers import ResidualBlock, ZeroConv2d, ZeroLinear, conv, upsample
 
 # Works on 4 x 4 pixels at a time.
 CELL = 4
+
+
+class Restoration(NamedTuple):
+    """The picture (B, 3, S, S) in [0, 1], clean, and in logits (B,) how sure it is that it was a poor one."""
+
+    image: Tensor
+    need: Tensor
 
 
 class Restorer(nn.Module):
@@ -33,11 +42,11 @@ class Restorer(nn.Module):
         self.head = ZeroConv2d(fine, 3 * CELL**2, 3, padding=1)
         self.need = ZeroLinear(coarse, 1)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor) -> Restoration:
         x = self.before(self.enter(F.pixel_unshuffle(image.to(self.enter.weight.dtype) * 2 - 1, CELL)))
         middle = self.middle(self.down(F.silu(x)))
         x = self.after(self.up(F.silu(torch.cat((upsample(middle), x), dim=1))))
-        # How poor the picture is as a whole: in a good one, what looks like noise is grain, or skin.
-        need = torch.sigmoid(self.need(middle.mean((2, 3))) + 2)[:, :, None, None]
-        change = need * F.pixel_shuffle(self.head(F.silu(x)), CELL)
-        return (image + change.to(image.dtype)).clamp(0, 1)
+        # Asked of the picture as a whole: in a good one, what looks like noise is grain, or skin.
+        need = self.need(F.silu(middle).mean((2, 3)))[:, 0]
+        change = torch.sigmoid(need)[:, None, None, None] * F.pixel_shuffle(self.head(F.silu(x)), CELL)
+        return Restoration((image + change.to(image.dtype)).clamp(0, 1), need.float())
