@@ -25,6 +25,7 @@ from superface_hf.training.teacher_config import LossWeights
 from superface_hf.training.teacher_loss import TeacherLoss, close_ups
 
 SIZE = 128
+SURE = 50.0  # in logits
 
 
 def picture(seed: int = 0, batch: int = 2, size: int = SIZE) -> torch.Tensor:
@@ -56,7 +57,7 @@ def output_of(
     frames: torch.Tensor,
     warped: torch.Tensor | None = None,
     keep: float = 1.0,
-    restored: torch.Tensor | None = None,
+    restored: Restoration | None = None,
 ) -> TeacherOutput:
     count, size = len(frames), frames.shape[-1]
     motion = DenseMotion(
@@ -67,7 +68,7 @@ def output_of(
     warped = frames if warped is None else warped
     return TeacherOutput(
         frames,
-        Restoration(frames if restored is None else restored, torch.tensor([9.0, -9.0])[:count]),
+        restored or Restoration(frames, torch.full((count,), -SURE)),
         warped,
         frames,
         torch.full((count, 1, size, size), keep),
@@ -107,7 +108,8 @@ def test_no_pixel_counts_where_the_target_is_not_known():
 def test_a_batch_of_which_nothing_is_known_gives_finite_zeros():
     target = picture()
     batch = batch_of(target, known=torch.zeros(2, 1, SIZE // 8, SIZE // 8))
-    loss, _ = loss_of(output_of(picture(1)), batch)
+    restored = Restoration(target, torch.full((2,), -SURE))
+    loss, _ = loss_of(output_of(picture(1), restored=restored), batch)
     assert float(loss) == pytest.approx(0.0, abs=1e-6)
 
 
@@ -140,11 +142,15 @@ def test_the_clean_picture_of_a_degraded_source_shows_the_flow_and_is_what_resto
     degraded = torch.tensor([True, False])
     source = torch.where(degraded[:, None, None, None], spoilt, target)
     batch = batch_of(target, source=source, degraded=degraded)
-    _, terms = loss_of(output_of(target, warped=source, restored=source), batch)
+    found = torch.tensor([SURE, -SURE])
+    _, terms = loss_of(output_of(target, warped=source, restored=Restoration(source, found)), batch)
     assert float(terms["warp"]) == pytest.approx(0.0, abs=1e-4)
     assert float(terms["flow"]) == pytest.approx(0.0, abs=1e-4)
     assert float(terms["restoration"]) > 0.01
-    assert float(loss_of(output_of(target), batch)[1]["restoration"]) == pytest.approx(0.0, abs=1e-6)
+    rightly = output_of(target, restored=Restoration(target, found))
+    assert float(loss_of(rightly, batch)[1]["restoration"]) == pytest.approx(0.0, abs=1e-6)
+    unnoticed = output_of(target, restored=Restoration(target, -found))
+    assert float(loss_of(unnoticed, batch)[1]["restoration"]) > 1
 
 
 def test_scales_agree_on_a_constant_error():
@@ -160,7 +166,7 @@ def test_close_ups_are_of_sharp_and_known_places_only():
     known[1] = 0
     batch = batch_of(target, known=known, sharp=torch.tensor([True, True, False]))
     patches = close_ups(target, batch, torch.Generator().manual_seed(0))
-    assert [tuple(rendered.shape) for rendered, _, _ in patches] == [(1, 3, side, side) for side in (28, 20, 24)]
+    assert [tuple(rendered.shape) for rendered, _, _ in patches] == [(1, 3, side, side) for side in (28, 20, 32)]
     assert all(torch.equal(rendered, wanted) for rendered, wanted, _ in patches)
     assert close_ups(target, {**batch, "sharp": torch.zeros(3, dtype=torch.bool)}, torch.Generator()) == []
 

@@ -3,6 +3,7 @@ stands still, which is easier than in every frame anew."""
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -12,8 +13,11 @@ from torch import Tensor, nn
 from .configuration_teacher import SuperFaceTeacherConfig
 from .layers import ResidualBlock, ZeroConv2d, ZeroLinear, conv, upsample
 
+LUMINANCE = (0.299, 0.587, 0.114)
 # Works on 4 x 4 pixels at a time.
 CELL = 4
+# How poor a picture is, is read from its frequencies: those of cells of 4 x 4 pixels, at full and at half resolution.
+BANDS = 2 * (CELL**2 - 1)
 
 
 class Restoration(NamedTuple):
@@ -21,6 +25,20 @@ class Restoration(NamedTuple):
 
     image: Tensor
     need: Tensor
+
+
+def frequencies(image: Tensor) -> Tensor:
+    """How strong each frequency is in a picture's brightness: noise fills the high ones, blur and compression empty them.
+
+    (B, 3, S, S) -> (B, BANDS), logarithms of the mean sizes of cosine transforms, but for the cells' means.
+    """
+    with torch.autocast(image.device.type, enabled=False):
+        light = (image.float() * image.new_tensor(LUMINANCE, dtype=torch.float32)[:, None, None]).sum(1, keepdim=True)
+        steps = torch.arange(CELL, dtype=torch.float32, device=image.device)
+        waves = F.normalize(torch.cos(math.pi / CELL * steps[:, None] * (steps + 0.5)), dim=1)
+        kernels = torch.einsum("ui,vj->uvij", waves, waves).flatten(0, 1)[1:, None]
+        bands = [F.conv2d(picture, kernels).abs().mean((2, 3)) for picture in (light, F.avg_pool2d(light, 2))]
+    return (torch.cat(bands, dim=1) + 1e-4).log() + 5  # around zero, for photographs
 
 
 class Restorer(nn.Module):
@@ -40,13 +58,13 @@ class Restorer(nn.Module):
         self.up = conv(coarse + fine, fine)
         self.after = nn.Sequential(ResidualBlock(fine), ResidualBlock(fine))
         self.head = ZeroConv2d(fine, 3 * CELL**2, 3, padding=1)
-        self.need = ZeroLinear(coarse, 1)
+        self.need = nn.Sequential(nn.Linear(BANDS, 32), nn.SiLU(), ZeroLinear(32, 1))
 
     def forward(self, image: Tensor) -> Restoration:
         x = self.before(self.enter(F.pixel_unshuffle(image.to(self.enter.weight.dtype) * 2 - 1, CELL)))
         middle = self.middle(self.down(F.silu(x)))
         x = self.after(self.up(F.silu(torch.cat((upsample(middle), x), dim=1))))
         # Asked of the picture as a whole: in a good one, what looks like noise is grain, or skin.
-        need = self.need(F.silu(middle).mean((2, 3)))[:, 0]
+        need = self.need(frequencies(image).to(x.dtype))[:, 0]
         change = torch.sigmoid(need)[:, None, None, None] * F.pixel_shuffle(self.head(F.silu(x)), CELL)
         return Restoration((image + change.to(image.dtype)).clamp(0, 1), need.float())
