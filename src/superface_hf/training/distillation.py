@@ -91,9 +91,10 @@ class Distiller:
         self.bank = self._bank(audio_to_lip or load_audio_to_lip(None))
         self.student_config = _student_config(config, size, len(self.picture_file))
         source = cut_out(self.portrait.picture, self.portrait.crop, size).to(device)
-        self.texture = source
         with torch.inference_mode():
             self.source = self.teacher.prepare(source, torch.from_numpy(self.portrait.landmarks)[None].to(device))
+        # What the teacher has restored of a poor portrait, the student shall not have to.
+        self.texture = self.source.image.clone()
 
     def _bank(self, audio_to_lip: SuperFaceAudioToLipModel) -> MotionBank:
         config = self.config
