@@ -66,5 +66,7 @@ class Restorer(nn.Module):
         x = self.after(self.up(F.silu(torch.cat((upsample(middle), x), dim=1))))
         # Asked of the picture as a whole: in a good one, what looks like noise is grain, or skin.
         need = self.need(frequencies(image).to(x.dtype))[:, 0]
-        change = torch.sigmoid(need)[:, None, None, None] * F.pixel_shuffle(self.head(F.silu(x)), CELL)
-        return Restoration((image + change.to(image.dtype)).clamp(0, 1), need.float())
+        change = F.pixel_shuffle(self.head(F.silu(x)), CELL).to(image.dtype)
+        # Colours are the picture's own.
+        change = torch.sigmoid(need)[:, None, None, None] * (change - change.mean((2, 3), keepdim=True))
+        return Restoration((image + change).clamp(0, 1), need.float())
