@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import SuperFaceError
 from .methods import METHODS, TITLES
+from .regions import CROSS_TALK
 
 FIGURES = (
     ("psnr", "PSNR, dB"),
@@ -50,12 +51,7 @@ def plot_clips(path: Path, title: str, clips: dict[str, dict[str, dict[str, floa
 def plot_regions(path: Path, regions: dict[str, Any]) -> None:
     """Cross-talk as measured in the pictures in two ways, beside that of the meshes that drove them."""
     figure = _figure(15, 4.5)
-    headings = {
-        "cross_talk": "by the tracker",
-        "optical_cross_talk": "by optical flow",
-        "commanded_cross_talk": "commanded",
-    }
-    for number, (key, heading) in enumerate(headings.items(), start=1):
+    for number, (key, heading) in enumerate(CROSS_TALK, start=1):
         names = list(regions[key])
         shares = np.array([[100 * regions[key][a].get(b, np.nan) for b in names] for a in names])
         axes = figure.add_subplot(1, 3, number)
@@ -66,7 +62,7 @@ def plot_regions(path: Path, regions: dict[str, Any]) -> None:
         axes.set_yticks(range(len(names)), names)
         axes.set_xlabel("moves")
         axes.set_ylabel("is driven")
-        axes.set_title(f"{heading}, % of the driven movement", fontsize=10)
+        axes.set_title(f"{heading},\n% of the driven movement", fontsize=10)
     figure.savefig(path, dpi=100)
 
 

@@ -41,6 +41,12 @@ LANDMARKS = {
     "brows": np.concatenate([topology.LEFT_BROW, topology.RIGHT_BROW]),
     "head": topology.STABLE,
 }
+# Where results hold the shares, and how they were measured.
+CROSS_TALK = (
+    ("cross_talk", "as the tracker sees the pictures"),
+    ("optical_cross_talk", "as optical flow from the picture at rest sees them"),
+    ("commanded_cross_talk", "in the driving meshes"),
+)
 KINDS = ("measured", "optical", "commanded")
 # Optical flow is computed on pictures this much smaller: a second for each instead of eight.
 FLOW_FACTOR = 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .methods import METHODS, TITLES
+from .regions import CROSS_TALK
 
 # Heading, name of the figure, digits. Arrows say which way is better.
 COLUMNS = (
@@ -54,17 +55,10 @@ def table(protocols: dict[str, Any]) -> str:
     return "\n".join([*lines, "", LEGEND]) if rows else ""
 
 
-REGION_TABLES = (
-    ("cross_talk", "as the tracker sees the pictures"),
-    ("optical_cross_talk", "as optical flow from the picture at rest sees them"),
-    ("commanded_cross_talk", "in the driving meshes"),
-)
-
-
 def region_table(regions: dict[str, Any]) -> str:
     """How much of the driven region's movement each other region makes, and how well the driven one follows."""
     parts = []
-    for key, measured in REGION_TABLES:
+    for key, measured in CROSS_TALK:
         follows = key == "cross_talk"
         names = list(regions[key])
         lines = [f"Movement of other regions, of the driven region's, {measured}:"]
