@@ -71,7 +71,7 @@ def dub_tab(room: Room) -> None:
         Returns:
             The video, and the settings it was made with.
         """
-        stages = Stages(progress)
+        stages = Stages(progress, room.limits.job_seconds)
         stages.say("Looking at the video and listening")
         room.check_consent(consent, needed(video, "a video"))
         reader = read_video(video, room.limits)

@@ -54,6 +54,12 @@ class Limits:
         distil_minutes: the longest budget of a distillation.
         waiting: requests that may wait in the queue.
         sessions: visitors whose choices are remembered (0.4 MB each); programs count as a new one with each call.
+        job_seconds: the longest that one result may take to make.
+        keep_seconds: files of visitors are kept so long.
+        kept_mb: of all files of visitors together.
+        uploads, connections: at once, of all visitors.
+        upload_seconds: the longest that an upload may take.
+        silence_seconds: a connection that sends nothing for so long, where something is due, is closed.
     """
 
     picture_mb: int = 10
@@ -67,6 +73,13 @@ class Limits:
     distil_minutes: int = 30
     waiting: int = 100
     sessions: int = 500
+    job_seconds: float = 600.0
+    keep_seconds: float = 3600.0
+    kept_mb: int = 4000
+    uploads: int = 32
+    connections: int = 600
+    upload_seconds: float = 300.0
+    silence_seconds: float = 15.0
 
     @property
     def largest_upload(self) -> int:

@@ -64,7 +64,7 @@ def mimic_tab(room: Room) -> None:
         """
         from ..drivers.video import video_to_motion
 
-        stages = Stages(progress)
+        stages = Stages(progress, room.limits.job_seconds)
         stages.say("Looking at the photo")
         room.check_consent(consent, needed(photo, "a photo"))
         picture = read_picture(photo, room.limits)

@@ -87,7 +87,7 @@ def _talking(room: Room, students: Students, own: gr.State) -> None:
         Returns:
             The video, and the settings it was made with.
         """
-        stages = Stages(progress)
+        stages = Stages(progress, room.limits.job_seconds)
         stages.say("Getting the student ready")
         pipe, sound = pick(kind, repo_id, folder, consent, speech)
         frames = pipe.stream(audio=sound, fps=FPS)

@@ -50,7 +50,7 @@ def talk_tab(room: Room) -> None:
         Returns:
             The video, and the settings it was made with.
         """
-        stages = Stages(progress)
+        stages = Stages(progress, room.limits.job_seconds)
         stages.say("Looking at the photo and listening")
         room.check_consent(consent, needed(photo, "a photo"))
         picture = read_picture(photo, room.limits)
