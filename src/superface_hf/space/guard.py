@@ -83,11 +83,11 @@ class Guard:
             raise _Refused(405, "This is not served here.")
         if not (_WRITE if writes else _READ).fullmatch(path) and scope["method"] != "OPTIONS":
             raise _Refused(404, "This is not served here.")
-        if writes and not _UPLOAD.fullmatch(path) and _header(scope, b"content-type").startswith(b"multipart/"):
-            raise _Refused(415, "Files are taken at /gradio_api/upload only.")
         claimed = _header(scope, b"content-length")
         if claimed.isdigit() and int(claimed) > self._most_bytes(scope):
             raise self._too_large(scope)
+        if writes and not _UPLOAD.fullmatch(path) and _header(scope, b"content-type").startswith(b"multipart/"):
+            raise _Refused(415, "Files are taken at /gradio_api/upload only.")
 
     @contextmanager
     def _counted(self, scope: Scope) -> Any:

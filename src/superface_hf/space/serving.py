@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.middleware import Middleware
 
+from ..demo import PORTRAIT
 from .app import build
 from .device import on_shared_gpu
 from .distil import end_all
@@ -73,6 +74,9 @@ def _started(demo: Any, settings: dict[str, Any]) -> Any:
         show_error=False,  # what visitors read is written by hand, see messages.py
         ssr_mode=False,
         footer_links=["api"],
+        allowed_paths=[
+            str(PORTRAIT.parent)
+        ],  # our examples, wherever the package is installed; downloads are in routes.py
         app_kwargs={
             "routes": routes(demo, demo.store, limits, demo.metrics),
             "middleware": [Middleware(Guard, limits=limits, metrics=demo.metrics)],
