@@ -43,7 +43,7 @@ def build(studio: Studio | None = None, limits: Limits | None = None) -> gr.Bloc
     with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
         gr.HTML(HERO, elem_classes="sf-plain")
         consent = gr.Checkbox(False, label=CONSENT, elem_id="consent")
-        room = Room(studio, limits, Examples(studio), Guide(studio, limits), consent)
+        room = Room(studio, limits, Examples(studio), Guide(studio, limits), consent, store)
         for name, tab in TABS.items():
             with gr.Tab(name, elem_id=f"tab-{name.lower()}"):
                 tab(room)

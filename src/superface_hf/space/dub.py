@@ -23,7 +23,6 @@ from .parts import (
     video_field,
     video_result,
 )
-from .progress import Stages
 
 if TYPE_CHECKING:
     from ..pipelines.dubbing import WhenShort
@@ -71,7 +70,7 @@ def dub_tab(room: Room) -> None:
         Returns:
             The video, and the settings it was made with.
         """
-        stages = Stages(progress, room.limits.job_seconds)
+        stages = room.stages(progress)
         stages.say("Looking at the video and listening")
         room.check_consent(consent, needed(video, "a video"))
         reader = read_video(video, room.limits)

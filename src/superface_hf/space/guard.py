@@ -38,6 +38,7 @@ _READ = re.compile(
 )
 _WRITE = re.compile(r"/gradio_api/(upload|queue/join|cancel|reset|component_server|call/(v2/)?[^/]+)/?")
 _UPLOAD = re.compile(r"/gradio_api/upload/?")
+TOO_SLOW = "This took too long to arrive. Please try again, or choose a smaller file."
 FOR_OPERATORS = ("/health", "/metrics")
 
 
@@ -65,7 +66,9 @@ class Guard:
         try:
             self._check(scope)
             with self._counted(scope):
-                await self._app(scope, self._limited(scope, receive), reply.pass_on)
+                await self._app(scope, self._limited(scope, receive, reply), reply.pass_on)
+            if reply.instead is not None:
+                raise reply.instead
         except _Refused as refusal:
             await reply.refuse(refusal)
         except (
@@ -108,7 +111,7 @@ class Guard:
             self._requests -= 1
             self._uploads -= upload
 
-    def _limited(self, scope: Scope, receive: Receive) -> Receive:
+    def _limited(self, scope: Scope, receive: Receive, reply: _Reply) -> Receive:
         """Counts and times the body. What comes later is only that the visitor has gone, which may take as long as it takes."""
         upload = bool(_UPLOAD.fullmatch(_path(scope)))
         ends = time.monotonic() + (self._limits.upload_seconds if upload else PLAIN_SECONDS)
@@ -122,13 +125,13 @@ class Guard:
             try:
                 message = await asyncio.wait_for(receive(), max(patience, 0.001))
             except (TimeoutError, asyncio.TimeoutError):
-                raise _Refused(
-                    408, "This took too long to arrive. Please try again, or choose a smaller file."
-                ) from None
+                reply.instead = _Refused(408, TOO_SLOW)
+                raise reply.instead from None
             received += len(message.get("body", b""))
             complete = not message.get("more_body", False)
             if received > self._most_bytes(scope):
-                raise self._too_large(scope)
+                reply.instead = self._too_large(scope)
+                raise reply.instead
             return message
 
         return limited
@@ -153,8 +156,13 @@ class _Reply:
 
     def __init__(self, send: Send, metrics: Metrics) -> None:
         self._send, self._metrics, self._begun = send, metrics, False
+        self.instead: _Refused | None = (
+            None  # the app has words of its own for a body that it could not read; ours say why
+        )
 
     async def pass_on(self, message: Message) -> None:
+        if self.instead is not None and not self._begun:
+            return
         self._begun = True
         await self._send(message)
 

@@ -16,8 +16,6 @@ ItemT = TypeVar("ItemT")
 # The first items are slower than the others; before so many, a guess of the rest would be wild.
 GUESS_AFTER = 3
 REPORT_EVERY = 0.25  # seconds
-# Set when the server stops: what is being made ends at its next frame.
-STOPPING = threading.Event()
 
 
 class Stages:
@@ -26,10 +24,14 @@ class Stages:
     Args:
         progress: the handler's.
         most_seconds: for all stages together.
+        stopping: set when the server stops.
     """
 
-    def __init__(self, progress: gr.Progress, most_seconds: float = inf) -> None:
+    def __init__(
+        self, progress: gr.Progress, most_seconds: float = inf, stopping: threading.Event | None = None
+    ) -> None:
         self._progress, self._most_seconds = progress, most_seconds
+        self._stopping = stopping or threading.Event()
         self._began = time.monotonic()
 
     def say(self, stage: str) -> None:
@@ -58,7 +60,7 @@ class Stages:
                 self._report(done, total, stage, now - start)
 
     def _go_on(self) -> None:
-        if STOPPING.is_set():
+        if self._stopping.is_set():
             raise SuperFaceError("The server is being stopped. Please try again in a few minutes.")
         if time.monotonic() - self._began > self._most_seconds:
             raise SuperFaceError(

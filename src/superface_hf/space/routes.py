@@ -18,7 +18,6 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from .metrics import memory_bytes
-from .progress import STOPPING
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -78,7 +77,7 @@ def routes(demo: gr.Blocks, store: Store, limits: Limits, metrics: Metrics) -> l
         )
 
     async def health(request: Request) -> Response:
-        stopping = STOPPING.is_set()
+        stopping = store.stopping.is_set()
         models = "ready" if demo.studio.ready else "loading"  # type: ignore[attr-defined]
         return JSONResponse({"status": "stopping" if stopping else "ok", "models": models}, 503 if stopping else 200)
 

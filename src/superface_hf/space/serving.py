@@ -19,7 +19,6 @@ from .guard import Guard
 from .limits import Limits
 from .look import CSS, theme
 from .messages import log_fault
-from .progress import STOPPING
 from .routes import routes
 
 if TYPE_CHECKING:
@@ -59,7 +58,6 @@ def launch(demo: gr.Blocks | None = None, **settings: Any) -> Any:
 
 def _started(demo: Any, settings: dict[str, Any]) -> Any:
     limits: Limits = demo.limits
-    STOPPING.clear()
     if on_shared_gpu():
         _ = demo.studio.pipe  # it moves what is loaded before the page is up
     served = demo.launch(
@@ -135,7 +133,7 @@ def _stop_all_with(demo: Any, house: Housekeeping) -> None:
     close = type(demo).close
 
     def close_all(verbose: bool = True) -> None:
-        STOPPING.set()
+        demo.store.stopping.set()
         house.stop()
         end_all()
         close(demo, verbose=verbose)

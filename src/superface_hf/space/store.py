@@ -45,6 +45,10 @@ class Store:
 
     Args:
         base: where the folder is made; by default gradio's own setting, else the system's temporary folder.
+
+    Attributes:
+        folder: the folder.
+        stopping: set when the server stops, so that what is being made ends at its next frame.
     """
 
     def __init__(self, base: Path | None = None) -> None:
@@ -56,6 +60,7 @@ class Store:
         remove_leftovers(base)
         self.folder, self._held = _locked_folder(base)
         os.environ[FOLDER_OF_GRADIO] = str(self.folder)
+        self.stopping = threading.Event()
         self._known: dict[str, _Kept] = {}
         self._lock = threading.Lock()
         atexit.register(self.close)
