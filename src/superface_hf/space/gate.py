@@ -9,6 +9,7 @@ called around it, named or not.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
@@ -72,7 +73,7 @@ class Gate:
 
     async def _process_api(self, **call: Any) -> dict[str, Any]:
         """One step of a function: all of it, or what a generator does until it yields."""
-        name = call["block_fn"].api_name or "unnamed"
+        name = _endpoint(call["block_fn"])
         session = call.get("session_hash") or ""
         # gradio calls a session after the event where a program has none.
         token = _session.set("" if session == call.get("event_id") else session)
@@ -146,6 +147,12 @@ class Gate:
                 for path in _paths(value):
                     self._store.add_result(path, _session.get())
         return values
+
+
+def _endpoint(function: Any) -> str:
+    """For the metrics: the examples' buttons count as what they start; small steps of the page, which have no name, as "page"."""
+    name = re.sub(r"_\d+$", "", function.api_name or "")
+    return "page" if name in ("", "lambda", "partial", "unnamed") else name
 
 
 def _paths(value: Any) -> Iterator[str]:

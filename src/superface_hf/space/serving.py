@@ -136,6 +136,7 @@ def _stop_all_with(demo: Any, house: Housekeeping) -> None:
         demo.store.stopping.set()
         house.stop()
         end_all()
+        demo.store.sweep(0)  # at once: who stops a server may not wait long before killing it
         close(demo, verbose=verbose)
         ends = time.monotonic() + LAST_FRAME_SECONDS
         while any(job is not None for job in demo._queue.active_jobs) and time.monotonic() < ends:
