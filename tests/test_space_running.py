@@ -14,14 +14,17 @@ from contextlib import suppress
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from space_server import free_port, picture_of, png, quick_studio, serving
 
-from superface_hf import SuperFaceError
+from superface_hf import MediaError, SuperFaceError
 from superface_hf.cli import main
+from superface_hf.media import write_mp4
 from superface_hf.space import Limits, distil
 from superface_hf.space import serving as serving_module
 from superface_hf.space.distil import Distillation, end_all, new_folder, remove
+from superface_hf.space.limits import read_video, watched
 from superface_hf.space.metrics import Metrics
 from superface_hf.space.progress import Stages
 from superface_hf.space.routes import METRICS_TOKEN
@@ -280,6 +283,23 @@ def test_a_job_ends_when_the_server_stops():
         next(frames)
 
 
+def test_frames_count_as_they_are_and_not_as_the_header_says():
+    limits = Limits(video_side=100, video_seconds=1.5)
+    small, large = np.zeros((80, 60, 3), np.uint8), np.zeros((80, 200, 3), np.uint8)
+    frames = watched(iter([small, large]), 10, limits)
+    next(frames)
+    with pytest.raises(MediaError, match="200 x 80 pixels, and at most 100"):
+        next(frames)
+    with pytest.raises(MediaError, match=r"longer than 1\.5 seconds"):
+        list(watched(iter([small] * 30), 10, limits))
+
+
+def test_a_video_of_too_many_frames_a_second_is_refused(tmp_path):
+    write_mp4(tmp_path / "fast.mp4", [np.zeros((64, 64, 3), np.uint8)] * 24, 240)
+    with pytest.raises(MediaError, match="240 frames a second, and at most 60"):
+        read_video(str(tmp_path / "fast.mp4"), Limits())
+
+
 # How it is
 
 
@@ -377,5 +397,5 @@ def test_every_limit_of_an_upload_is_said_on_the_page(site):
         if hasattr(block, "value")
     )
     limits = site.demo.limits
-    for said in (limits.picture_words, limits.sound_words, limits.video_words):
+    for said in (limits.picture_words, limits.sound_words, limits.video_words, limits.job_words, limits.keep_words):
         assert said in words

@@ -47,7 +47,7 @@ def build(studio: Studio | None = None, limits: Limits | None = None) -> gr.Bloc
         for name, tab in TABS.items():
             with gr.Tab(name, elem_id=f"tab-{name.lower()}"):
                 tab(room)
-        gr.HTML(f'<p class="sf-licence">{LICENCE}</p>', elem_classes="sf-plain")
+        gr.HTML(f'<p class="sf-licence">{limits.keep_words} {limits.job_words} {LICENCE}</p>', elem_classes="sf-plain")
     demo.queue(max_size=limits.waiting, default_concurrency_limit=4)
     demo.studio, demo.limits, demo.store, demo.metrics = studio, limits, store, Metrics()
     Gate(demo, store, demo.metrics)  # the last: it stands before all that is there by now

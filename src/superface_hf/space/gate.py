@@ -150,7 +150,7 @@ class Gate:
 
 
 def _endpoint(function: Any) -> str:
-    """For the metrics: the examples' buttons count as what they start; small steps of the page, which have no name, as "page"."""
+    """For the metrics: an example's button counts as what it starts; the page's small steps, which have no name, as "page"."""
     name = re.sub(r"_\d+$", "", function.api_name or "")
     return "page" if name in ("", "lambda", "partial", "unnamed") else name
 

@@ -40,7 +40,7 @@ class Stages:
         Raises:
             SuperFaceError: the time is up.
         """
-        self._go_on()
+        self._go_on(time.monotonic())
         self._progress(None, desc=stage)
 
     def over(self, items: Iterable[ItemT], stage: str, total: int | None) -> Iterator[ItemT]:
@@ -52,17 +52,17 @@ class Stages:
         start = reported = time.monotonic()
         self._report(0, total, stage, 0.0)
         for done, item in enumerate(items, start=1):
-            self._go_on()
             yield item
             now = time.monotonic()
+            self._go_on(now)
             if now - reported >= REPORT_EVERY:
                 reported = now
                 self._report(done, total, stage, now - start)
 
-    def _go_on(self) -> None:
+    def _go_on(self, now: float) -> None:
         if self._stopping.is_set():
             raise SuperFaceError("The server is being stopped. Please try again in a few minutes.")
-        if time.monotonic() - self._began > self._most_seconds:
+        if now - self._began > self._most_seconds:
             raise SuperFaceError(
                 f"This took longer than {in_time(self._most_seconds)} and was stopped. Please choose a shorter recording, or a "
                 "smaller picture or video."
