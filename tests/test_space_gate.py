@@ -19,7 +19,7 @@ import gradio as gr
 import httpx
 import pytest
 from gradio.utils import get_upload_folder
-from space_server import Site, picture_of, png, quick_studio, serving
+from space_server import Site, picture_of, png, quick_studio, serving, wav
 
 from superface_hf.demo import PORTRAIT
 from superface_hf.space import Limits
@@ -327,6 +327,46 @@ def test_only_fields_of_files_take_descriptions_of_files(site, web):
     assert len(found) == sent > 8
     assert not any(message["success"] for message in found.values())
     assert {message["output"]["error"] for message in found.values()} == {NOT_UNDERSTOOD}
+
+
+def test_what_the_page_shows_from_the_start_is_everybodys(tmp_path):
+    store = Store(tmp_path)
+    try:
+        with gr.Blocks() as demo:
+            picture, text = gr.Image(str(PORTRAIT), type="filepath"), gr.Textbox()
+            picture.change(lambda picture: picture, picture, text)
+        Gate(demo, store, Metrics())
+        store.sweep(0)
+        path = picture.value["path"]
+        assert Path(path).is_file()
+        assert store.serves(path)
+        assert store.allows(path, "anybody", uploads=False)
+    finally:
+        store.close()
+
+
+def test_a_session_cannot_say_what_the_server_remembers_of_it(site, web):
+    """A visitor's own student is a folder: it is taken from the session, not from the request."""
+    number = numbers(site, "student")[0]
+    data = fitting(site, number)
+    data[0] = upload(web, "speech.wav", wav(0.2))
+    data[1], data[-1] = "own", str(PORTRAIT.parent)
+    message = called(web, number, data)
+    assert not message["success"]
+    assert "not made a student yet" in message["output"]["error"]
+
+
+def test_the_page_does_not_tell_where_things_lie(site, web):
+    for address in ("/", "/config", "/gradio_api/info", "/gradio_api/openapi.json", "/health", "/metrics"):
+        text = web.get(address).text
+        for place in (
+            get_upload_folder(),
+            str(site.demo.store.folder),
+            str(Path.home()),
+            str(PORTRAIT.parent),
+            str(Path.cwd()),
+        ):
+            assert place == "/" or place not in text, (address, place)
 
 
 def test_an_app_with_an_input_that_the_gate_does_not_know_is_not_built(tmp_path):

@@ -56,6 +56,10 @@ class Gate:
         for function in demo.fns.values():
             for block in function.inputs:
                 self._learn(block)
+        for field in demo.blocks.values():
+            if isinstance(field, FILES):
+                for path in _paths(field.value):  # what it shows from the start
+                    store.add_ours(path)
         self._process, self._preprocess, self._postprocess = (
             demo.process_api, demo.preprocess_data, demo.postprocess_data,
         )  # fmt: skip

@@ -118,12 +118,14 @@ class Housekeeping:
 
     def _close_silent_connections(self) -> None:
         """The server itself waits for the first request of a connection for ever."""
-        now, silent = time.monotonic(), {}
-        for connection in list(self._demo.server.server_state.connections):
+        now, silent, limits = time.monotonic(), {}, self._demo.limits
+        connections = list(self._demo.server.server_state.connections)
+        patience = limits.silence_seconds if len(connections) <= limits.connections else LOOK_SECONDS
+        for connection in connections:
             if getattr(connection, "cycle", None) is not None:
                 continue
             since = silent[id(connection)] = self._waiting.get(id(connection), now)
-            if now - since > self._demo.limits.silence_seconds:
+            if now - since >= patience:
                 connection.loop.call_soon_threadsafe(connection.transport.abort)
         self._waiting = silent
 

@@ -62,6 +62,7 @@ class Store:
         os.environ[FOLDER_OF_GRADIO] = str(self.folder)
         self.stopping = threading.Event()
         self._known: dict[str, _Kept] = {}
+        self._ours: set[str] = set()
         self._lock = threading.Lock()
         atexit.register(self.close)
 
@@ -70,6 +71,11 @@ class Store:
         folder = self.folder / secrets.token_urlsafe(16)
         folder.mkdir()
         return folder
+
+    def add_ours(self, path: str) -> None:
+        """A file that every visitor may see and use, such as an example on the page. It stays as long as the server runs."""
+        with self._lock:
+            self._ours.add(path)
 
     def add_upload(self, path: str) -> None:
         with self._lock:
@@ -96,6 +102,8 @@ class Store:
             uploads: whether the field takes uploads too, and not only what we made.
         """
         with self._lock:
+            if path in self._ours:
+                return True
             kept = self._known.get(path)
             if kept is None or (kept.upload and not uploads):
                 return False
@@ -108,7 +116,7 @@ class Store:
     def serves(self, path: str) -> bool:
         """Whether whoever knows this file's name may download it."""
         with self._lock:
-            return path in self._known
+            return path in self._known or path in self._ours
 
     def forget(self, path: str) -> None:
         with self._lock:
@@ -126,7 +134,8 @@ class Store:
         """Deletes what is older."""
         oldest = time.time() - seconds
         for entry in list(self.folder.iterdir()) if self.folder.exists() else []:
-            if entry.name != LOCK and _newest(entry) <= oldest:
+            ours = any(path.startswith(f"{entry}{os.sep}") for path in self._ours)
+            if entry.name != LOCK and not ours and _newest(entry) <= oldest:
                 _remove(entry)
         with self._lock:
             gone = [path for path in self._known if not Path(path).exists()]
@@ -137,6 +146,7 @@ class Store:
         """Deletes everything; may be called again, should a job that was still running have written something."""
         with self._lock:
             self._known.clear()
+            self._ours.clear()
         shutil.rmtree(self.folder, ignore_errors=True)
         if self._held is not None:
             os.close(self._held)
