@@ -12,6 +12,8 @@ from .guide import Guide
 from .inputs import picture_input, sound_input, video_input
 from .limits import Limits
 from .look import hint
+from .progress import Stages
+from .store import Store
 from .studio import Studio
 
 # One long rendering at a time, so that each visitor gets the whole machine; looking at a picture goes on beside it.
@@ -23,13 +25,18 @@ LOOKING: dict[str, Any] = {"concurrency_id": "looking", "concurrency_limit": 2}
 
 @dataclass(frozen=True)
 class Room:
-    """What every tab gets: the models, the limits, the examples, and the box that every visitor ticks once."""
+    """What every tab gets: the models, the limits, the examples, the box that every visitor ticks once, and where files lie."""
 
     studio: Studio
     limits: Limits
     examples: Examples
     guide: Guide
     consent: gr.Checkbox
+    store: Store
+
+    def stages(self, progress: gr.Progress) -> Stages:
+        """For one job: it ends when its time is up, or when the server stops."""
+        return Stages(progress, self.limits.job_seconds, self.store.stopping)
 
     def check_consent(self, consent: bool, shown: str | None) -> None:
         """``shown`` is the file that shows the person.

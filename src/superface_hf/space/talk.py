@@ -13,7 +13,6 @@ from .limits import read_picture, read_sound
 from .look import lead
 from .messages import for_visitors, needed
 from .parts import FILMING, Room, label_choice, photo_field, run_buttons, sound_field, stop_with, video_result
-from .progress import Stages
 
 FPS = 25
 
@@ -50,7 +49,7 @@ def talk_tab(room: Room) -> None:
         Returns:
             The video, and the settings it was made with.
         """
-        stages = Stages(progress)
+        stages = room.stages(progress)
         stages.say("Looking at the photo and listening")
         room.check_consent(consent, needed(photo, "a photo"))
         picture = read_picture(photo, room.limits)
