@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from .behaviour import SCRIPT
 from .device import on_shared_gpu
 from .dub import dub_tab
 from .edit import edit_tab
@@ -14,7 +15,7 @@ from .guard import SizeGuard
 from .guide import Guide
 from .limits import Limits
 from .look import CSS, theme
-from .messages import CONSENT, SYNTHETIC
+from .messages import SYNTHETIC
 from .mimic import mimic_tab
 from .parts import Room
 from .student import student_tab
@@ -29,9 +30,8 @@ THREADS = 16
 HERO = f"""
 <div class="sf-hero">
   <h1>A photo that talks</h1>
-  <p>Let a picture speak a recording, imitate a video or change its expression; give a video new words; or make a small
-  model of one person that speaks in real time.</p>
-  <div class="sf-synthetic">{SYNTHETIC}</div>
+  <p>Let a picture speak, imitate a video or change its expression; give a video new words.</p>
+  <p class="sf-synthetic">{SYNTHETIC}</p>
 </div>
 """
 
@@ -46,8 +46,7 @@ def build(studio: Studio | None = None, limits: Limits | None = None) -> gr.Bloc
     studio, limits = studio or Studio(), limits or Limits()
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=SWEEP) as demo:
         gr.HTML(HERO, elem_classes="sf-plain")
-        consent = gr.Checkbox(False, label=CONSENT, elem_id="consent")
-        room = Room(studio, limits, Examples(studio), Guide(studio, limits), consent)
+        room = Room(studio, limits, Examples(), Guide(studio, limits))
         for name, tab in TABS.items():
             with gr.Tab(name, elem_id=f"tab-{name.lower()}"):
                 tab(room)
@@ -75,7 +74,7 @@ def launch(demo: gr.Blocks | None = None, **settings: Any) -> Any:
     served = demo.launch(
         prevent_thread_lock=True,
         theme=theme(),
-        head=f"<style>{CSS}</style>",  # gradio rewrites the selectors of css=
+        head=f"<style>{CSS}</style><script>{SCRIPT}</script>",  # gradio rewrites the selectors of css=
         max_file_size=limits.largest_upload,
         max_threads=THREADS,
         state_session_capacity=limits.sessions,
