@@ -134,7 +134,7 @@ def test_our_examples_need_no_consent(studio, tmp_path):
         assert examples.includes(examples[name])
     assert not examples.includes(str(tmp_path / "other.png"))
     assert not examples.includes(None)
-    assert 3 < load_sound(examples.speech).seconds < 4
+    assert 3 < load_sound(examples["speech"]).seconds < 4
 
 
 def test_what_the_page_opens_with_is_marked_and_small():
@@ -142,7 +142,7 @@ def test_what_the_page_opens_with_is_marked_and_small():
     for name, file in FILES.items():
         path = Path(examples[name])
         assert path.stat().st_size < 400_000, file
-        if name != "photo":  # which is a photograph
+        if name not in ("photo", "speech"):  # a photograph, and a sound
             assert inspect_file(path).ours, file
     talk, mimic = VideoReader(examples["talk"]), VideoReader(examples["mimic"])
     assert talk.sound() is not None
@@ -175,7 +175,7 @@ def test_in_the_example_photo_the_face_fills_a_good_part():
 
 def test_speech_is_looked_at_as_soon_as_it_is_there(studio, tmp_path):
     guide = Guide(studio, Limits())
-    assert "3.5 seconds" in guide.listen_to(Examples().speech)["value"]
+    assert "3.5 seconds" in guide.listen_to(Examples()["speech"])["value"]
     silence = tmp_path / "silence.wav"
     silence.write_bytes(wav(1.0)[:44] + bytes(32000))
     assert "Nothing can be heard" in guide.listen_to(str(silence))["value"]

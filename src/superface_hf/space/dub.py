@@ -85,7 +85,7 @@ def dub_tab(room: Room) -> None:
     event = run.click(dub, inputs, result.outputs, api_name="dub", **FILMING)
     result.offer(event)
     chosen = example.click(
-        lambda: (room.examples["mimic"], room.examples.speech), None, [video, speech], api_visibility="private"
+        lambda: (room.examples["mimic"], room.examples["speech"]), None, [video, speech], api_visibility="private"
     )
     shown = chosen.success(dub, inputs, result.outputs, api_visibility="private", **FILMING)
     result.offer(shown)

@@ -8,6 +8,7 @@ To be run again when the weights change. Nothing in them is anybody's but the bu
 from __future__ import annotations
 
 import argparse
+import wave
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -16,16 +17,19 @@ import numpy as np
 from PIL import Image
 
 from ..demo import PORTRAIT, SPEECH
-from .examples import FILES, cut_speech
+from .examples import FILES
 from .studio import Studio
 
 if TYPE_CHECKING:
     from ..geometry import Square
+    from ..media import Sound
     from ..motion import Motion
 
 # Of the portrait, in pixels: the face fills a third of it; and the side that this is scaled to.
 FACE, SIDE = (97, 0, 353, 256), 400
 TALK_FPS, MIMIC_FPS = 25, 12.5
+# "Hello! A moment ago, I was only a photograph." ends here, in a pause. Shorter is quicker to render for a visitor.
+SPEECH_SECONDS = 3.45
 DRAWN_SIDE = 360
 # Where the drawn person's head is in its picture, in image coordinates, and how large.
 DRAWN_SCALE, DRAWN_PLACE = 0.5, (0.0, 0.03)
@@ -34,7 +38,7 @@ STUDENT_FRAME = 12  # mid-word, with an open mouth
 
 def make_examples(folder: Path, studio: Studio) -> list[Path]:
     """Writes the files and returns them; the ones made first go into those made later."""
-    from ..media import SoundReader, save_picture, write_mp4
+    from ..media import SoundReader, load_sound, save_picture, write_mp4
     from .drawn_face import drawn
     from .edit import Editor
     from .sliders import PRESETS
@@ -49,13 +53,14 @@ def make_examples(folder: Path, studio: Studio) -> list[Path]:
 
     write_mp4(made["video"], drawn(driving_motion(), DRAWN_SIDE), MIMIC_FPS)
     write_mp4(made["mimic"], pipe.stream(photo, video=made["video"]), MIMIC_FPS)
-    short = cut_speech()
+    short = load_sound(SPEECH).cut(SPEECH_SECONDS)
+    _write_wav(made["speech"], short)
     write_mp4(
         made["dub"], pipe.stream(None, video=made["mimic"], audio=short), MIMIC_FPS, SoundReader(short), short.rate
     )
     pipe(photo, audio=SPEECH, fps=TALK_FPS).save(made["talk"])
     save_picture(made["edit"], Editor(studio).edit(photo, PRESETS["Surprise"]))
-    save_picture(made["student"], _student_frame(studio))
+    save_picture(made["student"], _student_frame(studio, short))
     return list(made.values())
 
 
@@ -70,13 +75,21 @@ def driving_motion() -> Motion:
     return replace(both, scale=DRAWN_SCALE * both.scale, translation=place)
 
 
-def _student_frame(studio: Studio) -> np.ndarray:
+def _student_frame(studio: Studio, speech: Sound) -> np.ndarray:
     from .live import close_up
     from .students import BUNDLED, Students
 
     pipe = Students(studio).load(BUNDLED, "", None)
-    frames = close_up(pipe.stream(audio=cut_speech(), fps=TALK_FPS), cast("Square", pipe.model.crop))
+    frames = close_up(pipe.stream(audio=speech, fps=TALK_FPS), cast("Square", pipe.model.crop))
     return next(frame for index, frame in enumerate(frames) if index == STUDENT_FRAME)
+
+
+def _write_wav(path: Path, sound: Sound) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(sound.rate)
+        file.writeframes((sound.samples * 32767).astype(np.int16).tobytes())
 
 
 def main() -> None:

@@ -113,7 +113,7 @@ def _talking(room: Room, students: Students, own: gr.State) -> None:
         student, [speech, kind, repo_id, consent, label, own], result.outputs, api_name="student", **FILMING
     )
     result.offer(event)
-    chosen = example.click(lambda: (room.examples.speech, BUNDLED), None, [speech, kind], **hidden)
+    chosen = example.click(lambda: (room.examples["speech"], BUNDLED), None, [speech, kind], **hidden)
     shown = chosen.success(talk_live, live_inputs, screen, concurrency_limit=2, **hidden)
     stop_with(stop, [begun, event, chosen, shown])
     stop.click(lambda: None, None, screen, queue=False, **hidden)

@@ -74,7 +74,7 @@ def talk_tab(room: Room) -> None:
     event = run.click(talk, inputs, result.outputs, api_name="talk", **FILMING)
     result.offer(event)
     chosen = example.click(
-        lambda: (room.examples["photo"], room.examples.speech), None, [photo, speech], api_visibility="private"
+        lambda: (room.examples["photo"], room.examples["speech"]), None, [photo, speech], api_visibility="private"
     )
     shown = chosen.success(talk, inputs, result.outputs, api_visibility="private", **FILMING)
     result.offer(shown)
