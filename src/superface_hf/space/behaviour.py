@@ -64,6 +64,12 @@ OPENING = """
     video.muted = video.loop = example;
     if (example && !still.matches) video.play().catch(() => {});
   }, true);
+  document.addEventListener('play', event => {  // gradio starts it as well
+    const video = event.target;
+    if (!still.matches || !video.hasAttribute('data-example') || 'still' in video.dataset) return;
+    video.dataset.still = '';
+    video.pause();
+  }, true);
   document.addEventListener('click', event => {
     if (!event.target.closest?.('.sf-hear')) return;
     const video = event.target.closest('.sf-out').querySelector('video[data-example]');

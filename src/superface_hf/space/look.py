@@ -29,7 +29,7 @@ CSS = """
 /* What is told beside a field. An empty line takes no room. */
 .sf-note { font-size: .9rem; line-height: 1.45; margin: 0; padding: .45rem .7rem; border-radius: 8px; overflow-wrap: anywhere;
   color: var(--body-text-color) !important; }
-.sf-note.good { background: color-mix(in srgb, #16a34a 14%, transparent); }
+.sf-note.good { padding: 0 0 0 .55rem; border-left: 3px solid #16a34a; border-radius: 0; font-size: .86rem; }
 .sf-note.bad { background: color-mix(in srgb, #dc2626 14%, transparent); border-left: 3px solid #dc2626; }
 .sf-told:not(:has(p)) { display: none !important; }
 .sf-told .html-container:empty, .sf-told .html-container:not(:has(p)) { display: none; }
@@ -48,10 +48,12 @@ CSS = """
 .sf-field .video-container { display: flex; flex-direction: column; height: 100%; }
 .sf-field .video-container > :first-child { flex: 1; min-height: 0; }
 .sf-sound .upload-container { height: 8rem !important; }
+/* What may be brought has been read by those who have brought it. */
+.sf-field:has(video, audio, #waveform) ~ .sf-hints { display: none !important; }
 
 /* While the example is shown there is nothing to download. */
 .sf-caption p { margin: 0; display: flex; flex-wrap: wrap; align-items: center; gap: .3rem .8rem; }
-.sf-out:not(:has([data-example])) > .sf-caption { display: none; }
+.sf-out:not(:has([data-example])) > .sf-caption, .sf-out:has(.sf-result .progress-text) > .sf-caption { display: none; }
 .sf-out:has([data-example], img[src*="/example_edit"]) > .sf-after { display: none !important; }
 .gradio-container .sf-caption .sf-hear { font-size: .92rem !important; padding: .3rem .85rem !important;
   border-radius: 99px !important; }
@@ -61,7 +63,7 @@ CSS = """
 .gradio-container .sf-beside { position: sticky; top: 12px; align-self: flex-start; z-index: 100; }
 :root { --sf-stage: #eef1f6; --sf-focus: #4338ca; }
 .dark { --sf-stage: #0b1120; --sf-focus: #c7d2fe; }
-.dark [role="tab"][aria-selected="true"] { color: #c7d2fe !important; }
+.dark :is([role="tab"][aria-selected="true"], .source-selection .selected) { color: #c7d2fe !important; }
 
 /* Where the keyboard is. */
 .gradio-container :is(button, a, input, textarea, select, summary, video, [tabindex]):focus-visible {
@@ -78,7 +80,7 @@ footer .divider:last-of-type, footer button:last-of-type + .divider { display: n
   .sf-hero h1 { font-size: 1.5rem; }
   .sf-hero .sf-synthetic { font-size: .82rem; line-height: 1.4; }
   .sf-actions { flex-wrap: wrap !important; }
-  .sf-actions button { padding-left: .4rem !important; padding-right: .4rem !important; }
+  .sf-actions button { padding-left: .3rem !important; padding-right: .3rem !important; font-size: .95rem !important; }
   .sf-actions .primary { font-size: 1rem !important; }
   /* What comes out lies on top, and in the tab Edit stays in sight while the sliders below it are moved. */
   .gradio-container .sf-sides { flex-direction: column-reverse !important; align-items: stretch !important; flex-wrap: nowrap; }
@@ -135,7 +137,7 @@ def theme() -> gr.themes.Base:
 
 def hint(text: str) -> gr.HTML:
     """A small line that says what can be uploaded."""
-    return gr.HTML(f'<p class="sf-hint">{text}</p>', elem_classes="sf-plain")
+    return gr.HTML(f'<p class="sf-hint">{text}</p>', elem_classes="sf-plain sf-hints")
 
 
 def lead(text: str) -> gr.HTML:

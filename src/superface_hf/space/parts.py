@@ -93,7 +93,7 @@ def _told(kind: str = "") -> None:
 
 
 _CAPTION = """
-<p>Our example, without sound. <button type="button" class="sf-hear">Play with sound</button></p>
+<p>Our example, muted. <button type="button" class="sf-hear">Play with sound</button></p>
 """
 
 

@@ -120,7 +120,7 @@ def _talking(room: Room, students: Students, own: gr.State) -> None:
 
 
 def _making(room: Room, own: gr.State) -> None:
-    with gr.Row(elem_classes="sf-sides"):
+    with gr.Row():
         with gr.Column(elem_classes="sf-in"):
             photo = photo_field(room, "distil")
             name = gr.Textbox(label="Name of the person", placeholder="Alice", max_length=40, elem_id="distil-name")
