@@ -149,6 +149,22 @@ def test_what_the_page_opens_with_is_marked_and_small():
     assert len(list(mimic)) == len(list(VideoReader(examples["video"])))
 
 
+def test_one_command_makes_all_that_the_page_opens_with(small_teacher, face_model, tmp_path, monkeypatch):
+    from test_space_api import tiny_student
+
+    from superface_hf.space import make_examples
+
+    tiny_student(tmp_path / "student", face_model)
+    (tmp_path / "speech.wav").write_bytes(wav(0.6))
+    motion = make_examples.driving_motion()[:2]
+    monkeypatch.setattr(make_examples, "driving_motion", lambda: motion)
+    monkeypatch.setattr(make_examples, "SPEECH", tmp_path / "speech.wav")
+    monkeypatch.setattr(make_examples, "DRAWN_SIDE", 64)
+    made = make_examples.make_examples(tmp_path / "out", quick_studio(small_teacher, face_model, tmp_path / "student"))
+    assert sorted(path.name for path in made) == sorted(FILES.values())
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(FILES.values())
+
+
 def test_the_example_of_mimic_is_another_person(face_model):
     """A drawn one, whose face the tracker finds and who moves; not the portrait that is to be moved."""
     from superface_hf.hub import embedded_tracker

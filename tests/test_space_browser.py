@@ -391,6 +391,7 @@ def test_the_page_opens_with_a_finished_example_that_plays(visit, screenshots, d
     page.wait_for_function("document.querySelector('video[data-example]')?.currentTime > 0.2")
     video = page.locator(f"#{tab}-result video")
     assert video.evaluate("v => [v.muted, v.loop, v.paused]") == [True, True, False]
+    page.screenshot(path=screenshots / f"{device}_{tab}_opening.png")
     in_sight = [video] if device == "phone" else [video, *map(page.locator, (f"#{tab}-run", f"#{tab}-example"))]
     for part in in_sight:
         box = part.bounding_box()
@@ -421,7 +422,7 @@ def test_what_is_no_picture_is_told_beside_the_field_and_not_shown(visit, tmp_pa
     visitor = visit()
     visitor.bring("talk-photo", bad)
     assert "not a picture that can be read" in visitor.told("talk-photo")
-    assert visitor.page.locator("#talk-photo img").count() == 0
+    visitor.page.locator("#talk-photo img").wait_for(state="detached")
     visitor.bring("talk-speech", noise)
     assert "not a sound that can be read" in visitor.told("talk-speech")
     visitor.bring("talk-photo", damaged)

@@ -22,13 +22,7 @@ TELLING = """
     note.textContent = text;
     slot.append(note);
     slot.scrollIntoView({block: 'nearest'});
-    if (bad && field) clearIfBroken(field);
     return true;
-  }
-  function clearIfBroken(field) {
-    const picture = field.querySelector('img');
-    if (picture && picture.complete && !picture.naturalWidth)
-      field.querySelector('button[aria-label="Clear"], button[aria-label="Remove Image"]')?.click();
   }
   function notice(event) {
     if (!event.isTrusted && event.type === 'click') return;
@@ -37,6 +31,11 @@ TELLING = """
     else if (event.target.closest?.('.sf-run')) slots().forEach(untell);
   }
   for (const kind of ['click', 'change', 'drop', 'input']) document.addEventListener(kind, notice, true);
+  // What is no picture is not shown as a broken one.
+  document.addEventListener('error', event => {
+    if (event.target.tagName !== 'IMG') return;
+    event.target.closest('.sf-field')?.querySelector('button[aria-label="Clear"], button[aria-label="Remove Image"]')?.click();
+  }, true);
   new MutationObserver(() => {
     for (const toast of document.querySelectorAll('.toast-body:is(.error, .info):not([data-told])')) {
       const texts = [...toast.querySelectorAll('[data-testid="toast-text"]')].map(one => one.textContent.trim());

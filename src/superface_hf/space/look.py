@@ -59,6 +59,8 @@ CSS = """
   border-radius: 99px !important; }
 .sf-result, .sf-result > .wrap:not([data-testid]), .sf-result .mirror-wrap { background: var(--sf-stage) !important; }
 .sf-result > label { opacity: .92; }
+.gradio-container input[type="range"]::-webkit-slider-thumb { border: 2px solid var(--button-primary-background-fill); }
+.gradio-container input[type="range"]::-moz-range-thumb { border: 2px solid var(--button-primary-background-fill); }
 .sf-sliders .block { padding-top: .3rem !important; padding-bottom: .3rem !important; }
 .gradio-container .sf-beside { position: sticky; top: 12px; align-self: flex-start; z-index: 100; }
 :root { --sf-stage: #eef1f6; --sf-focus: #4338ca; }
