@@ -14,7 +14,6 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from gradio.route_utils import delete_files_created_by_app
 from gradio.utils import get_upload_folder
 from PIL import Image
 from space_server import picture_of, png, quick_studio, serving, wav
@@ -22,6 +21,7 @@ from space_server import picture_of, png, quick_studio, serving, wav
 from superface_hf.media import write_mp4
 from superface_hf.space import Limits
 from superface_hf.space.sliders import NAMES
+from superface_hf.space.store import LOCK
 
 VISITORS = 50
 ROUNDS = 2
@@ -102,13 +102,14 @@ def visit(url: str, number: int) -> bool:
 def test_fifty_visitors_at_once_get_their_own_pictures_and_leave_nothing_behind(site):
     with ThreadPoolExecutor(VISITORS) as pool:
         assert all(pool.map(lambda number: visit(site.url, number), range(VISITORS)))
-        delete_files_created_by_app(site.demo, None)
+        site.demo.store.sweep(0)
         level = memory()
         for _ in range(ROUNDS - 1):
             assert all(pool.map(lambda number: visit(site.url, number), range(VISITORS)))
-    delete_files_created_by_app(site.demo, None)
+    site.demo.store.sweep(0)
     assert memory() < level + 40
-    assert not [path for path in Path(get_upload_folder()).rglob("*") if path.is_file()]
+    assert [path.name for path in Path(get_upload_folder()).rglob("*") if path.is_file()] == [LOCK]
+    assert len(site.demo.store) == 0
 
 
 # No good

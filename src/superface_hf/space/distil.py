@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from gradio.utils import get_upload_folder
+
 from ..errors import SuperFaceError
 
 LEAST_MINUTES = 2
@@ -23,6 +25,7 @@ POLL = 1.0  # seconds
 # Measuring and packing come after the budget.
 PATIENCE = 600.0  # seconds
 _NAME = re.compile(r"[^\W_][\w .'-]{0,39}")
+_running: set[subprocess.Popen[bytes]] = set()
 KEPT = {".json", ".safetensors", ".md", ".png", ".jpg"}
 
 
@@ -87,6 +90,7 @@ class Distillation:
             process = subprocess.Popen(
                 self._command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, env=quiet
             )
+        _running.add(process)
         began = time.monotonic()
         try:
             while process.poll() is None:
@@ -97,6 +101,7 @@ class Distillation:
                 time.sleep(POLL)
         finally:
             _end(process)
+            _running.discard(process)
         if process.returncode != 0:
             raise SuperFaceError(self._said())
         shutil.rmtree(self.folder / "work", ignore_errors=True)
@@ -131,13 +136,21 @@ def packed(folder: Path) -> Path:
 def new_folder(name: str) -> Path:
     """An empty folder for a visitor's student, named after it, in a place of its own."""
     slug = re.sub(r"[^a-z0-9]+", "-", checked_name(name).lower()).strip("-") or "person"
-    return Path(tempfile.mkdtemp(prefix="superface-student-")) / f"superface-student-{slug}"
+    place = Path(get_upload_folder())
+    place.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix="superface-student-", dir=place)) / f"superface-student-{slug}"
 
 
 def remove(folder: str | None) -> None:
     """Deletes what :func:`new_folder` made, and what lies beside it."""
     if folder:
         shutil.rmtree(Path(folder).parent, ignore_errors=True)
+
+
+def end_all() -> None:
+    """Ends all that are being made, as the server stops."""
+    for process in list(_running):
+        _end(process)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

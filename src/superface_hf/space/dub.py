@@ -9,7 +9,7 @@ import gradio as gr
 
 from .device import on_gpu
 from .film import Take, screening
-from .limits import read_sound, read_video
+from .limits import read_sound, read_video, sized
 from .look import lead
 from .messages import for_visitors, needed
 from .parts import (
@@ -23,7 +23,6 @@ from .parts import (
     video_field,
     video_result,
 )
-from .progress import Stages
 
 if TYPE_CHECKING:
     from ..pipelines.dubbing import WhenShort
@@ -71,14 +70,15 @@ def dub_tab(room: Room) -> None:
         Returns:
             The video, and the settings it was made with.
         """
-        stages = Stages(progress)
+        stages = room.stages(progress)
         stages.say("Looking at the video and listening")
         room.check_consent(consent, needed(video, "a video"))
         reader = read_video(video, room.limits)
         sound = read_sound(needed(speech, "a recording"), room.limits)
         frames = room.studio.pipe.stream(None, video=video, audio=sound, when_short=cast("WhenShort", when_longer))
-        total = max(reader.frame_count or 0, round(sound.seconds * reader.fps))
-        take = Take("dubbed", frames, reader.fps, reader.frame_count if when_longer == "stop" else total, sound, label)
+        longest = max(reader.frame_count or 0, round(sound.seconds * reader.fps))
+        total = reader.frame_count if when_longer == "stop" else longest
+        take = Take("dubbed", sized(frames, room.limits), reader.fps, total, sound, label)
         yield from screening(take, stages, {"where the recording is longer": WHEN_LONGER[when_longer]})
 
     inputs = [video, speech, consent, when_longer, label]

@@ -1,10 +1,24 @@
-"""Refuses requests that are too large while they come in, before anything is kept of them."""
+"""The door: which requests come in, how large and how slow they may be, and how many at once.
+
+Everything is refused before anything is kept of it.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import re
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import contextmanager
 from typing import Any
 
+from gradio.route_utils import FnIndexInferError
+
+from .limits import Limits
+from .messages import log_fault
+from .metrics import Metrics
+
+Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -13,63 +27,157 @@ Send = Callable[[Message], Awaitable[None]]
 WRAPPING = 64 * 1024
 # Requests that carry no files hold only words and numbers.
 PLAIN_BYTES = 2 * 2**20
-UPLOADS = ("/upload", "/upload/")
+PLAIN_SECONDS = 20.0
+# What the page and programs need. gradio has more: it would fetch addresses, cut videos with FFmpeg, skip the queue.
+_READ = re.compile(
+    r"/|/(config|theme\.css|favicon\.ico|robots\.txt|manifest\.json|login_check|health|metrics)/?|/(assets|static|svelte)/.*|"
+    r"/pwa_icon(/\d+)?|/gradio_api/(info|openapi\.json|app_id|startup-events|theme\.css|queue/status|queue/data|upload_progress)/?|"
+    r"/gradio_api/(user|token|login_check)/?|/gradio_api/heartbeat/[^/]+|/gradio_api/call/(v2/)?[^/]+/[^/]+|"
+    r"/gradio_api/file=(?!https?:).*",
+    re.DOTALL,
+)
+_WRITE = re.compile(r"/gradio_api/(upload|queue/join|cancel|reset|component_server|call/(v2/)?[^/]+)/?")
+_UPLOAD = re.compile(r"/gradio_api/upload/?")
+TOO_SLOW = "This took too long to arrive. Please try again, or choose a smaller file."
+FOR_OPERATORS = ("/health", "/metrics")
 
 
-class SizeGuard:
-    """ASGI middleware. Answers 413 to a body that is, or says it is, larger than allowed.
+class Guard:
+    """ASGI middleware.
 
     Args:
         app: what is guarded.
-        largest_upload: bytes of an uploaded file.
+        limits: how large, how long, how many.
+        metrics: counts who is turned away.
     """
 
-    def __init__(self, app: Any, largest_upload: int) -> None:
-        self._app, self._largest_upload = app, largest_upload
+    def __init__(self, app: Any, limits: Limits, metrics: Metrics) -> None:
+        self._app, self._limits, self._metrics = app, limits, metrics
+        self._requests = self._uploads = 0
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        limit = self._largest_upload + WRAPPING if scope["path"].endswith(UPLOADS) else PLAIN_BYTES
-        if _claimed(scope) > limit:
-            await _refuse(send, limit)
+        if scope["type"] != "http":  # the page needs no other
+            await send({"type": "websocket.close", "code": 1008})
             return
-        received, answered = 0, False
+        reply = _Reply(send, self._metrics)
+        try:
+            self._check(scope)
+            with self._counted(scope):
+                await self._app(scope, self._limited(scope, receive, reply), reply.pass_on)
+            if reply.instead is not None:
+                raise reply.instead
+        except _Refused as refusal:
+            await reply.refuse(refusal)
+        except (
+            KeyError,
+            FnIndexInferError,
+        ):  # what gradio raises where a request names no function or component of the app
+            await reply.refuse(_Refused(404, "This is not served here."))
+        except Exception as error:
+            log_fault(f"{scope['method']} {scope['path'][:80]} failed", error)
+            await reply.refuse(_Refused(500, "Something went wrong on our side."))
 
-        async def counted() -> Message:
-            nonlocal received
-            message = await receive()
+    def _check(self, scope: Scope) -> None:
+        path, writes = _path(scope), scope["method"] == "POST"
+        if scope["method"] not in ("GET", "HEAD", "POST", "OPTIONS"):
+            raise _Refused(405, "This is not served here.")
+        if not (_WRITE if writes else _READ).fullmatch(path) and scope["method"] != "OPTIONS":
+            raise _Refused(404, "This is not served here.")
+        claimed = _header(scope, b"content-length")
+        if claimed.isdigit() and int(claimed) > self._most_bytes(scope):
+            raise self._too_large(scope)
+        if writes and not _UPLOAD.fullmatch(path) and _header(scope, b"content-type").startswith(b"multipart/"):
+            raise _Refused(415, "Files are taken at /gradio_api/upload only.")
+
+    @contextmanager
+    def _counted(self, scope: Scope) -> Any:
+        """
+        Raises:
+            _Refused: too many others are being served.
+        """
+        upload = bool(_UPLOAD.fullmatch(_path(scope)))
+        if upload and self._uploads >= self._limits.uploads:
+            raise _Refused(503, "Too many files are being uploaded. Please try again in a minute.")
+        if self._requests >= self._limits.connections and _path(scope) not in FOR_OPERATORS:
+            raise _Refused(503, "Too many visitors are here. Please try again in a minute.")
+        self._requests += 1
+        self._uploads += upload
+        try:
+            yield
+        finally:
+            self._requests -= 1
+            self._uploads -= upload
+
+    def _limited(self, scope: Scope, receive: Receive, reply: _Reply) -> Receive:
+        """Counts and times the body. What comes later is only that the visitor has gone, which may take as long as it takes."""
+        upload = bool(_UPLOAD.fullmatch(_path(scope)))
+        ends = time.monotonic() + (self._limits.upload_seconds if upload else PLAIN_SECONDS)
+        received, complete = 0, False
+
+        async def limited() -> Message:
+            nonlocal received, complete
+            if complete:
+                return await receive()
+            patience = min(self._limits.silence_seconds, ends - time.monotonic())
+            try:
+                message = await asyncio.wait_for(receive(), max(patience, 0.001))
+            except (TimeoutError, asyncio.TimeoutError):
+                reply.instead = _Refused(408, TOO_SLOW)
+                raise reply.instead from None
             received += len(message.get("body", b""))
-            if received > limit:
-                raise _TooLarge
+            complete = not message.get("more_body", False)
+            if received > self._most_bytes(scope):
+                reply.instead = self._too_large(scope)
+                raise reply.instead
             return message
 
-        async def noted(message: Message) -> None:
-            nonlocal answered
-            answered = True
-            await send(message)
+        return limited
 
-        try:
-            await self._app(scope, counted, noted)
-        except _TooLarge:
-            if not answered:
-                await _refuse(send, limit)
+    def _most_bytes(self, scope: Scope) -> int:
+        return self._limits.largest_upload + WRAPPING if _UPLOAD.fullmatch(_path(scope)) else PLAIN_BYTES
+
+    def _too_large(self, scope: Scope) -> _Refused:
+        return _Refused(413, f"This is too large: at most {self._most_bytes(scope) / 2**20:.0f} MB can be taken.")
 
 
-class _TooLarge(Exception):
-    """More bytes came than were announced or allowed."""
+class _Refused(Exception):
+    """Not served; the visitor is told why."""
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.status, self.why = status, why
 
 
-def _claimed(scope: MutableMapping[str, Any]) -> int:
-    for name, value in scope.get("headers", ()):
-        if name == b"content-length":
-            return int(value) if value.isdigit() else 0
-    return 0
+class _Reply:
+    """Passes an answer on, and gives one of ours where none has begun."""
+
+    def __init__(self, send: Send, metrics: Metrics) -> None:
+        self._send, self._metrics, self._begun = send, metrics, False
+        self.instead: _Refused | None = (
+            None  # the app has words of its own for a body that it could not read; ours say why
+        )
+
+    async def pass_on(self, message: Message) -> None:
+        if self.instead is not None and not self._begun:
+            return
+        self._begun = True
+        await self._send(message)
+
+    async def refuse(self, refusal: _Refused) -> None:
+        self._metrics.turned_away(refusal.status)
+        if self._begun:  # the connection is closed, which tells that the answer is not whole
+            return
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+        await self._send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": refusal.why.encode()})
 
 
-async def _refuse(send: Send, limit: int) -> None:
-    text = f"This is too large: at most {limit / 2**20:.0f} MB can be taken.".encode()
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": 413, "headers": headers})
-    await send({"type": "http.response.body", "body": text})
+def _path(scope: Scope) -> str:
+    return str(scope["path"]).removeprefix(scope.get("root_path", ""))
+
+
+def _header(scope: Scope, wanted: bytes) -> bytes:
+    return next((value for name, value in scope.get("headers", ()) if name == wanted), b"")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 import numpy as np
 
-from .limits import Limits, read_picture, read_sound, read_video
+from .limits import Limits, read_picture, read_sound, read_video, sized
 from .look import note
 from .messages import in_words
 from .studio import Studio
@@ -55,7 +55,7 @@ class Guide:
         try:
             reader = read_video(video, self._limits)
             first = None
-            for number, frame in enumerate(reader):
+            for number, frame in enumerate(sized(reader, self._limits)):
                 first = frame if first is None else first
                 if self._studio.pipe.tracker.find_faces(frame):
                     return self._look(frame)

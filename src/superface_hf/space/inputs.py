@@ -1,19 +1,13 @@
-"""Upload fields that look at a file before it is opened, and take nothing but uploads."""
+"""Upload fields, each with the check that a file must pass before anything of it is decoded."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio_client.utils import is_http_url_like
 
-from ..errors import MediaError
 from .limits import Limits, check_picture, check_recording
-from .messages import explained
-
-NO_ADDRESSES = "Web addresses are not fetched here. Please upload the file itself."
 
 
 def picture_input(limits: Limits, **settings: Any) -> gr.Image:
@@ -36,29 +30,10 @@ def video_input(limits: Limits, **settings: Any) -> gr.Video:
 
 
 def _checked(field: Any, example: str, check: Callable[[str], None]) -> Any:
-    """``example`` is a file's name, for the page that explains the endpoints.
-
-    gradio would decode pictures before any limit is looked at, convert videos, and fetch addresses of any length.
+    """``example`` is a file's name, for the page that explains the endpoints. The gate calls the check; see ``gate``.
 
     A subclass would do as well, but gradio writes a stub file beside the source of each.
     """
-    to_cache = field.async_move_resource_to_block_cache
-
-    def preprocess(payload: Any) -> str | None:
-        if payload is None or not payload.path:
-            return None
-        with explained():
-            if not Path(payload.path).is_file():
-                raise MediaError("The file is not there any more. Please upload it again.")
-            check(payload.path)
-        return str(payload.path)
-
-    async def uploads_only(source: str | Path | None) -> str | None:
-        with explained():
-            if is_http_url_like(str(source)):
-                raise MediaError(NO_ADDRESSES)
-        return await to_cache(source)
-
     field.example_payload = lambda: {"path": example, "meta": {"_type": "gradio.FileData"}}
-    field.preprocess, field.async_move_resource_to_block_cache = preprocess, uploads_only
+    field.check_upload = check
     return field

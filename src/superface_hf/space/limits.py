@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -51,9 +51,16 @@ class Limits:
         longest_side: pixels; larger pictures are scaled down to it before they are worked on.
         speech_seconds, video_seconds: of a recording.
         video_side: pixels of a video's longer side.
+        video_fps: frames a second of a video.
         distil_minutes: the longest budget of a distillation.
         waiting: requests that may wait in the queue.
         sessions: visitors whose choices are remembered (0.4 MB each); programs count as a new one with each call.
+        job_seconds: the longest that one result may take to make.
+        keep_seconds: files of visitors are kept so long.
+        kept_mb: of all files of visitors together.
+        uploads, connections: at once, of all visitors.
+        upload_seconds: the longest that an upload may take.
+        silence_seconds: a connection that sends nothing for so long, where something is due, is closed.
     """
 
     picture_mb: int = 10
@@ -64,9 +71,17 @@ class Limits:
     speech_seconds: float = 30.0
     video_seconds: float = 20.0
     video_side: int = 1920
+    video_fps: int = 60
     distil_minutes: int = 30
     waiting: int = 100
     sessions: int = 500
+    job_seconds: float = 600.0
+    keep_seconds: float = 3600.0
+    kept_mb: int = 4000
+    uploads: int = 32
+    connections: int = 600
+    upload_seconds: float = 300.0
+    silence_seconds: float = 15.0
 
     @property
     def largest_upload(self) -> int:
@@ -84,8 +99,17 @@ class Limits:
     @property
     def video_words(self) -> str:
         return (
-            f"up to {self.video_seconds:g} seconds, {self.video_mb} MB and {self.video_side} pixels on the longer side"
+            f"up to {self.video_seconds:g} seconds, {self.video_mb} MB, {self.video_fps} frames a second and "
+            f"{self.video_side} pixels on the longer side"
         )
+
+    @property
+    def job_words(self) -> str:
+        return f"What takes longer than {self.job_seconds / 60:g} minutes to make is stopped."
+
+    @property
+    def keep_words(self) -> str:
+        return f"Your files are deleted after {self.keep_seconds / 60:g} minutes."
 
 
 def check_file(path: str, kind: str, most_mb: int) -> None:
@@ -208,10 +232,11 @@ def read_video(path: str, limits: Limits) -> VideoReader:
             width, height = container.streams.video[0].width, container.streams.video[0].height
     except (av.FFmpegError, OSError, ValueError, IndexError) as error:
         raise MediaError("This file is not a video that can be read.") from error
-    if max(width, height) > limits.video_side:
+    _check_side(width, height, limits)
+    if reader.fps > limits.video_fps + 0.5:
         raise MediaError(
-            f"The video has {width} x {height} pixels, and at most {limits.video_side} on the longer side can be taken. "
-            "Please choose a smaller one."
+            f"The video has {reader.fps:.0f} frames a second, and at most {limits.video_fps} can be taken. "
+            "Please choose another."
         )
     if reader.frame_count and reader.frame_count > most_frames(reader.fps, limits):
         raise MediaError(_too_long(limits))
@@ -227,11 +252,30 @@ def watched(frames: Iterator[np.ndarray], fps: float, limits: Limits) -> Iterato
     """Passes frames on; what the header claimed does not count.
 
     Raises:
-        MediaError: there are more than the limit allows.
+        MediaError: there are more than the limit allows, or larger ones.
     """
-    yield from islice(frames, most_frames(fps, limits))
+    yield from sized(islice(frames, most_frames(fps, limits)), limits)
     if next(frames, None) is not None:
         raise MediaError(_too_long(limits))
+
+
+def sized(frames: Iterable[np.ndarray], limits: Limits) -> Iterator[np.ndarray]:
+    """Passes frames on.
+
+    Raises:
+        MediaError: one is larger than the limit allows, whatever the header claimed.
+    """
+    for frame in frames:
+        _check_side(frame.shape[1], frame.shape[0], limits)
+        yield frame
+
+
+def _check_side(width: int, height: int, limits: Limits) -> None:
+    if max(width, height) > limits.video_side:
+        raise MediaError(
+            f"The video has {width} x {height} pixels, and at most {limits.video_side} on the longer side can be taken. "
+            "Please choose a smaller one."
+        )
 
 
 def _too_long(limits: Limits) -> str:

@@ -6,6 +6,7 @@ import functools
 import html
 import inspect
 import re
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -28,6 +29,10 @@ SYNTHETIC = (
 )
 # A path on the server tells a visitor nothing but the name at its end.
 _PATH = re.compile(r"(?:/[^\s/:'\"]+)+/([^\s/:'\"]+)")
+
+
+class Failure(gr.Error):
+    """Something went wrong that the visitor could not have known better about."""
 
 
 def check_consent(consent: bool) -> None:
@@ -72,9 +77,20 @@ def explained() -> Iterator[None]:
     except gr.Error:
         raise
     except Exception as error:
-        if not isinstance(error, SuperFaceError):
-            logger.error("A request failed.", exc_info=error)
-        raise gr.Error(in_words(error), duration=15, print_exception=False) from None
+        if isinstance(error, SuperFaceError):
+            raise gr.Error(in_words(error), duration=15, print_exception=False) from None
+        log_fault("A request failed", error)
+        raise Failure(in_words(error), duration=15, print_exception=False) from None
+
+
+def log_fault(what: str, error: BaseException) -> None:
+    """One line for the log of the server: the error, and where it was raised. The traceback is there for those who ask for it,
+    with ``TRANSFORMERS_VERBOSITY=debug``."""
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    where = f" ({last[0].filename}, line {last[0].lineno})" if last else ""
+    said = " ".join(str(error).split())[:300]
+    logger.error(f"{what}: {type(error).__name__}: {said}{where}")
+    logger.debug("The traceback:", exc_info=error)
 
 
 def for_visitors(function: Callable[..., Any]) -> Callable[..., Any]:

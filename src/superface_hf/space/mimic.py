@@ -23,7 +23,6 @@ from .parts import (
     video_field,
     video_result,
 )
-from .progress import Stages
 
 
 def mimic_tab(room: Room) -> None:
@@ -67,7 +66,7 @@ def mimic_tab(room: Room) -> None:
         """
         from ..drivers.video import video_to_motion
 
-        stages = Stages(progress)
+        stages = room.stages(progress)
         stages.say("Looking at the photo")
         room.check_consent(consent, needed(photo, "a photo"))
         picture = read_picture(photo, room.limits)

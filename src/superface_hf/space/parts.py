@@ -13,6 +13,8 @@ from .inputs import picture_input, sound_input, video_input
 from .limits import Limits
 from .look import hint
 from .messages import CONSENT
+from .progress import Stages
+from .store import Store
 from .studio import Studio
 
 # One long rendering at a time, so that each visitor gets the whole machine; looking at a picture goes on beside it.
@@ -27,12 +29,17 @@ _AT_ONCE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Room:
-    """What every tab gets: the models, the limits and the examples."""
+    """What every tab gets: the models, the limits, the examples, and where files lie."""
 
     studio: Studio
     limits: Limits
     examples: Examples
     guide: Guide
+    store: Store
+
+    def stages(self, progress: gr.Progress) -> Stages:
+        """For one job: it ends when its time is up, or when the server stops."""
+        return Stages(progress, self.limits.job_seconds, self.store.stopping)
 
     def check_consent(self, consent: bool, shown: str | None) -> None:
         """``shown`` is the file that shows the person.

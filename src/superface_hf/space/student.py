@@ -25,7 +25,7 @@ from .parts import (
     stop_with,
     video_result,
 )
-from .progress import Stages, in_time
+from .progress import in_time
 from .students import BUNDLED, OF_THE_HUB, OWN, Students, checked_repo_id
 
 CHOICES = (("The one that comes with the app", BUNDLED), ("One of the Hugging Face Hub", OF_THE_HUB), ("My own", OWN))
@@ -95,7 +95,7 @@ def _talking(room: Room, students: Students, own: gr.State) -> None:
         Returns:
             The video, and the settings it was made with.
         """
-        stages = Stages(progress)
+        stages = room.stages(progress)
         stages.say("Getting the student ready")
         pipe, sound = pick(kind, repo_id, folder, consent, speech)
         frames = pipe.stream(audio=sound, fps=FPS)

@@ -23,7 +23,6 @@ from .parts import (
     stop_with,
     video_result,
 )
-from .progress import Stages
 
 FPS = 25
 
@@ -60,7 +59,7 @@ def talk_tab(room: Room) -> None:
         Returns:
             The video, and the settings it was made with.
         """
-        stages = Stages(progress)
+        stages = room.stages(progress)
         stages.say("Looking at the photo and listening")
         room.check_consent(consent, needed(photo, "a photo"))
         picture = read_picture(photo, room.limits)

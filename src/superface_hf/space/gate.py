@@ -1,0 +1,167 @@
+"""The gate before every function of the app: a file is taken from the session that brought it or was given it, and no other.
+
+gradio would load whatever a request names: it takes "uploaded" for true where a request leaves out one field, and looks at the
+file before any handler of ours runs. So gradio never sees a visitor's description of a file here. The gate looks the name up in
+the :class:`Store`, which touches no disk, and hands the function the path. It stands in the app itself: no function can be
+called around it, named or not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from typing import Any
+
+import gradio as gr
+from gradio_client.utils import is_http_url_like
+from transformers.utils import logging
+
+from ..errors import MediaError
+from .messages import Failure, explained
+from .metrics import Metrics
+from .store import Store
+
+logger = logging.get_logger(__name__)
+
+# Components whose values are files, and those whose values are words, numbers or a tick.
+FILES = (gr.Image, gr.Audio, gr.Video, gr.File, gr.DownloadButton)
+PLAIN = (gr.Checkbox, gr.Slider, gr.Textbox, gr.Radio, gr.Dropdown, gr.Number)
+
+# One answer, whether such a file exists or not.
+NOT_YOURS = "The file is not there any more. Please upload it again."
+NO_ADDRESSES = "Web addresses are not fetched here. Please upload the file itself."
+NOT_UNDERSTOOD = "This request cannot be understood: its values are not those that the endpoint takes."
+
+_session: ContextVar[str] = ContextVar("superface_session", default="")
+
+
+class Gate:
+    """Stands before and behind all functions of an app.
+
+    Args:
+        demo: the finished app. An upload field has its check of a file as ``check_upload``, see ``inputs``; other file
+            components take only what the app itself gave the session.
+        store: knows whose files are whose.
+        metrics: counts what happens.
+
+    Raises:
+        TypeError: a function takes a kind of input that the gate does not know. Tell it above what that kind may hold.
+    """
+
+    def __init__(self, demo: gr.Blocks, store: Store, metrics: Metrics) -> None:
+        self._store, self._metrics = store, metrics
+        self._checks: dict[int, Callable[[str], None] | None] = {}
+        for function in demo.fns.values():
+            for block in function.inputs:
+                self._learn(block)
+        self._process, self._preprocess, self._postprocess = (
+            demo.process_api, demo.preprocess_data, demo.postprocess_data,
+        )  # fmt: skip
+        demo.process_api = self._process_api  # type: ignore[method-assign, assignment]
+        demo.preprocess_data = self._preprocess_data  # type: ignore[method-assign]
+        demo.postprocess_data = self._postprocess_data  # type: ignore[method-assign]
+
+    def _learn(self, block: Any) -> None:
+        if isinstance(block, FILES):
+            if getattr(block, "type", "filepath") != "filepath":
+                raise TypeError(f"{block!r} must have type='filepath': the gate hands out paths.")
+            self._checks[block._id] = getattr(block, "check_upload", None)
+        elif not block.stateful and not isinstance(block, PLAIN):
+            raise TypeError(f"The gate does not know what {block!r} may take.")
+
+    async def _process_api(self, **call: Any) -> dict[str, Any]:
+        """One step of a function: all of it, or what a generator does until it yields."""
+        name = _endpoint(call["block_fn"])
+        session = call.get("session_hash") or ""
+        # gradio calls a session after the event where a program has none.
+        token = _session.set("" if session == call.get("event_id") else session)
+        try:
+            with explained():
+                output = await self._process(**call)
+        except gr.Error as error:
+            error.print_exception = False  # gradio would write it to the log with its traceback
+            self._metrics.ended(name, "failed" if isinstance(error, Failure) else "refused")
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            self._metrics.ended(name, "stopped")
+            raise
+        finally:
+            _session.reset(token)
+        self._metrics.worked(name, output["duration"])
+        if not output["is_generating"]:
+            self._metrics.ended(name, "done")
+        return output
+
+    async def _preprocess_data(self, block_fn: Any, inputs: Any, state: Any, explicit_call: bool = False) -> list[Any]:
+        if not isinstance(inputs, list) or (len(inputs) != len(block_fn.inputs) and not block_fn.cancels):
+            raise gr.Error(NOT_UNDERSTOOD, print_exception=False)
+        given = list(zip(block_fn.inputs, inputs, strict=False))
+        paths = {
+            index: await asyncio.to_thread(self._path, block, value, _session.get())
+            for index, (block, value) in enumerate(given)
+            if isinstance(block, FILES)
+        }
+        plain = [self._plain(block, value) for block, value in given]
+        try:
+            ready = await self._preprocess(block_fn, plain, state, explicit_call)
+        except gr.Error:
+            raise
+        except Exception:
+            raise gr.Error(NOT_UNDERSTOOD, print_exception=False) from None
+        return [paths.get(index, value) for index, value in enumerate(ready)]
+
+    def _plain(self, block: Any, value: Any) -> Any:
+        """What gradio gets to see."""
+        if isinstance(block, FILES) or block.stateful:
+            return None
+        if value is not None and not isinstance(value, (str, int, float)):
+            raise gr.Error(NOT_UNDERSTOOD, print_exception=False)
+        return value
+
+    def _path(self, block: Any, value: Any, session: str) -> str | None:
+        """The path of a file that this session may use, checked; None where none was given."""
+        if value is None:
+            return None
+        path = value.get("path") if isinstance(value, dict) else None
+        if not isinstance(path, str):
+            raise gr.Error(NOT_UNDERSTOOD, print_exception=False)
+        check = self._checks[block._id]
+        with explained():
+            if is_http_url_like(path):
+                raise MediaError(NO_ADDRESSES)
+            if not self._store.allows(path, session, uploads=check is not None):
+                raise MediaError(NOT_YOURS)
+            if check is not None:
+                try:
+                    check(path)
+                except FileNotFoundError:
+                    raise MediaError(NOT_YOURS) from None
+        return path
+
+    async def _postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
+        values = await self._postprocess(block_fn, predictions, state)
+        for block, value in zip(block_fn.outputs, values, strict=False):
+            if isinstance(block, FILES):
+                for path in _paths(value):
+                    self._store.add_result(path, _session.get())
+        return values
+
+
+def _endpoint(function: Any) -> str:
+    """For the metrics: an example's button counts as what it starts; the page's small steps, which have no name, as "page"."""
+    name = re.sub(r"_\d+$", "", function.api_name or "")
+    return "page" if name in ("", "lambda", "partial", "unnamed") else name
+
+
+def _paths(value: Any) -> Iterator[str]:
+    """All files that a value for the page names."""
+    if isinstance(value, Mapping):
+        if isinstance(value.get("path"), str):
+            yield value["path"]
+        for part in value.values():
+            yield from _paths(part)
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _paths(part)

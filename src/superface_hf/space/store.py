@@ -1,0 +1,214 @@
+"""Where visitors' files lie: one private folder of the running server, and who may use which of them.
+
+The folder goes when the server stops; a server that starts removes those of servers that were killed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows: leftovers of a killed server stay there
+    fcntl = None  # type: ignore[assignment]
+
+PREFIX, LOCK = "superface-space-", ".lock"
+# gradio writes what it keeps where this variable says.
+FOLDER_OF_GRADIO = "GRADIO_TEMP_DIR"
+
+
+@dataclass
+class _Kept:
+    """What is known of a file.
+
+    Attributes:
+        upload: whether a visitor brought it; else we made it.
+        size: bytes.
+        sessions: who may use it. An upload that nobody has used yet belongs to the first who names it; nobody can guess a name.
+    """
+
+    upload: bool
+    size: int
+    sessions: set[str] = field(default_factory=set)
+
+
+class Store:
+    """One server's folder for uploads and results. Threads may share it.
+
+    Args:
+        base: where the folder is made; by default gradio's own setting, else the system's temporary folder.
+
+    Attributes:
+        folder: the folder.
+        stopping: set when the server stops, so that what is being made ends at its next frame.
+    """
+
+    def __init__(self, base: Path | None = None) -> None:
+        self._before = os.environ.get(FOLDER_OF_GRADIO)
+        base = base or Path(self._before or tempfile.gettempdir()).absolute()
+        if base.name.startswith(PREFIX):  # of another server in this process
+            base = base.parent
+        base.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(base)
+        self.folder, self._held = _locked_folder(base)
+        os.environ[FOLDER_OF_GRADIO] = str(self.folder)
+        self.stopping = threading.Event()
+        self._known: dict[str, _Kept] = {}
+        self._shown: set[str] = set()
+        self._lock = threading.Lock()
+        atexit.register(self.close)
+
+    def new_folder(self) -> Path:
+        """An empty folder with a name that nobody can guess."""
+        folder = self.folder / secrets.token_urlsafe(16)
+        folder.mkdir()
+        return folder
+
+    def keep_what_is_there(self) -> None:
+        """Serves what lies here before the first visitor comes, as long as the server runs: the page opens with it."""
+        with self._lock:
+            self._shown = {str(path) for path in self.folder.glob("*/**/*") if path.is_file()}
+
+    def add_upload(self, path: str) -> None:
+        with self._lock:
+            self._known[path] = _Kept(True, Path(path).stat().st_size)
+
+    def add_result(self, path: str, session: str) -> None:
+        """Lets a session use a file that we made. Its hour begins now: examples are shared, and given again and again."""
+        if not path.startswith(f"{self.folder}{os.sep}"):
+            return
+        try:
+            os.utime(path)
+            size = Path(path).stat().st_size
+        except OSError:  # swept away meanwhile
+            return
+        with self._lock:
+            self._known.setdefault(path, _Kept(False, size)).sessions.add(session)
+
+    def allows(self, path: str, session: str, uploads: bool) -> bool:
+        """Whether a session may name this file as an input. Nothing is opened or looked for to tell.
+
+        Args:
+            path: as the visitor wrote it.
+            session: "" is a program that has none.
+            uploads: whether the field takes uploads too, and not only what we made.
+        """
+        with self._lock:
+            kept = self._known.get(path)
+            if kept is None or (kept.upload and not uploads):
+                return False
+            if kept.upload and not kept.sessions:
+                if session:
+                    kept.sessions.add(session)
+                return True
+            return session in kept.sessions
+
+    def serves(self, path: str) -> bool:
+        """Whether whoever knows this file's name may download it."""
+        with self._lock:
+            return path in self._known or path in self._shown
+
+    def forget(self, path: str) -> None:
+        with self._lock:
+            self._known.pop(path, None)
+
+    @property
+    def bytes_kept(self) -> int:
+        with self._lock:
+            return sum(kept.size for kept in self._known.values())
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def sweep(self, seconds: float) -> None:
+        """Deletes what is older."""
+        oldest = time.time() - seconds
+        kept = {LOCK, *(Path(path).relative_to(self.folder).parts[0] for path in self._shown)}
+        for entry in list(self.folder.iterdir()) if self.folder.exists() else []:
+            if entry.name not in kept and _newest(entry) <= oldest:
+                _remove(entry)
+        with self._lock:
+            gone = [path for path in self._known if not Path(path).exists()]
+            for path in gone:
+                del self._known[path]
+
+    def close(self) -> None:
+        """Deletes everything; may be called again, should a job that was still running have written something."""
+        with self._lock:
+            self._known.clear()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+        if os.environ.get(FOLDER_OF_GRADIO) == str(self.folder):
+            if self._before is None:
+                del os.environ[FOLDER_OF_GRADIO]
+            else:
+                os.environ[FOLDER_OF_GRADIO] = self._before
+
+
+def remove_leftovers(base: Path) -> None:
+    """Deletes the folders of servers that were killed: nobody holds their lock any more."""
+    for folder in base.glob(f"{PREFIX}*"):
+        lock = folder / LOCK
+        if folder.is_symlink() or not lock.is_file():
+            continue
+        try:
+            held = _hold(lock)
+        except OSError:  # its server runs, or it is another user's
+            continue
+        if held is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(held)
+
+
+def _locked_folder(base: Path) -> tuple[Path, int | None]:
+    """A new folder that only this user can enter. It gets its name when its lock is held: until then another server that starts
+    would take it for a leftover."""
+    unnamed = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=base))
+    (unnamed / LOCK).touch()
+    held = _hold(unnamed / LOCK)
+    return unnamed.rename(unnamed.with_name(unnamed.name.removeprefix("."))), held
+
+
+def _hold(lock: Path) -> int | None:
+    """
+    Raises:
+        OSError: another process holds it.
+    """
+    if fcntl is None:
+        return None
+    held = os.open(lock, os.O_RDWR)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(held)
+        raise
+    return held
+
+
+def _newest(entry: Path) -> float:
+    times = [entry.lstat().st_mtime]
+    for folder, _, names in os.walk(entry):
+        times += [Path(folder).lstat().st_mtime]
+        for name in names:
+            try:
+                times.append((Path(folder) / name).lstat().st_mtime)
+            except OSError:
+                continue
+    return max(times)
+
+
+def _remove(entry: Path) -> None:
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry, ignore_errors=True)
+    else:
+        entry.unlink(missing_ok=True)
