@@ -19,16 +19,18 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
-from space_server import BrightFaces, free_port, picture_of, png, quick_studio
+from space_server import BrightFaces, free_port, picture_of, png, quick_studio, wav
 
-from superface_hf import HubError, MediaError, NoFaceError, SuperFaceError
+from superface_hf import HubError, MediaError, NoFaceError, SuperFaceError, inspect_file
+from superface_hf.demo import PORTRAIT
 from superface_hf.face_model.arkit import ARKIT_NAMES
-from superface_hf.media import Sound, load_sound
+from superface_hf.geometry import Square
+from superface_hf.media import Sound, VideoReader, load_sound
 from superface_hf.motion import Motion
 from superface_hf.space import Limits, distil
 from superface_hf.space.distil import Distillation, checked_name, new_folder, packed, remove
 from superface_hf.space.edit import KEPT_READY, Editor
-from superface_hf.space.examples import Examples
+from superface_hf.space.examples import FILES, Examples
 from superface_hf.space.film import Take, film
 from superface_hf.space.guide import LOOKED_FOR, OUTLINE, Guide
 from superface_hf.space.limits import check_picture, read_picture
@@ -37,7 +39,7 @@ from superface_hf.space.messages import APOLOGY, for_visitors, in_words
 from superface_hf.space.progress import Stages, in_time
 from superface_hf.space.sliders import NAMES, PRESETS, SLIDERS, blendshapes, posed
 from superface_hf.space.student import push_student
-from superface_hf.space.students import checked_repo_id
+from superface_hf.space.students import Students, checked_repo_id
 from superface_hf.space.studio import Remembered, Studio
 
 SPACE = Path(__file__).parents[1] / "spaces" / "talking-face"
@@ -126,12 +128,88 @@ def test_one_face_needs_no_picture(studio, tmp_path):
 
 
 def test_our_examples_need_no_consent(studio, tmp_path):
-    examples = Examples(studio)
+    examples = Examples()
     (tmp_path / "other.png").write_bytes(png(picture_of((1, 2, 3))))
-    assert examples.includes(examples.photo)
+    for name in ("photo", "video", "mimic"):
+        assert examples.includes(examples[name])
     assert not examples.includes(str(tmp_path / "other.png"))
     assert not examples.includes(None)
-    assert 3 < load_sound(examples.speech).seconds < 4
+    assert 3 < load_sound(examples["speech"]).seconds < 4
+
+
+def test_what_the_page_opens_with_is_marked_and_small():
+    examples = Examples()
+    for name, file in FILES.items():
+        path = Path(examples[name])
+        assert path.stat().st_size < 400_000, file
+        if name not in ("photo", "speech"):  # a photograph, and a sound
+            assert inspect_file(path).ours, file
+    talk, mimic = VideoReader(examples["talk"]), VideoReader(examples["mimic"])
+    assert talk.sound() is not None
+    assert len(list(mimic)) == len(list(VideoReader(examples["video"])))
+
+
+def test_one_command_makes_all_that_the_page_opens_with(small_teacher, face_model, tmp_path, monkeypatch):
+    from test_space_api import tiny_student
+
+    from superface_hf.space import make_examples
+
+    tiny_student(tmp_path / "student", face_model)
+    (tmp_path / "speech.wav").write_bytes(wav(0.6))
+    motion = make_examples.driving_motion()[:2]
+    monkeypatch.setattr(make_examples, "driving_motion", lambda: motion)
+    monkeypatch.setattr(make_examples, "SPEECH", tmp_path / "speech.wav")
+    monkeypatch.setattr(make_examples, "DRAWN_SIDE", 64)
+    made = make_examples.make_examples(tmp_path / "out", quick_studio(small_teacher, face_model, tmp_path / "student"))
+    assert sorted(path.name for path in made) == sorted(FILES.values())
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(FILES.values())
+
+
+def test_the_example_of_mimic_is_another_person(face_model):
+    """A drawn one, whose face the tracker finds and who moves; not the portrait that is to be moved."""
+    from superface_hf.hub import embedded_tracker
+
+    tracker, shapes = embedded_tracker("cpu"), []
+    video = list(VideoReader(Examples()["video"]))
+    for picture in (video[0], video[len(video) // 3], read_picture(Examples()["photo"], Limits())):
+        faces = tracker.find_faces(picture)
+        assert len(faces) == 1
+        shapes.append(face_model.fit(Square.around_face(faces[0].landmarks).to_image(faces[0].landmarks)[None], 25.0))
+    drawn, moved, portrait = shapes
+    assert np.abs(drawn[1].rotation - moved[1].rotation).max() > 0.1
+    apart = (drawn[0].points - portrait[0].points).norm(dim=-1).mean()
+    assert apart > 2 * (drawn[0].points - moved[0].points).norm(dim=-1).mean()
+
+
+def test_in_the_example_photo_the_face_fills_a_good_part():
+    from superface_hf.hub import embedded_tracker
+
+    picture = read_picture(Examples()["photo"], Limits())
+    landmarks = embedded_tracker("cpu").find_faces(picture)[0].landmarks
+    assert np.ptp(landmarks[:, 0]) > 0.27 * picture.shape[1]  # in the whole portrait it is 0.18
+
+
+def test_speech_is_looked_at_as_soon_as_it_is_there(studio, tmp_path):
+    guide = Guide(studio, Limits())
+    assert "3.5 seconds" in guide.listen_to(Examples()["speech"])["value"]
+    silence = tmp_path / "silence.wav"
+    silence.write_bytes(wav(1.0)[:44] + bytes(32000))
+    assert "Nothing can be heard" in guide.listen_to(str(silence))["value"]
+    assert not guide.listen_to(None)["visible"]
+
+
+def test_a_damaged_picture_is_named_as_its_visitor_knows_it(tmp_path):
+    path = tmp_path / "me.png"
+    path.write_bytes(PORTRAIT.read_bytes()[:60000])
+    with pytest.raises(MediaError) as refused:
+        read_picture(str(path), Limits())
+    assert "me.png" in in_words(refused.value)
+    assert "PngImageFile" not in in_words(refused.value)
+
+
+def test_the_tab_that_makes_a_student_is_named_where_it_is(studio):
+    with pytest.raises(SuperFaceError, match="The tab “Make a student”, beside “Hear it talk”"):
+        Students(studio).load("own", "", None)
 
 
 # Sliders

@@ -119,8 +119,8 @@ class Visitor:
         if tab != "talk":
             self.page.get_by_role("tab", name=tab.capitalize(), exact=True).click()
 
-    def consent(self) -> None:
-        self.page.locator("#consent input[type=checkbox]").check()
+    def consent(self, tab: str = "talk") -> None:
+        self.page.locator(f"#{tab}-consent input[type=checkbox]").check()
 
     def bring(self, field_id: str, path: Path) -> None:
         self.page.locator(f"#{field_id} input[type=file]").set_input_files(path)
@@ -137,15 +137,17 @@ class Visitor:
     def run(self, tab: str = "talk") -> None:
         self.page.locator(f"#{tab}-run").click()
 
-    def told(self) -> str:
-        """What the message in the corner says."""
-        message = self.page.get_by_test_id("toast-body").first
+    def told(self, field_id: str | None = None) -> str:
+        """What is told beside a field, or else beside the button; it stays, and no corner of the page tells it as well."""
+        after = f"#{field_id} ~ .sf-told >> nth=0" if field_id else ".sf-told-run:visible"
+        message = self.page.locator(after).locator(".sf-said")
         message.wait_for()
+        self.page.get_by_test_id("toast-body").wait_for(state="detached")
         return message.inner_text()
 
     def video(self) -> dict[str, Any]:
         """Waits for the video, plays it, and returns what the browser knows about it."""
-        shown = self.page.locator("#talk-result video")
+        shown = self.page.locator("#talk-result video:not([data-example])")
         shown.wait_for(state="attached")
         return shown.evaluate(
             """async video => {
@@ -183,7 +185,10 @@ class Visitor:
     def next_preview(self, before: str | None) -> tuple[np.ndarray, bytes]:
         """Waits for another picture than ``before``; (H, W, 3) uint8, and the file."""
         self.page.wait_for_function(
-            "before => { const p = document.querySelector('#edit-preview img'); return p && p.src && p.src !== before }",
+            """before => {
+                const p = document.querySelector('#edit-preview img');
+                return p && p.src && !p.src.includes('/example_') && p.src !== before;
+            }""",
             arg=before,
         )
         data = self.page.request.get(self.page.locator("#edit-preview img").evaluate("p => p.src")).body()
@@ -289,7 +294,7 @@ def test_a_photo_and_a_recording_become_a_video_with_sound(visit, recording, tmp
 
 def test_a_slider_changes_the_preview_and_the_file(visit, tmp_path, screenshots, record_property):
     visitor = visit("edit")
-    visitor.consent()
+    visitor.consent("edit")
     visitor.bring_photo("edit", PORTRAIT)
     calm, _ = visitor.next_preview(None)
     before = visitor.page.locator("#edit-preview img").evaluate("p => p.src")
@@ -318,7 +323,7 @@ def test_a_slider_changes_the_preview_and_the_file(visit, tmp_path, screenshots,
 
 def test_on_a_phone_the_preview_stays_in_sight(visit, screenshots):
     visitor = visit("edit", **PHONE)
-    visitor.consent()
+    visitor.consent("edit")
     visitor.bring_photo("edit", PORTRAIT)
     visitor.next_preview(None)
     slider = visitor.page.locator("#edit-turn")
@@ -346,6 +351,7 @@ def test_a_picture_without_a_face_is_explained(visit, recording, hills, screensh
     visitor.run()
     told = visitor.told()
     assert "face" in told
+    assert not visitor.page.get_by_text("Error", exact=True).filter(visible=True).count()
     assert "Traceback" not in told
     assert "/" not in told  # no path of the server
 
@@ -359,7 +365,7 @@ def test_without_consent_nobody_is_animated(visit, recording, tmp_path):
     visitor.bring_speech(recording(0.4))
     visitor.run()
     assert "tick the box" in visitor.told()
-    assert visitor.page.locator("#talk-result video").count() == 0
+    assert visitor.page.locator("#talk-result video:not([data-example])").count() == 0
 
 
 @pytest.mark.parametrize(("megabytes", "says"), [(12, "at most 10 MB"), (60, "exceed")])
@@ -371,10 +377,113 @@ def test_an_oversized_upload_is_refused(visit, tmp_path, megabytes, says):
         file.truncate(megabytes * 2**20)
     visitor = visit()
     visitor.bring("talk-photo", large)
-    told = visitor.told()
+    told = visitor.told("talk-photo")
     assert says in told
     assert "Traceback" not in told
     assert visitor.page.locator("#talk-note", has_text="Face found").count() == 0
+
+
+@pytest.mark.parametrize("device", ["desktop", "phone"])
+@pytest.mark.parametrize("tab", ["talk", "mimic", "dub"])
+def test_the_page_opens_with_a_finished_example_that_plays(visit, screenshots, device, tab):
+    visitor = visit(tab, **(PHONE if device == "phone" else DESKTOP))
+    page = visitor.page
+    page.wait_for_function("document.querySelector('video[data-example]')?.currentTime > 0.2")
+    video = page.locator(f"#{tab}-result video")
+    assert video.evaluate("v => [v.muted, v.loop, v.paused]") == [True, True, False]
+    page.screenshot(path=screenshots / f"{device}_{tab}_opening.png")
+    in_sight = [video] if device == "phone" else [video, *map(page.locator, (f"#{tab}-run", f"#{tab}-example"))]
+    for part in in_sight:
+        box = part.bounding_box()
+        assert 0 <= box["y"] < box["y"] + box["height"] <= page.viewport_size["height"], part
+    if device == "desktop":
+        fields = page.locator(f"#{tab}-run").bounding_box()
+        assert fields["x"] + fields["width"] < video.bounding_box()["x"]
+        assert fields["height"] >= 48
+    assert not page.locator(f"#{tab}-download").is_visible()  # nothing of the visitor's is there yet
+    page.locator(".sf-hear:visible").click()
+    assert video.evaluate("v => [v.muted, v.loop]") == [False, False]
+
+
+def test_a_visitor_who_wants_less_motion_gets_a_still_page(visit):
+    visitor = visit(**DESKTOP, reduced_motion="reduce")
+    video = visitor.page.locator("#talk-result video")
+    visitor.page.wait_for_function("'still' in (document.querySelector('video[data-example]')?.dataset ?? {})")
+    assert video.evaluate("v => v.paused")
+    visitor.page.locator(".sf-hear:visible").click()
+    assert not video.evaluate("v => v.paused")
+
+
+def test_what_is_no_picture_is_told_beside_the_field_and_not_shown(visit, tmp_path):
+    bad, damaged, noise = (tmp_path / name for name in ("bad.png", "damaged.png", "noise.wav"))
+    bad.write_bytes(b"these are words" * 40)
+    damaged.write_bytes(PORTRAIT.read_bytes()[:60000])
+    noise.write_bytes(b"these are words" * 40)
+    visitor = visit()
+    visitor.bring("talk-photo", bad)
+    assert "not a picture that can be read" in visitor.told("talk-photo")
+    visitor.page.locator("#talk-photo img").wait_for(state="detached")
+    visitor.bring("talk-speech", noise)
+    assert "not a sound that can be read" in visitor.told("talk-speech")
+    visitor.bring("talk-photo", damaged)
+    note = visitor.page.locator("#talk-note", has_text="damaged")
+    note.wait_for()
+    assert "PngImageFile" not in note.inner_text()
+    assert not visitor.page.locator("#talk-photo ~ .sf-told >> nth=0").locator(".sf-said").count()
+
+
+def test_stopping_is_no_error(visit):
+    """Before the first frame, among the frames, and where nothing but the example was shown."""
+    visitor = visit()
+    page, stop = visitor.page, visitor.page.locator("#talk-stop")
+    assert not stop.is_visible()  # nothing runs
+    for milliseconds in (0, 1500):
+        page.locator("#talk-example").click()
+        stop.wait_for()
+        page.wait_for_timeout(milliseconds)
+        stop.click()
+        assert visitor.told() == "Stopped."
+        stop.wait_for(state="hidden")
+        assert not page.get_by_text("Error", exact=True).filter(visible=True).count()
+        assert not page.locator("#talk-result .error").filter(visible=True).count()
+
+
+@pytest.mark.parametrize(("device", "colours"), [("desktop", "light"), ("desktop", "dark"), ("phone", "light")])
+def test_everybody_can_use_every_tab(visit, device, colours):
+    """axe-core, which checks names, roles and contrast (4.5 to 1 for words): nothing serious, in both themes."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = visit(**(PHONE if device == "phone" else DESKTOP), color_scheme=colours).page
+    found = []
+    for tab in ("Talk", "Mimic", "Edit", "Dub", "Student", "Make a student"):
+        page.get_by_role("tab", name=tab, exact=True).click()
+        page.wait_for_timeout(400)  # until the tab has faded in; pale words would be found
+        for finding in Axe().run(page).response["violations"]:
+            if finding["impact"] in ("serious", "critical"):
+                found += [(tab, finding["id"], node["html"]) for node in finding["nodes"]]
+    assert found == []
+
+
+def test_where_the_keyboard_is_can_be_seen(visit):
+    page = visit().page
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        outline = page.evaluate(
+            "() => { const s = getComputedStyle(document.activeElement); return [s.outlineStyle, s.outlineWidth] }"
+        )
+        assert outline == ["solid", "3px"], page.evaluate("document.activeElement.outerHTML")
+
+
+def test_nothing_is_cut_off_and_no_stray_dots(visit):
+    """Gradio's row of icons below an upload, its empty toolbar and its footer's divider."""
+    page = visit(**PHONE).page
+    for tab in ("Talk", "Mimic", "Dub"):
+        page.get_by_role("tab", name=tab, exact=True).click()
+        for upload in page.locator(".sf-field:visible").all():
+            block, icons = upload.bounding_box(), upload.locator(".source-selection").bounding_box()
+            assert icons["y"] + icons["height"] <= block["y"] + block["height"] + 1, tab
+    assert not page.locator(".icon-button-wrapper:not(:has(button, a))").filter(visible=True).count()
+    assert not page.locator("footer .divider").filter(visible=True).count()
 
 
 def test_two_visitors_at_once_get_their_own_results(visit, recording, tmp_path):

@@ -30,6 +30,8 @@ def describe(source: object) -> str:
         return str(source)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return f"the given {len(source)} bytes"
+    if name := getattr(source, "filename", ""):  # of a picture that Pillow opened
+        return str(name)
     return f"the given {type(source).__name__}"
 
 

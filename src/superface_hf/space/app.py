@@ -10,7 +10,7 @@ from .examples import LICENCE, Examples
 from .gate import Gate
 from .guide import Guide
 from .limits import Limits
-from .messages import CONSENT, SYNTHETIC
+from .messages import SYNTHETIC
 from .metrics import Metrics
 from .mimic import mimic_tab
 from .parts import Room
@@ -24,9 +24,8 @@ TITLE = "SuperFace: a photo that talks"
 HERO = f"""
 <div class="sf-hero">
   <h1>A photo that talks</h1>
-  <p>Let a picture speak a recording, imitate a video or change its expression; give a video new words; or make a small
-  model of one person that speaks in real time.</p>
-  <div class="sf-synthetic">{SYNTHETIC}</div>
+  <p>Let a picture speak, imitate a video or change its expression; give a video new words.</p>
+  <p class="sf-synthetic">{SYNTHETIC}</p>
 </div>
 """
 
@@ -42,8 +41,7 @@ def build(studio: Studio | None = None, limits: Limits | None = None) -> gr.Bloc
     store = Store()
     with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
         gr.HTML(HERO, elem_classes="sf-plain")
-        consent = gr.Checkbox(False, label=CONSENT, elem_id="consent")
-        room = Room(studio, limits, Examples(studio), Guide(studio, limits), consent, store)
+        room = Room(studio, limits, Examples(), Guide(studio, limits), store)
         for name, tab in TABS.items():
             with gr.Tab(name, elem_id=f"tab-{name.lower()}"):
                 tab(room)

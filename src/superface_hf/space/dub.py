@@ -14,8 +14,8 @@ from .look import lead
 from .messages import for_visitors, needed
 from .parts import (
     FILMING,
-    RENDERING,
     Room,
+    consent_box,
     label_choice,
     run_buttons,
     sound_field,
@@ -36,10 +36,12 @@ WHEN_LONGER: dict[str, str] = {
 
 def dub_tab(room: Room) -> None:
     lead("A video and a new recording: the same video, saying the new words. Only the mouth changes.")
-    with gr.Row():
-        with gr.Column():
+    with gr.Row(elem_classes="sf-sides"):
+        with gr.Column(elem_classes="sf-in"):
             video = video_field(room, "dub", "Video")
             speech = sound_field(room, "dub")
+            consent = consent_box("dub")
+            run, stop, example = run_buttons("dub", "Give it new words")
             with gr.Accordion("More choices", open=False):
                 when_longer = gr.Radio(
                     [(words, name) for name, words in WHEN_LONGER.items()],
@@ -47,10 +49,8 @@ def dub_tab(room: Room) -> None:
                     label="Where the recording is longer than the video",
                 )
                 label = label_choice()
-            run, stop = run_buttons("dub", "Give it new words")
-            example = gr.Button("Try the example", size="sm", elem_id="dub-example")
-        with gr.Column():
-            result = video_result("dub")
+        with gr.Column(elem_classes="sf-out"):
+            result = video_result("dub", room.examples["dub"])
 
     @for_visitors
     @on_gpu
@@ -81,13 +81,12 @@ def dub_tab(room: Room) -> None:
         take = Take("dubbed", sized(frames, room.limits), reader.fps, total, sound, label)
         yield from screening(take, stages, {"where the recording is longer": WHEN_LONGER[when_longer]})
 
-    inputs = [video, speech, room.consent, when_longer, label]
+    inputs = [video, speech, consent, when_longer, label]
     event = run.click(dub, inputs, result.outputs, api_name="dub", **FILMING)
     result.offer(event)
     chosen = example.click(
-        for_visitors(lambda: (room.examples.video, room.examples.speech)), None, [video, speech], api_visibility="private",
-        **RENDERING,
-    )  # fmt: skip
+        lambda: (room.examples["mimic"], room.examples["speech"]), None, [video, speech], api_visibility="private"
+    )
     shown = chosen.success(dub, inputs, result.outputs, api_visibility="private", **FILMING)
     result.offer(shown)
     stop_with(stop, [event, chosen, shown])

@@ -17,7 +17,7 @@ from .film import result_path
 from .limits import read_picture
 from .look import lead
 from .messages import for_visitors, needed
-from .parts import Room, label_choice, photo_field
+from .parts import Room, consent_box, label_choice, photo_field, run_buttons
 from .sliders import GROUPS, NAMES, PRESETS, SLIDERS, blendshapes, posed
 from .studio import Remembered, Studio, key_of
 
@@ -83,24 +83,27 @@ class Editor:
 def edit_tab(room: Room) -> None:
     editor = Editor(room.studio)
     lead("A photo and sliders: another expression, another look. The picture follows as you move them.")
-    with gr.Row(elem_classes="sf-sides"):
-        with gr.Column():
-            photo = photo_field(room, "edit", height=240)
-            example = gr.Button("Try the example", size="sm", elem_id="edit-example")
-            with gr.Row():
+    with gr.Row(elem_classes="sf-sides sf-edit"):
+        with gr.Column(elem_classes="sf-in"):
+            photo = photo_field(room, "edit", height=200)
+            consent = consent_box("edit")
+            with gr.Row(elem_classes="sf-presets"):
                 presets = [gr.Button(name, size="sm", min_width=70) for name in PRESETS]
-                reset = gr.Button("Back", size="sm", min_width=70, elem_id="edit-reset")
+                reset = gr.Button("Reset", size="sm", min_width=70, elem_id="edit-reset")
             sliders = _slider_fields()
             label = label_choice()
-        with gr.Column(elem_classes="sf-beside"):
+        with gr.Column(elem_classes="sf-out sf-beside"):
             preview = gr.Image(
-                label="Result (synthetic)", interactive=False, height=460, buttons=["fullscreen"], elem_id="edit-preview",
+                room.examples["edit"], label="Result (synthetic)", interactive=False, height=440, buttons=["fullscreen"],
+                elem_id="edit-preview", elem_classes="sf-result",
             )  # fmt: skip
-    with gr.Row():
-        save = gr.Button("Make the picture file", variant="primary", elem_id="edit-run")
-        download = gr.DownloadButton("Download the picture", interactive=False, elem_id="edit-download")
-    with gr.Accordion("Settings used", open=False):
-        settings = gr.JSON(show_label=False, label="Settings used", elem_id="edit-settings")
+            save, stop, example = run_buttons("edit", "Make the picture file")
+            stop.visible = False
+            download = gr.DownloadButton(
+                "Download the picture", interactive=False, elem_id="edit-download", elem_classes="sf-after"
+            )
+            with gr.Accordion("Settings used", open=False, elem_classes="sf-after"):
+                settings = gr.JSON(show_label=False, label="Settings used", elem_id="edit-settings")
     picture = gr.Image(visible=False, label="Picture", type="filepath")
 
     def change(photo: str, consent: bool, values: tuple[float, ...]) -> np.ndarray:
@@ -127,18 +130,18 @@ def edit_tab(room: Room) -> None:
         took = f"{time.monotonic() - began:.1f} seconds"
         return path, {**chosen, "label": label, "size": size, "time it took": took, "synthetic": True}
 
-    inputs = [photo, room.consent, label, *sliders]
+    inputs = [photo, consent, label, *sliders]
     hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     following = {**hidden, **PREVIEWING, "trigger_mode": "always_last"}
     gr.on(
-        [photo.change, label.input, room.consent.input, *(slider.input for slider in sliders)], show,
+        [photo.change, label.input, consent.input, *(slider.input for slider in sliders)], show,
         inputs, preview, **following,
     )  # fmt: skip
     for button, values in zip([reset, *presets], [{}, *PRESETS.values()], strict=True):
         moved = button.click(partial(_slider_values, values), None, sliders, **hidden)
         moved.then(show, inputs, preview, **following)
-    example.click(lambda: room.examples.photo, None, photo, **hidden).then(
-        partial(_slider_values, PRESETS["Smile"]), None, sliders, **hidden
+    example.click(lambda: room.examples["photo"], None, photo, **hidden).then(
+        partial(_slider_values, PRESETS["Surprise"]), None, sliders, **hidden
     ).then(show, inputs, preview, **following)
     event = save.click(edit, inputs, [picture, settings], api_name="edit", **PREVIEWING)
     event.success(lambda path: gr.update(value=path, interactive=True), picture, download, **hidden)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 import numpy as np
 
-from .limits import Limits, read_picture, read_video, sized
+from .limits import Limits, read_picture, read_sound, read_video, sized
 from .look import note
 from .messages import in_words
 from .studio import Studio
@@ -65,6 +65,15 @@ class Guide:
             return self._look(first)
         except Exception as error:
             return _line(in_words(error), good=False), gr.update(visible=False, value=None)
+
+    def listen_to(self, sound: str | None) -> Any:
+        """-> the line below the field."""
+        if sound is None:
+            return gr.update(value="", visible=False)
+        try:
+            return _line(f"{read_sound(sound, self._limits).seconds:.1f} seconds of sound.", good=True)
+        except Exception as error:
+            return _line(in_words(error), good=False)
 
     def must_show_a_face(self, photo: str) -> None:
         """

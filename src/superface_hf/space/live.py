@@ -8,8 +8,9 @@ import secrets
 import threading
 import time
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -18,6 +19,7 @@ import numpy as np
 from ..errors import SuperFaceError
 
 if TYPE_CHECKING:
+    from ..geometry import Square
     from ..media import Sound
 
 SOUND_RATE = 24_000
@@ -83,14 +85,22 @@ class LiveTalks:
         return len(self._talks)
 
 
-def player(talks: LiveTalks) -> gr.HTML:
-    """A screen; its value is what :meth:`LiveTalks.begin` gave."""
+def close_up(frames: Iterable[np.ndarray], square: Square) -> Iterator[np.ndarray]:
+    """The part of each frame (H, W, 3) around the face; the pictures of students show more."""
+    rows, columns = (slice(max(0, int(start)), int(start + square.side)) for start in (square.top, square.left))
+    for frame in frames:
+        yield frame[rows, columns]
+
+
+def player(talks: LiveTalks, poster: str) -> gr.HTML:
+    """A screen; its value is what :meth:`LiveTalks.begin` gave. Before, it shows ``poster``, the path of a JPEG."""
 
     def more(token: str) -> dict[str, Any]:
         return talks.more(token)
 
+    screen = SCREEN.replace("POSTER", _as_data("image/jpeg", Path(poster).read_bytes()))
     return gr.HTML(
-        value=None, html_template=SCREEN, css_template=SCREEN_LOOK, js_on_load=PLAYER, server_functions=[more],
+        value=None, html_template=screen, css_template=SCREEN_LOOK, js_on_load=PLAYER, server_functions=[more],
         elem_id="student-live", elem_classes="sf-plain",
     )  # fmt: skip
 
@@ -110,16 +120,22 @@ def _as_url(samples: np.ndarray) -> str:
         sound.setsampwidth(2)
         sound.setframerate(SOUND_RATE)
         sound.writeframes((np.clip(samples, -1, 1) * 32767).astype(np.int16).tobytes())
-    return "data:audio/wav;base64," + base64.b64encode(file.getvalue()).decode()
+    return _as_data("audio/wav", file.getvalue())
+
+
+def _as_data(kind: str, data: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 SCREEN = """
-<div class="screen"><canvas width="512" height="512"></canvas><p class="state" role="status">The student appears here.</p></div>
+<div class="screen"><img class="poster" src="POSTER" alt="The student that comes with the app, speaking">
+<canvas width="512" height="512" hidden></canvas><p class="state" role="status">“Try the example” lets it talk to you.</p></div>
 """
 SCREEN_LOOK = """
 .screen { position: relative; border-radius: 14px; overflow: hidden; background: var(--background-fill-secondary);
   border: 1px solid var(--border-color-primary); }
-canvas { display: block; width: 100%; max-height: 460px; object-fit: contain; }
+canvas, .poster { width: 100%; height: 440px; object-fit: contain; }
+canvas:not([hidden]), .poster:not([hidden]) { display: block; }
 .state { position: absolute; left: .7rem; bottom: .6rem; margin: 0; padding: .2rem .6rem; border-radius: 99px;
   font-size: .82rem; background: rgba(0, 0, 0, .6); color: white; }
 """
@@ -164,6 +180,7 @@ async function talk(value) {
         if (canvas.width !== picture.width || canvas.height !== picture.height) {
           canvas.width = picture.width; canvas.height = picture.height;
         }
+        canvas.hidden = false; element.querySelector('.poster').hidden = true;
         pen.drawImage(picture, 0, 0);
         shown = index;
         state.textContent = waits ? 'Speaking (this machine is busy)' : 'Speaking, drawn live';

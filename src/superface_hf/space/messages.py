@@ -20,12 +20,12 @@ logger = logging.get_logger(__name__)
 
 APOLOGY = "Sorry, something went wrong on our side. Please try again; if it happens again, try another file."
 CONSENT_NEEDED = (
-    "Please confirm first that you are the person shown, or that they agreed: tick the box at the top of the page."
+    "Please confirm first that you are the person shown, or that they agreed: tick the box above the button."
 )
 CONSENT = "I am the person shown, or they agreed to be animated."
 SYNTHETIC = (
-    "Everything made here is synthetic: the person never said or did this. Files are marked as AI-generated. "
-    "Say so when you share them, and do not deceive or hurt anyone with them."
+    "Everything made here is synthetic, and files are marked so. Say it when you share them, and do not deceive or hurt "
+    "anyone with them."
 )
 # A path on the server tells a visitor nothing but the name at its end.
 _PATH = re.compile(r"(?:/[^\s/:'\"]+)+/([^\s/:'\"]+)")

@@ -14,8 +14,8 @@ from .look import lead
 from .messages import for_visitors, needed
 from .parts import (
     FILMING,
-    RENDERING,
     Room,
+    consent_box,
     label_choice,
     photo_field,
     run_buttons,
@@ -27,10 +27,15 @@ from .parts import (
 
 def mimic_tab(room: Room) -> None:
     lead("A photo and a video of somebody: the person in the photo moves and speaks like the one in the video.")
-    with gr.Row():
-        with gr.Column():
-            photo = photo_field(room, "mimic")
-            video = video_field(room, "mimic", "Video to imitate")
+    with gr.Row(elem_classes="sf-sides"):
+        with gr.Column(elem_classes="sf-in"):
+            with gr.Row():
+                with gr.Column(min_width=200):
+                    photo = photo_field(room, "mimic")
+                with gr.Column(min_width=200):
+                    video = video_field(room, "mimic", "Video to imitate")
+            consent = consent_box("mimic")
+            run, stop, example = run_buttons("mimic", "Imitate")
             with gr.Accordion("More choices", open=False):
                 own = gr.Checkbox(
                     True,
@@ -38,10 +43,8 @@ def mimic_tab(room: Room) -> None:
                     info="Best when the video starts with a calm face. Without it, the video’s expression is taken exactly.",
                 )
                 label = label_choice()
-            run, stop = run_buttons("mimic", "Imitate")
-            example = gr.Button("Try the example", size="sm", elem_id="mimic-example")
-        with gr.Column():
-            result = video_result("mimic")
+        with gr.Column(elem_classes="sf-out"):
+            result = video_result("mimic", room.examples["mimic"])
 
     @for_visitors
     @on_gpu
@@ -79,13 +82,12 @@ def mimic_tab(room: Room) -> None:
         take = Take("imitating", drawn, reader.fps, len(motion), reader.sound_reader(), label)
         yield from screening(take, stages, {"start from the photo's own expression": own_expression})
 
-    inputs = [photo, video, room.consent, own, label]
+    inputs = [photo, video, consent, own, label]
     event = run.click(mimic, inputs, result.outputs, api_name="mimic", **FILMING)
     result.offer(event)
     chosen = example.click(
-        for_visitors(lambda: (room.examples.photo, room.examples.video)), None, [photo, video], api_visibility="private",
-        **RENDERING,
-    )  # fmt: skip
+        lambda: (room.examples["photo"], room.examples["video"]), None, [photo, video], api_visibility="private"
+    )
     shown = chosen.success(mimic, inputs, result.outputs, api_visibility="private", **FILMING)
     result.offer(shown)
     stop_with(stop, [event, chosen, shown])

@@ -12,6 +12,7 @@ from .guide import Guide
 from .inputs import picture_input, sound_input, video_input
 from .limits import Limits
 from .look import hint
+from .messages import CONSENT
 from .progress import Stages
 from .store import Store
 from .studio import Studio
@@ -21,17 +22,19 @@ RENDERING: dict[str, Any] = {"concurrency_id": "rendering", "concurrency_limit":
 # On a phone the result lies below the fields.
 FILMING: dict[str, Any] = {**RENDERING, "scroll_to_output": True}
 LOOKING: dict[str, Any] = {"concurrency_id": "looking", "concurrency_limit": 2}
+_AT_ONCE: dict[str, Any] = {
+    **LOOKING, "show_progress": "hidden", "api_visibility": "private", "trigger_mode": "always_last",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Room:
-    """What every tab gets: the models, the limits, the examples, the box that every visitor ticks once, and where files lie."""
+    """What every tab gets: the models, the limits, the examples, and where files lie."""
 
     studio: Studio
     limits: Limits
     examples: Examples
     guide: Guide
-    consent: gr.Checkbox
     store: Store
 
     def stages(self, progress: gr.Progress) -> Stages:
@@ -50,39 +53,55 @@ class Room:
             check_consent(consent)
 
 
-def photo_field(room: Room, name: str, height: int = 300) -> gr.Image:
+def photo_field(room: Room, name: str, height: int = 230) -> gr.Image:
     """With the line below it that says whether a face was found."""
-    photo = picture_input(room.limits, label="Photo", height=height, elem_id=f"{name}-photo", buttons=[])
+    photo = picture_input(
+        room.limits, label="Photo", height=height, elem_id=f"{name}-photo", elem_classes="sf-field", buttons=[]
+    )
     _watch(photo, room.guide.look_at_photo, name)
     return photo
 
 
 def sound_field(room: Room, name: str) -> gr.Audio:
+    sound = sound_input(
+        room.limits, label="Speech", elem_id=f"{name}-speech", elem_classes="sf-field sf-sound", buttons=[]
+    )
+    note = _note_below(name=f"{name}-speech")
+    sound.change(room.guide.listen_to, sound, note, **_AT_ONCE)
     hint(f"A recording of speech, {room.limits.sound_words}.")
-    return sound_input(room.limits, label="Speech", elem_id=f"{name}-speech", buttons=[])
+    return sound
 
 
 def video_field(room: Room, name: str, label: str) -> gr.Video:
-    hint(f"A video of one person, {room.limits.video_words}.")
-    video = video_input(room.limits, label=label, height=300, elem_id=f"{name}-video", buttons=[])
+    video = video_input(
+        room.limits, label=label, height=230, elem_id=f"{name}-video", elem_classes="sf-field", buttons=[]
+    )
     _watch(video, room.guide.look_at_video, f"{name}-video")
+    hint(f"A video of one person, {room.limits.video_words}.")
     return video
 
 
 def _watch(field: Any, look: Any, name: str) -> None:
-    note = gr.HTML(visible=False, elem_id=f"{name}-note", elem_classes="sf-plain")
+    note = _note_below(name)
     drawn = gr.Image(
         visible=False, interactive=False, height=280, show_label=False, buttons=[], elem_id=f"{name}-looked-for"
     )
-    field.change(
-        look,
-        field,
-        [note, drawn],
-        show_progress="hidden",
-        api_visibility="private",
-        trigger_mode="always_last",
-        **LOOKING,
-    )
+    field.change(look, field, [note, drawn], **_AT_ONCE)
+
+
+def _note_below(name: str) -> gr.HTML:
+    """Two lines: what the page tells about a refused file (see :mod:`.behaviour`), and what the server saw in a taken one."""
+    _told()
+    return gr.HTML(visible=False, elem_id=f"{name}-note", elem_classes="sf-plain")
+
+
+def _told(kind: str = "") -> None:
+    gr.HTML("", elem_classes=f"sf-plain sf-told {kind}")
+
+
+_CAPTION = """
+<p>Our example, muted. <button type="button" class="sf-hear">Play with sound</button></p>
+"""
 
 
 @dataclass(frozen=True)
@@ -105,17 +124,24 @@ class Result:
         )  # fmt: skip
 
 
-def video_result(name: str, height: int = 420) -> Result:
+def video_result(name: str, example: str | None = None, height: int = 440) -> Result:
+    """``example`` is a finished video that is shown until there is another."""
     video = gr.Video(
+        example,
         label="Result (synthetic)",
         interactive=False,
         height=height,
         autoplay=True,
         buttons=[],
         elem_id=f"{name}-result",
+        elem_classes="sf-result",
     )
-    download = gr.DownloadButton("Download the video", interactive=False, elem_id=f"{name}-download")
-    with gr.Accordion("Settings used", open=False):
+    if example:
+        gr.HTML(_CAPTION, elem_classes="sf-plain sf-caption")
+    download = gr.DownloadButton(
+        "Download the video", interactive=False, elem_id=f"{name}-download", elem_classes="sf-after"
+    )
+    with gr.Accordion("Settings used", open=False, elem_classes="sf-after"):
         settings = gr.JSON(show_label=False, label="Settings used", elem_id=f"{name}-settings")
     return Result(video, settings, download)
 
@@ -124,11 +150,26 @@ def label_choice() -> gr.Checkbox:
     return gr.Checkbox(False, label="Write “AI-generated” on the result")
 
 
-def run_buttons(name: str, text: str) -> tuple[gr.Button, gr.Button]:
-    with gr.Row():
-        run = gr.Button(text, variant="primary", scale=3, elem_id=f"{name}-run")
-        stop = gr.Button("Stop", variant="stop", scale=1, min_width=90, elem_id=f"{name}-stop")
-    return run, stop
+def consent_box(name: str, visible: bool = True) -> gr.Checkbox:
+    """Beside the button that asks for it."""
+    return gr.Checkbox(False, label=CONSENT, visible=visible, elem_id=f"{name}-consent", elem_classes="sf-consent")
+
+
+def run_buttons(name: str, text: str, example: bool = True) -> tuple[gr.Button, gr.Button, gr.Button]:
+    """-> the buttons that run, stop and try the example; above them is told what was wrong with the last try.
+
+    Args:
+        example: whether there is one to try.
+    """
+    _told("sf-told-run")
+    with gr.Row(elem_classes="sf-actions"):
+        run = gr.Button(text, variant="primary", size="lg", scale=3, elem_id=f"{name}-run", elem_classes="sf-run")
+        stop = gr.Button("Stop", size="lg", scale=1, min_width=90, elem_id=f"{name}-stop", elem_classes="sf-stop")
+        tried = gr.Button(
+            "Try the example", size="lg", scale=2, min_width=150, visible=example, elem_id=f"{name}-example",
+            elem_classes="sf-run",
+        )  # fmt: skip
+    return run, stop, tried
 
 
 def stop_with(stop: gr.Button, events: list[Any]) -> None:

@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 
 from ..demo import PORTRAIT
 from .app import build
+from .behaviour import SCRIPT
 from .device import on_shared_gpu
 from .distil import end_all
 from .guard import Guard
@@ -63,7 +64,7 @@ def _started(demo: Any, settings: dict[str, Any]) -> Any:
     served = demo.launch(
         prevent_thread_lock=True,
         theme=theme(),
-        head=f"<style>{CSS}</style>",  # gradio rewrites the selectors of css=
+        head=f"<style>{CSS}</style><script>{SCRIPT}</script>",  # gradio rewrites the selectors of css=
         max_file_size=limits.largest_upload,
         max_threads=THREADS,
         state_session_capacity=limits.sessions,

@@ -11,10 +11,20 @@ import gradio as gr
 from .distil import LEAST_MINUTES, Distillation, can_distil, new_folder, packed, remove
 from .film import Take, screening
 from .limits import check_picture, read_sound
-from .live import FPS, LiveTalks, player
+from .live import FPS, LiveTalks, close_up, player
 from .look import lead, note
 from .messages import for_visitors, in_words, needed
-from .parts import FILMING, Room, label_choice, photo_field, run_buttons, sound_field, stop_with, video_result
+from .parts import (
+    FILMING,
+    Room,
+    consent_box,
+    label_choice,
+    photo_field,
+    run_buttons,
+    sound_field,
+    stop_with,
+    video_result,
+)
 from .progress import in_time
 from .students import BUNDLED, OF_THE_HUB, OWN, Students, checked_repo_id
 
@@ -39,24 +49,22 @@ def student_tab(room: Room) -> None:
 
 def _talking(room: Room, students: Students, own: gr.State) -> None:
     talks = LiveTalks()
-    with gr.Row():
-        with gr.Column():
+    with gr.Row(elem_classes="sf-sides"):
+        with gr.Column(elem_classes="sf-in"):
             kind = gr.Radio(list(CHOICES), value=BUNDLED, label="Which student", elem_id="student-kind")
             repo_id = gr.Textbox(
                 label="Its name on the Hub", placeholder="someone/superface-student-alice", max_length=200, visible=False,
                 elem_id="student-repo",
             )  # fmt: skip
             speech = sound_field(room, "student")
-            with gr.Row():
-                live = gr.Button("Talk live", variant="primary", scale=3, elem_id="student-live-run")
-                stop = gr.Button("Stop", variant="stop", scale=1, min_width=90, elem_id="student-stop")
-            example = gr.Button("Try the example", size="sm", elem_id="student-example")
-        with gr.Column():
-            screen = player(talks)
-            with gr.Row():
-                film = gr.Button("Make a video file", elem_id="student-run")
+            consent = consent_box("student", visible=False)
+            live, stop, example = run_buttons("student-live", "Talk live")
+        with gr.Column(elem_classes="sf-out"):
+            screen = player(talks, room.examples["student"])
+            with gr.Accordion("Keep it as a video", open=False):
                 label = label_choice()
-            result = video_result("student", height=300)
+                film = gr.Button("Make a video file", elem_id="student-run", elem_classes="sf-run")
+                result = video_result("student", height=300)
 
     def pick(kind: str, repo_id: str, folder: str | None, consent: bool, speech: str) -> tuple[Any, Any]:
         """The pipeline of a student, and the sound that it is to speak."""
@@ -68,7 +76,7 @@ def _talking(room: Room, students: Students, own: gr.State) -> None:
     @for_visitors
     def talk_live(speech: str, kind: str, repo_id: str, consent: bool, folder: str | None) -> dict[str, Any]:
         pipe, sound = pick(kind, repo_id, folder, consent, speech)
-        return talks.begin(pipe.stream(audio=sound, fps=FPS), sound)
+        return talks.begin(close_up(pipe.stream(audio=sound, fps=FPS), pipe.model.crop), sound)
 
     @for_visitors
     def student(
@@ -95,14 +103,17 @@ def _talking(room: Room, students: Students, own: gr.State) -> None:
         yield from screening(take, stages, {"student": pipe.model.config.person or "one person"})
 
     hidden: dict[str, Any] = {"api_visibility": "private"}
-    kind.change(lambda kind: gr.update(visible=kind == OF_THE_HUB), kind, repo_id, **hidden)
-    live_inputs = [speech, kind, repo_id, room.consent, own]
+    kind.change(
+        lambda kind: (gr.update(visible=kind == OF_THE_HUB), gr.update(visible=kind != BUNDLED)),
+        kind, [repo_id, consent], **hidden,
+    )  # fmt: skip
+    live_inputs = [speech, kind, repo_id, consent, own]
     begun = live.click(talk_live, live_inputs, screen, concurrency_limit=2, **hidden)
     event = film.click(
-        student, [speech, kind, repo_id, room.consent, label, own], result.outputs, api_name="student", **FILMING
+        student, [speech, kind, repo_id, consent, label, own], result.outputs, api_name="student", **FILMING
     )
     result.offer(event)
-    chosen = example.click(lambda: (room.examples.speech, BUNDLED), None, [speech, kind], **hidden)
+    chosen = example.click(lambda: (room.examples["speech"], BUNDLED), None, [speech, kind], **hidden)
     shown = chosen.success(talk_live, live_inputs, screen, concurrency_limit=2, **hidden)
     stop_with(stop, [begun, event, chosen, shown])
     stop.click(lambda: None, None, screen, queue=False, **hidden)
@@ -110,15 +121,16 @@ def _talking(room: Room, students: Students, own: gr.State) -> None:
 
 def _making(room: Room, own: gr.State) -> None:
     with gr.Row():
-        with gr.Column():
+        with gr.Column(elem_classes="sf-in"):
             photo = photo_field(room, "distil")
             name = gr.Textbox(label="Name of the person", placeholder="Alice", max_length=40, elem_id="distil-name")
             minutes = gr.Slider(
                 LEAST_MINUTES, room.limits.distil_minutes, 10, step=1, label="Minutes to spend (more makes it better)",
                 elem_id="distil-minutes",
             )  # fmt: skip
-            run, stop = run_buttons("distil", "Make the student")
-        with gr.Column():
+            consent = consent_box("distil")
+            run, stop, _ = run_buttons("distil", "Make the student", example=False)
+        with gr.Column(elem_classes="sf-out"):
             standing = gr.HTML(
                 note("Nothing is being made yet.", good=True), elem_id="distil-standing", elem_classes="sf-plain"
             )
@@ -171,7 +183,7 @@ def _making(room: Room, own: gr.State) -> None:
 
     event = run.click(
         make,
-        [photo, name, minutes, room.consent, own],
+        [photo, name, minutes, consent, own],
         [standing, download, own],
         api_visibility="private",
         **DISTILLING,

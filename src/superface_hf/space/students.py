@@ -48,7 +48,9 @@ class Students:
             return self._load(str(self._studio.student()))
         if kind == OWN:
             if own is None or not Path(own).is_dir():
-                raise SuperFaceError("You have not made a student yet. “Make a student” below does it.")
+                raise SuperFaceError(
+                    "You have not made a student yet. The tab “Make a student”, beside “Hear it talk”, does it."
+                )
             return self._load(own)
         raise SuperFaceError(f"Choose one of these students: {BUNDLED}, {OF_THE_HUB}, {OWN}.")
 

@@ -12,24 +12,34 @@ from .film import Take, screening
 from .limits import read_picture, read_sound
 from .look import lead
 from .messages import for_visitors, needed
-from .parts import FILMING, Room, label_choice, photo_field, run_buttons, sound_field, stop_with, video_result
+from .parts import (
+    FILMING,
+    Room,
+    consent_box,
+    label_choice,
+    photo_field,
+    run_buttons,
+    sound_field,
+    stop_with,
+    video_result,
+)
 
 FPS = 25
 
 
 def talk_tab(room: Room) -> None:
     lead("A photo and a recording: the person in the photo says it.")
-    with gr.Row():
-        with gr.Column():
+    with gr.Row(elem_classes="sf-sides"):
+        with gr.Column(elem_classes="sf-in"):
             photo = photo_field(room, "talk")
             speech = sound_field(room, "talk")
+            consent = consent_box("talk")
+            run, stop, example = run_buttons("talk", "Make it talk")
             with gr.Accordion("More choices", open=False):
                 liveliness = gr.Slider(0, 2, 1, step=0.1, label="How lively head and eyes move (0 keeps them still)")
                 label = label_choice()
-            run, stop = run_buttons("talk", "Make it talk")
-            example = gr.Button("Try the example", size="sm", elem_id="talk-example")
-        with gr.Column():
-            result = video_result("talk")
+        with gr.Column(elem_classes="sf-out"):
+            result = video_result("talk", room.examples["talk"])
 
     @for_visitors
     @on_gpu
@@ -59,11 +69,11 @@ def talk_tab(room: Room) -> None:
         take = Take("talking", frames, FPS, max(1, round(sound.seconds * FPS)), sound, label)
         yield from screening(take, stages, {"liveliness": liveliness})
 
-    inputs = [photo, speech, room.consent, liveliness, label]
+    inputs = [photo, speech, consent, liveliness, label]
     event = run.click(talk, inputs, result.outputs, api_name="talk", **FILMING)
     result.offer(event)
     chosen = example.click(
-        lambda: (room.examples.photo, room.examples.speech), None, [photo, speech], api_visibility="private"
+        lambda: (room.examples["photo"], room.examples["speech"]), None, [photo, speech], api_visibility="private"
     )
     shown = chosen.success(talk, inputs, result.outputs, api_visibility="private", **FILMING)
     result.offer(shown)
