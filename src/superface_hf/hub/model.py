@@ -35,8 +35,8 @@ class HubMixin(_Model):
         """As every model's, from safetensors only.
 
         Raises:
-            HubError: there is no such model or revision, it is of another type, it cannot be fetched or read, or its configuration and weights
-                cannot be: sizes without measure, weights that are missing, misshapen or not finite.
+            HubError: there is no such model or revision, it is of another type, it cannot be fetched or read, or it is none:
+                sizes without measure, weights that are missing, misshapen or not finite.
         """
         source = pretrained_model_name_or_path
         if source is None:  # a configuration and a state_dict are given
