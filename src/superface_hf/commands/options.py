@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from ..device import AUTO, DEVICE_HELP, choose_device
 from ..errors import SuperFaceError
 
 
@@ -38,7 +39,7 @@ def add_portrait_options(parser: argparse.ArgumentParser) -> None:
         "--face", type=which_face, default="largest", help='"largest", "only", or an index, 0 the largest'
     )
     parser.add_argument("--model", help="a renderer: a Hub id or folder (default: the embedded teacher)")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, mps (default: cpu)")
+    parser.add_argument("--device", default=AUTO, help=DEVICE_HELP)
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
 
 
@@ -48,14 +49,14 @@ def load_pipeline(options: argparse.Namespace) -> Any:
     from ..hub import loading, weights_folder
     from ..hub.quiet import quiet_loading
 
-    model = options.model or str(weights_folder("teacher"))
+    model, device = options.model or str(weights_folder("teacher")), choose_device(options.device)
     try:
         with loading(model), quiet_loading():
             return pipeline(  # type: ignore[call-overload]
-                "talking-face", model=model, device=options.device, dtype=options.dtype
+                "talking-face", model=model, device=device, dtype=options.dtype
             )
     except (OSError, ValueError, RuntimeError, ImportError) as error:
-        raise SuperFaceError(f"The model {model} cannot be loaded on {options.device}: {error}") from error
+        raise SuperFaceError(f"The model {model} cannot be loaded on {device}: {error}") from error
 
 
 def named_pair(text: str) -> tuple[str, str]:

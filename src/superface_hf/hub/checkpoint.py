@@ -39,12 +39,12 @@ def read_config(source: Source, where: Mapping[str, Any]) -> dict[str, Any]:
         OSError: it cannot be fetched.
     """
     try:
-        path = cached_file(source, CONFIG_NAME, **where)
+        path = _fetched(source, CONFIG_NAME, where)
     except OSError as error:
         if "does not appear to have" not in str(error):
             raise
         raise HubError(f"{source} holds no {CONFIG_NAME}: it is no checkpoint of this package.") from error
-    config = _read_json(Path(path))
+    config = _read_json(path)
     if "configuration_files" in config:  # transformers would read another file instead
         raise BadConfiguration("it names other files (configuration_files)")
     return config
@@ -61,21 +61,21 @@ def weight_files(source: Source, where: Mapping[str, Any]) -> list[Path]:
         OSError: they cannot be fetched.
     """
     try:
-        return [Path(cached_file(source, SAFE_WEIGHTS_NAME, **where))]
+        return [_fetched(source, SAFE_WEIGHTS_NAME, where)]
     except OSError as error:
         if "does not appear to have" not in str(error):
             raise
         try:
-            index = cached_file(source, SAFE_WEIGHTS_INDEX_NAME, **where)
+            index = _fetched(source, SAFE_WEIGHTS_INDEX_NAME, where)
         except OSError:
             raise error from None
     try:
-        names = set(_read_json(Path(index))["weight_map"].values())
+        names = set(_read_json(index)["weight_map"].values())
     except (BadConfiguration, AttributeError, KeyError, TypeError):
         names = set()
     if not names or len(names) > MOST_FILES or any(not isinstance(name, str) or os.sep in name for name in names):
         raise HubError(f"{source}: {SAFE_WEIGHTS_INDEX_NAME} does not say which files hold the weights: copy it again.")
-    return [Path(cached_file(source, name, **where)) for name in sorted(names)]
+    return [_fetched(source, name, where) for name in sorted(names)]
 
 
 def check_headers(model: nn.Module, files: list[Path], source: Source) -> None:
@@ -128,6 +128,12 @@ def check_finite(model: nn.Module, source: Source) -> None:
             raise HubError(
                 f"{source} holds weights that are not finite numbers ({name}): it was not trained or copied well."
             )
+
+
+def _fetched(source: Source, name: str, where: Mapping[str, Any]) -> Path:
+    path = cached_file(source, name, **where)
+    assert path is not None  # it raises where there is none
+    return Path(path)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedModel
 
 from ..errors import HubError
+from ..files import follow_umask
 from .cards import CardFacts
 from .checkpoint import check_finite, check_headers, read_config, weight_files
 from .failures import BadConfiguration, loading
@@ -96,6 +97,7 @@ class HubMixin(_Model):
         """As every model's; ``push_to_hub=True`` then pushes, with the arguments of :meth:`push_to_hub` that are given."""
         to = {key: kwargs.pop(key) for key in _PUSHED if push_to_hub and key in kwargs}
         super().save_pretrained(save_directory, *args, **kwargs)
+        follow_umask(Path(save_directory))
         if push_to_hub:
             self.push_to_hub(**{"repo_id": Path(save_directory).name, **to})
 

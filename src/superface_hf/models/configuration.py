@@ -21,7 +21,7 @@ LONGEST_LIST = 64
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 # What transformers writes beside a model's own settings, and we read.
 _COMMON = frozenset({"architectures", "dtype", "torch_dtype", "transformers_version", "model_type"})
-_OF_TRANSFORMERS = frozenset(field.name for field in fields(PreTrainedConfig))  # type: ignore[arg-type]
+_OF_TRANSFORMERS = frozenset(field.name for field in fields(PreTrainedConfig))
 
 
 class SuperFaceConfig(PreTrainedConfig):
@@ -80,7 +80,7 @@ class SuperFaceConfig(PreTrainedConfig):
 
 
 def _own_fields(kind: type) -> list[Field[Any]]:
-    return [field for field in fields(kind) if field.name not in _OF_TRANSFORMERS]  # type: ignore[arg-type]
+    return [field for field in fields(kind) if field.name not in _OF_TRANSFORMERS]
 
 
 def check_number(name: str, value: Any, low: float, high: float, whole: bool = False) -> None:

@@ -23,7 +23,7 @@ from ..media import SoundReader, VideoReader, mono_blocks
 from ..media.sound import comes_in_chunks
 from ..media.video import DEFAULT_FPS
 from ..models.tracker.base import FaceTracker
-from ..motion import Motion
+from ..motion import FPS_RANGE, Motion
 from .dubbing import WhenShort
 from .progress import progress_bar
 from .retarget import Changes, MotionLike, as_motion, resampled
@@ -76,8 +76,8 @@ class Request:
             )
         if self.audio is not None and self.text is not None:
             raise MediaError("Pass audio= or text=, not both: a face can say one thing at a time.")
-        if self.fps is not None and not (np.isfinite(self.fps) and 0 < self.fps <= 240):
-            raise MotionError(f"fps must lie above 0 and up to 240, not {self.fps}.")
+        if self.fps is not None and not FPS_RANGE[0] <= self.fps <= 240:  # NaN is not
+            raise MotionError(f"fps must lie above 0, from {FPS_RANGE[0]:g} to 240, not {self.fps}.")
         if self.when_short not in get_args(WhenShort):
             raise UnknownNameError(
                 f"when_short must be one of {', '.join(get_args(WhenShort))}, not {self.when_short!r}."

@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import Pipeline
 from transformers.utils import logging
 
+from ..device import AUTO, choose_device
 from ..drivers.text import TextToSpeech
 from ..errors import MediaError, SuperFaceError
 from ..face_model.linear import FaceModel
@@ -48,7 +49,7 @@ logger = logging.get_logger(__name__)
 class TalkingFacePipeline(Pipeline):
     """Animates a portrait.
 
-    Args (beyond those of every transformers pipeline, such as ``model``, ``device`` and ``dtype``):
+    Args (beyond those of every transformers pipeline, such as ``model``, ``device`` (also "auto") and ``dtype``):
         tracker: finds faces in the portrait and the driving video; the embedded one by default.
         face_model: the linear face model; the embedded one by default.
         audio_to_lip: makes a mouth of speech: a model, or the Hub id or folder of one; the embedded one by default.
@@ -70,6 +71,8 @@ class TalkingFacePipeline(Pipeline):
         audio_to_lip: SuperFaceAudioToLipModel | str | os.PathLike[str] | None = None,
         **kwargs: Any,
     ) -> None:
+        if str(kwargs.get("device")).startswith((AUTO, "cuda", "mps")):
+            kwargs["device"] = choose_device(str(kwargs["device"]))
         super().__init__(*args, **kwargs)
         check_renderer(self.model, self.model.config.model_type, self.model.name_or_path or "model")
         self._tracker = tracker

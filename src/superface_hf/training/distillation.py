@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from transformers.utils import logging
 
 from ..errors import SuperFaceError
 from ..face_model.linear import FaceModel
+from ..files import hold
 from ..hub import load_audio_to_lip, weights_folder
 from ..media import check_writable, load_picture
 from ..models.student.configuration_student import SuperFaceStudentConfig
@@ -284,6 +286,8 @@ def distill(config: DistillationConfig) -> StudentReport | None:
         SuperFaceError: see :class:`Distiller` and :meth:`Distiller.run`.
     """
     check_writable(config.folder / "model.safetensors")
+    if os.environ.get("RANK", "0") == "0":  # the main process's, of several
+        hold(config.work, "a distillation")
     distiller = Distiller(config)
     student = distiller.run()
     return distiller.report(student) if distiller.accelerator.is_main_process else None

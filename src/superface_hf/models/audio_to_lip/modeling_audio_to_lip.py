@@ -23,11 +23,12 @@ from transformers.utils import ModelOutput
 from ...errors import MediaError, SuperFaceError
 from ...hub.failures import BadConfiguration
 from ...hub.model import HubMixin
+from ...motion import check_fps
 from .configuration_audio_to_lip import SuperFaceAudioToLipConfig
 from .feature_extraction_audio_to_lip import SILENCE, SuperFaceAudioToLipFeatureExtractor, check_samples
 from .network import LipNetwork
 from .speech_encoder import build_encoder, encode, encode_blocks
-from .streaming import AudioToLipStream, MouthTrack, check_fps
+from .streaming import AudioToLipStream, MouthTrack
 
 PREDICT_SECONDS = 10  # of sound that go through the network at once
 
