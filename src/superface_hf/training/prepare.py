@@ -335,7 +335,8 @@ def _result(part: Part | Future[Part]) -> Part:
         return part.result() if isinstance(part, Future) else part
     except BrokenProcessPool as error:
         raise SuperFaceError(
-            "A worker was ended from outside, perhaps for want of memory: start again with fewer --workers; what is done is kept."
+            "A worker was ended from outside, perhaps for want of memory: start again with fewer --workers; what is done "
+            "is kept."
         ) from error
 
 
