@@ -7,7 +7,8 @@
 Each job renders in a process of its own, with torch's own number of threads. ``alone`` is its speed with nothing else of
 ours running, ``beside`` that of the slower of two that run at the same time, and ``kept`` the one over the other: two jobs
 that share the cores and waste nothing keep half each. ``--spinning`` measures with threads that spin while they wait, torch's
-default without this package. Ratios mean little while others use the machine, speeds nothing; of several rounds the best counts.
+default without this package. Ratios mean little while others use the machine, speeds nothing; of several rounds the best
+counts.
 """
 
 from __future__ import annotations
