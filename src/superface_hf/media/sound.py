@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +16,9 @@ from av.stream import Disposition
 from transformers.utils import logging
 
 from ..errors import MediaError
-from .sources import View, describe, is_url, open_source
+from .container import open_container, reason
+from .download import is_url
+from .sources import describe, open_source
 
 logger = logging.get_logger(__name__)
 
@@ -133,12 +135,7 @@ class SoundReader:
 
     @contextmanager
     def _open(self) -> Iterator[tuple[av.container.InputContainer, av.AudioStream]]:
-        with ExitStack() as stack:
-            file = View(self._file) if self._file else stack.enter_context(open_source(self._path, "sound"))
-            try:
-                container = stack.enter_context(av.open(file, "r", metadata_errors="ignore"))
-            except (av.FFmpegError, OSError, ValueError) as error:
-                raise MediaError(f"{self._name} is not a sound that can be read: {_reason(error)}") from error
+        with open_container(self._path or self._file, "sound", self._name) as container:
             if not container.streams.audio:
                 raise MediaError(f"{self._name} has no sound track.")
             stream = container.streams.audio[0]
@@ -179,7 +176,7 @@ class SoundReader:
                 frames += 1
                 yield frame
         except (av.FFmpegError, ValueError) as error:
-            logger.warning(f"The sound {self._name} is damaged after {frames} packets: {_reason(error)}")
+            logger.warning(f"The sound {self._name} is damaged after {frames} packets: {reason(error)}")
 
     def _block(self, planes: list[np.ndarray]) -> np.ndarray:
         samples = np.concatenate(planes, axis=1)
@@ -362,7 +359,3 @@ def _delay(container: av.container.InputContainer, first: av.AudioFrame) -> floa
             delay = float(first.time or 0) - float((video.start_time or 0) * (video.time_base or 0))
             return delay if abs(delay) <= MAX_DELAY else 0.0
     return 0.0
-
-
-def _reason(error: BaseException) -> str:
-    return str(getattr(error, "strerror", None) or error)

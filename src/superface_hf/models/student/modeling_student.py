@@ -8,13 +8,11 @@ flow, with lids and lips that move with their own skin.
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
@@ -24,6 +22,7 @@ from ...face_model.mesh_flow import identity_grid, warp
 from ...face_model.topology import POINTS
 from ...geometry import Square
 from ...hub.model import HubMixin
+from ...media import load_picture
 from ..teacher.layers import ZeroConv2d
 from .configuration_student import SuperFaceStudentConfig
 from .networks import DenseMotionNetwork, Generator, MotionEncoder, WindowPainter
@@ -171,7 +170,7 @@ class SuperFaceStudentModel(HubMixin, PreTrainedModel):
         """
         if not len(self.picture):
             raise SuperFaceError("This student stores no portrait: make one with `superface distill`.")
-        return np.asarray(Image.open(io.BytesIO(self.picture.cpu().numpy().tobytes())).convert("RGB"))
+        return load_picture(self.picture.cpu().numpy().tobytes())
 
     def prepare(self) -> PreparedStudent:
         """What does not depend on the motion; keep it for all frames."""
