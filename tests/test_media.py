@@ -223,7 +223,8 @@ class TestVideo:
         assert sound is not None
         assert len(sound.samples) / sound.rate == pytest.approx(1.0, abs=0.15)
         middle = sound.samples[len(sound.samples) // 4 : -len(sound.samples) // 4]
-        assert np.abs(middle).max() == pytest.approx(0.4, abs=0.03)
+        # Of a tone AAC keeps the strength, but not each peak.
+        assert np.sqrt(2 * np.mean(middle**2)) == pytest.approx(0.4, abs=0.02)
         strongest = np.abs(np.fft.rfft(sound.samples)).argmax() * sound.rate / len(sound.samples)
         assert strongest == pytest.approx(440, abs=3)
 

@@ -125,10 +125,14 @@ class _Timed(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int | None:
         left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise OSError(f"it took longer than {LONGEST:g} s")
-        self._sock.settimeout(min(SILENCE, left))
-        return self._raw.readinto(buffer)
+        try:
+            if left > 0:
+                self._sock.settimeout(min(SILENCE, left))
+                return self._raw.readinto(buffer)
+        except TimeoutError:
+            if left > SILENCE:
+                raise OSError(f"the server said nothing for {SILENCE:g} s") from None
+        raise OSError(f"it took longer than {LONGEST:g} s")
 
     def close(self) -> None:
         self._raw.close()

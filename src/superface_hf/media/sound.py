@@ -26,6 +26,8 @@ SPEECH_RATE = 16000  # samples a second that the speech models hear
 MIN_RATE, MAX_RATE = 1000, 768_000
 MIN_SECONDS = 0.02  # anything shorter is a click or a mistake, not a sound that a face could follow
 MAX_CHANNELS = 32
+# A megabyte of compressed silence may last for days.
+MAX_SECONDS = 12 * 3600
 BLOCK_SECONDS = 1.0
 # Below this amplitude (-80 dB) nothing is heard, and a microphone's noise is above it.
 SILENCE = 1e-4
@@ -122,6 +124,10 @@ class SoundReader:
         samples = 0
         for block in self._decoded():
             samples += len(block)
+            if samples > MAX_SECONDS * self.rate:
+                raise MediaError(
+                    f"The sound {self._name} lasts longer than {MAX_SECONDS // 3600} hours: cut it into parts."
+                )
             yield block
         _check_length(samples, self.rate, self._name)
 
@@ -141,6 +147,9 @@ class SoundReader:
             stream = container.streams.audio[0]
             if not MIN_RATE <= (stream.rate or 0) <= MAX_RATE:
                 raise MediaError(f"The sound {self._name} has the unusable rate of {stream.rate} samples a second.")
+            channels = stream.codec_context.channels
+            if not 1 <= channels <= MAX_CHANNELS:
+                raise MediaError(f"The sound {self._name} has {channels} channels: the limit is {MAX_CHANNELS}.")
             yield container, stream
 
     def _decoded(self) -> Iterator[np.ndarray]:
@@ -154,7 +163,7 @@ class SoundReader:
                     delay = round(_delay(container, frame) * self.rate)
                     collected = [np.zeros((1 if mono else 2, max(0, delay)), np.float32)]
                     early = max(0, -delay)
-                for part in resampler.resample(frame):
+                for part in self._mixed_down(resampler, frame):
                     samples: np.ndarray = part.to_ndarray()
                     collected.append(samples[:, early:])
                     early = max(0, early - samples.shape[1])
@@ -163,7 +172,7 @@ class SoundReader:
                     collected = []
             if early is None:
                 raise MediaError(f"The sound {self._name} holds nothing that can be decoded.")
-            for part in resampler.resample(None):
+            for part in self._mixed_down(resampler, None):
                 collected.append(np.asarray(part.to_ndarray(), np.float32))
             if any(part.size for part in collected):
                 yield self._block(collected)
@@ -177,6 +186,12 @@ class SoundReader:
                 yield frame
         except (av.FFmpegError, ValueError) as error:
             logger.warning(f"The sound {self._name} is damaged after {frames} packets: {reason(error)}")
+
+    def _mixed_down(self, resampler: av.AudioResampler, frame: av.AudioFrame | None) -> list[av.AudioFrame]:
+        try:
+            return resampler.resample(frame)
+        except (av.FFmpegError, ValueError) as error:
+            raise MediaError(f"The channels of the sound {self._name} cannot be mixed: {reason(error)}") from error
 
     def _block(self, planes: list[np.ndarray]) -> np.ndarray:
         samples = np.concatenate(planes, axis=1)

@@ -67,7 +67,7 @@ class VideoReader:
             self._frames = source
         elif isinstance(source, (list, tuple)):
             self._frames = source
-        elif isinstance(source, Iterator):
+        elif isinstance(source, Iterator) and not hasattr(source, "read"):  # an open file is an iterator too
             raise MediaError(
                 f"A video cannot be read from {self._name}: pass a list, an array, a path, a URL or bytes."
             )
