@@ -21,17 +21,21 @@ def add_speech_options(parser: argparse.ArgumentParser, required: bool) -> None:
         help="what a video or motion does that is shorter than the speech: play backward and forward again, stand still, or "
         "end the result (default: bounce)",
     )
+    parser.add_argument(
+        "--time-limit", type=seconds, metavar="SECONDS", help="give up after so long (default: as long as it takes)"
+    )
 
 
 def speech_of(options: argparse.Namespace) -> dict[str, Any]:
-    """What says what is to be said, checked as far as that goes quickly."""
+    """What says what is to be said, checked as far as that goes quickly, and how long it may take."""
     from ..drivers.text import check_text
-    from ..media import SoundReader
+    from ..media import SoundReader, WorkLimit
 
     if options.text is not None:
         check_text(options.text, options.tts)
     audio = None if options.audio is None else SoundReader(options.audio)
-    return {"audio": audio, "text": options.text, "tts": options.tts, "when_short": options.when_short}
+    limit = WorkLimit(seconds=options.time_limit)
+    return {"audio": audio, "text": options.text, "tts": options.tts, "when_short": options.when_short, "limit": limit}
 
 
 def add_portrait_options(parser: argparse.ArgumentParser) -> None:
@@ -72,6 +76,16 @@ def blendshape(text: str) -> tuple[str, float]:
         return name, float(value)
     except ValueError:
         raise argparse.ArgumentTypeError(f"the value of {name} must be a number, not {value!r}") from None
+
+
+def seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"expected seconds above zero, not {text!r}")
+    return value
 
 
 def which_face(text: str) -> str | int:

@@ -272,7 +272,7 @@ def _stored(portrait: Portrait) -> tuple[bytes, Portrait]:
     if file.tell() > LARGEST_PNG:
         file = io.BytesIO()
         Image.fromarray(portrait.picture).save(file, "JPEG", quality=PICTURE_QUALITY, subsampling=0)
-        portrait = replace(portrait, picture=np.array(Image.open(io.BytesIO(file.getvalue())).convert("RGB")))
+        portrait = replace(portrait, picture=np.array(Image.open(file, formats=("JPEG",)).convert("RGB")))
     return file.getvalue(), portrait
 
 

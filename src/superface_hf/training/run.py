@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast, gather_object
@@ -99,11 +98,11 @@ class TrainingRun:
 
     def log_picture(self, name: str, path: Path) -> None:
         """Shows a picture file in tensorboard, if that is one of the trackers."""
-        from PIL import Image
+        from ..media import load_picture
 
         for tracker in self.accelerator.trackers:
             if tracker.name == "tensorboard" and self.accelerator.is_main_process:
-                picture = np.asarray(Image.open(path).convert("RGB"))
+                picture = load_picture(path)
                 tracker.log_images({name: picture[None]}, step=self.step, dataformats="NHWC")
 
     def _is_time(self) -> bool:

@@ -22,6 +22,7 @@ from torch import Tensor
 from ..files import write_tensors
 from ..models.teacher.modeling_teacher import PreparedSource, SuperFaceTeacherModel
 from ..pipelines.paste_back import as_pictures
+from .prepared_set import decode_jpeg
 from .run import TrainingError
 
 SHARD = 16  # frames
@@ -49,7 +50,7 @@ class TeacherFrames:
 
     def decoded(self, chosen: Iterable[int]) -> Tensor:
         """(n, 3, S, S) uint8."""
-        arrays = [np.array(Image.open(io.BytesIO(self.pictures[index])).convert("RGB")) for index in chosen]
+        arrays = [decode_jpeg(self.pictures[index]) for index in chosen]
         return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
 
     @classmethod

@@ -8,24 +8,21 @@ flow, with lids and lips that move with their own skin.
 
 from __future__ import annotations
 
-import io
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
 
-from ...errors import HubError, SuperFaceError
+from ...errors import HubError, MediaError, SuperFaceError
 from ...face_model.mesh_flow import identity_grid, warp
 from ...face_model.topology import POINTS
 from ...geometry import MIN_CROP, Square
 from ...hub.model import HubMixin
-from ...media import load_picture
+from ...media import load_picture, open_picture
 from ..teacher.layers import ZeroConv2d
 from .configuration_student import SuperFaceStudentConfig
 from .networks import DenseMotionNetwork, Generator, MotionEncoder, WindowPainter
@@ -212,19 +209,10 @@ class SuperFaceStudentModel(HubMixin, PreTrainedModel):
         """
         file = self.picture.cpu().numpy().tobytes()
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is the tighter one
-                with Image.open(io.BytesIO(file), formats=PICTURE_FORMATS) as image:
-                    width, height = image.size
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise HubError(
-                f"This student's picture cannot be read: it must be a PNG or JPEG file of at most {LARGEST_PICTURE:,} pixels."
-            ) from error
-        if width * height > LARGEST_PICTURE:
-            raise HubError(
-                f"This student's picture has {width} x {height} pixels; at most {LARGEST_PICTURE:,} are read."
-            )
-        return file, width, height
+            with open_picture(file, PICTURE_FORMATS, LARGEST_PICTURE) as image:
+                return file, image.width, image.height
+        except MediaError as error:
+            raise HubError(f"This student's picture cannot be used (PNG and JPEG can): {error}") from error
 
     def prepare(self) -> PreparedStudent:
         """What does not depend on the motion; keep it for all frames."""
