@@ -68,7 +68,7 @@ def main() -> None:
     if args.job:
         print(json.dumps(LONG[args.job](args.minutes)))
         return
-    checks: dict[str, Callable[[Path], list[Row]]] = SHORT
+    checks = SHORT
     if args.long:
         checks = {name: lambda folder, name=name: [_long(name, args.minutes)] for name in LONG}  # type: ignore[misc]
     unknown = set(args.only or ()) - set(checks)
@@ -353,7 +353,7 @@ def _loadable_parts(parts: list[Path]) -> list[Path]:
 
 def _killed_training(folder: Path) -> Row:
     sys.path.insert(0, str(HERE.parent / "tests"))
-    from teacher_training_set import settings, write_set  # type: ignore[import-not-found]
+    from teacher_training_set import settings, write_set
 
     from superface_hf.training.settings import as_yaml
 
@@ -398,7 +398,7 @@ def _digest(folder: Path, pattern: str) -> str:
 
 def neighbours(folder: Path) -> list[Row]:
     sys.path.insert(0, str(HERE))
-    from neighbours import WANTED, measure  # type: ignore[import-not-found]
+    from neighbours import WANTED, measure
 
     rows = []
     for job in ("teacher", "student"):
@@ -407,7 +407,7 @@ def neighbours(folder: Path) -> list[Row]:
     return rows
 
 
-SHORT = {
+SHORT: dict[str, Callable[[Path], list[Row]]] = {
     "inputs": bad_inputs,
     "students": hostile_students,
     "signals": signals,
