@@ -1,10 +1,13 @@
-# make setup | demo | demo-student | space | test | lint. Needs Python >= 3.10 and nothing else; everything goes into .venv.
+# make setup | demo | demo-student | space | test | lint. Needs Python 3.11 to 3.13 and nothing else; everything goes into .venv.
+# TORCH says which build of torch: cpu (0.3 GB to download, with all else), cuda (2.8 GB), default (what pip finds by itself);
+# auto is cuda where there is an NVIDIA GPU, and cpu elsewhere.
 PYTHON ?= python3
+TORCH ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 # On Windows under Git Bash: make BIN=.venv/Scripts
 
-.PHONY: setup demo demo-student space test lint docs format clean
+.PHONY: setup demo demo-student space test test-pythons lint docs format clean
 
 setup: $(VENV)/.installed
 
@@ -20,6 +23,10 @@ space: $(VENV)/.installed-space
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
 
+# The fast tests on every supported Python that is found; FULL=1 for all of them, with torch.
+test-pythons: $(BIN)/python
+	FULL="$(FULL)" TORCH="$(TORCH)" $(BIN)/python .ci/pythons.py $(PYTHONS)
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -34,20 +41,22 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) demo build dist src/*.egg-info
+	rm -rf $(VENV) $(VENV)-3.* demo build dist src/*.egg-info
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
+INSTALL = $(BIN)/python -m pip install --quiet --constraint constraints.txt $$($(BIN)/python .ci/torch_index.py $(TORCH))
+
 # The stamps say that the installation below them is up to date with pyproject.toml and the pins.
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(INSTALL) --editable .
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(INSTALL) --editable ".[dev]"
 	touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-space: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[space,train]"
+	$(INSTALL) --editable ".[space,train]"
 	touch $@ $(VENV)/.installed

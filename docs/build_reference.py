@@ -54,7 +54,8 @@ PAGES = {
         "superface_hf.drivers.text: text_to_sound",
         "superface_hf.drivers.idle: IdleMotion",)),
     "media": Page("Pictures, video and sound", "In from anything people have, out as PNG, JPEG and mp4.", (
-        "superface_hf.media: load_picture save_picture VideoReader SoundReader Sound load_sound Mp4Writer write_mp4",)),
+        "superface_hf.media: load_picture save_picture VideoReader SoundReader Sound load_sound Mp4Writer "
+        "write_mp4 WorkLimit Work",)),
     "hub": Page("Hub and embedded weights", "Checkpoints that come with the package, and the way to the Hub and back.", (
         "superface_hf.hub: weights_folder embedded_tracker embedded_audio_to_lip load_audio_to_lip push_checkpoint",
         "superface_hf.hub: CardFacts make_card",)),

@@ -264,7 +264,7 @@ def issue() -> tuple[str, str]:
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     usages = (
         "digital_signature content_commitment key_encipherment data_encipherment key_agreement key_cert_sign crl_sign"
     )
@@ -384,7 +384,7 @@ class TestContentCredentials:
 
         key = serialization.load_pem_private_key(identity[1].encode(), None)
         name = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, "Self Made")])
-        now = datetime.datetime.now(datetime.timezone.utc)
+        now = datetime.datetime.now(datetime.UTC)
         own = (
             x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
             .not_valid_before(now - datetime.timedelta(days=1))

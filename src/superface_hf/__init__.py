@@ -1,7 +1,8 @@
 """superface-hf: a photograph, a motion, a moving face.
 
 Importing this registers the ``"talking-face"`` task and the models with transformers. It is cheap: torch and transformers
-are imported when something of theirs is first used.
+are imported when something of theirs is first used. Torch's threads then wait without keeping cores from others, if this is
+imported before torch is (see :mod:`superface_hf.neighbours`).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .neighbours import wait_passively
 from .registration import register
 
 if TYPE_CHECKING:
@@ -115,4 +117,5 @@ def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
 
 
+wait_passively()
 register()

@@ -1,18 +1,21 @@
 """The ``superface`` command: thin over the Python API.
 
 Exit status: 0 done, 1 the input cannot be used (one line on stderr says why), 2 the command was not understood;
-3 from ``inspect``: the file is not marked as AI-generated.
+3 from ``inspect``: the file is not marked as AI-generated. 128 and a signal's number where one ended it, which leaves nothing
+half-written: 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM, and 141 where nobody reads what is printed any more.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
 from . import __version__
 from .commands import demo, distill, dub, edit, evaluate, export, generate, inspect, prepare, push, serve, track, train
 from .errors import SuperFaceError
+from .stopping import Stopped, stopping
 
 COMMANDS = (generate, dub, track, edit, demo, prepare, train, distill, evaluate, export, inspect, push, serve)
 
@@ -35,16 +38,40 @@ EPILOG = """examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status."""
-    options = build_parser().parse_args(arguments)
     try:
-        status = options.run(options)
+        with stopping():
+            try:
+                options = build_parser().parse_args(arguments)
+                return options.run(options) or 0
+            finally:
+                sys.stdout.flush()
     except SuperFaceError as error:
-        print(f"superface: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
+        return _said(str(error), 1)
+    except Stopped as stop:
+        return _said(f"{stop}.", stop.status)
     except KeyboardInterrupt:
-        print("superface: stopped.", file=sys.stderr)
-        return 130
-    return status or 0
+        return _said("stopped.", 130)
+    except BrokenPipeError:
+        # Python would try to print the rest at its end, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:  # a name too long, a disk that is full, a folder that is not ours
+        return _said(str(error), 1)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        return _said("out of memory: close other programs, or use a smaller picture, batch or model.", 1)
+
+
+def _said(message: str, status: int) -> int:
+    print(f"superface: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Torch says so in words: on a CPU there is no type for it."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -9,6 +9,7 @@ from PIL import Image
 
 import superface_hf  # noqa: F401 - registers the task
 
+from .device import choose_device
 from .drivers.bundled import bundled_motion
 from .hub import weights_folder
 from .media import load_picture, save_picture
@@ -31,7 +32,7 @@ def write_demo(folder: Path) -> list[Path]:
     """Renders the demo and returns what it wrote: two videos, their contact sheets and a before/after picture."""
     from transformers import pipeline
 
-    pipe = pipeline("talking-face", model=str(weights_folder("teacher")), device="cpu")  # type: ignore[call-overload]
+    pipe = pipeline("talking-face", model=str(weights_folder("teacher")), device=choose_device())  # type: ignore[call-overload]
     speaking = pipe(PORTRAIT, audio=SPEECH)
     motion = Motion.concatenate([bundled_motion(name).resample(MOTION_FPS) for name in MOTIONS])
     moving = pipe(PORTRAIT, motion=motion)
@@ -55,7 +56,7 @@ def write_student_demo(folder: Path) -> list[Path]:
     """
     from transformers import pipeline
 
-    pipe = pipeline("talking-face", model=str(weights_folder("student")), device="cpu")  # type: ignore[call-overload]
+    pipe = pipeline("talking-face", model=str(weights_folder("student")), device=choose_device())  # type: ignore[call-overload]
     clip = pipe(audio=SPEECH)
     video, sheet = folder / "student.mp4", folder / "student.png"
     clip.save(video)

@@ -16,6 +16,7 @@ from .errors import MediaError, MotionError, UnknownNameError
 from .face_model.arkit import ARKIT_NAMES, EXPRESSION_REGIONS, ArkitMaps, arkit_index, nearest_names
 from .face_model.pose import mean_rotation, rotation_matrix, rotation_vector, slerp
 from .face_model.smoothing import one_euro
+from .files import part_of
 
 REGIONS = ("mouth", "eyes", "brows", "gaze", "head")
 HEAD = ("rotation", "translation", "scale")
@@ -32,6 +33,10 @@ TYPICAL_RANGE = {
     "gaze": 0.2,
 }
 EDIT_RANGE = (-1.0, 2.0)
+# Of a motion's file: safetensors' names of what its arrays may be stored as, and the most coefficients of a region.
+READ_TYPES, MOST_COEFFICIENTS = ("F32", "F64", "F16"), 1024
+# Frames a second that a motion may have, and be brought to: beyond them nothing is a motion, and all of it would be memory.
+FPS_RANGE = (0.1, 1000.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +81,7 @@ class Motion:
             raise MotionError("A motion needs at least one frame.")
         if not (self.scale > 0).all():
             raise MotionError("Motion.scale must be above zero in every frame.")
-        if not (np.isfinite(self.fps) and self.fps > 0):
-            raise MotionError(f"fps must be above zero, not {self.fps}.")
+        check_fps(self.fps)
         object.__setattr__(self, "fps", float(self.fps))
 
     @classmethod
@@ -116,8 +120,7 @@ class Motion:
 
     def resample(self, fps: float) -> Motion:
         """The same motion at another frame rate, lasting as long; rotations are interpolated as rotations."""
-        if not (np.isfinite(fps) and fps > 0):
-            raise MotionError(f"fps must be above zero, not {fps}.")
+        check_fps(fps)
         frames = max(1, round(len(self) * fps / self.fps))
         position = np.minimum(np.arange(frames) * (self.fps / fps), len(self) - 1)
         before = position.astype(int)
@@ -252,14 +255,15 @@ class Motion:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a safetensors file (to a temporary name first, so that no half-written file remains)."""
         target = Path(path)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        temporary = part_of(target)
         metadata = {"format": FORMAT, "version": FORMAT_VERSION, "fps": repr(self.fps)}
         try:
             temporary.write_bytes(save({name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS}, metadata))
             temporary.replace(target)
         except (OSError, SafetensorError) as error:
-            temporary.unlink(missing_ok=True)
             raise MediaError(f"Cannot write the motion to {target}: {error}") from error
+        finally:
+            temporary.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Motion:
@@ -276,8 +280,9 @@ class Motion:
                     raise MotionError(
                         f"{path} holds no motion of version {FORMAT_VERSION}: write one with Motion.save."
                     )
-                return cls(**{name: file.get_tensor(name) for name in _ARRAYS}, fps=float(metadata["fps"]))
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
+                arrays = {name: _read(file, name) for name in _ARRAYS}
+                return cls(**arrays, fps=float(metadata["fps"]))
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
             raise MediaError(f"Cannot read a motion from {path}: {error}") from error
 
     def _map(self, function: Callable[[np.ndarray], np.ndarray]) -> Motion:
@@ -307,6 +312,26 @@ class Motion:
 
 
 _ARRAYS = (*HEAD, *EXPRESSION_REGIONS)
+
+
+def check_fps(fps: float) -> None:
+    """Raises MotionError for what is no frame rate."""
+    if not FPS_RANGE[0] <= fps <= FPS_RANGE[1]:  # NaN is not
+        raise MotionError(f"fps must be above zero, from {FPS_RANGE[0]:g} to {FPS_RANGE[1]:g}, not {fps}.")
+
+
+def _read(file: Any, name: str) -> np.ndarray:
+    """
+    Raises:
+        MotionError: the array is of a type that numpy does not know, such as bf16, or unreasonably large.
+    """
+    entry = file.get_slice(name)
+    kind, shape = str(entry.get_dtype()), entry.get_shape()
+    if kind not in READ_TYPES:
+        raise MotionError(f"Motion.{name} is stored as {kind}; it must be one of {', '.join(READ_TYPES)}.")
+    if len(shape) > 2 or (len(shape) == 2 and shape[1] > MOST_COEFFICIENTS):
+        raise MotionError(f"Motion.{name} is stored with the shape {shape}, which is none of a motion.")
+    return file.get_tensor(name)
 
 
 def _arrays_of(region: str) -> tuple[str, ...]:

@@ -193,12 +193,10 @@ def _kind(path: Path) -> Kind:
 
 def _read_picture(path: Path) -> tuple[bytes, str, bool]:
     """The XMP packet, the comment, and whether there may be content credentials."""
-    from PIL import Image
-
-    from .media.picture import load_picture
+    from .media.picture import load_picture, open_picture
 
     load_picture(path)  # says what is wrong with a damaged one
-    with Image.open(path) as image:
+    with open_picture(path) as image:
         # Pillow gives XMP as bytes or text, by the format.
         packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
         comment = image.info.get("Comment") or image.info.get("comment") or ""
@@ -211,8 +209,7 @@ def _read_picture(path: Path) -> tuple[bytes, str, bool]:
 
 def _read_video(path: Path) -> tuple[bytes, str, bool]:
     """As :func:`_read_picture`."""
-    import av
-
+    from .media.container import open_container
     from .media.video import VideoReader
 
     next(iter(VideoReader(path)))  # says what is wrong with a damaged one
@@ -225,8 +222,9 @@ def _read_video(path: Path) -> tuple[bytes, str, bool]:
             if uuid == XMP_UUID and length - 16 <= LARGEST_XMP:
                 packet = file.read(length - 16)
             signed = signed or uuid == C2PA_UUID
-    with av.open(str(path), metadata_errors="ignore") as container:
-        comment = container.metadata.get("comment", "")
+    with open_container(path, "video", str(path)) as container:
+        # Bytes that are no UTF-8 come as surrogates, which cannot be printed.
+        comment = container.metadata.get("comment", "").encode("utf-8", "ignore").decode()
     return packet, comment, signed
 
 

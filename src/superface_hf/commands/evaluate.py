@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ..device import AUTO, DEVICE_HELP, choose_device
+
 PROTOCOLS = ("self", "cross", "degraded", "regions", "colour")
 
 
@@ -46,7 +48,7 @@ def add_parser(commands: Any) -> None:
     )
     teacher.add_argument("--portraits", type=int, default=20, help="default: 20")
     teacher.add_argument("--batch", type=int, default=4, help="frames rendered at a time (default: 4)")
-    teacher.add_argument("--device", default="cpu", help="cpu, cuda, mps (default: cpu)")
+    teacher.add_argument("--device", default=AUTO, help=DEVICE_HELP)
     teacher.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     teacher.set_defaults(run=run)
 
@@ -72,11 +74,12 @@ def run(options: argparse.Namespace) -> None:
         dtype=options.dtype,
         batch=options.batch,
     )
+    device = choose_device(options.device)
     settings.check_data()
     model = options.model or str(weights_folder("teacher"))
     with quiet_loading():
-        teacher = load_teacher(model, options.device)
-        tracker = embedded_tracker(options.device)
+        teacher = load_teacher(model, device)
+        tracker = embedded_tracker(device)
     evaluation = evaluate_teacher(teacher, tracker, settings)
     print(evaluation)
     target = settings.out / "results.json"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from ..device import AUTO, DEVICE_HELP, choose_device
 from ..errors import SuperFaceError
 
 
@@ -20,17 +21,21 @@ def add_speech_options(parser: argparse.ArgumentParser, required: bool) -> None:
         help="what a video or motion does that is shorter than the speech: play backward and forward again, stand still, or "
         "end the result (default: bounce)",
     )
+    parser.add_argument(
+        "--time-limit", type=seconds, metavar="SECONDS", help="give up after so long (default: as long as it takes)"
+    )
 
 
 def speech_of(options: argparse.Namespace) -> dict[str, Any]:
-    """What says what is to be said, checked as far as that goes quickly."""
+    """What says what is to be said, checked as far as that goes quickly, and how long it may take."""
     from ..drivers.text import check_text
-    from ..media import SoundReader
+    from ..media import SoundReader, WorkLimit
 
     if options.text is not None:
         check_text(options.text, options.tts)
     audio = None if options.audio is None else SoundReader(options.audio)
-    return {"audio": audio, "text": options.text, "tts": options.tts, "when_short": options.when_short}
+    limit = WorkLimit(seconds=options.time_limit)
+    return {"audio": audio, "text": options.text, "tts": options.tts, "when_short": options.when_short, "limit": limit}
 
 
 def add_portrait_options(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +43,7 @@ def add_portrait_options(parser: argparse.ArgumentParser) -> None:
         "--face", type=which_face, default="largest", help='"largest", "only", or an index, 0 the largest'
     )
     parser.add_argument("--model", help="a renderer: a Hub id or folder (default: the embedded teacher)")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, mps (default: cpu)")
+    parser.add_argument("--device", default=AUTO, help=DEVICE_HELP)
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
 
 
@@ -48,14 +53,14 @@ def load_pipeline(options: argparse.Namespace) -> Any:
     from ..hub import loading, weights_folder
     from ..hub.quiet import quiet_loading
 
-    model = options.model or str(weights_folder("teacher"))
+    model, device = options.model or str(weights_folder("teacher")), choose_device(options.device)
     try:
         with loading(model), quiet_loading():
             return pipeline(  # type: ignore[call-overload]
-                "talking-face", model=model, device=options.device, dtype=options.dtype
+                "talking-face", model=model, device=device, dtype=options.dtype
             )
     except (OSError, ValueError, RuntimeError, ImportError) as error:
-        raise SuperFaceError(f"The model {model} cannot be loaded on {options.device}: {error}") from error
+        raise SuperFaceError(f"The model {model} cannot be loaded on {device}: {error}") from error
 
 
 def named_pair(text: str) -> tuple[str, str]:
@@ -71,6 +76,16 @@ def blendshape(text: str) -> tuple[str, float]:
         return name, float(value)
     except ValueError:
         raise argparse.ArgumentTypeError(f"the value of {name} must be a number, not {value!r}") from None
+
+
+def seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"expected seconds above zero, not {text!r}")
+    return value
 
 
 def which_face(text: str) -> str | int:

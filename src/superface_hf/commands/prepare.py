@@ -7,6 +7,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from ..device import AUTO, DEVICE_HELP, choose_device
+
 EPILOG = """examples:
   superface prepare VoxCeleb2/dev/mp4 -o sets/voxceleb --workers 8
   superface prepare HDTF --table hdtf.csv -o sets/hdtf --labels mediapipe --landmarker face_landmarker.task
@@ -70,7 +72,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--show-settings", action="store_true", help="print the settings as YAML, and do nothing")
     parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
-    parser.add_argument("--device", default="cpu", help="of the tracker: cpu, cuda, mps (default: cpu)")
+    parser.add_argument("--device", default=AUTO, help=f"of the tracker: {DEVICE_HELP}")
     parser.set_defaults(run=run)
 
 
@@ -93,7 +95,7 @@ def run(options: argparse.Namespace) -> None:
         return
     if options.source is None and not options.portraits:
         raise SuperFaceError("There is nothing to prepare: name a folder or dataset of videos, or --portraits.")
-    labels = LabelSource(options.labels, options.landmarker, options.device)
+    labels = LabelSource(options.labels, options.landmarker, choose_device(options.device))
     pieces: list[Any] = [chunk for path in options.portraits for chunk in picture_chunks(path)]
     videos: Any = []
     if options.source is not None:

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..device import AUTO, DEVICE_HELP, choose_device
+
 if TYPE_CHECKING:
     from ..motion import Motion
 
@@ -21,7 +23,7 @@ def add_parser(commands: Any) -> None:
     source.add_argument("--audio", help="speech instead: a path or URL of a sound or video file")
     parser.add_argument("--fps", type=float, default=25.0, help="frame rate of a motion from speech (default: 25)")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the .safetensors file to write")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, mps (default: cpu)")
+    parser.add_argument("--device", default=AUTO, help=DEVICE_HELP)
     parser.set_defaults(run=run)
 
 
@@ -47,7 +49,7 @@ def _motion_of_video(options: argparse.Namespace) -> tuple[Motion, list[int]]:
 
     reader = VideoReader(options.video)
     with quiet_loading():
-        tracker = embedded_tracker(options.device)
+        tracker = embedded_tracker(choose_device(options.device))
     with progress_bar("Tracking", reader.frame_count, None) as bar:
         driven = video_to_motion(bar.over(reader), reader.fps, tracker)
     return driven.motion, driven.missing
@@ -62,5 +64,5 @@ def _motion_of_speech(options: argparse.Namespace) -> tuple[Motion, list[int]]:
 
     sound = load_sound(options.audio)
     with quiet_loading():
-        model = embedded_audio_to_lip(options.device)
+        model = embedded_audio_to_lip(choose_device(options.device))
     return speech_to_motion(sound, options.fps, model, IdleMotion()), []

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import MotionError
-from ..motion import Motion
+from ..motion import Motion, check_fps
 
 MAX_STRENGTH = 2.0
 
@@ -82,8 +82,7 @@ class IdleStream:
     """Idle motion that continues with each call. From :meth:`IdleMotion.stream`."""
 
     def __init__(self, idle: IdleMotion, fps: float) -> None:
-        if not (np.isfinite(fps) and fps > 0):
-            raise MotionError(f"fps must be above zero, not {fps}.")
+        check_fps(fps)
         self._fps, self._strength, self._done = float(fps), idle.strength, 0
         sway, blinks, gaze = (np.random.default_rng(seed) for seed in np.random.SeedSequence(idle.seed).spawn(3))
         self._sway, self._blinks, self._gaze = _Sway(sway), _Blinks(blinks), _Gaze(gaze)

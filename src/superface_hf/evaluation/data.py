@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ..errors import MediaError, NoFaceError, SeveralFacesError
@@ -202,4 +200,4 @@ def _portraits(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     is_validation = np.array([split == "val" for split in table["split"].to_pylist()])
     for row in [*order[is_validation[order]], *order[~is_validation[order]]]:
         content = table["image"][int(row)].as_py()["bytes"]
-        yield table["name"][int(row)].as_py(), load_picture(Image.open(io.BytesIO(content)))
+        yield table["name"][int(row)].as_py(), load_picture(content)

@@ -17,6 +17,10 @@ from ..errors import HubError, SuperFaceError
 NO_TOKEN = "hf auth login, the environment variable HF_TOKEN, or token="
 
 
+class BadConfiguration(ValueError):
+    """A configuration says what cannot be; :func:`loading` adds whose it is."""
+
+
 @contextmanager
 def loading(source: str | os.PathLike[str], revision: str | None = None) -> Iterator[None]:
     """Turns what fails while a checkpoint is fetched and read into a :class:`HubError`; other errors pass.
@@ -75,6 +79,8 @@ def _loading_failed(causes: Sequence[BaseException], source: str, revision: str)
                 + ("copy" if Path(source).is_dir() else "load them with force_download=True, or push")
                 + " them again."
             )
+        if isinstance(cause, BadConfiguration):
+            return f"The config.json of {source} cannot be used: {_one_line(text)}"
         if _was_cut_short(cause):
             return (
                 f"The download of {source} was cut short, and nothing incomplete was kept: load it again. If it happens every "
@@ -175,6 +181,10 @@ def _is_offline(causes: Sequence[BaseException]) -> bool:
 
     missing = (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled)
     return is_offline_mode() and any(isinstance(cause, missing) for cause in causes)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _first_line(text: str) -> str:

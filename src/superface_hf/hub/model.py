@@ -6,12 +6,15 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformers import PreTrainedConfig, PreTrainedModel
-from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from transformers import PreTrainedModel
 
 from ..errors import HubError
+from ..files import follow_umask
 from .cards import CardFacts
-from .failures import loading
+from .checkpoint import check_finite, check_headers, read_config, weight_files
+from .failures import BadConfiguration, loading
 from .upload import Destination, push_model
 
 if TYPE_CHECKING:
@@ -26,38 +29,67 @@ _WHERE = ("cache_dir", "local_files_only", "token", "revision", "subfolder")
 
 
 class HubMixin(_Model):
-    """Stands before ``PreTrainedModel`` among a model's parents: our card, our errors, and no pickles."""
+    """Stands before ``PreTrainedModel`` among a model's parents: our card, our errors, no pickles, nothing on trust."""
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
         """As every model's, from safetensors only.
 
         Raises:
-            HubError: there is no such model or revision, it is of another type, or it cannot be fetched or read.
+            HubError: there is no such model or revision, it is of another type, it cannot be fetched or read, or it is none:
+                sizes without measure, weights that are missing, misshapen or not finite.
         """
         source = pretrained_model_name_or_path
         if source is None:  # a configuration and a state_dict are given
             return super().from_pretrained(source, *args, **kwargs)
         kwargs.setdefault("use_safetensors", True)
-        where = {key: kwargs[key] for key in _WHERE if key in kwargs}
         with loading(source, kwargs.get("revision")):
-            if not isinstance(kwargs.get("config"), PreTrainedConfig):  # AutoModel has read it already
-                cls._refuse_other_types(source, where)
-            _fetch_weights(source, where)
-            return super().from_pretrained(source, *args, **kwargs)
+            where = {key: kwargs[key] for key in _WHERE if key in kwargs}
+            cls._check_files(source, where, kwargs)
+            model = super().from_pretrained(source, *args, **kwargs)
+            loaded = model[0] if isinstance(model, tuple) else model  # with output_loading_info
+            check_finite(loaded, source)
+            loaded.check_stored()
+            return model
 
     @classmethod
-    def _refuse_other_types(cls, source: str | os.PathLike[str], where: dict[str, Any]) -> None:
+    def _check_files(cls, source: str | os.PathLike[str], where: dict[str, Any], kwargs: dict[str, Any]) -> None:
         """transformers would warn, and fill what does not fit at random."""
-        found, _ = PreTrainedConfig.get_config_dict(source, **where)
-        assert cls.config_class is not None
-        expected = cls.config_class.model_type
-        if not found:
-            raise HubError(f"{source} holds no config.json: it is no checkpoint of this package.")
-        if found.get("model_type") != expected:
+        found = read_config(source, where)
+        kind: Any = cls.config_class
+        if found.get("model_type") != kind.model_type:
             raise HubError(
-                f"{source} holds a model of type {found.get('model_type')!r}; {cls.__name__} needs one of type {expected!r}."
+                f"{source} holds a model of type {found.get('model_type')!r}; {cls.__name__} needs one of type "
+                f"{kind.model_type!r}."
             )
+        files = weight_files(source, where)
+        config = kwargs.get("config")
+        if not isinstance(config, kind):
+            config = kind.from_dict({**found, **{key: kwargs[key] for key in kind.settings() & set(kwargs)}})
+        cls.check_config(config)
+        if kwargs.get("ignore_mismatched_sizes"):
+            return
+        try:
+            with torch.device("meta"):
+                model = cls(config)
+        except (TypeError, ValueError, KeyError, AttributeError, RuntimeError, StrictDataclassError) as error:
+            raise BadConfiguration(f"no model can be built from it ({str(error)[:200]})") from error
+        check_headers(model, files, source)
+
+    @classmethod
+    def check_config(cls, config: Any) -> None:
+        """Refuses what a checkpoint's configuration must not ask for.
+
+        Raises:
+            BadConfiguration: it does.
+        """
+
+    def check_stored(self) -> None:
+        """Refuses what cannot be of what the model stores besides weights; most store nothing.
+
+        Raises:
+            HubError: it cannot be.
+        """
 
     def save_pretrained(
         self, save_directory: str | os.PathLike[str], *args: Any, push_to_hub: bool = False, **kwargs: Any
@@ -65,6 +97,7 @@ class HubMixin(_Model):
         """As every model's; ``push_to_hub=True`` then pushes, with the arguments of :meth:`push_to_hub` that are given."""
         to = {key: kwargs.pop(key) for key in _PUSHED if push_to_hub and key in kwargs}
         super().save_pretrained(save_directory, *args, **kwargs)
+        follow_umask(Path(save_directory))
         if push_to_hub:
             self.push_to_hub(**{"repo_id": Path(save_directory).name, **to})
 
@@ -96,17 +129,3 @@ class HubMixin(_Model):
         """
         to = Destination(repo_id, private, token, revision, create_pr, commit_message, commit_description)
         return push_model(self, to, facts=facts, max_shard_size=max_shard_size, tags=tags)
-
-
-def _fetch_weights(source: str | os.PathLike[str], where: dict[str, Any]) -> None:
-    """Fails where there are none as safetensors: transformers would have a service of others' convert a pickle, and hand it
-    the user's token."""
-    try:
-        cached_file(source, SAFE_WEIGHTS_NAME, **where)
-    except OSError as error:
-        if "does not appear to have" not in str(error):
-            raise
-        try:
-            cached_file(source, SAFE_WEIGHTS_INDEX_NAME, **where)
-        except OSError:
-            raise error from None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from .picture import MAX_PIXELS, check_picture_path, load_picture, save_picture
+from .download import is_url
+from .picture import MAX_PIXELS, check_picture_path, load_picture, open_picture, save_picture
 from .sound import SPEECH_RATE, Sound, SoundReader, load_sound, mono_blocks
-from .sources import is_url
 from .video import VideoReader
+from .work import Work, WorkLimit
 from .writing import VIDEO_SUFFIXES, Mp4Writer, check_video_path, check_writable, replacing, write_mp4
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "Sound",
     "SoundReader",
     "VideoReader",
+    "Work",
+    "WorkLimit",
     "check_picture_path",
     "check_video_path",
     "check_writable",
@@ -23,6 +26,7 @@ __all__ = [
     "load_picture",
     "load_sound",
     "mono_blocks",
+    "open_picture",
     "replacing",
     "save_picture",
     "write_mp4",

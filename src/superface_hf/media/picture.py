@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import os
 import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 
 from ..credentials import Signer
 from ..errors import MediaError
@@ -21,6 +23,9 @@ from .writing import check_writable, replacing
 MAX_PIXELS = 64_000_000
 MIN_SIDE = 16  # pixels; nothing smaller can show a face
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+# The formats that Pillow may open. Others that it knows run programs (EPS), or are rarely seen and rarely tested. HEIF needs a
+# plugin of the caller's. Photographs of some phones are MPO, which opens as JPEG.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "AVIF", "HEIF", "PPM")
 SIXTEEN_BIT = 65535
 
 
@@ -41,9 +46,45 @@ def load_picture(source: Any) -> np.ndarray:
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
+        _check_format(source)
         return _from_pil(source, describe(source))
+    with open_picture(source) as image:
+        return _from_pil(image, describe(source))
+
+
+@contextmanager
+def open_picture(source: Any, formats: Sequence[str] = FORMATS, most_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
+    """Opens a picture as Pillow has it, for those who want its header, its metadata or a smaller version (``draft``).
+
+    Whoever opens a picture goes through here: its format is one of a few, and its size is known before a pixel is decoded.
+
+    Args:
+        source: a path, an http(s) URL, bytes or an open binary file.
+        formats: Pillow's names of those that may be opened, among ``FORMATS``.
+        most_pixels: the most that the picture may have.
+
+    Raises:
+        MediaError: it cannot be read, is in no such format or too large; also for damage found while the block runs.
+    """
+    name = describe(source)
+    Image.init()
+    known = [each for each in formats if each in FORMATS and each in Image.OPEN]
     with open_source(source, "picture") as file:
-        return _decode(io.BufferedReader(file) if isinstance(file, io.RawIOBase) else file, describe(source))
+        whole = io.BufferedReader(file) if isinstance(file, io.RawIOBase) else file
+        try:
+            with warnings.catch_warnings():
+                # Our own limit is the tighter one, and it is checked before any pixel is decoded.
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                image = Image.open(whole, formats=known)
+            with image:
+                _check_pixels(image.width, image.height, name, most_pixels)
+                yield image
+        except UnidentifiedImageError:
+            raise MediaError(f"{name} is not a picture in a format that can be read ({', '.join(known)}).") from None
+        except Image.DecompressionBombError:
+            raise MediaError(f"{name} is too large: {_limit(most_pixels)}") from None
+        except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
+            raise MediaError(f"The picture {name} is damaged: {error}") from error
 
 
 def save_picture(path: str | os.PathLike[str], picture: np.ndarray, label: bool = False) -> None:
@@ -78,21 +119,12 @@ def check_picture_path(path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def _decode(file: Any, name: str) -> np.ndarray:
-    try:
-        with warnings.catch_warnings():
-            # Our own limit is the tighter one, and it is checked before any pixel is decoded.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(file) as image:
-                return _from_pil(image, name)
-    except UnidentifiedImageError:
+def _check_format(image: Image.Image) -> None:
+    """A picture that the caller opened, but whose pixels have not been decoded yet, is decoded by us."""
+    if isinstance(image, ImageFile.ImageFile) and image.format not in (*FORMATS, "MPO"):
         raise MediaError(
-            f"{name} is not a picture in a format that can be read (JPEG, PNG, WebP, TIFF, GIF, ...)."
-        ) from None
-    except Image.DecompressionBombError:
-        raise MediaError(f"{name} is too large: {_limit()}") from None
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
-        raise MediaError(f"The picture {name} is damaged: {error}") from error
+            f"A picture in the format {image.format} is not read: convert it to one of {', '.join(FORMATS)}."
+        )
 
 
 def _from_pil(image: Image.Image, name: str) -> np.ndarray:
@@ -173,13 +205,17 @@ def _to_uint8(array: np.ndarray) -> np.ndarray:
 
 
 def _check_size(width: int, height: int, name: str) -> None:
-    if width * height > MAX_PIXELS:
-        raise MediaError(f"{name} has {width} x {height} pixels: {_limit()}")
+    _check_pixels(width, height, name, MAX_PIXELS)
     if min(width, height) < MIN_SIDE:
         raise MediaError(
             f"{name} has {width} x {height} pixels: at least {MIN_SIDE} on each side are needed to show a face."
         )
 
 
-def _limit() -> str:
-    return f"the limit is {MAX_PIXELS // 1_000_000} megapixels. Scale it down, or crop it around the person."
+def _check_pixels(width: int, height: int, name: str, most: int) -> None:
+    if width * height > most:
+        raise MediaError(f"{name} has {width} x {height} pixels: {_limit(most)}")
+
+
+def _limit(most: int) -> str:
+    return f"the limit is {most / 1_000_000:g} megapixels. Scale it down, or crop it around the person."

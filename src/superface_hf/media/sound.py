@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +16,9 @@ from av.stream import Disposition
 from transformers.utils import logging
 
 from ..errors import MediaError
-from .sources import View, describe, is_url, open_source
+from .container import open_container, reason
+from .download import is_url
+from .sources import describe, open_source
 
 logger = logging.get_logger(__name__)
 
@@ -24,6 +26,8 @@ SPEECH_RATE = 16000  # samples a second that the speech models hear
 MIN_RATE, MAX_RATE = 1000, 768_000
 MIN_SECONDS = 0.02  # anything shorter is a click or a mistake, not a sound that a face could follow
 MAX_CHANNELS = 32
+# A megabyte of compressed silence may last for days.
+MAX_SECONDS = 12 * 3600
 BLOCK_SECONDS = 1.0
 # Below this amplitude (-80 dB) nothing is heard, and a microphone's noise is above it.
 SILENCE = 1e-4
@@ -120,6 +124,10 @@ class SoundReader:
         samples = 0
         for block in self._decoded():
             samples += len(block)
+            if samples > MAX_SECONDS * self.rate:
+                raise MediaError(
+                    f"The sound {self._name} lasts longer than {MAX_SECONDS // 3600} hours: cut it into parts."
+                )
             yield block
         _check_length(samples, self.rate, self._name)
 
@@ -133,17 +141,15 @@ class SoundReader:
 
     @contextmanager
     def _open(self) -> Iterator[tuple[av.container.InputContainer, av.AudioStream]]:
-        with ExitStack() as stack:
-            file = View(self._file) if self._file else stack.enter_context(open_source(self._path, "sound"))
-            try:
-                container = stack.enter_context(av.open(file, "r", metadata_errors="ignore"))
-            except (av.FFmpegError, OSError, ValueError) as error:
-                raise MediaError(f"{self._name} is not a sound that can be read: {_reason(error)}") from error
+        with open_container(self._path or self._file, "sound", self._name) as container:
             if not container.streams.audio:
                 raise MediaError(f"{self._name} has no sound track.")
             stream = container.streams.audio[0]
             if not MIN_RATE <= (stream.rate or 0) <= MAX_RATE:
                 raise MediaError(f"The sound {self._name} has the unusable rate of {stream.rate} samples a second.")
+            channels = stream.codec_context.channels
+            if not 1 <= channels <= MAX_CHANNELS:
+                raise MediaError(f"The sound {self._name} has {channels} channels: the limit is {MAX_CHANNELS}.")
             yield container, stream
 
     def _decoded(self) -> Iterator[np.ndarray]:
@@ -157,7 +163,7 @@ class SoundReader:
                     delay = round(_delay(container, frame) * self.rate)
                     collected = [np.zeros((1 if mono else 2, max(0, delay)), np.float32)]
                     early = max(0, -delay)
-                for part in resampler.resample(frame):
+                for part in self._mixed_down(resampler, frame):
                     samples: np.ndarray = part.to_ndarray()
                     collected.append(samples[:, early:])
                     early = max(0, early - samples.shape[1])
@@ -166,7 +172,7 @@ class SoundReader:
                     collected = []
             if early is None:
                 raise MediaError(f"The sound {self._name} holds nothing that can be decoded.")
-            for part in resampler.resample(None):
+            for part in self._mixed_down(resampler, None):
                 collected.append(np.asarray(part.to_ndarray(), np.float32))
             if any(part.size for part in collected):
                 yield self._block(collected)
@@ -179,7 +185,13 @@ class SoundReader:
                 frames += 1
                 yield frame
         except (av.FFmpegError, ValueError) as error:
-            logger.warning(f"The sound {self._name} is damaged after {frames} packets: {_reason(error)}")
+            logger.warning(f"The sound {self._name} is damaged after {frames} packets: {reason(error)}")
+
+    def _mixed_down(self, resampler: av.AudioResampler, frame: av.AudioFrame | None) -> list[av.AudioFrame]:
+        try:
+            return resampler.resample(frame)
+        except (av.FFmpegError, ValueError) as error:
+            raise MediaError(f"The channels of the sound {self._name} cannot be mixed: {reason(error)}") from error
 
     def _block(self, planes: list[np.ndarray]) -> np.ndarray:
         samples = np.concatenate(planes, axis=1)
@@ -362,7 +374,3 @@ def _delay(container: av.container.InputContainer, first: av.AudioFrame) -> floa
             delay = float(first.time or 0) - float((video.start_time or 0) * (video.time_base or 0))
             return delay if abs(delay) <= MAX_DELAY else 0.0
     return 0.0
-
-
-def _reason(error: BaseException) -> str:
-    return str(getattr(error, "strerror", None) or error)

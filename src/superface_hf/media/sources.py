@@ -4,24 +4,12 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
-import urllib.error
-import urllib.request
-from http.client import HTTPException
+import time
 from pathlib import Path
 from typing import IO, Any
 
 from ..errors import MediaError
-
-URL_TIMEOUT = 20.0  # seconds of silence after which a server is given up
-MAX_DOWNLOAD = 512 * 2**20  # bytes
-CHUNK = 2**20
-IN_MEMORY = 16 * 2**20  # a larger download goes to a temporary file
-
-
-def is_url(source: object) -> bool:
-    """Whether ``source`` is an http or https address."""
-    return isinstance(source, str) and source.lower().startswith(("http://", "https://"))
+from .download import download, is_url
 
 
 def describe(source: object) -> str:
@@ -45,7 +33,7 @@ def open_source(source: Any, kind: str) -> IO[bytes]:
         MediaError: it does not exist, is empty, cannot be read or fetched, or has an unsupported type.
     """
     if is_url(source):
-        file = _download(source, kind)
+        file = download(source, kind)
     elif isinstance(source, (str, os.PathLike)):
         file = _open_path(Path(source), kind)
     elif isinstance(source, (bytes, bytearray, memoryview)):
@@ -63,12 +51,17 @@ def open_source(source: Any, kind: str) -> IO[bytes]:
 
 
 class View:
-    """A file's bytes with a position of its own, so that two readers can share one open file (in one thread)."""
+    """A file's bytes with a position of its own, so that two readers can share one open file (in one thread).
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file, self._position = file, 0
+    It has no name, so that nobody concludes anything from one. After ``deadline``, if there is one, reading fails.
+    """
+
+    def __init__(self, file: IO[bytes], deadline: float | None = None) -> None:
+        self._file, self._position, self.deadline = file, 0, deadline
 
     def read(self, size: int = -1) -> bytes:
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise TimeoutError
         self._file.seek(self._position)
         data = self._file.read(size)
         self._position += len(data)
@@ -87,28 +80,14 @@ class View:
 
 def _open_path(path: Path, kind: str) -> IO[bytes]:
     try:
-        return path.expanduser().open("rb")
+        path = path.expanduser()
+        # A pipe or a device may never end, or never begin.
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise MediaError(f"{path} is not a file to read a {kind} from, but a pipe, socket or device.")
+        return path.open("rb")
     except FileNotFoundError:
         raise MediaError(f"There is no file {path} to read a {kind} from.") from None
     except IsADirectoryError:
         raise MediaError(f"{path} is a folder, not a {kind}.") from None
     except (OSError, ValueError) as error:
         raise MediaError(f"The {kind} {path} cannot be opened: {error}") from error
-
-
-def _download(url: str, kind: str) -> IO[bytes]:
-    request = urllib.request.Request(url, headers={"User-Agent": "superface-hf"})
-    file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - the caller reads it
-    received = 0
-    try:
-        with urllib.request.urlopen(request, timeout=URL_TIMEOUT) as response:
-            while chunk := response.read(CHUNK):
-                received += len(chunk)
-                if received > MAX_DOWNLOAD:
-                    raise MediaError(
-                        f"The {kind} at {url} is larger than {MAX_DOWNLOAD // 2**20} MB: download it, and pass its path."
-                    )
-                file.write(chunk)
-    except (urllib.error.URLError, HTTPException, OSError, ValueError) as error:
-        raise MediaError(f"The {kind} at {url} cannot be fetched: {error}") from error
-    return file

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,9 +17,12 @@ from av.video.reformatter import Colorspace
 from transformers.utils import logging
 
 from ..errors import MediaError
-from .picture import MAX_PIXELS, load_picture
+from .container import open_container
+from .download import is_url
+from .picture import load_picture
 from .sound import Sound, SoundReader
-from .sources import View, describe, is_url, open_source
+from .sources import describe, open_source
+from .work import Work
 
 logger = logging.get_logger(__name__)
 
@@ -30,6 +33,7 @@ MAX_PAUSE = 5.0  # seconds
 # The colour matrices of ISO 23091-2; a file that does not say follows the old custom of small = BT.601, large = BT.709.
 MATRICES = {1: Colorspace.ITU709, 5: Colorspace.ITU601, 6: Colorspace.ITU601, 9: Colorspace.BT2020}
 LARGE_WIDTH, LARGE_HEIGHT = 1280, 576
+MOST_DAMAGED = 1000  # packets
 # A file is played backward in blocks: so many bytes of pictures are held at once, but at least so many frames.
 BLOCK_BYTES, BLOCK_FRAMES = 128 * 2**20, 8
 
@@ -40,16 +44,22 @@ class VideoReader:
     Args:
         source: a path, an http(s) URL, bytes, an open binary file, an array (T, H, W, 3), or a list of pictures of one size.
         fps: the frame rate of an array or list (default 25); ignored for files, which carry their own.
+        work: counts the frames that are read, see :class:`~superface_hf.media.Work`; by default one of its own.
 
     Files with a varying frame rate are brought to their average rate by repeating or leaving out frames, so that sound
     stays in step. The rotation that phones write into the file is applied.
 
+    Attributes:
+        size: width and height of a file's frames, as its header says; None for frames that come as pictures.
+
     Raises:
-        MediaError: it cannot be read, is no video, or has no frames.
+        MediaError: it cannot be read, is no video, or has no frames; while reading, also: it is more than ``work`` allows.
     """
 
-    def __init__(self, source: Any, fps: float | None = None) -> None:
+    def __init__(self, source: Any, fps: float | None = None, work: Work | None = None) -> None:
         self._name = describe(source)
+        self._work = work or Work()
+        self.size: tuple[int, int] | None = None
         self._frames: Sequence[Any] | np.ndarray | None = None
         if isinstance(source, np.ndarray):
             if source.ndim != 4 or source.shape[-1] != 3:
@@ -57,7 +67,7 @@ class VideoReader:
             self._frames = source
         elif isinstance(source, (list, tuple)):
             self._frames = source
-        elif isinstance(source, Iterator):
+        elif isinstance(source, Iterator) and not hasattr(source, "read"):  # an open file is an iterator too
             raise MediaError(
                 f"A video cannot be read from {self._name}: pass a list, an array, a path, a URL or bytes."
             )
@@ -69,10 +79,12 @@ class VideoReader:
             return
         # A file on disk is opened for each pass; what came as bytes or from a server is kept.
         self._path = Path(source) if isinstance(source, (str, os.PathLike)) and not is_url(source) else None
-        self._file = None if self._path else open_source(source, "video")
+        self._file: Any = None if self._path else open_source(source, "video")
         with self._open() as container:
-            self.fps = _frame_rate(container.streams.video[0])
-            self.frame_count = container.streams.video[0].frames or None
+            stream = container.streams.video[0]
+            self.fps = _frame_rate(stream)
+            self.frame_count = stream.frames or None
+            self.size = stream.width, stream.height
         self._marks: list[_KeyFrame] = []
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -82,6 +94,7 @@ class VideoReader:
         size = None
         for index, frame in enumerate(self._frames):
             picture = load_picture(frame)
+            self._work.add_frame(picture.shape[1], picture.shape[0], self._name)
             size = size or picture.shape
             if picture.shape != size:
                 raise MediaError(f"Frame {index} of the video has the shape {picture.shape}, the first one {size}.")
@@ -93,7 +106,9 @@ class VideoReader:
         A file is read through once more to find its key frames; each block is then decoded from the key frame before it.
         """
         if self._frames is not None:
-            yield from (load_picture(frame) for frame in reversed(self._frames))
+            for picture in map(load_picture, reversed(self._frames)):
+                self._work.add_frame(picture.shape[1], picture.shape[0], self._name)
+                yield picture
             return
         self._marks = self._marks or self._key_frames()
         for mark, end in reversed(list(pairwise(self._marks))):
@@ -119,14 +134,11 @@ class VideoReader:
 
     @contextmanager
     def _open(self) -> Iterator[av.container.InputContainer]:
-        with ExitStack() as stack:
-            file = View(self._file) if self._file else stack.enter_context(open_source(self._path, "video"))
-            try:
-                container = stack.enter_context(av.open(file, "r", metadata_errors="ignore"))
-            except (av.FFmpegError, OSError, ValueError) as error:
-                raise MediaError(f"{self._name} is not a video that can be read: {_reason(error)}") from error
+        with open_container(self._path or self._file, "video", self._name, self._work.limit) as container:
             if not container.streams.video:
                 raise MediaError(f"{self._name} has no video track.")
+            stream = container.streams.video[0]
+            self._work.check_size(stream.width, stream.height, self._name)
             yield container
 
     def _decode(self) -> Iterator[np.ndarray]:
@@ -135,15 +147,46 @@ class VideoReader:
             stream.thread_type = "AUTO"
             clock = _Clock(self.fps, float(stream.time_base or 1 / self.fps))
             previous: np.ndarray | None = None
-            for frame in _good_frames(container, stream, self._name):
+            for frame in self._good_frames(container, stream):
                 repeats = clock.steps(frame.pts)
                 if previous is not None:
-                    for _ in range(repeats):
+                    for repeat in range(repeats):
+                        if repeat:
+                            self._work.add_frame(previous.shape[1], previous.shape[0], self._name)
                         yield previous
                 previous = _to_rgb(frame)
             if previous is None:
-                raise MediaError(f"The video {self._name} has no frames that can be decoded.")
+                raise self._undecodable()
             yield previous
+
+    def _good_frames(self, container: av.container.InputContainer, stream: Any) -> Iterator[av.VideoFrame]:
+        """Decodes, and passes over damaged packets: a broken place in a long video must not end it."""
+        damaged = 0
+        packets = container.demux(stream)
+        while True:
+            try:
+                packet = next(packets)
+                frames = packet.decode()
+            except StopIteration:
+                break
+            except (av.FFmpegError, ValueError):
+                damaged += 1
+                self._work.check_time()
+                if damaged > MOST_DAMAGED:
+                    break
+                continue
+            for frame in frames:
+                # As decoded: what the header says about the size may be a lie.
+                self._work.add_frame(frame.width, frame.height, self._name)
+                yield frame
+        if damaged:
+            logger.warning(f"{damaged} damaged packets of the video {self._name} were passed over.")
+
+    def _undecodable(self) -> MediaError:
+        return MediaError(
+            f"The video {self._name} has no frames that can be decoded: it is damaged, or its frames have far more than "
+            f"{self._work.limit.megapixels:g} megapixels."
+        )
 
     def _key_frames(self) -> list[_KeyFrame]:
         """Where decoding can start, about a block apart, and a last entry for the end of the video."""
@@ -153,14 +196,14 @@ class VideoReader:
             stream.thread_type = "AUTO"
             clock = _Clock(self.fps, float(stream.time_base or 1 / self.fps))
             block = 1
-            for frame in _good_frames(container, stream, self._name):
+            for frame in self._good_frames(container, stream):
                 clock.steps(frame.pts)
                 block = max(BLOCK_FRAMES, BLOCK_BYTES // (3 * frame.width * frame.height))
                 first = not marks
                 if first or (frame.key_frame and frame.pts is not None and clock.index >= marks[-1].index + block):
                     marks.append(_KeyFrame(clock.index, block, None if first else frame.pts, copy(clock)))
         if not marks:
-            raise MediaError(f"The video {self._name} has no frames that can be decoded.")
+            raise self._undecodable()
         return [*marks, _KeyFrame(clock.index + 1, block, None, clock)]
 
     def _decode_part(self, mark: _KeyFrame, start: int, stop: int) -> Iterator[np.ndarray]:
@@ -172,7 +215,7 @@ class VideoReader:
                 container.seek(mark.pts, stream=stream)
             clock = copy(mark.clock)
             shown: av.VideoFrame | None = None
-            for frame in _good_frames(container, stream, self._name):
+            for frame in self._good_frames(container, stream):
                 if shown is None:
                     # Seeking lands at the key frame or before it; the frames in between are not wanted.
                     shown = frame if mark.pts is None or frame.pts == mark.pts else None
@@ -231,32 +274,6 @@ class _Clock:
         return steps
 
 
-def _good_frames(container: av.container.InputContainer, stream: Any, name: str) -> Iterator[av.VideoFrame]:
-    """Decodes, and passes over damaged packets: a broken place in a long video must not end it."""
-    damaged = 0
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-            frames = packet.decode()
-        except StopIteration:
-            break
-        except (av.FFmpegError, ValueError):
-            damaged += 1
-            if damaged > 1000:
-                break
-            continue
-        for frame in frames:
-            if frame.width * frame.height > MAX_PIXELS:
-                raise MediaError(
-                    f"The video {name} has {frame.width} x {frame.height} pixels: "
-                    f"the limit is {MAX_PIXELS // 1_000_000} megapixels."
-                )
-            yield frame
-    if damaged:
-        logger.warning(f"{damaged} damaged packets of the video {name} were passed over.")
-
-
 def _repeated(frame: av.VideoFrame, start: int, stop: int) -> Iterator[np.ndarray]:
     if start < stop:
         picture = _to_rgb(frame)
@@ -277,7 +294,3 @@ def _frame_rate(stream: Any) -> float:
         if rate and 0 < float(rate) <= MAX_FPS:
             return float(rate)
     return DEFAULT_FPS
-
-
-def _reason(error: BaseException) -> str:
-    return str(getattr(error, "strerror", None) or error)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,10 +17,12 @@ from av.video.reformatter import ColorRange, Colorspace
 
 from ..credentials import Signer
 from ..errors import MediaError
+from ..files import part_of
 from ..provenance import mark_video, mp4_tags
 from .label import labelled
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov")
+SLOWEST, FASTEST = 0.1, 1000.0  # frames a second
 FRAMES_WAITING = 3  # for the encoder
 QUALITY = "16"  # x264's constant rate factor: visually lossless
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
@@ -33,7 +34,7 @@ BT709 = 1  # the number of BT.709 in matrix, primaries and transfer alike (ISO 2
 def replacing(path: Path) -> Iterator[Path]:
     """Gives a temporary name beside ``path``; it becomes ``path`` only if the block succeeds, and is removed otherwise."""
     check_writable(path)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
+    temporary = part_of(path)
     try:
         yield temporary
         temporary.replace(path)
@@ -99,8 +100,8 @@ class Mp4Writer:
         label: bool = False,
     ) -> None:
         self._path = check_video_path(path)
-        if not (np.isfinite(fps) and fps > 0):
-            raise MediaError(f"fps must be above zero, not {fps}.")
+        if not SLOWEST <= fps <= FASTEST:  # NaN is not
+            raise MediaError(f"fps must be above zero, from {SLOWEST:g} to {FASTEST:g}, not {fps}.")
         self._fps = Fraction(fps).limit_denominator(1001)
         self._blocks = _sound_blocks(audio, sampling_rate)
         self._rate = sampling_rate or 0

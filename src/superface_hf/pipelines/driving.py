@@ -19,11 +19,11 @@ from ..drivers.text import TextToSpeech, text_to_sound
 from ..drivers.video import follow_motion, video_to_motion
 from ..errors import MediaError, MotionError, UnknownNameError
 from ..face_model.linear import FaceModel
-from ..media import SoundReader, VideoReader, mono_blocks
+from ..media import SoundReader, VideoReader, Work, mono_blocks
 from ..media.sound import comes_in_chunks
 from ..media.video import DEFAULT_FPS
 from ..models.tracker.base import FaceTracker
-from ..motion import Motion
+from ..motion import FPS_RANGE, Motion
 from .dubbing import WhenShort
 from .progress import progress_bar
 from .retarget import Changes, MotionLike, as_motion, resampled
@@ -68,6 +68,7 @@ class Request:
     when_short: WhenShort = "bounce"
     fps: float | None = None
     seed: int | None = None
+    work: Work = field(default_factory=Work)
 
     def __post_init__(self) -> None:
         if self.video is not None and self.motion is not None:
@@ -76,8 +77,8 @@ class Request:
             )
         if self.audio is not None and self.text is not None:
             raise MediaError("Pass audio= or text=, not both: a face can say one thing at a time.")
-        if self.fps is not None and not (np.isfinite(self.fps) and 0 < self.fps <= 240):
-            raise MotionError(f"fps must lie above 0 and up to 240, not {self.fps}.")
+        if self.fps is not None and not FPS_RANGE[0] <= self.fps <= 240:  # NaN is not
+            raise MotionError(f"fps must lie above 0, from {FPS_RANGE[0]:g} to 240, not {self.fps}.")
         if self.when_short not in get_args(WhenShort):
             raise UnknownNameError(
                 f"when_short must be one of {', '.join(get_args(WhenShort))}, not {self.when_short!r}."
@@ -192,7 +193,7 @@ def read_dubbing(request: Request, models: Models) -> Dubbing:
     """Raises MediaError, and MotionError where something is asked for that dubbing cannot do."""
     if request.edit or request.regions:
         raise MotionError("A video that is dubbed keeps all but its mouth: edit= and regions= need a portrait.")
-    video = VideoReader(request.video, request.fps)
+    video = VideoReader(request.video, request.fps, request.work)
     if request.fps not in (None, video.fps):
         raise MotionError(f"A video that is dubbed keeps its frame rate of {video.fps:g}: leave out fps=.")
     if comes_in_chunks(request.audio):
@@ -314,7 +315,7 @@ def _pieces(motion: Motion) -> Iterator[Motion]:
 
 def _watched(request: Request, models: Models, progress: bool | None, sound: SoundReader | None) -> _Head:
     """A video, tracked as a whole (or as far as the sound goes): smoothed without delay, the shape from all frames."""
-    reader = VideoReader(request.video, request.fps)
+    reader = VideoReader(request.video, request.fps, request.work)
     # What cannot work is said before the video is tracked.
     Changes.checked(request.relative, request.edit, request.regions, request.fps or reader.fps)
     needed = ceil((sound.seconds + SPARE) * reader.fps) if sound and sound.seconds else None
@@ -331,7 +332,7 @@ def _followed(request: Request, models: Models) -> _Head:
     """A video, or a generator of its frames, tracked as it comes."""
     frames, rate = request.video, request.fps or DEFAULT_FPS
     if not isinstance(frames, GeneratorType):
-        frames = VideoReader(request.video, request.fps)
+        frames = VideoReader(request.video, request.fps, request.work)
         rate = frames.fps
     fps = request.fps or rate
     return _Head(fps, resampled(_follow(frames, rate, models), rate, fps))

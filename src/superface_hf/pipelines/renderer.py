@@ -9,8 +9,10 @@ from transformers import MODEL_MAPPING, AutoConfig, AutoModel
 
 from ..errors import HubError
 from ..hub import loading
+from ..hub.checkpoint import read_config
 
 _WHERE = ("cache_dir", "code_revision", "force_download", "local_files_only", "revision", "token", "trust_remote_code")
+_OF_CODE = ("code_revision", "trust_remote_code")
 
 
 def check_renderer(model: Any, model_type: str, source: str | os.PathLike[str]) -> None:
@@ -39,6 +41,7 @@ class AutoRenderer(AutoModel):
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *model_args: Any, **kwargs: Any) -> Any:
         source = pretrained_model_name_or_path
         with loading(source, kwargs.get("revision")):
+            read_config(source, {key: kwargs[key] for key in _WHERE if key in kwargs and key not in _OF_CODE})
             config = AutoConfig.from_pretrained(source, **{key: kwargs[key] for key in _WHERE if key in kwargs})
             if type(config) in MODEL_MAPPING:  # what is not there may bring code of its own
                 check_renderer(MODEL_MAPPING[type(config)], config.model_type, source)

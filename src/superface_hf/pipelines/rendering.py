@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import MediaError
-from ..media import SoundReader
+from ..media import SoundReader, Work
 from ..motion import Motion
 from .portrait import FaceChoice
 
@@ -22,6 +22,7 @@ class Options:
     """How each picture of a call is to be rendered; see :meth:`TalkingFacePipeline.__call__`.
 
     Attributes:
+        work: what the call has done so far, against its limit.
         streaming: frames go to somebody who waits for each: whatever is known is rendered at once, nothing is kept.
         live: what drives them comes as it happens: all is made ready before the first of it is asked for.
     """
@@ -31,6 +32,7 @@ class Options:
     batch_size: int
     progress: bool | None
     seed: int | None
+    work: Work
     streaming: bool = False
     live: bool = False
 

@@ -15,11 +15,12 @@ from torch import Tensor
 from transformers import Pipeline
 from transformers.utils import logging
 
+from ..device import AUTO, choose_device
 from ..drivers.text import TextToSpeech
 from ..errors import MediaError, SuperFaceError
 from ..face_model.linear import FaceModel
 from ..hub import embedded_tracker, load_audio_to_lip
-from ..media import Mp4Writer, check_video_path
+from ..media import Mp4Writer, Work, WorkLimit, check_video_path
 from ..media.sound import comes_in_chunks
 from ..models.tracker.base import FaceTracker
 from ..motion import Motion
@@ -48,7 +49,7 @@ logger = logging.get_logger(__name__)
 class TalkingFacePipeline(Pipeline):
     """Animates a portrait.
 
-    Args (beyond those of every transformers pipeline, such as ``model``, ``device`` and ``dtype``):
+    Args (beyond those of every transformers pipeline, such as ``model``, ``device`` (also "auto") and ``dtype``):
         tracker: finds faces in the portrait and the driving video; the embedded one by default.
         face_model: the linear face model; the embedded one by default.
         audio_to_lip: makes a mouth of speech: a model, or the Hub id or folder of one; the embedded one by default.
@@ -70,6 +71,8 @@ class TalkingFacePipeline(Pipeline):
         audio_to_lip: SuperFaceAudioToLipModel | str | os.PathLike[str] | None = None,
         **kwargs: Any,
     ) -> None:
+        if str(kwargs.get("device")).startswith((AUTO, "cuda", "mps")):
+            kwargs["device"] = choose_device(str(kwargs["device"]))
         super().__init__(*args, **kwargs)
         check_renderer(self.model, self.model.config.model_type, self.model.name_or_path or "model")
         self._tracker = tracker
@@ -118,6 +121,7 @@ class TalkingFacePipeline(Pipeline):
         seed: int | None = None,
         batch_size: int | None = None,
         progress: bool | None = None,
+        limit: WorkLimit | None = None,
     ) -> Any:
         """Renders a clip.
 
@@ -156,18 +160,21 @@ class TalkingFacePipeline(Pipeline):
                 is deterministic.
             batch_size: frames rendered at once.
             progress: True or False shows or hides the progress bar; by default it appears on a terminal, on long work.
+            limit: the most work that the call may be (:class:`~superface_hf.media.WorkLimit`): pixels of the video's frames,
+                of all of them together, and seconds on the clock. By default videos of 1000 gigapixels, and no limit of time.
 
         Returns:
             A :class:`TalkingFaceClip`, or a list or iterator of them.
 
         Raises:
-            MediaError: a picture, video or sound cannot be read, is empty, too large or too short.
+            MediaError: a picture, video or sound cannot be read, is empty, too large or too short, or ``limit`` is passed.
             NoFaceError, SeveralFacesError: see ``face``; NoFaceError also for a video without a face.
             MotionError, UnknownNameError: a motion, region, blendshape or option that does not fit.
             SuperFaceError: there is no ``tts`` for the text, or it fails.
         """
+        work = Work(limit)
         request = Request(
-            video, motion, audio, sampling_rate, text, tts, edit, regions, relative, idle, when_short, fps, seed
+            video, motion, audio, sampling_rate, text, tts, edit, regions, relative, idle, when_short, fps, seed, work
         )
         options = self._options(image, request, face, paste_back, batch_size, progress)
         if self._dubs(image):
@@ -201,14 +208,16 @@ class TalkingFacePipeline(Pipeline):
         seed: int | None = None,
         batch_size: int | None = None,
         progress: bool | None = None,
+        limit: WorkLimit | None = None,
     ) -> Motion:
         """As calling the pipeline and saving the clip, but frames go straight into the mp4: memory does not grow with length.
 
         Sound is read in pieces as well, once to be heard and once for the file. Args are those of :meth:`__call__`, for one
         picture. Returns the motion that was rendered.
         """
+        work = Work(limit)
         request = Request(
-            video, motion, audio, sampling_rate, text, tts, edit, regions, relative, idle, when_short, fps, seed
+            video, motion, audio, sampling_rate, text, tts, edit, regions, relative, idle, when_short, fps, seed, work
         )
         options = self._options(image, request, face, paste_back, batch_size, progress)
         check_video_path(path)
@@ -245,6 +254,7 @@ class TalkingFacePipeline(Pipeline):
         paste_back: bool = True,
         fps: float | None = None,
         seed: int | None = None,
+        limit: WorkLimit | None = None,
     ) -> Iterator[np.ndarray]:
         """Yields frames (H, W, 3) uint8 one by one, the first one early, in constant memory.
 
@@ -258,8 +268,9 @@ class TalkingFacePipeline(Pipeline):
         before this returns, so it is the first chunk that should come then. Where rendering is slower than the sound, frames
         fall behind it: a student keeps up on two cores of a CPU, a teacher needs a GPU.
         """
+        work = Work(limit)
         request = Request(
-            video, motion, audio, sampling_rate, text, tts, edit, regions, relative, idle, when_short, fps, seed
+            video, motion, audio, sampling_rate, text, tts, edit, regions, relative, idle, when_short, fps, seed, work
         )
         options = self._options(image, request, face, paste_back, 1, progress=False)
         options = replace(options, streaming=True, live=comes_in_chunks(audio) or isinstance(video, GeneratorType))
@@ -321,7 +332,7 @@ class TalkingFacePipeline(Pipeline):
         size = batch_size or self._batch_size or FRAMES_AT_ONCE.get(self.device.type, 8)
         if size < 1:
             raise SuperFaceError(f"batch_size must be at least 1, not {size}.")
-        return Options(face, paste_back, size, progress, request.seed)
+        return Options(face, paste_back, size, progress, request.seed, request.work)
 
     def _dubs(self, image: Any) -> bool:
         return image is None and not brings_portrait(self.model, image)
@@ -339,7 +350,7 @@ class TalkingFacePipeline(Pipeline):
                 motions.append(motion)
                 yield points
 
-        frames = self._render(portrait, landmarks(), options)
+        frames = options.work.timed(self._render(portrait, landmarks(), options))
         return Rendering(driving.fps, frames, motions, list(driving.missing), driving.frames, driving.sound)
 
     def _dubbed(self, request: Request, options: Options) -> Rendering:
@@ -367,7 +378,7 @@ class TalkingFacePipeline(Pipeline):
                 )
 
         fps = dubbing.video.fps
-        return Rendering(fps, pictures(), motions, missing, dubbing.frames, dubbing.sound)
+        return Rendering(fps, request.work.timed(pictures()), motions, missing, dubbing.frames, dubbing.sound)
 
     def _clip(self, rendering: Rendering, options: Options) -> TalkingFaceClip:
         with progress_bar("Rendering", rendering.total, options.progress) as bar:

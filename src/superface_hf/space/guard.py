@@ -124,7 +124,7 @@ class Guard:
             patience = min(self._limits.silence_seconds, ends - time.monotonic())
             try:
                 message = await asyncio.wait_for(receive(), max(patience, 0.001))
-            except (TimeoutError, asyncio.TimeoutError):
+            except TimeoutError:
                 reply.instead = _Refused(408, TOO_SLOW)
                 raise reply.instead from None
             received += len(message.get("body", b""))

@@ -106,15 +106,15 @@ class Studio:
 
 
 def _load() -> TalkingFacePipeline:
-    import torch
     from transformers import pipeline
 
     import superface_hf  # noqa: F401 - registers the task
 
+    from ..device import choose_device
     from ..hub import embedded_tracker, weights_folder
     from ..hub.quiet import quiet_loading
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = choose_device()
     with quiet_loading():
         pipe: TalkingFacePipeline = pipeline(  # type: ignore[call-overload]
             "talking-face",

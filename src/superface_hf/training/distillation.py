@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -25,10 +26,11 @@ from transformers.utils import logging
 
 from ..errors import SuperFaceError
 from ..face_model.linear import FaceModel
+from ..files import hold
 from ..hub import load_audio_to_lip, weights_folder
-from ..media import check_writable
+from ..media import check_writable, load_picture
 from ..models.student.configuration_student import SuperFaceStudentConfig
-from ..models.student.modeling_student import SuperFaceStudentModel
+from ..models.student.modeling_student import LARGEST_CROP, LARGEST_PICTURE, SuperFaceStudentModel
 from ..models.teacher.modeling_teacher import SuperFaceTeacherModel
 from ..models.tracker.base import FaceTracker
 from ..pipelines.paste_back import cut_out
@@ -84,9 +86,7 @@ class Distiller:
         if config.loss.perceptual or (config.loss.real and config.videos):
             self.perceptual = perceptual_distance(config.loss.perceptual_backbone).to(device)
         self.face_model = FaceModel.default()
-        self.picture_file, self.portrait = _stored(
-            find_portrait(config.portrait, tracker, self.face_model, config.face, size)  # type: ignore[arg-type]
-        )
+        self.picture_file, self.portrait = _stored(_found_portrait(config, tracker, self.face_model, size))
         self.own = [read_own_video(path, self.portrait, tracker, self.face_model, size) for path in config.videos]
         self.bank = self._bank(audio_to_lip or load_audio_to_lip(None))
         self.student_config = _student_config(config, size, len(self.picture_file))
@@ -252,6 +252,19 @@ def _student_config(config: DistillationConfig, size: int, picture_bytes: int) -
         raise SettingsError(f"student: {error}") from error
 
 
+def _found_portrait(config: DistillationConfig, tracker: FaceTracker, face_model: FaceModel, size: int) -> Portrait:
+    """The portrait, in a picture that is no larger than a student may store: frames of 512 pixels gain nothing from more."""
+    picture = load_picture(config.portrait)
+    portrait = find_portrait(picture, tracker, face_model, config.face, size)  # type: ignore[arg-type]
+    pixels = picture.shape[0] * picture.shape[1]
+    share = min((LARGEST_PICTURE / pixels) ** 0.5, 0.98 * LARGEST_CROP / portrait.crop.side)
+    if share >= 1:
+        return portrait
+    smaller = (int(share * picture.shape[1]), int(share * picture.shape[0]))
+    picture = np.array(Image.fromarray(picture).resize(smaller, Image.Resampling.LANCZOS))
+    return find_portrait(picture, tracker, face_model, config.face, size)  # type: ignore[arg-type]
+
+
 def _stored(portrait: Portrait) -> tuple[bytes, Portrait]:
     """The picture as the student stores it, and the portrait with the very pixels that come out of that file."""
     file = io.BytesIO()
@@ -259,7 +272,7 @@ def _stored(portrait: Portrait) -> tuple[bytes, Portrait]:
     if file.tell() > LARGEST_PNG:
         file = io.BytesIO()
         Image.fromarray(portrait.picture).save(file, "JPEG", quality=PICTURE_QUALITY, subsampling=0)
-        portrait = replace(portrait, picture=np.array(Image.open(io.BytesIO(file.getvalue())).convert("RGB")))
+        portrait = replace(portrait, picture=np.array(Image.open(file, formats=("JPEG",)).convert("RGB")))
     return file.getvalue(), portrait
 
 
@@ -273,6 +286,8 @@ def distill(config: DistillationConfig) -> StudentReport | None:
         SuperFaceError: see :class:`Distiller` and :meth:`Distiller.run`.
     """
     check_writable(config.folder / "model.safetensors")
+    if os.environ.get("RANK", "0") == "0":  # the main process's, of several
+        hold(config.work, "a distillation")
     distiller = Distiller(config)
     student = distiller.run()
     return distiller.report(student) if distiller.accelerator.is_main_process else None

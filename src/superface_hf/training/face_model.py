@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.numpy import save_file
 
 from ..face_model import topology
 from ..face_model.arkit import ARKIT_NAMES
 from ..face_model.linear import FaceModel, turn_features
 from ..face_model.pose import fit_similarity, rotation_vector
+from ..files import write_tensors
 from .arkit_maps import fit_arkit_maps, mirror_scores
 from .face_model_report import report
 from .face_regions import (
@@ -245,9 +245,8 @@ def save(tensors: dict[str, np.ndarray], path: Path) -> None:
         )
         for name, array in tensors.items()
     }
-    temporary = path.with_suffix(".tmp")
-    save_file(stored, temporary, {"format": "superface-face-model", "version": "1"})
-    temporary.replace(path)
+    tensors_of = {name: torch.from_numpy(array) for name, array in stored.items()}
+    write_tensors(path, tensors_of, {"format": "superface-face-model", "version": "1"})
     print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
 
 

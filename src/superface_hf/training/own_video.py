@@ -22,6 +22,7 @@ from ..metrics.identity import IdentityNetwork, identity_distance
 from ..models.tracker.base import FaceTracker
 from ..motion import Motion
 from ..pipelines.portrait import Portrait
+from .prepared_set import decode_jpeg
 
 LONGEST = 40.0  # seconds that are looked at
 PICTURES = 160  # of a video, evenly spread
@@ -50,7 +51,7 @@ class OwnVideo:
 
     def decoded(self, chosen: Iterable[int]) -> Tensor:
         """(n, 3, S, S) uint8."""
-        arrays = [np.array(Image.open(io.BytesIO(self.pictures[index])).convert("RGB")) for index in chosen]
+        arrays = [decode_jpeg(self.pictures[index]) for index in chosen]
         return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
 
 

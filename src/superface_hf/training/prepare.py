@@ -15,6 +15,7 @@ import signal
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -27,6 +28,7 @@ from tqdm import tqdm
 
 from .. import __version__
 from ..errors import SuperFaceError
+from ..files import hold
 from ..media import replacing
 from .prepare_clips import PrepareSettings, RawReport, clips_of
 from .prepare_labels import LabelSource, load_labeller
@@ -161,10 +163,7 @@ class SetStore:
 
     @classmethod
     def open(cls, out: Path, settings: PrepareSettings, labels: LabelSource, source: str) -> SetStore:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SuperFaceError(f"The folder {out} cannot be made: {error}") from error
+        hold(out, "superface prepare")
         made: dict[str, Any] = {"format": FORMAT, "labels": labels.kind, "settings": as_dict(settings)}
         fresh: dict[str, Any] = {
             "version": __version__,
@@ -177,7 +176,7 @@ class SetStore:
         path = out / MANIFEST
         if not path.exists() and any(out.glob("*.parquet")):
             raise SuperFaceError(f"{out} holds parquet files but no {MANIFEST}: take an empty folder, or a set's own.")
-        manifest = json.loads(path.read_text()) if path.exists() else fresh
+        manifest = _read_manifest(path) if path.exists() else fresh
         for key, value in made.items():
             if manifest[key] != value:
                 raise SuperFaceError(
@@ -256,6 +255,20 @@ class SetStore:
             part.remove()
 
 
+def _read_manifest(path: Path) -> dict[str, Any]:
+    """
+    Raises:
+        SuperFaceError: it is none.
+    """
+    try:
+        manifest = json.loads(path.read_text())
+        if all(key in manifest for key in ("format", "labels", "settings", "shards", "raw")):
+            return manifest
+    except (ValueError, TypeError, OSError):
+        pass
+    raise SuperFaceError(f"{path} is damaged: put it back from a copy, or take an empty folder.")
+
+
 def count(manifest: dict[str, Any]) -> dict[str, Any]:
     """How many raw videos there were, what was kept of them, and what each filter dropped."""
     videos = [entry for entry in manifest["raw"].values() if entry["kind"] == "video"]
@@ -303,27 +316,52 @@ def _finished_parts(
         try:
             for piece in pieces:
                 part = Part.of(piece, parts)
-                waiting.append(part if part.done else pool.submit(work, piece, parts, settings, labels))
+                waiting.append(part if part.done else pool.submit(_work_until_ended, piece, parts, settings, labels))
                 # No more are handed out than are soon worked on: pieces of a stream hold whole videos.
                 if len(waiting) >= AHEAD * workers:
                     yield _result(waiting.popleft())
             while waiting:
                 yield _result(waiting.popleft())
         except BaseException:
+            workers_of = list((pool._processes or {}).values())
             pool.shutdown(wait=False, cancel_futures=True)
+            for process in workers_of:  # they may be minutes away from the end of a video
+                process.terminate()
             raise
 
 
 def _result(part: Part | Future[Part]) -> Part:
-    return part.result() if isinstance(part, Future) else part
+    try:
+        return part.result() if isinstance(part, Future) else part
+    except BrokenProcessPool as error:
+        raise SuperFaceError(
+            "A worker was ended from outside, perhaps for want of memory: start again with fewer --workers; what is done "
+            "is kept."
+        ) from error
 
 
 def _start_worker() -> None:
     import torch
 
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends its workers
+    # The main process ends its workers, and what one of them has half-written goes then.
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end_worker)
     Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _work_until_ended(piece: RawPiece, parts: Path, settings: PrepareSettings, labels: LabelSource) -> Part:
+    """A pool takes the end of a worker for the failure of one piece, and would hand it the next."""
+    try:
+        return work(piece, parts, settings, labels)
+    except SystemExit as end:
+        os._exit(int(end.code or 0))
+
+
+def _end_worker(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def _end_with_parent() -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from ..errors import SuperFaceError
+from ..errors import MediaError, SuperFaceError
+from ..media import open_picture
 from .prepare_labels import Label, Labeller
 from .prepared_set import PORTRAITS, Portraits, encode_jpeg
 
@@ -93,8 +93,9 @@ def _encoded(raw: RawPictures) -> Iterator[bytes]:
 
 def _readable(data: bytes) -> np.ndarray:
     try:
-        picture = Image.open(io.BytesIO(data)).convert("RGB")
-    except (UnidentifiedImageError, OSError, TypeError):
+        with open_picture(data) as file:
+            picture = file.convert("RGB")
+    except MediaError:
         return np.full((64, 64, 3), 127, np.uint8)
     picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
     return np.asarray(picture)

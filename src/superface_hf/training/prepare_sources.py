@@ -8,12 +8,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ..errors import MediaError, SuperFaceError
+from ..media.download import LARGEST, download, is_url
 from .prepared_set import SPLITS
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"})
+ARCHIVES = ("zip://", "tar://")
 DATASET_FORMATS = {".parquet": "parquet", ".tar": "webdataset"}
 
 
@@ -39,17 +41,32 @@ class RawVideo:
     path: str = ""
     licence: str = ""
 
-    def open(self) -> str | bytes:
-        """A path, or bytes."""
+    def open(self) -> str | bytes | IO[bytes]:
+        """A path, bytes or an open file.
+
+        Raises:
+            MediaError: a dataset's table names an address that cannot be fetched, or that it has no business to name.
+        """
         if isinstance(self.video, bytes) or "://" not in self.video:
             return self.video
+        if is_url(self.video):
+            return download(self.video, "video", public_only=True)
+        # The dataset wrote this address, not the caller: it may name a file on the Hub, in an archive there or not, no more.
+        links = self.video.split("::")
+        if not links[-1].startswith("hf://") or not all(link.startswith(ARCHIVES) for link in links[:-1]):
+            raise MediaError(
+                f"The video {self.video} is not fetched: it is neither on the Hub nor at an http(s) address."
+            )
         import fsspec
 
         try:
             with fsspec.open(self.video, "rb") as file:
-                return file.read()
+                data = file.read(LARGEST + 1)
         except OSError as error:
             raise MediaError(f"The video {self.video} cannot be fetched: {error}") from error
+        if len(data) > LARGEST:
+            raise MediaError(f"The video {self.video} is larger than {LARGEST // 2**20} MB.")
+        return data
 
 
 def split_of(person: str, val_share: float) -> str:

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from ..errors import SuperFaceError
-from ..media import replacing
+from ..media import open_picture, replacing
 
 SPLITS = ("train", "val")
 PORTRAITS = "portraits"
@@ -365,7 +365,7 @@ def portrait_rows(collection: str, portraits: Portraits, first: int = 0) -> Iter
     for number, jpeg in enumerate(portraits.jpegs):
         own = portraits.picture_of == number
         scores = portraits.blendshapes
-        with Image.open(io.BytesIO(jpeg)) as picture:
+        with open_picture(jpeg) as picture:
             width, height = picture.size
         yield {
             "collection": collection,
@@ -398,7 +398,8 @@ def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
 
 def decode_jpeg(jpeg: bytes) -> np.ndarray:
     """(H, W, 3) uint8."""
-    return np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
+    with open_picture(jpeg) as picture:
+        return np.asarray(picture.convert("RGB"))
 
 
 def _streamed(source: str | Path, split: str) -> Any:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast, gather_object
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ..errors import SuperFaceError
+from ..files import follow_umask, hold, part_of
 from ..hub.quiet import quiet_loading
 from .settings import as_dict, as_yaml
 
@@ -54,7 +54,8 @@ class TrainingRun:
         config: Any, first_checkpoint: int = 20, log_every: int = LOG_EVERY,
     ) -> None:  # fmt: skip
         self.out, self.accelerator, self.averaged, self.ema, self.config = out, accelerator, averaged, ema, config
-        self.out.mkdir(parents=True, exist_ok=True)
+        if accelerator.is_main_process:
+            hold(out, "a training")
         self.step = 0
         self.log_every = log_every
         self._first, self._period = first_checkpoint, 60 * checkpoint_minutes
@@ -97,11 +98,11 @@ class TrainingRun:
 
     def log_picture(self, name: str, path: Path) -> None:
         """Shows a picture file in tensorboard, if that is one of the trackers."""
-        from PIL import Image
+        from ..media import load_picture
 
         for tracker in self.accelerator.trackers:
             if tracker.name == "tensorboard" and self.accelerator.is_main_process:
-                picture = np.asarray(Image.open(path).convert("RGB"))
+                picture = load_picture(path)
                 tracker.log_images({name: picture[None]}, step=self.step, dataformats="NHWC")
 
     def _is_time(self) -> bool:
@@ -127,20 +128,28 @@ class TrainingRun:
             return
         current, fresh, old = self._folders()
         shutil.rmtree(fresh, ignore_errors=True)
-        self.accelerator.save_state(str(fresh))
-        with quiet_loading():
-            self.averaged.save_pretrained(fresh / "averaged")
-        (fresh / "config.yaml").write_text(as_yaml(self.config))
-        # Last: where this file is whole, everything is.
-        everything = {"step": self.step, **progress, "config": as_dict(self.config)}
-        _flush(fresh)
-        (fresh / "progress.json").write_text(json.dumps(everything))
-        _flush(fresh)
+        try:
+            self._write(fresh, progress)
+        except BaseException:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise
         if current.exists():
             shutil.rmtree(old, ignore_errors=True)
             current.rename(old)
         fresh.rename(current)
         shutil.rmtree(old, ignore_errors=True)
+
+    def _write(self, folder: Path, progress: dict[str, Any]) -> None:
+        self.accelerator.save_state(str(folder))
+        with quiet_loading():
+            self.averaged.save_pretrained(folder / "averaged")
+        (folder / "config.yaml").write_text(as_yaml(self.config))
+        follow_umask(folder)
+        # Last: where this file is whole, everything is.
+        everything = {"step": self.step, **progress, "config": as_dict(self.config)}
+        _flush(folder)
+        (folder / "progress.json").write_text(json.dumps(everything))
+        _flush(folder)
 
     def newest(self) -> tuple[Path, dict[str, Any]] | None:
         """The whole checkpoint with most steps, wherever a crash left it, and its progress."""
@@ -154,6 +163,8 @@ class TrainingRun:
             TrainingError: it does not fit what is trained.
         """
         found = self.newest()
+        if self.accelerator.is_main_process:
+            cut_log(self.out / "log.jsonl", found[1]["step"] if found else 0)
         if found is None:
             return {}
         checkpoint, progress = found
@@ -162,10 +173,10 @@ class TrainingRun:
             with quiet_loading():
                 averaged = type(self.averaged).from_pretrained(checkpoint / "averaged", dtype=torch.float32)
             self.averaged.load_state_dict(averaged.state_dict())
-        except (SuperFaceError, OSError, RuntimeError, ValueError, IndexError) as error:
+        except Exception as error:  # pickles, zip files and tensors each have errors of their own for what is damaged
             raise TrainingError(
-                f"The checkpoint {checkpoint} does not fit this training ({' '.join(str(error).split())[:300]}): go on with "
-                f"the settings it was begun with (its config), or choose another folder for a new training."
+                f"The checkpoint {checkpoint} is damaged or does not fit this training ({' '.join(str(error).split())[:300]}): "
+                f"go on with the settings it was begun with (its config), or choose another folder for a new training."
             ) from error
         self.step = progress["step"]
         return progress
@@ -181,6 +192,26 @@ def _progress(checkpoint: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return progress if isinstance(progress, dict) and isinstance(progress.get("step"), int) else None
+
+
+def cut_log(path: Path, step: int) -> None:
+    """Takes out what a killed training logged after the checkpoint that is gone on from, or in half a line: those steps are
+    taken, and logged, again."""
+    if not path.exists():
+        return
+    lines = path.read_text(errors="replace").splitlines()
+    kept = [line for line in lines if _logged_step(line) <= step]
+    if len(kept) < len(lines):
+        temporary = part_of(path)
+        temporary.write_text("".join(f"{line}\n" for line in kept))
+        temporary.replace(path)
+
+
+def _logged_step(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
 
 
 def _flush(folder: Path) -> None:

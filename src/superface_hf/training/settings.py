@@ -44,9 +44,9 @@ def load_settings(
     values: Any = {}
     if path is not None:
         try:
-            values = parse_yaml(path.read_text())
-        except OSError as error:
-            raise SettingsError(f"The settings {path} cannot be read: {error.strerror}.") from error
+            values = parse_yaml(path.read_text("utf-8"))
+        except (OSError, ValueError) as error:  # no text, or no name that a file can have
+            raise SettingsError(f"The settings {path} cannot be read: {error}.") from error
         except SettingsError as error:
             raise SettingsError(f"{path}: {error}") from error
     if values is None:
@@ -142,8 +142,10 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|fals
 def parse_yaml(text: str) -> Any:
     try:
         return yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        raise SettingsError(f"This is no YAML: {' '.join(str(error).split())}") from error
+    except SettingsError:
+        raise
+    except (yaml.YAMLError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise SettingsError(f"This is no YAML: {' '.join(str(error).split())[:300]}") from error
 
 
 def converted(value: Any, hint: Any, name: str) -> Any:

@@ -6,7 +6,6 @@ the untouched one the target, so what the renderer must paint is always real.
 
 from __future__ import annotations
 
-import io
 from itertools import islice
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from ..face_model.linear import FaceModel
 from ..face_model.mesh_flow import mesh_flow, warp
 from ..geometry import Square
 from ..motion import Motion
-from .prepared_set import load_clips, load_portraits
+from .prepared_set import decode_jpeg, load_clips, load_portraits
 
 COLLECTION = "portraits_large"
 # Every fifth picture is kept for validation.
@@ -47,7 +46,7 @@ class StillPairs:
     def draw(self, rng: np.random.Generator, size: int) -> tuple[list[np.ndarray], list[np.ndarray], bool]:
         """Source and target (size, size, 3) uint8, their landmarks (478, 3) in image coordinates, and whether sharp."""
         number = int(rng.integers(len(self.jpegs)))
-        picture = Image.open(io.BytesIO(self.jpegs[number])).convert("RGB")
+        picture = Image.fromarray(decode_jpeg(self.jpegs[number]))
         square = self._jittered(Square.around_face(self.landmarks[number]), rng)
         target = crop(picture, square, size)
         mesh = torch.from_numpy(square.to_image(self.landmarks[number]))[None]

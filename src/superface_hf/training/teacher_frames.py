@@ -16,12 +16,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ..files import write_tensors
 from ..models.teacher.modeling_teacher import PreparedSource, SuperFaceTeacherModel
 from ..pipelines.paste_back import as_pictures
+from .prepared_set import decode_jpeg
 from .run import TrainingError
 
 SHARD = 16  # frames
@@ -49,7 +50,7 @@ class TeacherFrames:
 
     def decoded(self, chosen: Iterable[int]) -> Tensor:
         """(n, 3, S, S) uint8."""
-        arrays = [np.array(Image.open(io.BytesIO(self.pictures[index])).convert("RGB")) for index in chosen]
+        arrays = [decode_jpeg(self.pictures[index]) for index in chosen]
         return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
 
     @classmethod
@@ -62,15 +63,16 @@ class TeacherFrames:
         lengths = torch.tensor([len(picture) for picture in self.pictures])
         joined = torch.from_numpy(np.frombuffer(b"".join(self.pictures), np.uint8).copy())
         tensors = {"pictures": joined, "lengths": lengths, "flow": self.flow, "codes": self.codes}
-        temporary = path.with_suffix(".tmp")
-        save_file({**tensors, "landmarks": self.landmarks}, temporary, {"seconds": repr(seconds)})
-        temporary.replace(path)
+        write_tensors(path, {**tensors, "landmarks": self.landmarks}, {"seconds": repr(seconds)})
 
     @classmethod
     def load(cls, path: Path) -> tuple[TeacherFrames, float]:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
-            seconds = float(file.metadata()["seconds"])
+        try:
+            with safe_open(path, "pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
+                seconds = float(file.metadata()["seconds"])
+        except (OSError, SafetensorError, TypeError, KeyError, ValueError) as error:
+            raise TrainingError(f"{path} is damaged ({error}): delete it, and it is rendered again.") from error
         joined, ends = tensors["pictures"].numpy().tobytes(), tensors["lengths"].cumsum(0).tolist()
         pictures = [joined[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
         return cls(pictures, tensors["landmarks"], tensors["flow"], tensors["codes"]), seconds
@@ -88,7 +90,7 @@ class FrameCache:
         folder.mkdir(parents=True, exist_ok=True)
         manifest = folder / "manifest.json"
         if manifest.exists():
-            if json.loads(manifest.read_text()).get("fingerprint") != fingerprint:
+            if _fingerprint_in(manifest) != fingerprint:
                 raise TrainingError(
                     f"{folder} holds frames of another teacher, portrait, video or set of motions: choose another folder with "
                     f"-o, or delete it to begin again."
@@ -109,6 +111,13 @@ class FrameCache:
         if not loaded:
             raise TrainingError(f"{self.folder} holds no frames of the teacher: there was no time to render any.")
         return TeacherFrames.joined([frames for frames, _ in loaded]), sum(seconds for _, seconds in loaded)
+
+
+def _fingerprint_in(manifest: Path) -> object:
+    try:
+        return json.loads(manifest.read_text()).get("fingerprint")
+    except (ValueError, AttributeError):
+        return None
 
 
 def fingerprint(teacher: SuperFaceTeacherModel, *parts: bytes) -> str:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
+from ..files import write_tensors
 from ..models.tracker.configuration_tracker import SuperFaceTrackerConfig
 from ..models.tracker.modeling_tracker import SuperFaceTrackerModel
 from . import tracker_detector, tracker_eyes, tracker_landmarks
@@ -73,11 +74,7 @@ def write(model: SuperFaceTrackerModel, out: Path) -> None:
         name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
         for name, tensor in model.state_dict().items()
     }
-    temporary = out / "model.tmp"
-    save_file(state, temporary, metadata={"format": "pt"})
-    # Whoever installs the package must be able to read it, whatever mode the writer chose.
-    temporary.chmod(0o644)
-    temporary.rename(out / "model.safetensors")
+    write_tensors(out / "model.safetensors", state, {"format": "pt"})
 
 
 def train(config: TrackerTrainingConfig) -> None:

@@ -105,7 +105,7 @@ def jpeg_again(picture: Tensor, quality: int) -> Tensor:
     buffer = io.BytesIO()
     array = (picture.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
     Image.fromarray(array).save(buffer, "JPEG", quality=quality)
-    return torch.from_numpy(np.asarray(Image.open(buffer)).copy()).permute(2, 0, 1).float() / 255
+    return torch.from_numpy(np.asarray(Image.open(buffer, formats=("JPEG",))).copy()).permute(2, 0, 1).float() / 255
 
 
 def random_occlusion(pictures: Tensor, generator: torch.Generator, share: float = 0.3) -> Tensor:

@@ -14,10 +14,12 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
+from ..files import hold, write_tensors
 from ..models.tracker.backbone import LiteBackbone
+from .run import cut_log
 
 logger = logging.getLogger(__name__)
 LOG_EVERY = 50  # steps
@@ -95,6 +97,7 @@ class Checkpoints:
     ) -> None:
         self.out, self.accelerator, self.averaged, self.clock, self.seconds = out, accelerator, averaged, clock, seconds
         self.weights = out / "averaged.safetensors"
+        hold(out, "a training")
         self._saved_at = time.monotonic()
         self._recent: list[dict[str, float]] = []
 
@@ -117,9 +120,7 @@ class Checkpoints:
         self.out.mkdir(parents=True, exist_ok=True)
         self.accelerator.save_state(str(self.out / "state"))
         state = {name: tensor.contiguous() for name, tensor in self.averaged.model.state_dict().items()}
-        temporary = self.weights.with_suffix(".tmp")
-        save_file(state, temporary)
-        temporary.rename(self.weights)
+        write_tensors(self.weights, state)
         progress = {"step": self.clock.step, "seconds": self.clock.seconds, "updates": self.averaged.updates}
         (self.out / "progress.json").write_text(json.dumps(progress))
         with (self.out / "figures.jsonl").open("a") as file:
@@ -129,9 +130,10 @@ class Checkpoints:
     def resume(self) -> None:
         """Goes on from the last checkpoint, where there is one."""
         progress_file = self.out / "progress.json"
-        if not progress_file.exists():
+        progress = json.loads(progress_file.read_text()) if progress_file.exists() else None
+        cut_log(self.out / "figures.jsonl", progress["step"] if progress else 0)
+        if progress is None:
             return
-        progress = json.loads(progress_file.read_text())
         self.accelerator.load_state(str(self.out / "state"))
         self.averaged.model.load_state_dict(load_file(self.weights))
         self.averaged.updates = progress["updates"]

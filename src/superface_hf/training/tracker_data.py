@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,8 +12,9 @@ from PIL import Image
 from scipy.optimize import linear_sum_assignment
 from tqdm import tqdm
 
+from ..media import load_picture, open_picture
 from ..models.tracker.crops import FaceCrop
-from .prepared_set import load_clips, load_portraits
+from .prepared_set import decode_jpeg, load_clips, load_portraits
 
 # Every fifth portrait is held out, in both tables.
 HOLD_OUT = 5
@@ -50,7 +50,7 @@ class Source:
 
     def picture(self) -> np.ndarray:
         """(H, W, 3) uint8."""
-        return np.asarray(Image.open(io.BytesIO(self.jpeg)).convert("RGB"))
+        return decode_jpeg(self.jpeg)
 
 
 def person_of(repo: str, path: str) -> str:
@@ -104,9 +104,10 @@ def _without_twins(sources: list[Source], others: list[Source]) -> list[Source]:
     def thumbnails(group: list[Source]) -> np.ndarray:
         rows = []
         for source in group:
-            picture = Image.open(io.BytesIO(source.jpeg))
-            picture.draft("L", (64, 64))
-            row = np.asarray(picture.convert("L").resize((16, 16), Image.Resampling.BOX), np.float32).ravel()
+            with open_picture(source.jpeg) as picture:
+                picture.draft("L", (64, 64))
+                small = picture.convert("L").resize((16, 16), Image.Resampling.BOX)
+            row = np.asarray(small, np.float32).ravel()
             rows.append((row - row.mean()) / (row.std() * 16 + 1e-6))
         return np.stack(rows)
 
@@ -176,7 +177,7 @@ def faceless_pictures(names: tuple[str, ...]) -> list[np.ndarray]:
     import skimage
 
     folder = Path(skimage.__file__).parent / "data"
-    return [np.asarray(Image.open(folder / name).convert("RGB")) for name in names]
+    return [load_picture(folder / name) for name in names]
 
 
 def background_crops(

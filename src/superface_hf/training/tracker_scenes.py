@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import math
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from ..media import open_picture
 from ..models.tracker.crops import FaceCrop
 from ..models.tracker.detection import FILL
 from .tracker_data import Source, sampling_weights
@@ -54,7 +54,12 @@ class SceneMaker:
     def _paste(self, scene: Image.Image, faces: list[FaceCrop], crowd: bool) -> None:
         """Pastes a source's whole picture or the surroundings of its face, where that hides no other face."""
         source = self.sources[int(self.random.choice(len(self.sources), p=self.weights))]
-        encoded = Image.open(io.BytesIO(source.jpeg))
+        with open_picture(source.jpeg) as encoded:
+            self._paste_from(encoded, source, scene, faces, crowd)
+
+    def _paste_from(
+        self, encoded: Image.Image, source: Source, scene: Image.Image, faces: list[FaceCrop], crowd: bool
+    ) -> None:
         original = encoded.size
         own = [FaceCrop.around(landmarks, 1.0) for landmarks in source.faces]
         main = own[int(self.random.integers(len(own)))]

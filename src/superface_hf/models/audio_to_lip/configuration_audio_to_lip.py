@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
+
+from ..configuration import LONGEST_LIST, Bounds, SuperFaceConfig, check_number
 
 MAX_LOOK_AHEAD = 200.0  # ms: beyond this a conversation feels delayed
+MOST_FRAMES, MOST_HOPS = 4096, 64  # that are held of the past, and that a frame is made of
+# Of the numbers in an audio encoder's configuration, and of those that say how many layers it has.
+LARGEST_NUMBER, MOST_LAYERS = 2**16, 128
 
 
 @strict
-class SuperFaceAudioToLipConfig(PreTrainedConfig):
+class SuperFaceAudioToLipConfig(SuperFaceConfig):
     """What the network hears, how far it hears back and ahead, and its size.
 
     Args:
@@ -36,6 +40,21 @@ class SuperFaceAudioToLipConfig(PreTrainedConfig):
     """
 
     model_type = "superface_audio_to_lip"
+    bounds: ClassVar[Bounds] = {
+        "sampling_rate": (1000, 192_000),
+        "num_mel_bins": (1, 512),
+        "hop_length": (1, 4096),
+        "window_length": (2, 4096),
+        "min_frequency": (0, 96_000),
+        "max_frequency": (0, 96_000),
+        "mouth_size": (1, 1024),
+        "frame_rate": (1, 1000),
+        "look_ahead_frames": (0, 200),
+        "hidden_size": (1, 4096),
+        "kernel_size": (1, 64),
+        "dilations": (1, 4096),
+        "dropout": (0, 0.99),
+    }
 
     sampling_rate: int = 16000
     num_mel_bins: int = 64
@@ -53,10 +72,6 @@ class SuperFaceAudioToLipConfig(PreTrainedConfig):
     audio_encoder: str | None = None
     audio_encoder_config: dict[str, Any] | None = None
     freeze_audio_encoder: bool = True
-
-    def __post_init__(self, **kwargs: Any) -> None:
-        super().__post_init__(**kwargs)
-        self.dilations = list(self.dilations)
 
     @property
     def hops_per_frame(self) -> int:
@@ -85,32 +100,47 @@ class SuperFaceAudioToLipConfig(PreTrainedConfig):
 
     def validate_architecture(self) -> None:
         """Refuses combinations that cannot work."""
+        super().validate_architecture()
         self._validate_sound()
-        sizes = {name: getattr(self, name) for name in ("mouth_size", "hidden_size", "kernel_size")}
-        for name, value in sizes.items():
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-        if not self.dilations or min(self.dilations) < 1:
-            raise ValueError(f"dilations needs one whole number above zero for each block, got {self.dilations}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
-        if self.look_ahead_frames < 0 or self.look_ahead > MAX_LOOK_AHEAD:
+        if not self.dilations:
+            raise ValueError("dilations needs one whole number above zero for each block, got none")
+        if self.receptive_field > MOST_FRAMES:
+            raise ValueError(f"dilations hear back {self.receptive_field} frames; at most {MOST_FRAMES} can be held")
+        if self.look_ahead > MAX_LOOK_AHEAD:
             raise ValueError(
                 f"look_ahead_frames={self.look_ahead_frames} is a look-ahead of {self.look_ahead:g} ms; it must be from 0 to "
                 f"{MAX_LOOK_AHEAD:g} ms, window and interpolation included"
             )
         if self.audio_encoder is None and self.audio_encoder_config is not None:
             raise ValueError("audio_encoder_config says what audio_encoder is: name the audio_encoder too")
+        _check_nested("audio_encoder_config", self.audio_encoder_config)
 
     def _validate_sound(self) -> None:
-        for name in ("sampling_rate", "hop_length", "frame_rate", "num_mel_bins"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be above zero, got {getattr(self, name)}")
         if self.window_length < self.hop_length or self.window_length % 2:
             raise ValueError("window_length must be even and at least hop_length, or sound falls between the windows")
         if not 0 <= self.min_frequency < self.max_frequency <= self.sampling_rate / 2:
             raise ValueError("frequencies must obey 0 <= min_frequency < max_frequency <= sampling_rate / 2")
-        if self.hops_per_frame < 1 or self.hops_per_frame * self.hop_length * self.frame_rate != self.sampling_rate:
+        if (
+            not 1 <= self.hops_per_frame <= MOST_HOPS
+            or self.hops_per_frame * self.hop_length * self.frame_rate != self.sampling_rate
+        ):
             raise ValueError(
-                f"a frame at frame_rate={self.frame_rate:g} must last a whole number of hops of {self.hop_length} samples"
+                f"a frame at frame_rate={self.frame_rate:g} must last a whole number of hops of {self.hop_length} samples, "
+                f"at most {MOST_HOPS}"
             )
+
+
+def _check_nested(name: str, value: Any, depth: int = 0) -> None:
+    """
+    Raises:
+        ValueError: a number in ``value``, or how much it holds, is beyond what any speech encoder needs.
+    """
+    if isinstance(value, (dict, list, tuple)):
+        if depth > 4 or len(value) > 8 * LONGEST_LIST:
+            raise ValueError(f"{name} holds too much")
+        entries = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, entry in entries:
+            _check_nested(f"{name}.{key}", entry, depth + 1)
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        most = MOST_LAYERS if "layers" in name.rsplit(".", 1)[-1] else LARGEST_NUMBER
+        check_number(name, value, -most, most)

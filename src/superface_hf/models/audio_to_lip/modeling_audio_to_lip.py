@@ -21,12 +21,14 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from ...errors import MediaError, SuperFaceError
+from ...hub.failures import BadConfiguration
 from ...hub.model import HubMixin
+from ...motion import check_fps
 from .configuration_audio_to_lip import SuperFaceAudioToLipConfig
 from .feature_extraction_audio_to_lip import SILENCE, SuperFaceAudioToLipFeatureExtractor, check_samples
 from .network import LipNetwork
 from .speech_encoder import build_encoder, encode, encode_blocks
-from .streaming import AudioToLipStream, MouthTrack, check_fps
+from .streaming import AudioToLipStream, MouthTrack
 
 PREDICT_SECONDS = 10  # of sound that go through the network at once
 
@@ -83,6 +85,12 @@ class SuperFaceAudioToLipModel(HubMixin, PreTrainedModel):
         self.network = LipNetwork(config, self._in_size)
         self.post_init()
         self.train()  # freezes the encoder
+
+    @classmethod
+    def check_config(cls, config: SuperFaceAudioToLipConfig) -> None:
+        """A whole checkpoint brings its encoder: the id of another model must not be followed for a stranger."""
+        if config.audio_encoder is not None and config.audio_encoder_config is None:
+            raise BadConfiguration("it names an audio_encoder without its audio_encoder_config: save the model again")
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

@@ -30,15 +30,27 @@ def build_encoder(config: SuperFaceAudioToLipConfig) -> PreTrainedModel:
     assert config.audio_encoder is not None
     if config.audio_encoder_config is None:
         encoder = AutoModel.from_pretrained(config.audio_encoder, dtype=torch.float32)
+        _check_hears(config.audio_encoder, encoder.config)
     else:
-        encoder = AutoModel.from_config(AutoConfig.for_model(**config.audio_encoder_config))
-    known = all(hasattr(encoder.config, name) for name in ("conv_kernel", "conv_stride", "hidden_size"))
-    if encoder.main_input_name != "input_values" or not known:
-        raise SuperFaceError(
-            f"audio_encoder {config.audio_encoder!r} is a {type(encoder).__name__}, which does not hear raw waveforms: "
-            "name a wav2vec2, HuBERT, WavLM or data2vec-audio model."
-        )
+        settings = AutoConfig.for_model(**config.audio_encoder_config)
+        _check_hears(config.audio_encoder, settings)
+        encoder = AutoModel.from_config(settings)
+    if encoder.main_input_name != "input_values":
+        raise _deaf(config.audio_encoder, type(encoder).__name__)
     return encoder
+
+
+def _check_hears(name: str, config: Any) -> None:
+    """By its configuration: a model of another kind is not even built."""
+    if not all(hasattr(config, setting) for setting in ("conv_kernel", "conv_stride", "hidden_size")):
+        raise _deaf(name, type(config).__name__.replace("Config", "Model"))
+
+
+def _deaf(name: str, kind: str) -> SuperFaceError:
+    return SuperFaceError(
+        f"audio_encoder {name!r} is a {kind}, which does not hear raw waveforms: name a wav2vec2, HuBERT, WavLM or "
+        "data2vec-audio model."
+    )
 
 
 def encode(encoder: PreTrainedModel, waveforms: Tensor, lengths: Tensor, samples_per_frame: int) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...errors import MotionError
+from ...motion import check_fps
 from .feature_extraction_audio_to_lip import LogMelStream
 
 if TYPE_CHECKING:
@@ -74,12 +74,6 @@ class AudioToLipStream:
 
     def _stacked(self, features: np.ndarray) -> Tensor:
         return torch.from_numpy(features).reshape(len(features) // self._hops, self._hops * features.shape[1])
-
-
-def check_fps(fps: float) -> None:
-    """Raises MotionError if ``fps`` is not above zero."""
-    if not (math.isfinite(fps) and fps > 0):
-        raise MotionError(f"fps must be above zero, not {fps}.")
 
 
 class MouthTrack:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
+
+from ..configuration import Bounds, SuperFaceConfig, shortened
 
 StudentSize = Literal["tiny", "base"]
 
@@ -25,7 +26,7 @@ _SIZES: dict[str, dict[str, Any]] = {
 
 
 @strict
-class SuperFaceStudentConfig(PreTrainedConfig):
+class SuperFaceStudentConfig(SuperFaceConfig):
     """Sizes of the student's parts, and what is needed to lay out the portrait that it stores.
 
     Args:
@@ -39,11 +40,21 @@ class SuperFaceStudentConfig(PreTrainedConfig):
         window_channels: width of the painters of mouth and eyes, at 1/4 of the resolution.
         code_channels: size of the motion representation p.
         sampling: how the portrait's pixels are sampled: "bicubic" keeps texture, as the teacher does; "bilinear" is faster.
-        person: the name of whom it shows.
+        person: the name of whom it shows, at most 200 characters.
         picture_bytes: length of the stored picture file, which frames are pasted back into.
     """
 
     model_type = "superface_student"
+    bounds: ClassVar[Bounds] = {
+        "image_size": (128, 1024),
+        "prior_points": (16, 468),
+        "appearance_channels": (1, 256),
+        "motion_channels": (1, 512),
+        "generator_channels": (1, 512),
+        "window_channels": (1, 512),
+        "code_channels": (1, 2048),
+        "picture_bytes": (0, 64 * 2**20),
+    }
 
     image_size: int = 512
     prior_points: int = 120
@@ -55,10 +66,6 @@ class SuperFaceStudentConfig(PreTrainedConfig):
     sampling: str = "bicubic"
     person: str | None = None
     picture_bytes: int = 0
-
-    def __post_init__(self, **kwargs: object) -> None:
-        super().__post_init__(**kwargs)
-        self.motion_channels = list(self.motion_channels)
 
     @classmethod
     def of_size(cls, size: StudentSize, **overrides: Any) -> SuperFaceStudentConfig:
@@ -72,11 +79,12 @@ class SuperFaceStudentConfig(PreTrainedConfig):
         return cls(**{**_SIZES[size], **overrides})
 
     def validate_architecture(self) -> None:
-        if self.image_size % 128 or self.image_size < 128:
+        super().validate_architecture()
+        if self.image_size % 128:
             raise ValueError(f"image_size must be a multiple of 128, got {self.image_size}")
         if len(self.motion_channels) != 3:
             raise ValueError(f"motion_channels needs three widths, got {self.motion_channels}")
-        if not 16 <= self.prior_points <= 468:
-            raise ValueError(f"prior_points must be 16 to 468, got {self.prior_points}")
         if self.sampling not in ("bicubic", "bilinear"):
-            raise ValueError(f'sampling must be "bicubic" or "bilinear", got {self.sampling!r}')
+            raise ValueError(f'sampling must be "bicubic" or "bilinear", got {shortened(self.sampling)!r}')
+        if self.person is not None and (len(self.person) > 200 or not self.person.isprintable()):
+            raise ValueError(f"person must be a name of at most 200 characters, got {shortened(self.person)!r}")

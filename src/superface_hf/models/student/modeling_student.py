@@ -8,28 +8,33 @@ flow, with lids and lips that move with their own skin.
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
 
-from ...errors import SuperFaceError
+from ...errors import HubError, MediaError, SuperFaceError
 from ...face_model.mesh_flow import identity_grid, warp
 from ...face_model.topology import POINTS
-from ...geometry import Square
+from ...geometry import MIN_CROP, Square
 from ...hub.model import HubMixin
+from ...media import load_picture, open_picture
 from ..teacher.layers import ZeroConv2d
 from .configuration_student import SuperFaceStudentConfig
 from .networks import DenseMotionNetwork, Generator, MotionEncoder, WindowPainter
 from .prior import Prior, spread_out
 from .seam_windows import SIZES, SeamWindow, feather
 
+# What a student may store: a picture of so many pixels, of these kinds, with a crop of so many pixels on a side (pasting back
+# takes 0.12 kB for each of its pixels).
+LARGEST_PICTURE, PICTURE_FORMATS = 25_000_000, ("PNG", "JPEG")
+LARGEST_CROP = 4096
+# A face's landmarks, in image coordinates of the crop: how far from its middle, and how small, they cannot be.
+FARTHEST, SMALLEST_FACE = 8.0, 0.02
 # Units of what the heads give: flows in image units, shares of the way to other candidates, logits of what to keep, colours.
 # Small ones keep the first steps of a training from leaving the mesh flow for worse.
 FLOW_UNIT, WINDOW_FLOW_UNIT, MIXING_UNIT, KEEP_UNIT, PAINT_UNIT = 0.02, 0.01, 0.3, 0.5, 0.1
@@ -171,7 +176,43 @@ class SuperFaceStudentModel(HubMixin, PreTrainedModel):
         """
         if not len(self.picture):
             raise SuperFaceError("This student stores no portrait: make one with `superface distill`.")
-        return np.asarray(Image.open(io.BytesIO(self.picture.cpu().numpy().tobytes())).convert("RGB"))
+        return load_picture(self._picture_file()[0])
+
+    def check_stored(self) -> None:
+        """Refuses a portrait that would take gigabytes, or that no face can be rendered from: students come from strangers.
+
+        Raises:
+            SuperFaceError: picture, square or landmarks cannot be.
+        """
+        if not len(self.picture):
+            return
+        _, width, height = self._picture_file()
+        left, top, side = self.square.tolist()
+        touches = -side < left < width and -side < top < height
+        if not (MIN_CROP <= side <= min(LARGEST_CROP, 3 * max(width, height)) and touches):
+            raise HubError(
+                f"This student's crop does not fit its picture: a square of {side} pixels at ({left}, {top}) in "
+                f"{width} x {height}; at most {LARGEST_CROP} pixels can be rendered."
+            )
+        points, chosen = self.landmarks, self.carriers
+        plausible = points.abs() <= FARTHEST  # NaN is not
+        if not plausible.all() or float((points[:, :2].amax(0) - points[:, :2].amin(0)).min()) < SMALLEST_FACE:
+            raise HubError("This student's landmarks are those of no face: it was not made or copied well.")
+        if int(chosen.min()) < 0 or int(chosen.max()) >= POINTS:
+            raise HubError(f"This student's carriers are no landmarks: they must be from 0 to {POINTS - 1}.")
+
+    def _picture_file(self) -> tuple[bytes, int, int]:
+        """The stored picture as a file, its width and its height; its pixels have not been decoded.
+
+        Raises:
+            HubError: it is not of a kind and size that a student stores.
+        """
+        file = self.picture.cpu().numpy().tobytes()
+        try:
+            with open_picture(file, PICTURE_FORMATS, LARGEST_PICTURE) as image:
+                return file, image.width, image.height
+        except MediaError as error:
+            raise HubError(f"This student's picture cannot be used (PNG and JPEG can): {error}") from error
 
     def prepare(self) -> PreparedStudent:
         """What does not depend on the motion; keep it for all frames."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import ClassVar
 
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
+
+from ..configuration import Bounds, SuperFaceConfig
+
+MOST_FRAMES, MOST_HOPS = 4096, 64  # in half a window, and hops that a frame is made of
 
 
 @strict
-class SuperFaceSyncExpertConfig(PreTrainedConfig):
+class SuperFaceSyncExpertConfig(SuperFaceConfig):
     """What the expert compares, over which windows.
 
     Args:
@@ -27,6 +30,20 @@ class SuperFaceSyncExpertConfig(PreTrainedConfig):
     """
 
     model_type = "superface_sync_expert"
+    bounds: ClassVar[Bounds] = {
+        "sampling_rate": (1000, 192_000),
+        "num_mel_bins": (1, 512),
+        "hop_length": (1, 4096),
+        "window_length": (2, 4096),
+        "min_frequency": (0, 96_000),
+        "max_frequency": (0, 96_000),
+        "mouth_size": (1, 1024),
+        "frame_rate": (1, 1000),
+        "hidden_size": (1, 4096),
+        "dilations": (1, 4096),
+        "embedding_size": (2, 4096),  # one number would hold no direction
+        "dropout": (0, 0.99),
+    }
 
     sampling_rate: int = 16000
     num_mel_bins: int = 64
@@ -41,10 +58,6 @@ class SuperFaceSyncExpertConfig(PreTrainedConfig):
     embedding_size: int = 64
     dropout: float | int = 0.1
 
-    def __post_init__(self, **kwargs: Any) -> None:
-        super().__post_init__(**kwargs)
-        self.dilations = list(self.dilations)
-
     @property
     def hops_per_frame(self) -> int:
         """Feature frames to one window step."""
@@ -57,16 +70,16 @@ class SuperFaceSyncExpertConfig(PreTrainedConfig):
 
     def validate_architecture(self) -> None:
         """Refuses combinations that cannot work."""
-        for name in ("sampling_rate", "hop_length", "frame_rate", "num_mel_bins", "mouth_size", "hidden_size"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be above zero, got {getattr(self, name)}")
-        if self.embedding_size < 2:
-            raise ValueError(f"embedding_size must be at least 2 to hold a direction, got {self.embedding_size}")
-        if not self.dilations or min(self.dilations) < 1:
-            raise ValueError(f"dilations needs one whole number above zero for each block, got {self.dilations}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
-        if self.hops_per_frame < 1 or self.hops_per_frame * self.hop_length * self.frame_rate != self.sampling_rate:
+        super().validate_architecture()
+        if not self.dilations:
+            raise ValueError("dilations needs one whole number above zero for each block, got none")
+        if sum(self.dilations) > MOST_FRAMES:
+            raise ValueError(f"dilations may add up to {MOST_FRAMES} at most, got {sum(self.dilations)}")
+        if (
+            not 1 <= self.hops_per_frame <= MOST_HOPS
+            or self.hops_per_frame * self.hop_length * self.frame_rate != self.sampling_rate
+        ):
             raise ValueError(
-                f"a frame at frame_rate={self.frame_rate:g} must last a whole number of hops of {self.hop_length} samples"
+                f"a frame at frame_rate={self.frame_rate:g} must last a whole number of hops of {self.hop_length} samples, "
+                f"at most {MOST_HOPS}"
             )

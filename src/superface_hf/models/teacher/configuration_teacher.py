@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
+
+from ..configuration import Bounds, SuperFaceConfig
 
 TeacherSize = Literal["tiny", "base", "large"]
+LARGEST_VOLUME = 2048  # numbers at each place of the plane
 
 # What differs from the defaults, which are ``base``.
 _SIZES: dict[str, dict[str, Any]] = {
@@ -37,7 +39,7 @@ _SIZES: dict[str, dict[str, Any]] = {
 
 
 @strict
-class SuperFaceTeacherConfig(PreTrainedConfig):
+class SuperFaceTeacherConfig(SuperFaceConfig):
     """Sizes of the teacher's parts.
 
     Args:
@@ -61,6 +63,19 @@ class SuperFaceTeacherConfig(PreTrainedConfig):
     """
 
     model_type = "superface_teacher"
+    bounds: ClassVar[Bounds] = {
+        "image_size": (64, 1024),
+        "volume_channels": (1, 256),
+        "volume_depth": (2, 64),
+        "volume_blocks": (0, 32),
+        "detail_channels": (1, 1024),
+        "motion_channels": (1, 1024),
+        "generator_channels": (1, 2048),
+        "restorer_channels": (1, 2048),
+        "code_channels": (1, 4096),
+        "keep_bias": (-20, 20),
+        "sharpening": (0, 1),
+    }
 
     image_size: int = 512
     volume_channels: int = 12
@@ -77,11 +92,6 @@ class SuperFaceTeacherConfig(PreTrainedConfig):
     late_landmarks: bool = True
     mesh_flow_prior: bool = True
 
-    def __post_init__(self, **kwargs: object) -> None:
-        super().__post_init__(**kwargs)
-        self.generator_channels = list(self.generator_channels)
-        self.restorer_channels = list(self.restorer_channels)
-
     @classmethod
     def of_size(cls, size: TeacherSize, **overrides: Any) -> SuperFaceTeacherConfig:
         """A named size: ``tiny`` (tests), ``base`` (the embedded weights), ``large`` (for those with GPUs).
@@ -94,13 +104,15 @@ class SuperFaceTeacherConfig(PreTrainedConfig):
         return cls(**{**_SIZES[size], **overrides})
 
     def validate_architecture(self) -> None:
+        super().validate_architecture()
         if self.image_size % 64:
             raise ValueError(f"image_size must be a multiple of 64, got {self.image_size}")
         if len(self.generator_channels) != 3:
             raise ValueError(f"generator_channels needs three widths, got {self.generator_channels}")
         if len(self.restorer_channels) != 2:
             raise ValueError(f"restorer_channels needs two widths, got {self.restorer_channels}")
-        if not 0 <= self.sharpening <= 1:
-            raise ValueError(f"sharpening must be 0 to 1, got {self.sharpening}")
-        if self.volume_depth < 2:
-            raise ValueError(f"a volume needs at least two depths, got volume_depth={self.volume_depth}")
+        if self.volume_channels * self.volume_depth > LARGEST_VOLUME:
+            raise ValueError(
+                f"volume_channels times volume_depth may be at most {LARGEST_VOLUME}, got "
+                f"{self.volume_channels * self.volume_depth}"
+            )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import ClassVar
 
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
+
+from ..configuration import Bounds, SuperFaceConfig
 
 
 @strict
-class SuperFaceTrackerConfig(PreTrainedConfig):
+class SuperFaceTrackerConfig(SuperFaceConfig):
     """What the tracker is made of and when it believes what it sees.
 
     Args:
@@ -34,6 +35,23 @@ class SuperFaceTrackerConfig(PreTrainedConfig):
     """
 
     model_type = "superface_tracker"
+    bounds: ClassVar[Bounds] = {
+        "detector_size": (32, 1280),
+        "detector_stages": (5, 7),
+        "detector_channels": (1, 512),
+        "crop_size": (32, 512),
+        "crop_margin": (1, 4),
+        "landmark_stages": (6, 7),
+        "landmark_coefficients": (1, 4096),
+        "num_landmarks": (478, 478),
+        "eye_size": (32, 256),
+        "eye_coefficients": (1, 1024),
+        "detection_threshold": (0, 1),
+        "face_threshold": (0, 1),
+        "track_threshold": (0, 1),
+        "track_tolerance": (0, 1),
+        "max_faces": (1, 256),
+    }
 
     detector_size: int = 320
     detector_stages: int = 5
@@ -51,18 +69,10 @@ class SuperFaceTrackerConfig(PreTrainedConfig):
     track_tolerance: float = 0.04
     max_faces: int = 16
 
-    def __post_init__(self, **kwargs: Any) -> None:
-        super().__post_init__(**kwargs)
-
     def validate_architecture(self) -> None:
-        """Refuses combinations that cannot work."""
+        """Refuses what cannot work: the detector joins strides 8 and 16 of the backbone, the regressor 16 and 32."""
+        super().validate_architecture()
         if self.detector_size % 32 or self.crop_size % 32:
             raise ValueError("detector_size and crop_size must be multiples of 32, the backbone's stride")
-        if self.detector_stages < 5:
-            raise ValueError("detector_stages must be at least 5: the detector joins strides 8 and 16")
-        if self.landmark_stages < 6:
-            raise ValueError("landmark_stages must be at least 6: the regressor joins strides 16 and 32")
         if self.eye_size % 32:
             raise ValueError("eye_size must be a multiple of 32: three quarters of it are halved three times")
-        if self.crop_margin < 1:
-            raise ValueError("crop_margin must be at least 1, or the crop cuts the face")

@@ -1,0 +1,112 @@
+"""How much of its speed a job keeps beside another one: the embedded teacher and student, alone and two side by side.
+
+::
+
+    python benchmarks/neighbours.py [--jobs teacher student] [--seconds 10] [--rounds 2] [--spinning]
+
+Each job renders in a process of its own, with torch's own number of threads. ``alone`` is its speed with nothing else of
+ours running, ``beside`` that of the slower of two that run at the same time, and ``kept`` the one over the other: two jobs
+that share the cores and waste nothing keep half each. ``--spinning`` measures with threads that spin while they wait, torch's
+default without this package. Ratios mean little while others use the machine, speeds nothing; of several rounds the best
+counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import superface_hf  # noqa: F401 - before torch: how its threads wait is read when it is loaded
+from superface_hf.neighbours import WAITING
+
+WANTED = 0.4
+JOBS = ("teacher", "student")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", nargs="+", choices=JOBS, default=list(JOBS))
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement (default: 10)")
+    parser.add_argument("--rounds", type=int, default=2, help="the best counts (default: 2)")
+    parser.add_argument("--spinning", action="store_true", help="threads spin while they wait")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--job", choices=JOBS, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.job:
+        render(args.job, args.seconds)
+        return
+    figures = {job: measure(job, args.seconds, args.rounds, args.spinning) for job in args.jobs}
+    print(table(figures))
+    if args.json:
+        args.json.write_text(json.dumps(figures, indent=1))
+
+
+def measure(job: str, seconds: float, rounds: int = 1, spinning: bool = False) -> dict[str, float]:
+    """Frames a second alone and beside another, and what is kept."""
+    found = []
+    for _ in range(rounds):
+        (alone,) = speeds(job, 1, seconds, spinning)
+        beside = min(speeds(job, 2, seconds, spinning))
+        found.append({"alone": alone, "beside": beside, "kept": beside / alone})
+    return max(found, key=lambda figures: figures["kept"])
+
+
+def table(figures: dict[str, dict[str, float]]) -> str:
+    lines = ["| job | alone, frames/s | beside another | kept |", "|---|---|---|---|"]
+    for job, speed in figures.items():
+        lines.append(f"| {job} | {speed['alone']:.1f} | {speed['beside']:.1f} | {speed['kept']:.0%} |")
+    return "\n".join(lines)
+
+
+def speeds(job: str, count: int, seconds: float, spinning: bool) -> list[float]:
+    """``count`` processes at once, which begin when all are ready."""
+    environment = {key: value for key, value in os.environ.items() if key not in (*WAITING, "OMP_NUM_THREADS")}
+    if spinning:
+        environment["OMP_WAIT_POLICY"] = "ACTIVE"
+    command = [sys.executable, __file__, "--job", job, "--seconds", str(seconds)]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    processes = [subprocess.Popen(command, text=True, env=environment, **pipes) for _ in range(count)]
+    for process in processes:
+        assert process.stdout is not None
+        process.stdout.readline()
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    return [float(process.communicate()[0]) for process in processes]
+
+
+def render(job: str, seconds: float) -> None:
+    """Says when it is ready, waits for a line, renders, and says how many frames a second that were."""
+    import torch
+
+    from superface_hf import SuperFaceStudentModel, SuperFaceTeacherModel
+    from superface_hf.hub import weights_folder
+
+    student = SuperFaceStudentModel.from_pretrained(weights_folder("student")).eval()
+    with torch.inference_mode():
+        model: Any = student
+        prepared: Any = student.prepare()
+        if job == "teacher":
+            model = SuperFaceTeacherModel.from_pretrained(weights_folder("teacher")).eval()
+            prepared = model.prepare(student.texture[None].float() / 255, student.landmarks[None])
+        model.to(memory_format=torch.channels_last)
+        for _ in range(2):
+            model.render(prepared, student.landmarks[None])
+        print("ready", flush=True)
+        sys.stdin.readline()
+        start, frames = time.monotonic(), 0
+        while time.monotonic() - start < seconds:
+            model.render(prepared, student.landmarks[None])
+            frames += 1
+    print(frames / (time.monotonic() - start))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""What the configurations of all models share: no number in them is taken on trust.
+
+A configuration comes with a checkpoint, and checkpoints come from strangers. What a model is built from is bounded here, before
+any memory is taken for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import Field, fields
+from typing import Any, ClassVar
+
+from huggingface_hub.errors import StrictDataclassError
+from transformers import PreTrainedConfig
+
+from ..hub.failures import BadConfiguration
+
+Bounds = Mapping[str, tuple[float, float]]
+
+LONGEST_LIST = 64
+DTYPES = ("float64", "float32", "float16", "bfloat16")
+# What transformers writes beside a model's own settings, and we read.
+_COMMON = frozenset({"architectures", "dtype", "torch_dtype", "transformers_version", "model_type"})
+_OF_TRANSFORMERS = frozenset(field.name for field in fields(PreTrainedConfig))
+
+
+class SuperFaceConfig(PreTrainedConfig):
+    """A configuration whose numbers are all within ``bounds``.
+
+    Attributes:
+        bounds: the least and the most for each number, and for each entry of a list of numbers.
+    """
+
+    bounds: ClassVar[Bounds] = {}
+
+    @classmethod
+    def settings(cls) -> set[str]:
+        """The names of the model's own settings."""
+        return {field.name for field in _own_fields(cls)}
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """As every configuration's, of what this model knows: anything else in a stranger's file is left alone.
+
+        Raises:
+            BadConfiguration: a value cannot be.
+        """
+        known = {key: value for key, value in config_dict.items() if key in cls.settings() | _COMMON}
+        for key in ("dtype", "torch_dtype"):
+            if known.get(key) is not None and str(known[key]).removeprefix("torch.") not in DTYPES:
+                raise BadConfiguration(f"{key} must be one of {', '.join(DTYPES)}, not {shortened(known[key])}")
+        try:
+            return super().from_dict(known, **kwargs)
+        except (StrictDataclassError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise BadConfiguration(shortened(error, 300)) from error
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        super().__post_init__(**kwargs)
+        for field in _own_fields(type(self)):
+            value = getattr(self, field.name)
+            if isinstance(field.default, tuple) and isinstance(value, tuple):
+                setattr(self, field.name, list(value))  # as it comes back from a file
+
+    def validate_architecture(self) -> None:
+        """Refuses values of other kinds than the defaults', and numbers out of bounds; subclasses refuse combinations, too."""
+        for field in _own_fields(type(self)):
+            value, default = getattr(self, field.name), field.default
+            if isinstance(default, bool):
+                if not isinstance(value, bool):
+                    raise ValueError(f"{field.name} must be true or false, got {shortened(value)}")
+            elif isinstance(default, tuple):
+                if not isinstance(value, list) or len(value) > LONGEST_LIST:
+                    raise ValueError(
+                        f"{field.name} must be a list of at most {LONGEST_LIST} numbers, got {shortened(value)}"
+                    )
+                for entry in value:
+                    check_number(field.name, entry, *self.bounds[field.name], whole=True)
+            elif isinstance(default, (int, float)):
+                check_number(field.name, value, *self.bounds[field.name], whole=isinstance(default, int))
+
+
+def _own_fields(kind: type) -> list[Field[Any]]:
+    return [field for field in fields(kind) if field.name not in _OF_TRANSFORMERS]
+
+
+def check_number(name: str, value: Any, low: float, high: float, whole: bool = False) -> None:
+    """
+    Raises:
+        ValueError: it is no number from ``low`` to ``high``, or no ``whole`` one.
+    """
+    number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+    # "not inside" rather than "outside": NaN is neither.
+    if not (number and low <= value <= high):
+        kind = "a whole number" if whole else "a number"
+        raise ValueError(f"{name} must be {kind} from {low:g} to {high:g}, got {shortened(value)}")
+
+
+def shortened(value: object, most: int = 80) -> str:
+    """As one line that is not long, whatever it is."""
+    try:
+        text = " ".join(str(value).split())
+    except ValueError:  # Python does not print whole numbers of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= most else text[:most] + "..."
