@@ -102,6 +102,15 @@ class TestCommands:
         assert len(list(VideoReader(tmp_path / "out.mp4"))) == 8
         assert VideoReader(tmp_path / "out.mp4").sound() is not None
 
+    def test_a_time_limit_ends_the_work(self, photo, speech, tmp_path, capsys):
+        options = ["--audio", speech, "-o", tmp_path / "out.mp4", "--time-limit"]
+        assert run("generate", photo, *options, "0.0001") == 1
+        assert "longer than the limit" in capsys.readouterr().err
+        assert not (tmp_path / "out.mp4").exists()
+        with pytest.raises(SystemExit):
+            run("generate", photo, *options, "-3")
+        assert "seconds above zero" in capsys.readouterr().err
+
     def test_edit_writes_a_picture(self, photo, scene, tmp_path):
         assert run("edit", photo, "--set", "jawOpen=0.6", "--set", "eyeBlinkLeft=1", "-o", tmp_path / "out.png") == 0
         assert np.abs(load_picture(tmp_path / "out.png").astype(int) - scene).max() > 5
