@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from .models.audio_to_lip.configuration_audio_to_lip import SuperFaceAudioToLipConfig
     from .models.audio_to_lip.feature_extraction_audio_to_lip import SuperFaceAudioToLipFeatureExtractor
     from .models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
+    from .models.inpainter.configuration_inpainter import SuperFaceInpainterConfig
+    from .models.inpainter.modeling_inpainter import SuperFaceInpainterModel
+    from .models.matte.configuration_matte import SuperFaceMatteConfig
+    from .models.matte.modeling_matte import SuperFaceMatteModel
     from .models.student.configuration_student import SuperFaceStudentConfig
     from .models.student.modeling_student import SuperFaceStudentModel
     from .models.sync_expert.configuration_sync_expert import SuperFaceSyncExpertConfig
@@ -59,6 +63,10 @@ _HOMES = {
     "SuperFaceAudioToLipFeatureExtractor": ".models.audio_to_lip.feature_extraction_audio_to_lip",
     "SuperFaceAudioToLipModel": ".models.audio_to_lip.modeling_audio_to_lip",
     "SuperFaceError": ".errors",
+    "SuperFaceInpainterConfig": ".models.inpainter.configuration_inpainter",
+    "SuperFaceInpainterModel": ".models.inpainter.modeling_inpainter",
+    "SuperFaceMatteConfig": ".models.matte.configuration_matte",
+    "SuperFaceMatteModel": ".models.matte.modeling_matte",
     "SuperFaceStudentConfig": ".models.student.configuration_student",
     "SuperFaceStudentModel": ".models.student.modeling_student",
     "SuperFaceSyncExpertConfig": ".models.sync_expert.configuration_sync_expert",
@@ -89,6 +97,10 @@ __all__ = [
     "SuperFaceAudioToLipFeatureExtractor",
     "SuperFaceAudioToLipModel",
     "SuperFaceError",
+    "SuperFaceInpainterConfig",
+    "SuperFaceInpainterModel",
+    "SuperFaceMatteConfig",
+    "SuperFaceMatteModel",
     "SuperFaceStudentConfig",
     "SuperFaceStudentModel",
     "SuperFaceSyncExpertConfig",

@@ -13,11 +13,26 @@ import sys
 from collections.abc import Sequence
 
 from . import __version__
-from .commands import demo, distill, dub, edit, evaluate, export, generate, inspect, prepare, push, serve, track, train
+from .commands import (
+    demo,
+    distill,
+    dub,
+    edit,
+    evaluate,
+    export,
+    generate,
+    inspect,
+    matte,
+    prepare,
+    push,
+    serve,
+    track,
+    train,
+)
 from .errors import SuperFaceError
 from .stopping import Stopped, stopping
 
-COMMANDS = (generate, dub, track, edit, demo, prepare, train, distill, evaluate, export, inspect, push, serve)
+COMMANDS = (generate, dub, track, edit, matte, demo, prepare, train, distill, evaluate, export, inspect, push, serve)
 
 EPILOG = """examples:
   superface generate photo.jpg --audio speech.wav -o out.mp4
@@ -27,6 +42,7 @@ EPILOG = """examples:
   superface dub talk.mp4 --audio other_language.wav -o out.mp4
   superface track driving.mp4 -o motion.safetensors
   superface edit photo.jpg --set jawOpen=0.4 --set mouthSmileLeft=0.6 -o out.png
+  superface matte photo.jpg -o person.png
   superface distill --portrait alice.jpg --name alice -o alice-student
   superface export alice-student -o alice.onnx
   superface inspect out.mp4

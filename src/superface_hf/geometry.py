@@ -39,6 +39,19 @@ class Square:
         left, top = (low + high) / 2 - np.array(FACE_CENTRE) * side
         return cls(round(float(left)), round(float(top)), side)
 
+    def following(self, own: np.ndarray, moved: np.ndarray) -> Square:
+        """The square around a moved face that is to it what this one is to the face at rest, on whole pixels.
+
+        ``own`` and ``moved`` (478, 3) are landmarks in IMAGE coordinates of this square.
+        """
+        boxes = [(points[:, :2].min(0), points[:, :2].max(0)) for points in (own, moved)]
+        (low, high), (new_low, new_high) = boxes
+        growth = float((new_high - new_low).max() / (high - low).max())
+        side = max(MIN_CROP, round(growth * self.side))
+        middle = (new_low + new_high) / 2 - growth * (low + high) / 2
+        left, top = np.array([self.left, self.top]) + (middle + 1) * (self.side / 2) - side / 2
+        return Square(round(float(left)), round(float(top)), side)
+
     def to_image(self, points: np.ndarray) -> np.ndarray:
         """(..., 3) PIXELS -> IMAGE, float32."""
         scaled = (points - np.array([self.left, self.top, 0.0])) * (2.0 / self.side)

@@ -32,6 +32,8 @@ def register_configs() -> None:
     from transformers import AutoConfig
 
     from .models.audio_to_lip.configuration_audio_to_lip import SuperFaceAudioToLipConfig
+    from .models.inpainter.configuration_inpainter import SuperFaceInpainterConfig
+    from .models.matte.configuration_matte import SuperFaceMatteConfig
     from .models.student.configuration_student import SuperFaceStudentConfig
     from .models.sync_expert.configuration_sync_expert import SuperFaceSyncExpertConfig
     from .models.teacher.configuration_teacher import SuperFaceTeacherConfig
@@ -39,6 +41,8 @@ def register_configs() -> None:
 
     for config in (
         SuperFaceAudioToLipConfig,
+        SuperFaceInpainterConfig,
+        SuperFaceMatteConfig,
         SuperFaceStudentConfig,
         SuperFaceSyncExpertConfig,
         SuperFaceTeacherConfig,
@@ -51,6 +55,8 @@ def register_models() -> None:
     from transformers import AutoModel
 
     from .models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
+    from .models.inpainter.modeling_inpainter import SuperFaceInpainterModel
+    from .models.matte.modeling_matte import SuperFaceMatteModel
     from .models.student.modeling_student import SuperFaceStudentModel
     from .models.sync_expert.modeling_sync_expert import SuperFaceSyncExpertModel
     from .models.teacher.modeling_teacher import SuperFaceTeacherModel
@@ -58,6 +64,8 @@ def register_models() -> None:
 
     for model in (
         SuperFaceAudioToLipModel,
+        SuperFaceInpainterModel,
+        SuperFaceMatteModel,
         SuperFaceStudentModel,
         SuperFaceSyncExpertModel,
         SuperFaceTeacherModel,

@@ -47,6 +47,7 @@ class Judge:
     def __init__(self, tracker: FaceTracker, device: str | torch.device = "cpu") -> None:
         self.tracker = tracker
         self.features = FeatureNetwork(device)
+        self.second = self._optional(lambda: FeatureNetwork(device, "lite2"))
         self.missing: list[str] = []
         self.identity = self._optional(IdentityNetwork)
         self.lpips = self._optional(Lpips)
@@ -92,7 +93,9 @@ class Judge:
         boxes = box_mask([mouth_box(landmarks), *eye_boxes(landmarks)], height, width)
         regions = {"skin": skin_mask(landmarks, height, width), "hair": hair_mask(landmarks, height, width)}
         true = as_floats(target)
-        seen = self.features(_tensor([target, *frames.values()]))
+        pictures = _tensor([target, *frames.values()])
+        seen = self.features(pictures)
+        seen_too = self.second(pictures) if self.second else None
         pooled["target"].append(seen[0].pooled.cpu().numpy())
         for place, (method, frame) in enumerate(frames.items(), start=1):
             picture = as_floats(frame)
@@ -105,6 +108,8 @@ class Judge:
                 "ssim_boxes": mean_ssim(similarity, boxes),
                 "perceptual": float(perceptual_distance(seen[place], seen[0])[0]),
             }
+            if seen_too is not None:
+                row["perceptual2"] = float(perceptual_distance(seen_too[place], seen_too[0])[0])
             if self.lpips is not None:
                 row["lpips"] = float(self.lpips(_tensor([frame]), _tensor([target]))[0])
             for region, mask in regions.items():

@@ -91,12 +91,13 @@ def nan_mean(values: Sequence[float]) -> float:
 
 
 def _row(clip: Reenactment, rendered: dict[str, np.ndarray]) -> list[Image.Image]:
-    """Source, and target, flow and teacher of the frame with the greatest change of the mouth, and of the whole face."""
+    """Source, and target, flow, layers and teacher of the frame with the greatest change of the mouth, and of all the face."""
     rest = clip.source_landmarks.numpy()[0]
     mouth = int(np.abs(mouth_gap(clip.target_landmarks) - mouth_gap(rest)).argmax())
     change = np.linalg.norm(clip.driving.numpy()[..., :2] - rest[:, :2], axis=-1).mean(-1)
     change[mouth] = -1.0
     cells = [cell(rendered["source"][0], CELL)]
     for index in (mouth, int(change.argmax())):
-        cells += [cell(picture[index], CELL) for picture in (clip.targets, rendered["flow"], rendered["teacher"])]
+        shown = (clip.targets, rendered["flow"], rendered["layers"], rendered["teacher"])
+        cells += [cell(picture[index], CELL) for picture in shown]
     return cells

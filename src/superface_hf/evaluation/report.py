@@ -14,6 +14,7 @@ COLUMNS = (
     ("SSIM ↑", "ssim", 3),
     ("boxes ↑", "ssim_boxes", 3),
     ("percept ↓", "perceptual", 3),
+    ("percept2 ↓", "perceptual2", 3),
     ("LPIPS ↓", "lpips", 3),
     ("identity ↑", "identity", 4),
     ("id dist ↓", "identity_distance", 3),
@@ -28,8 +29,9 @@ COLUMNS = (
     ("lost ↓", "lost", 2),
 )
 LEGEND = """\
-Means over clips. PSNR in dB, and in the boxes of eyes and mouth. percept: perceptual distance (EfficientNet-Lite0). identity:
-cosine similarity of dlib's embeddings, id dist: their distance. AKD: average keypoint distance in percent of the face's
+Means over clips. PSNR in dB, and in the boxes of eyes and mouth. percept: perceptual distance (EfficientNet-Lite0);
+percept2: that of EfficientNet-Lite2, which no training has used. identity: cosine
+similarity of dlib's embeddings, id dist: their distance. AKD: average keypoint distance in percent of the face's
 width. expr: expression distance in standard deviations. pose in degrees. opens: how much of the target's opening of the
 mouth is reached. flicker in 1/255. skin, hair: sharpness, of the target's. Frechet: distance of the sets of features
 (EfficientNet-Lite0, not FID). lost: share of frames without a face. In cross-reenactment, identity is compared with the

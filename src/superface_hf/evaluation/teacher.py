@@ -34,7 +34,8 @@ WITH_CLIPS = ("self", "degraded", "cross")
 WITH_PORTRAITS = ("cross", "regions", "colour")
 # Regions are driven on the first portraits only: 5 regions times 3 steps each.
 REGION_PORTRAITS = 6
-REENACTMENT_HEADINGS = ("source", "target", "plain mesh flow", "teacher", "target", "plain mesh flow", "teacher")
+_SHOWN = ("target", "plain mesh flow", "untrained layers", "teacher")
+REENACTMENT_HEADINGS = ("source", *_SHOWN, *_SHOWN)
 
 
 @dataclass(frozen=True)

@@ -46,13 +46,15 @@ def verdicts(protocols: dict[str, Any]) -> list[Verdict]:
 
 
 def _self(mean: dict[str, dict[str, float]]) -> Iterator[Verdict]:
-    flow, teacher = mean["flow"], mean["teacher"]
-    yield _at_least("PSNR over the flow's, whole picture", 2.0, teacher["psnr"] - flow["psnr"], "{:+.2f} dB")
+    flow, layers, teacher = mean["flow"], mean["layers"], mean["teacher"]
+    yield _at_least("PSNR over the flow's, whole picture", 1.5, teacher["psnr"] - flow["psnr"], "{:+.2f} dB")
     yield _at_least(
         "PSNR over the flow's, eyes and mouth", 1.5, teacher["psnr_boxes"] - flow["psnr_boxes"], "{:+.2f} dB"
     )
-    share = 1 - teacher["perceptual"] / flow["perceptual"]
-    yield _at_least("perceptual distance below the flow's", 0.25, share, "{:.1%}")
+    for name, judge in (("perceptual", "perceptual distance"), ("perceptual2", "the same, second judge,")):
+        if name in teacher:
+            yield _at_least(f"{judge} below the flow's", 0.25, 1 - teacher[name] / flow[name], "{:.1%}")
+            yield _at_least(f"{judge} below the untrained layers'", 0.12, 1 - teacher[name] / layers[name], "{:.1%}")
     yield _at_most("keypoint distance, of the face's width", 1.5, teacher["keypoints"], "{:.2f}%")
     ratio = teacher["identity"] / flow["identity"]
     yield _at_least("identity similarity to the target, of the flow's own", 0.97, ratio, "{:.3f}")

@@ -57,10 +57,15 @@ def splat(points: Tensor, values: Tensor, width: Tensor, size: int) -> Tensor:
     return rows.transpose(1, 2)[:, None] @ carried
 
 
-def spread(points: Tensor, values: Tensor, size: int) -> Tensor:
-    """Values of the landmarks, spread to the whole picture by nearness: (B, N, 3), (B, N, C) -> (B, C, size, size)."""
+def spread(points: Tensor, values: Tensor, size: int, weights: Tensor | None = None) -> Tensor:
+    """Values of the landmarks, spread to the whole picture by nearness: (B, N, 3), (B, N, C) -> (B, C, size, size).
+
+    ``weights`` (B, N) tell how much each landmark counts.
+    """
     radius = face_radius(points)[:, None]
     carried = torch.cat((values, torch.ones_like(values[..., :1])), dim=-1)
+    if weights is not None:
+        carried = carried * weights[..., None]
     near = neighbour_distance(points).clamp_min(NARROWEST * radius).minimum(WIDEST * radius)
     total = splat(points, carried, near, size)
     for width, weight in FAR_KERNELS:
@@ -107,6 +112,11 @@ def at_landmarks(field: Tensor, points: Tensor) -> Tensor:
     grid = points[:, :, None, :2]
     sampled = torch.nn.functional.grid_sample(field, grid, padding_mode="border", align_corners=False)
     return sampled[..., 0].transpose(1, 2)
+
+
+def at_places(field: Tensor, places: Tensor) -> Tensor:
+    """What a field (B, C, size, size) holds at ``places`` (B, h, w, 2): (B, C, h, w)."""
+    return torch.nn.functional.grid_sample(field, places, padding_mode="border", align_corners=False)
 
 
 def rigid_motion(source: Tensor, driving: Tensor) -> Tensor:

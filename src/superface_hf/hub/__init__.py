@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import torch
 
     from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
+    from ..models.inpainter.modeling_inpainter import SuperFaceInpainterModel
+    from ..models.matte.modeling_matte import SuperFaceMatteModel
     from ..models.sync_expert.modeling_sync_expert import SuperFaceSyncExpertModel
     from ..models.tracker.modeling_tracker import SuperFaceTrackerModel
 
@@ -27,6 +29,8 @@ __all__ = [
     "WEIGHTS",
     "CardFacts",
     "embedded_audio_to_lip",
+    "embedded_inpainter",
+    "embedded_matte",
     "embedded_sync_expert",
     "embedded_tracker",
     "load_audio_to_lip",
@@ -41,7 +45,10 @@ WEIGHTS = Path(__file__).parent.parent / "weights"
 
 
 def weights_folder(name: str) -> Path:
-    """The folder of an embedded checkpoint: ``teacher``, ``student``, ``tracker``, ``audio_to_lip`` or ``sync_expert``.
+    """The folder of an embedded checkpoint.
+
+    Args:
+        name: ``teacher``, ``student``, ``tracker``, ``matte``, ``inpainter``, ``audio_to_lip`` or ``sync_expert``.
 
     Raises:
         SuperFaceError: this installation does not hold it.
@@ -61,6 +68,26 @@ def embedded_tracker(device: str | torch.device = "cpu") -> SuperFaceTrackerMode
     with quiet_loading():
         model = SuperFaceTrackerModel.from_pretrained(weights_folder("tracker"), dtype=torch.float32)
     return model.to(device).eval()
+
+
+def embedded_matte(device: str | torch.device = "cpu") -> SuperFaceMatteModel:
+    """The matte network that comes with the package, ready to tell people from what is behind."""
+    import torch
+
+    from ..models.matte.modeling_matte import SuperFaceMatteModel
+
+    model = SuperFaceMatteModel.from_pretrained(weights_folder("matte"), dtype=torch.float32)
+    return model.to(device, memory_format=torch.channels_last).eval()
+
+
+def embedded_inpainter(device: str | torch.device = "cpu") -> SuperFaceInpainterModel:
+    """The inpainter that comes with the package, ready to fill the place of a person."""
+    import torch
+
+    from ..models.inpainter.modeling_inpainter import SuperFaceInpainterModel
+
+    model = SuperFaceInpainterModel.from_pretrained(weights_folder("inpainter"), dtype=torch.float32)
+    return model.to(device, memory_format=torch.channels_last).eval()
 
 
 def embedded_sync_expert(device: str | torch.device = "cpu") -> SuperFaceSyncExpertModel:

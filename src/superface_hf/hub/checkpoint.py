@@ -132,7 +132,8 @@ def check_finite(model: nn.Module, source: Source) -> None:
 
 def _fetched(source: Source, name: str, where: Mapping[str, Any]) -> Path:
     path = cached_file(source, name, **where)
-    assert path is not None  # it raises where there is none
+    if path is None:  # what it says of a folder without config.json; for other files it raises
+        raise OSError(f"{source} holds no {name}.")
     return Path(path)
 
 

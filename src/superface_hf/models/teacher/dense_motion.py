@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from ...face_model.mesh_flow import face_radius, identity_grid, mesh_flow, rigid_flow, rigid_motion, warp
 from ...face_model.mesh_image import MESH_CHANNELS
 from ...face_model.seams import seam_flow
+from .blocks import MotionUNet, ZeroConv2d
 from .configuration_teacher import SuperFaceTeacherConfig
-from .layers import MotionUNet, ZeroConv2d
 from .volume import plane_depths
 
 # The rigid head flow is offered at the depth of the mesh and at the depth of hair and ears.

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...face_model.mesh_image import OPENING_CHANNELS
+from .blocks import ResidualBlock, VolumeBlock, ZeroConv2d, conv, upsample
 from .configuration_teacher import SuperFaceTeacherConfig
-from .layers import ResidualBlock, VolumeBlock, ZeroConv2d, conv, upsample
 
 
 class Painting(NamedTuple):

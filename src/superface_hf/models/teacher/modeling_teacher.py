@@ -22,10 +22,10 @@ from ...face_model.seams import mouth_opening_mask
 from ...face_model.topology import POINTS
 from ...hub.model import HubMixin
 from .appearance_encoder import AppearanceEncoder
+from .blocks import ZeroConv2d, ZeroLinear
 from .configuration_teacher import SuperFaceTeacherConfig
 from .dense_motion import DenseMotion, DenseMotionNetwork
 from .generator import Generator
-from .layers import ZeroConv2d, ZeroLinear
 from .motion_enhancer import MotionEnhancer
 from .restorer import Restoration, Restorer
 from .sharpening import sharpened

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,8 +11,11 @@ from torch import Tensor, nn
 from ...face_model.mesh_flow import face_radius
 from ...face_model.mesh_image import MESH_CHANNELS
 from ...face_model.topology import POINTS
+from .blocks import ZeroLinear, conv
 from .configuration_teacher import SuperFaceTeacherConfig
-from .layers import ZeroLinear, conv
+
+if TYPE_CHECKING:
+    from ..layered_teacher.configuration_layered_teacher import SuperFaceLayeredTeacherConfig
 
 
 class MotionEnhancer(nn.Module):
@@ -21,7 +26,7 @@ class MotionEnhancer(nn.Module):
     projections of their own into one space, where the dense motion network adds the two.
     """
 
-    def __init__(self, config: SuperFaceTeacherConfig) -> None:
+    def __init__(self, config: SuperFaceTeacherConfig | SuperFaceLayeredTeacherConfig) -> None:
         super().__init__()
         self.early_mesh, self.late_landmarks = config.early_mesh, config.late_landmarks
         code = config.code_channels

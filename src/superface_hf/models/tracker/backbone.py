@@ -29,6 +29,16 @@ STAGES = (
     Stage(4, 5, 2, 6, 192),
     Stage(1, 3, 1, 6, 320),
 )
+# Lite2 is a tenth wider and a fifth deeper; its first and last stages are as deep.
+LITE2_STAGES = (
+    Stage(1, 3, 1, 1, 16),
+    Stage(3, 3, 2, 6, 24),
+    Stage(3, 5, 2, 6, 48),
+    Stage(4, 3, 2, 6, 88),
+    Stage(4, 5, 1, 6, 120),
+    Stage(5, 5, 2, 6, 208),
+    Stage(1, 3, 1, 6, 352),
+)
 STEM_CHANNELS = 32
 # The weights' own batch-norm epsilon: another value changes what a pretrained layer computes.
 NORM_EPS = 1e-3
@@ -60,19 +70,19 @@ class InvertedResidual(nn.Module):
 
 
 class LiteBackbone(nn.Module):
-    """The stem and the first ``stages`` stages.
+    """The stem and the first ``stages`` stages, of Lite0 unless ``table`` names another's.
 
-    Strides after each stage are 2, 4, 8, 16, 16, 32, 32; channels 16, 24, 40, 80, 112, 192, 320.
+    Strides after each stage are 2, 4, 8, 16, 16, 32, 32; Lite0's channels 16, 24, 40, 80, 112, 192, 320.
     """
 
-    def __init__(self, stages: int) -> None:
+    def __init__(self, stages: int, table: tuple[Stage, ...] = STAGES) -> None:
         super().__init__()
         if not 1 <= stages <= len(STAGES):
             raise ValueError(f"stages must be in 1..{len(STAGES)}, got {stages}")
         self.stem = nn.Sequential(*conv_norm(3, STEM_CHANNELS, 3, stride=2), nn.ReLU6(inplace=True))
         self.stages = nn.ModuleList()
         inputs = STEM_CHANNELS
-        for stage in STAGES[:stages]:
+        for stage in table[:stages]:
             blocks = []
             for repeat in range(stage.repeats):
                 stride = stage.stride if repeat == 0 else 1
@@ -96,7 +106,7 @@ class LiteBackbone(nn.Module):
 
 @torch.no_grad()
 def load_imagenet(backbone: LiteBackbone, state: dict[str, Tensor]) -> None:
-    """Fills a backbone from an EfficientNet-Lite0 state dict, whose tensors stand in the order of computation.
+    """Fills a backbone from the state dict of its EfficientNet-Lite, whose tensors stand in the order of computation.
 
     Raises:
         ValueError: a tensor's shape does not fit its place.

@@ -1,0 +1,1 @@
+"""A picture in layers: the person moves, the world behind holds still."""

@@ -1,0 +1,6 @@
+"""Tells a person from what is behind, once a portrait."""
+
+from .configuration_matte import SuperFaceMatteConfig
+from .modeling_matte import MatteOutput, SuperFaceMatteModel
+
+__all__ = ["MatteOutput", "SuperFaceMatteConfig", "SuperFaceMatteModel"]

@@ -1,0 +1,29 @@
+"""Configuration of the matte network."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from huggingface_hub.dataclasses import strict
+
+from ..configuration import Bounds, SuperFaceConfig
+
+
+@strict
+class SuperFaceMatteConfig(SuperFaceConfig):
+    """How large the picture is that the network sees.
+
+    Args:
+        image_size: side of the square picture, in pixels; a multiple of 16.
+    """
+
+    model_type = "superface_matte"
+    bounds: ClassVar[Bounds] = {"image_size": (32, 1024)}
+
+    image_size: int = 256
+
+    def validate_architecture(self) -> None:
+        """Refuses sizes that cannot work."""
+        super().validate_architecture()
+        if self.image_size % 16:
+            raise ValueError(f"image_size must be a multiple of 16, got {self.image_size}")

@@ -1,0 +1,1 @@
+"""Painters of mouth and eyes: small windows that see, and paint, what no warp can show."""

@@ -1,0 +1,79 @@
+"""The network that paints one region, mouth or eye, in a window of its own."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...face_model.mesh_image import MESH_CHANNELS, OPENING_CHANNELS, mesh_image, opening_image
+from ...layers.rendered import kept_fine
+from ..teacher.blocks import ResidualBlock, ZeroConv2d, conv, upsample
+from .strokes import repainted
+from .windows import Region, RegionWindow, feather
+
+# The warped region and the portrait's own; the mesh to be shown, how open it is, and how open the portrait's own is.
+SEEN = 2 * 12 + MESH_CHANNELS + 2 * OPENING_CHANNELS
+
+
+class RegionPainter(nn.Module):
+    """Sees the region as the layers warp it, the portrait's own, and both meshes drawn; paints inside of lips or lids, their
+    rims, and the folds around them.
+
+    Args:
+        points: how many landmarks tell the region's shape beside the drawings.
+        widths: channels at 1/2, 1/4 and 1/8 of the window's resolution.
+    """
+
+    def __init__(self, points: int, widths: tuple[int, int, int]) -> None:
+        super().__init__()
+        fine, middle, coarse = widths
+        self.enter = nn.Conv2d(SEEN, fine, 3, padding=1)
+        self.before = ResidualBlock(fine)
+        self.to_middle = conv(fine, middle, stride=2)
+        self.middle = ResidualBlock(middle)
+        self.to_coarse = conv(middle, coarse, stride=2)
+        self.shape = nn.Linear(2 * points * 3, coarse)
+        self.coarse = nn.Sequential(ResidualBlock(coarse), ResidualBlock(coarse))
+        self.from_coarse, self.from_middle = nn.Conv2d(coarse, middle, 1), nn.Conv2d(middle, fine, 1)
+        self.middle_after, self.after = ResidualBlock(middle), ResidualBlock(fine)
+        self.head = ZeroConv2d(fine, 12, 1)
+
+    def forward(self, warped: Tensor, own: Tensor, drawn: Tensor, shapes: Tensor) -> tuple[Tensor, Tensor]:
+        """
+        Args:
+            warped, own: (B, 3, h, w) in [0, 1].
+            drawn: (B, MESH_CHANNELS + 2 OPENING_CHANNELS, h/2, w/2).
+            shapes: (B, 2, points, 3) of the source and of the driver, in the window's unit.
+
+        Returns:
+            What is kept (B, 1, h, w) in [0, 1], and what is painted (B, 3, h, w): the result is keep * warped + paint. At the
+            window's rim, and where nothing changes, all is kept.
+        """
+        dtype = self.enter.weight.dtype
+        pixels = F.pixel_unshuffle(torch.cat((warped, own), dim=1) * 2 - 1, 2)
+        fine = self.before(self.enter(torch.cat((pixels, drawn), dim=1).to(dtype)))
+        middle = self.middle(self.to_middle(F.silu(fine)))
+        coarse = self.to_coarse(F.silu(middle)) + self.shape(shapes.flatten(1).to(dtype))[:, :, None, None]
+        x = self.middle_after(middle + upsample(self.from_coarse(F.silu(self.coarse(coarse)))))
+        x = self.after(fine + upsample(self.from_middle(F.silu(x))))
+        painted = F.pixel_shuffle(self.head(F.silu(x)), 2).float()
+        weight = feather(warped.shape[-2:], warped)  # type: ignore[arg-type]
+        colours = warped.float()
+        return kept_fine(1 - weight, weight * repainted(colours, painted), colours)
+
+
+def draw_region(points: Tensor, window: RegionWindow, canonical: Tensor | None) -> Tensor:
+    """How open mouth and eyes are, in the window at half its resolution, after the mesh if ``canonical`` (478, 3) is given:
+    (B, 478, 3) in the window's unit -> (B, 3 or 10, h/2, w/2)."""
+    height, width = window.size[0] // 2, window.size[1] // 2
+    drawn = opening_image(points, width)
+    if canonical is not None:
+        drawn = torch.cat((mesh_image(points, canonical, width), drawn), dim=1)
+    top = (width - height) // 2
+    return drawn[:, :, top : top + height]
+
+
+def region_shape(points: Tensor, region: Region) -> Tensor:
+    """The region's own landmarks (B, 478, 3) -> (B, points, 3)."""
+    return points[:, torch.as_tensor(region.points, device=points.device)]

@@ -1,0 +1,35 @@
+"""The perceptual judge that travels with packed pictures: a training machine may have no package registry to get it from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from ..errors import SuperFaceError
+from ..models.tracker.backbone import LiteBackbone
+from .perceptual import PerceptualDistance
+
+JUDGE = "imagenet.safetensors"
+JUDGE_STAGES = 5
+
+
+def packed_backbone(folder: Path) -> LiteBackbone:
+    """The ImageNet stages that ``pack_pictures`` put into the folder.
+
+    Raises:
+        SuperFaceError: they are not there.
+    """
+    if not (folder / JUDGE).is_file():
+        raise SuperFaceError(f"{folder} holds no {JUDGE}: make the folder with superface_hf.training.pack_pictures.")
+    backbone = LiteBackbone(JUDGE_STAGES)
+    backbone.load_state_dict(
+        {k: v.float() if v.is_floating_point() else v for k, v in load_file(folder / JUDGE).items()}
+    )
+    return backbone
+
+
+def packed_distance(folder: Path, device: str | torch.device) -> PerceptualDistance:
+    """Perceptual distance of pictures (B, 3, S, S) in [0, 1]."""
+    return PerceptualDistance(packed_backbone(folder)).to(device)

@@ -1,0 +1,67 @@
+"""The painters of mouth and eyes: their windows stand, turn and grow with the face, and give back what they cut out."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from superface_hf.face_model.linear import FaceModel
+from superface_hf.face_model.topology import LEFT_EYE, LIPS_OUTER
+from superface_hf.models.painters.painter import RegionPainter, draw_region, region_shape
+from superface_hf.models.painters.windows import EYES, MOUTH, RegionWindow, feather
+
+
+@pytest.fixture(scope="module")
+def face() -> torch.Tensor:
+    return FaceModel.default().mean[None] * 0.35
+
+
+def leaning(points: torch.Tensor, angle: float) -> torch.Tensor:
+    cos, sin = math.cos(angle), math.sin(angle)
+    return points @ torch.tensor([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]]).T
+
+
+def test_the_mouth_lies_in_the_middle_of_its_window_however_the_head_leans(face):
+    upright = RegionWindow.around(face, MOUTH).enter(face)
+    leant = leaning(face, 0.6)
+    assert torch.allclose(RegionWindow.around(leant, MOUTH).enter(leant), upright, atol=0.03)
+    assert upright[0, LIPS_OUTER, 0].abs().max() < 0.75
+    assert abs(upright[0, LIPS_OUTER, 0].mean()) < 0.02
+
+
+def test_the_right_eye_is_seen_as_a_left_one(face):
+    left, right = (RegionWindow.around(face, eye).enter(face) for eye in EYES)
+    mirrored = right[:, FaceModel.default().mirror]
+    assert torch.allclose(left[0, LEFT_EYE], mirrored[0, LEFT_EYE], atol=0.02)
+
+
+def test_what_is_cut_out_is_put_back_where_it_was(face):
+    picture = torch.nn.functional.interpolate(
+        torch.rand(1, 3, 24, 24, generator=torch.Generator().manual_seed(0)), size=256, mode="bicubic"
+    )
+    window = RegionWindow.around(leaning(face, 0.3), MOUTH)
+    laid = window.put(torch.cat((window.cut(picture), feather(window.size, picture) > 0.99), dim=1), 256)
+    inside = laid[:, 3:] > 0.99
+    assert inside.float().mean() > 0.01
+    assert ((laid[:, :3] - picture).abs() * inside).max() < 0.05
+    assert (laid[..., :10, :10] == 0).all()
+
+
+def test_an_untrained_painter_repeats_what_it_sees_and_leaves_the_rim_alone(face):
+    painter = RegionPainter(len(MOUTH.points), (8, 8, 16)).eval()
+    torch.nn.init.zeros_(painter.head.weight)
+    torch.nn.init.zeros_(painter.head.bias)
+    window = RegionWindow.around(face, MOUTH)
+    inside = window.enter(face)
+    drawn = torch.cat((draw_region(inside, window, FaceModel.default().mean), draw_region(inside, window, None)), dim=1)
+    shape = region_shape(inside, MOUTH)
+    seen = torch.rand(1, 3, *MOUTH.size)
+    keep, paint = painter(seen, seen, drawn, torch.stack((shape, shape), dim=1))
+    assert torch.allclose(keep * seen + paint, seen, atol=1e-5)
+    assert (keep > 0.999).all()  # where nothing changes, what is finer than the window is kept
+    torch.nn.init.constant_(painter.head.bias, 2.0)
+    keep, paint = painter(seen, seen, drawn, torch.stack((shape, shape), dim=1))
+    assert (keep[..., 0, :] > 0.99).all()
+    assert (keep[..., 64, 96] < 0.1).all()
