@@ -43,9 +43,13 @@ PAGES = {
         "superface_hf: SuperFaceTeacherModel SuperFaceTeacherConfig SuperFaceStudentModel SuperFaceStudentConfig",
         "superface_hf: SuperFaceAudioToLipModel SuperFaceAudioToLipConfig SuperFaceAudioToLipFeatureExtractor",
         "superface_hf: SuperFaceTrackerModel SuperFaceTrackerConfig SuperFaceSyncExpertModel SuperFaceSyncExpertConfig",
+        "superface_hf: SuperFaceMatteModel SuperFaceMatteConfig SuperFaceInpainterModel SuperFaceInpainterConfig",
         "superface_hf.models.teacher.modeling_teacher: PreparedSource TeacherOutput",
         "superface_hf.models.student.modeling_student: PreparedStudent StudentOutput",
         "superface_hf.hub.model: HubMixin",)),
+    "layers": Page("Layers", "A portrait's layers: the person, cut out, and the plate behind.", (
+        "superface_hf.layers.matting: cut_out_person foreground_colours",
+        "superface_hf.layers.plate: make_plate hole_behind",)),
     "face_model": Page("Face model", "The linear face model over the 478-point mesh.", (
         "superface_hf: FaceModel FaceShape",)),
     "drivers": Page("Drivers", "Anything -> `Motion`.", (
@@ -58,6 +62,7 @@ PAGES = {
         "write_mp4 WorkLimit Work",)),
     "hub": Page("Hub and embedded weights", "Checkpoints that come with the package, and the way to the Hub and back.", (
         "superface_hf.hub: weights_folder embedded_tracker embedded_audio_to_lip load_audio_to_lip push_checkpoint",
+        "superface_hf.hub: embedded_matte embedded_inpainter",
         "superface_hf.hub: CardFacts make_card",)),
     "provenance": Page(
         "Marks of generated files",
