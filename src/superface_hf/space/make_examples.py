@@ -46,7 +46,7 @@ def make_examples(folder: Path, studio: Studio) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     made = {name: folder / file for name, file in FILES.items()}
     pipe = studio.pipe
-    with Image.open(PORTRAIT, formats=("JPEG",)) as portrait:
+    with Image.open(PORTRAIT, formats=("PNG",)) as portrait:
         face = portrait.convert("RGB").crop(FACE).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
     face.save(made["photo"], quality=92)
     photo = np.asarray(Image.open(made["photo"], formats=("JPEG",)))
