@@ -38,7 +38,7 @@ STUDENT_FRAME = 12  # mid-word, with an open mouth
 
 def make_examples(folder: Path, studio: Studio) -> list[Path]:
     """Writes the files and returns them; the ones made first go into those made later."""
-    from ..media import SoundReader, load_picture, load_sound, save_picture, write_mp4
+    from ..media import SoundReader, load_sound, save_picture, write_mp4
     from .drawn_face import drawn
     from .edit import Editor
     from .sliders import PRESETS
@@ -46,10 +46,10 @@ def make_examples(folder: Path, studio: Studio) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     made = {name: folder / file for name, file in FILES.items()}
     pipe = studio.pipe
-    portrait = Image.fromarray(load_picture(PORTRAIT))
-    face = portrait.crop(FACE).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    with Image.open(PORTRAIT, formats=("PNG",)) as portrait:
+        face = portrait.convert("RGB").crop(FACE).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
     face.save(made["photo"], quality=92)
-    photo = load_picture(made["photo"])
+    photo = np.asarray(Image.open(made["photo"], formats=("JPEG",)))
 
     write_mp4(made["video"], drawn(driving_motion(), DRAWN_SIDE), MIMIC_FPS)
     write_mp4(made["mimic"], pipe.stream(photo, video=made["video"]), MIMIC_FPS)
