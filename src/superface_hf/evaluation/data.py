@@ -13,10 +13,10 @@ from torch import Tensor
 from ..errors import MediaError, NoFaceError, SeveralFacesError
 from ..face_model.linear import FaceModel, FaceShape
 from ..geometry import Square
+from ..layers.portrait import cut_out
 from ..media import VideoReader, load_picture
 from ..models.tracker.base import FaceTracker
 from ..motion import Motion
-from ..pipelines.paste_back import cut_out
 from ..pipelines.portrait import Portrait, find_portrait
 
 CLIPS = "clips/val_*.mp4"

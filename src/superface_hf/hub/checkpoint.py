@@ -133,7 +133,7 @@ def check_finite(model: nn.Module, source: Source) -> None:
 def _fetched(source: Source, name: str, where: Mapping[str, Any]) -> Path:
     path = cached_file(source, name, **where)
     if path is None:  # what it says of a folder without config.json; for other files it raises
-        raise HubError(f"{source} holds no checkpoint of this package: it has no {name}.")
+        raise OSError(f"{source} holds no {name}.")
     return Path(path)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import av
 import numpy as np
@@ -27,6 +29,7 @@ FRAMES_WAITING = 3  # for the encoder
 QUALITY = "16"  # x264's constant rate factor: visually lossless
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 AAC_BITS_PER_SECOND = {1: 96_000, 2: 160_000}
+VP9_QUALITY = "18"  # VP9's constant quality: visually lossless
 BT709 = 1  # the number of BT.709 in matrix, primaries and transfer alike (ISO 23091-2)
 
 
@@ -75,6 +78,22 @@ def check_video_path(path: str | os.PathLike[str]) -> Path:
     return target
 
 
+@dataclass(frozen=True)
+class Form:
+    """How a video is written: container, codec of the picture with its pixels and options, channels of a frame, and codec of
+    the sound."""
+
+    container: str
+    codec: str
+    pixels: str
+    options: Mapping[str, str]
+    channels: int
+    sound: str
+
+
+H264 = Form("mp4", "libx264", "yuv420p", {"crf": QUALITY, "preset": "veryfast"}, 3, "aac")
+
+
 class Mp4Writer:
     """Writes frames as they come; use it as a context manager. An exception inside leaves no file behind.
 
@@ -99,7 +118,8 @@ class Mp4Writer:
         sampling_rate: int | None = None,
         label: bool = False,
     ) -> None:
-        self._path = check_video_path(path)
+        self._path = self._checked(path)
+        self._form = self._form_of(self._path)
         if not SLOWEST <= fps <= FASTEST:  # NaN is not
             raise MediaError(f"fps must be above zero, from {SLOWEST:g} to {FASTEST:g}, not {fps}.")
         self._fps = Fraction(fps).limit_denominator(1001)
@@ -110,11 +130,18 @@ class Mp4Writer:
         self._size: tuple[int, ...] | None = None
         self._waiting: deque[Future[None]] = deque()
 
+    def _checked(self, path: str | os.PathLike[str]) -> Path:
+        return check_video_path(path)
+
+    def _form_of(self, path: Path) -> Form:
+        return H264
+
     def __enter__(self) -> Mp4Writer:
         self._replacing = replacing(self._path)
         self._temporary = self._replacing.__enter__()
         try:
-            self._container = av.open(str(self._temporary), "w", format="mp4", options={"movflags": "+faststart"})
+            options = {} if self._form.container == "webm" else {"movflags": "+faststart"}
+            self._container = av.open(str(self._temporary), "w", format=self._form.container, options=options)
             self._container.metadata.update(mp4_tags())
         except (OSError, av.FFmpegError) as error:
             self._replacing.__exit__(type(error), error, error.__traceback__)
@@ -124,8 +151,11 @@ class Mp4Writer:
 
     def add(self, frame: np.ndarray) -> None:
         """Appends one frame (H, W, 3) uint8, all of one size."""
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-            raise MediaError(f"A frame must be uint8 of the shape (H, W, 3), not {frame.dtype} of {frame.shape}.")
+        channels = self._form.channels
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != channels:
+            raise MediaError(
+                f"A frame must be uint8 of the shape (H, W, {channels}), not {frame.dtype} of {frame.shape}."
+            )
         if self._size is None:
             self._start(frame.shape)
         elif frame.shape != self._size:
@@ -142,8 +172,9 @@ class Mp4Writer:
         height, width = frame.shape[:2]
         if height % 2 or width % 2:
             frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24").reformat(
-            format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+        given = "rgb24" if self._form.channels == 3 else "rgba"
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format=given).reformat(
+            format=self._form.pixels, dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
         )
         picture.pts, picture.time_base = index, 1 / self._fps
         self._container.mux(self._video.encode(picture))
@@ -166,16 +197,18 @@ class Mp4Writer:
 
     def _start(self, shape: tuple[int, ...]) -> None:
         self._size = shape
-        self._video = self._container.add_stream("libx264", rate=self._fps)
+        self._video: Any = self._container.add_stream(self._form.codec, rate=self._fps)  # of whatever kind the form has
         self._video.width, self._video.height = shape[1] + shape[1] % 2, shape[0] + shape[0] % 2
-        self._video.pix_fmt = "yuv420p"
-        self._video.options = {"crf": QUALITY, "preset": "veryfast"}
+        self._video.pix_fmt = self._form.pixels
+        self._video.options = dict(self._form.options)
         context = self._video.codec_context
         context.time_base = 1 / self._fps
         context.colorspace = context.color_primaries = context.color_trc = BT709
         context.color_range = ColorRange.MPEG
         first = next(self._blocks, None)
-        self._sound = None if first is None else _SoundTrack(self._container, first, self._blocks, self._rate)
+        self._sound = (
+            None if first is None else _SoundTrack(self._container, first, self._blocks, self._rate, self._form.sound)
+        )
 
     def _finish(self) -> None:
         if self._size is None:
@@ -186,7 +219,8 @@ class Mp4Writer:
         if self._sound is not None:
             self._sound.flush(self._container)
         self._container.close()
-        mark_video(self._temporary)
+        if self._form.container != "webm":  # which carries its mark as a tag alone
+            mark_video(self._temporary)
 
     def _close_quietly(self) -> None:
         try:
@@ -199,14 +233,19 @@ class _SoundTrack:
     """Encodes sound in step with the picture, so that neither waits in memory for the other."""
 
     def __init__(
-        self, container: av.container.OutputContainer, first: np.ndarray, more: Iterator[np.ndarray], rate: int
+        self,
+        container: av.container.OutputContainer,
+        first: np.ndarray,
+        more: Iterator[np.ndarray],
+        rate: int,
+        codec: str,
     ) -> None:
         self._ready, self._more = first, more
         self._rate, self._done = rate, 0
         channels = first.shape[1]
         self._layout = "mono" if channels == 1 else "stereo"
-        coded_rate = rate if rate in AAC_RATES else 48000
-        self._stream = container.add_stream("aac", rate=coded_rate, layout=self._layout)
+        coded_rate = rate if codec == "aac" and rate in AAC_RATES else 48000
+        self._stream: Any = container.add_stream(codec, rate=coded_rate, layout=self._layout)
         self._stream.bit_rate = AAC_BITS_PER_SECOND[channels]
         self._resampler = av.AudioResampler(format="fltp", layout=self._layout, rate=coded_rate)
 

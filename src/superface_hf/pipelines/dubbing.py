@@ -19,15 +19,19 @@ import torch
 from ..errors import MotionError, NoFaceError, UnknownNameError
 from ..face_model.linear import FaceModel
 from ..geometry import Square
+from ..hub import embedded_matte
+from ..layers.matting import cut_out_person
+from ..layers.portrait import as_pictures, cut_out
 from ..media import VideoReader
 from ..models.tracker.detection import box_overlap
 from ..motion import Motion
 from .mouth_region import MouthRegion
 from .mouth_swap import MouthSwap, Person
-from .paste_back import PasteBack, RenderedCrops, cut_out
+from .paste_back import PasteBack, RenderedCrops
 from .portrait import FaceChoice, check_face_choice, choose_face, snap
 
 if TYPE_CHECKING:
+    from ..models.matte.modeling_matte import SuperFaceMatteModel
     from ..models.teacher.modeling_teacher import SuperFaceTeacherModel
     from ..models.tracker.base import Face, FaceTracker
 
@@ -108,7 +112,7 @@ class Dubber:
     """Gives the person of a video another mouth.
 
     Args:
-        teacher, tracker, face_model: as the pipeline has them.
+        teacher, tracker, face_model, matte: as the pipeline has them.
         face: "largest", "only" or an index, told in the first frame that shows a face, and followed from there.
         batch_size: frames rendered at once.
 
@@ -122,12 +126,14 @@ class Dubber:
         tracker: FaceTracker,
         face_model: FaceModel | None = None,
         *,
+        matte: SuperFaceMatteModel | None = None,
         face: FaceChoice = "largest",
         batch_size: int = 2,
     ) -> None:
         check_face_choice(face)
         self._teacher, self._tracker, self._face = teacher, tracker, face
         self._face_model = face_model or FaceModel.default()
+        self._matte = matte if matte is not None else embedded_matte(teacher.device)
         self._batch_size = max(1, batch_size)
         self._region = MouthRegion(self._face_model)
         self._swap = MouthSwap(self._face_model, self._region.weights)
@@ -238,12 +244,19 @@ class Dubber:
     def _render(self, plans: list[_Planned]) -> RenderedCrops:
         device, dtype = self._teacher.device, self._teacher.dtype
         size = self._teacher.config.image_size
-        sources = torch.cat([cut_out(plan.picture, plan.crop, size) for plan in plans]).to(device)
+        sources = torch.cat([cut_out(plan.picture, plan.crop, size) for plan in plans])
+        mattes = torch.stack([self._person(*each) for each in zip(as_pictures(sources), plans, strict=True)])
         before = torch.from_numpy(np.stack([plan.before for plan in plans])).to(device)
         after = torch.from_numpy(np.stack([plan.after for plan in plans])).to(device)
         with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-            output = self._teacher(sources, before, after)
-        return RenderedCrops(output.frames, output.warped, output.motion.flow)
+            output = self._teacher(sources.to(device), mattes.to(device), before, after)
+        # What is behind the person stays where it is.
+        return RenderedCrops(output.over(sources.to(device)), output.warped, output.rendered.flow)
+
+    def _person(self, crop: np.ndarray, plan: _Planned) -> torch.Tensor:
+        """The matte (1, S, S) of a crop (S, S, 3) uint8."""
+        points = Square(0, 0, len(crop)).to_pixels(plan.before)
+        return torch.from_numpy(cut_out_person(crop, points, self._matte))[None]
 
 
 def _replayed(video: VideoReader, last: np.ndarray, when_short: WhenShort) -> Iterator[np.ndarray]:

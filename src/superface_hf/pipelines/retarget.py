@@ -1,4 +1,4 @@
-"""From the driving person's motion to the portrait's: retargeting, regions, edits, and staying inside the crop."""
+"""From the driving person's motion to the portrait's: retargeting, regions and edits."""
 
 from __future__ import annotations
 
@@ -19,11 +19,9 @@ from .portrait_mouth import PortraitMouth
 
 MOTION_SUFFIX = ".safetensors"
 MotionLike = Motion | str | os.PathLike[str]
-# The face stays within this distance of the crop's middle (IMAGE units; the border is at 1), or the head would be cut off
-# at the border. A face at rest reaches to about 0.66.
-REACH = 0.80
-# The head may come nearer or go back by these factors: nearer, it would fill the crop; farther, it would uncover too much.
-MIN_GROWTH, MAX_GROWTH = 0.75, 1.25
+# The head may come nearer or go back by these factors: nearer, the picture's pixels would show; farther, the body would not
+# belong to the head.
+MIN_GROWTH, MAX_GROWTH = 0.75, 1.5
 # A blink is more than this share of a shut eye; less is an expression, and may be noise.
 SHUTTING = 0.3
 
@@ -111,7 +109,7 @@ class Retargeter:
         if self._changes.edit:
             moved = moved.edit(self._changes.edit)
         self._done += len(moved)
-        return self._keep_inside(moved)
+        return self._placed(moved)
 
     def _retarget(self, motion: Motion, reference: Motion) -> Motion:
         moved = motion.relative_to(reference, self._portrait.motion)
@@ -121,18 +119,10 @@ class Retargeter:
         kept = {name: getattr(moved, name) for name in HEAD if name != "rotation"}
         return replace(motion, **kept)
 
-    def _keep_inside(self, motion: Motion) -> tuple[Motion, torch.Tensor]:
+    def _placed(self, motion: Motion) -> tuple[Motion, torch.Tensor]:
         own = self._portrait.motion.scale[0]
         motion = replace(motion, scale=np.clip(motion.scale, MIN_GROWTH * own, MAX_GROWTH * own))
-        landmarks = self._face_model.animate(self._portrait.shape, motion)
-        # A portrait near its crop's border keeps the place it has.
-        rest = torch.from_numpy(self._portrait.landmarks[:, :2])
-        low = torch.minimum(rest.amin(0), torch.tensor(-REACH))
-        high = torch.maximum(rest.amax(0), torch.tensor(REACH))
-        plane = landmarks[..., :2]
-        shift = (low - plane.amin(1)).clamp_min(0) - (plane.amax(1) - high).clamp_min(0)
-        landmarks = torch.cat((plane + shift[:, None], landmarks[..., 2:]), dim=-1)
-        return replace(motion, translation=motion.translation + shift.numpy()), landmarks
+        return motion, self._face_model.animate(self._portrait.shape, motion)
 
 
 def on_portrait(

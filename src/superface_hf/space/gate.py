@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -58,12 +58,11 @@ class Gate:
                 self._learn(block)
         for field in demo.blocks.values():
             if isinstance(field, FILES):
-                self._show(field.value)
+                for path in _paths(field.value):  # what it shows from the start
+                    store.add_ours(path)
         self._process, self._preprocess, self._postprocess = (
             demo.process_api, demo.preprocess_data, demo.postprocess_data,
         )  # fmt: skip
-        self._push = demo._queue.push
-        demo._queue.push = self._queue_push  # type: ignore[method-assign, assignment]
         demo.process_api = self._process_api  # type: ignore[method-assign, assignment]
         demo.preprocess_data = self._preprocess_data  # type: ignore[method-assign]
         demo.postprocess_data = self._postprocess_data  # type: ignore[method-assign]
@@ -75,19 +74,6 @@ class Gate:
             self._checks[block._id] = getattr(block, "check_upload", None)
         elif not block.stateful and not isinstance(block, PLAIN):
             raise TypeError(f"The gate does not know what {block!r} may take.")
-
-    def _show(self, value: Any) -> None:
-        """Makes what a field shows from the start everybody's. The page names it by a word, not by its place."""
-        for file in _files(value):
-            file["path"] = self._store.add_shown(file["path"])
-            if "url" in file:
-                file["url"] = f"/gradio_api/file={file['path']}"
-
-    async def _queue_push(self, body: Any, **call: Any) -> Any:
-        """Refuses an empty session: gradio takes it for none in one place and for a name in another, and fails halfway."""
-        if body.session_hash == "":
-            return False, NOT_UNDERSTOOD, "error"
-        return await self._push(body=body, **call)
 
     async def _process_api(self, **call: Any) -> dict[str, Any]:
         """One step of a function: all of it, or what a generator does until it yields."""
@@ -151,20 +137,19 @@ class Gate:
                 raise MediaError(NO_ADDRESSES)
             if not self._store.allows(path, session, uploads=check is not None):
                 raise MediaError(NOT_YOURS)
-            real = self._store.real(path)
             if check is not None:
                 try:
-                    check(real)
+                    check(path)
                 except FileNotFoundError:
                     raise MediaError(NOT_YOURS) from None
-        return real
+        return path
 
     async def _postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
         values = await self._postprocess(block_fn, predictions, state)
         for block, value in zip(block_fn.outputs, values, strict=False):
             if isinstance(block, FILES):
-                for file in _files(value):
-                    self._store.add_result(file["path"], _session.get())
+                for path in _paths(value):
+                    self._store.add_result(path, _session.get())
         return values
 
 
@@ -174,13 +159,13 @@ def _endpoint(function: Any) -> str:
     return "page" if name in ("", "lambda", "partial", "unnamed") else name
 
 
-def _files(value: Any) -> Iterator[dict[str, Any]]:
-    """All descriptions of files in a value for the page."""
-    if isinstance(value, dict):
+def _paths(value: Any) -> Iterator[str]:
+    """All files that a value for the page names."""
+    if isinstance(value, Mapping):
         if isinstance(value.get("path"), str):
-            yield value
+            yield value["path"]
         for part in value.values():
-            yield from _files(part)
+            yield from _paths(part)
     elif isinstance(value, (list, tuple)):
         for part in value:
-            yield from _files(part)
+            yield from _paths(part)

@@ -46,10 +46,10 @@ def make_examples(folder: Path, studio: Studio) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     made = {name: folder / file for name, file in FILES.items()}
     pipe = studio.pipe
-    with Image.open(PORTRAIT, formats=("PNG",)) as portrait:
+    with Image.open(PORTRAIT) as portrait:
         face = portrait.convert("RGB").crop(FACE).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
     face.save(made["photo"], quality=92)
-    photo = np.asarray(Image.open(made["photo"], formats=("JPEG",)))
+    photo = np.asarray(Image.open(made["photo"]))
 
     write_mp4(made["video"], drawn(driving_motion(), DRAWN_SIDE), MIMIC_FPS)
     write_mp4(made["mimic"], pipe.stream(photo, video=made["video"]), MIMIC_FPS)

@@ -21,7 +21,6 @@ from .limits import Limits
 from .look import CSS, theme
 from .messages import log_fault
 from .routes import routes
-from .sessions import forget_empty_first
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -83,7 +82,6 @@ def _started(demo: Any, settings: dict[str, Any]) -> Any:
         },
         **settings,
     )
-    forget_empty_first(demo.state_holder)
     house = Housekeeping(demo)
     _stop_all_with(demo, house)
     house.start()

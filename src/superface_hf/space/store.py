@@ -62,7 +62,7 @@ class Store:
         os.environ[FOLDER_OF_GRADIO] = str(self.folder)
         self.stopping = threading.Event()
         self._known: dict[str, _Kept] = {}
-        self._ours: dict[str, str] = {}  # as visitors name it -> where it lies
+        self._ours: set[str] = set()
         self._lock = threading.Lock()
         atexit.register(self.close)
 
@@ -75,14 +75,7 @@ class Store:
     def add_ours(self, path: str) -> None:
         """A file that every visitor may see and use, such as an example on the page. It stays as long as the server runs."""
         with self._lock:
-            self._ours[path] = path
-
-    def add_shown(self, path: str) -> str:
-        """As :meth:`add_ours`; -> a word that stands for the path, for visitors."""
-        with self._lock:
-            name = f"shown/{len(self._ours)}/{Path(path).name}"
-            self._ours[name] = path
-        return name
+            self._ours.add(path)
 
     def add_upload(self, path: str) -> None:
         with self._lock:
@@ -120,11 +113,6 @@ class Store:
                 return True
             return session in kept.sessions
 
-    def real(self, path: str) -> str:
-        """Where a file lies that a visitor named."""
-        with self._lock:
-            return self._ours.get(path, path)
-
     def serves(self, path: str) -> bool:
         """Whether whoever knows this file's name may download it."""
         with self._lock:
@@ -146,7 +134,7 @@ class Store:
         """Deletes what is older."""
         oldest = time.time() - seconds
         for entry in list(self.folder.iterdir()) if self.folder.exists() else []:
-            ours = any(path.startswith(f"{entry}{os.sep}") for path in self._ours.values())
+            ours = any(path.startswith(f"{entry}{os.sep}") for path in self._ours)
             if entry.name != LOCK and not ours and _newest(entry) <= oldest:
                 _remove(entry)
         with self._lock:

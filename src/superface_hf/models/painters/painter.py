@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ...face_model.mesh_image import MESH_CHANNELS, OPENING_CHANNELS, mesh_image, opening_image
 from ...layers.rendered import kept_fine
 from ..teacher.blocks import ResidualBlock, ZeroConv2d, conv, upsample
-from .strokes import repainted
+from ..teacher.generator import repainted
 from .windows import Region, RegionWindow, feather
 
 # The warped region and the portrait's own; the mesh to be shown, how open it is, and how open the portrait's own is.

@@ -10,23 +10,23 @@ from .configuration_teacher import SuperFaceTeacherConfig
 
 
 class AppearanceEncoder(nn.Module):
-    """Source picture (B, 3, S, S) -> volume (B, D, C, S/8, S/8) and detail (B, C', S/4, S/4)."""
+    """Source picture and matte (B, 4, S, S) -> volume (B, D, C, S/8, S/8) and detail (B, C', S/4, S/4)."""
 
     def __init__(self, config: SuperFaceTeacherConfig) -> None:
         super().__init__()
         wide = config.generator_channels[0]
         self.depth = config.volume_depth
-        self.stem = conv(12, 24)
-        self.fine = conv(24, config.detail_channels, stride=2)
-        self.fine_block = ResidualBlock(config.detail_channels)
+        self.stem = conv(16, 32)
+        self.fine = conv(32, config.detail_channels, stride=2)
+        self.fine_blocks = nn.Sequential(*(ResidualBlock(config.detail_channels) for _ in range(2)))
         self.coarse = conv(config.detail_channels, wide, stride=2)
-        self.coarse_block = ResidualBlock(wide)
+        self.coarse_blocks = nn.Sequential(*(ResidualBlock(wide) for _ in range(3)))
         self.to_volume = nn.Conv2d(wide, config.volume_channels * config.volume_depth, 1)
         self.volume_blocks = nn.Sequential(*(VolumeBlock(config.volume_channels) for _ in range(config.volume_blocks)))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         x = F.silu(self.stem(F.pixel_unshuffle(image * 2 - 1, 2)))
-        detail = self.fine_block(self.fine(x))
-        x = self.coarse_block(self.coarse(F.silu(detail)))
+        detail = self.fine_blocks(self.fine(x))
+        x = self.coarse_blocks(self.coarse(F.silu(detail)))
         volume = self.to_volume(x).unflatten(1, (self.depth, -1))
         return self.volume_blocks(volume), detail

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from ...face_model.mesh_image import OPENING_CHANNELS, opening_image
 from ...face_model.topology import EYE_CORNERS
-from ...models.layered_teacher.modeling_layered_teacher import TeacherOutput
 from ...models.painters.windows import EYES, MOUTH, Region, RegionWindow
+from ...models.teacher.modeling_teacher import TeacherOutput
 from ..adversarial import PatchDiscriminator, discriminator_loss, feature_matching, generator_loss
 from ..losses import coarse_warp_l1, pyramid_l1, region_weights
 from ..mattes import grown

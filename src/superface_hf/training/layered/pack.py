@@ -26,8 +26,6 @@ from tqdm import tqdm
 
 from ...face_model.linear import FaceModel
 from ...geometry import Square
-from ...media import load_picture
-from ...media.container import open_container
 from ...media.writing import replacing
 from ...models.tracker.mediapipe_backend import MediapipeTracker
 from .shards import LANDMARK_UNIT, MOTION_ARRAYS
@@ -78,7 +76,7 @@ def label_clip(video: Path, cache: Path, landmarker: MediapipeTracker, segmenter
 
 
 def pictures(video: Path) -> Iterator[np.ndarray]:
-    with open_container(video, "video", str(video)) as container:
+    with av.open(str(video)) as container:
         for frame in container.decode(video=0):
             yield frame.to_ndarray(format="rgb24")
 
@@ -156,7 +154,7 @@ def pack_clip(video: Path, labels: dict[str, np.ndarray], fps: float, person: in
 
 def pack_portrait(name: str, content: bytes, landmarker: MediapipeTracker, segmenter: Segmenter) -> dict[str, bytes]:
     """The files of one portrait: a square around its face; none if it does not show exactly one."""
-    picture = load_picture(content)
+    picture = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
     faces = landmarker.find_faces(picture)
     if len(faces) != 1:
         return {}

@@ -26,10 +26,10 @@ from torch import Tensor, nn
 from ...face_model.linear import FaceModel
 from ...face_model.mesh_image import OPENING_CHANNELS
 from ...layers.motion import beside_seams, layer_flow
-from ...models.layered_teacher.configuration_layered_teacher import SuperFaceLayeredTeacherConfig
-from ...models.layered_teacher.modeling_layered_teacher import SuperFaceLayeredTeacherModel
 from ...models.painters.painter import draw_region, region_shape
 from ...models.painters.windows import EYES, MOUTH, Region, RegionWindow
+from ...models.teacher.configuration_teacher import SuperFaceTeacherConfig
+from ...models.teacher.modeling_teacher import SuperFaceTeacherModel
 from ..adversarial import PatchDiscriminator, discriminator_loss, feature_matching, generator_loss
 from ..perceptual import PerceptualDistance
 from ..run import channels_last
@@ -143,7 +143,7 @@ class PaintersTrainer:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.arguments = arguments
         torch.manual_seed(arguments.seed)
-        teacher = SuperFaceLayeredTeacherModel(SuperFaceLayeredTeacherConfig.of_size("base"))
+        teacher = SuperFaceTeacherModel(SuperFaceTeacherConfig.of_size("base"))
         parts = {"mouth": teacher.mouth_painter, "eyes": teacher.eye_painter}
         self.painters = channels_last(nn.ModuleDict(parts)).train()
         self.averaged = copy.deepcopy(self.painters).eval().requires_grad_(False)
@@ -224,7 +224,7 @@ class PaintersTrainer:
             self.optimizer.step()
             share = min(self.arguments.ema, (1 + self.step) / (10 + self.step))
             with torch.no_grad():
-                ours: list[Tensor] = list(self.averaged.parameters())
+                ours = list(self.averaged.parameters())
                 torch._foreach_lerp_(ours, [p.detach() for p in self.painters.parameters()], 1 - share)
         self.optimizer.zero_grad(set_to_none=True)
         if progress > HEARD / 2:

@@ -28,8 +28,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ...face_model.linear import FaceModel
-from ...models.layered_teacher.configuration_layered_teacher import SuperFaceLayeredTeacherConfig
-from ...models.layered_teacher.modeling_layered_teacher import SuperFaceLayeredTeacherModel, TeacherOutput
+from ...models.teacher.configuration_teacher import SuperFaceTeacherConfig
+from ...models.teacher.modeling_teacher import SuperFaceTeacherModel, TeacherOutput
 from ..degradations import DegradationConfig, SourceDegradation
 from ..perceptual import PerceptualDistance
 from ..run import channels_last
@@ -50,10 +50,10 @@ class Trainer:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(arguments.seed)
         torch.set_float32_matmul_precision("high")
-        config = SuperFaceLayeredTeacherConfig.of_size(arguments.size)
+        config = SuperFaceTeacherConfig.of_size(arguments.size)
         if arguments.body:
-            config = SuperFaceLayeredTeacherConfig.of_size(arguments.size, image_size=config.body_size)
-        self.model = SuperFaceLayeredTeacherModel(config)
+            config = SuperFaceTeacherConfig.of_size(arguments.size, image_size=config.body_size)
+        self.model = SuperFaceTeacherModel(config)
         self.model.canonical.copy_(FaceModel.default().mean)
         if arguments.restorer:
             stored = load_file(arguments.restorer)
