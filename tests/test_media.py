@@ -329,10 +329,6 @@ class TestUnusableVideos:
         data[middle : middle + 400] = bytes(400)
         assert 10 <= len(list(VideoReader(bytes(data)))) <= 20
 
-    def test_frames_of_two_sizes_are_refused(self):
-        with pytest.raises(MediaError, match="Frame 1"):
-            list(VideoReader([np.zeros((32, 32, 3), np.uint8), np.zeros((32, 40, 3), np.uint8)]))
-
 
 class TestNothingHalfWrittenRemains:
     def test_an_error_while_rendering_leaves_the_folder_as_it_was(self, tmp_path):

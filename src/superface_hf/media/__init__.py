@@ -5,6 +5,7 @@ from __future__ import annotations
 from .download import is_url
 from .picture import MAX_PIXELS, check_picture_path, load_picture, open_picture, save_picture
 from .sound import SPEECH_RATE, Sound, SoundReader, load_sound, mono_blocks
+from .transparent import check_transparent_path, transparent_writer
 from .video import VideoReader
 from .work import Work, WorkLimit
 from .writing import VIDEO_SUFFIXES, Mp4Writer, check_video_path, check_writable, replacing, write_mp4
@@ -20,6 +21,7 @@ __all__ = [
     "Work",
     "WorkLimit",
     "check_picture_path",
+    "check_transparent_path",
     "check_video_path",
     "check_writable",
     "is_url",
@@ -29,5 +31,6 @@ __all__ = [
     "open_picture",
     "replacing",
     "save_picture",
+    "transparent_writer",
     "write_mp4",
 ]

@@ -15,7 +15,9 @@ from typing import IO, Any
 import av
 
 from ..errors import MediaError
+from .foreign import advice
 from .sources import View, open_source
+from .whole import is_incomplete
 from .work import WorkLimit
 
 # Demuxers that read one file from end to end. Still pictures, raw samples and all that names other files are left out.
@@ -61,18 +63,35 @@ def open_container(
             )
         except TimeoutError:
             raise MediaError(f"{name} takes more than {OPENING:g} s to open as a {kind}, and was given up.") from None
-        except av.ArgumentError as error:
-            raise MediaError(
-                f"{name} is not a {kind} in a format that can be read (mp4, webm, wav, mp3, ...)."
-            ) from error
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise MediaError(f"{name} is not a {kind} that can be read: {reason(error)}") from error
+            raise _refused(shared, kind, name, error) from error
         stack.enter_context(container)
         file.deadline = None
         for stream in container.streams.video:
             if stream.codec_context is not None:
                 stream.codec_context.options = options
         yield container
+
+
+def incomplete(source: Path | IO[bytes], kind: str) -> bool:
+    """Whether a file says itself that more of it should be there."""
+    with open_source(source, kind) if isinstance(source, Path) else View(source) as file:
+        return is_incomplete(file)
+
+
+def _refused(shared: Any, kind: str, name: str, error: Exception) -> MediaError:
+    """What is wrong with a file that cannot be opened, and what to do."""
+    start = View(shared).read(16)
+    if what := advice(start):
+        return MediaError(f"{name} is not a {kind}. {what}")
+    if isinstance(error, av.ArgumentError):
+        return MediaError(f"{name} is not a {kind} in a format that can be read (mp4, webm, wav, mp3, ...).")
+    if is_incomplete(View(shared)):
+        return MediaError(
+            f"{name} is an incomplete {kind}: the file ends too early, and what says how to read it is missing. Copy or "
+            "download it again, or end the recording properly."
+        )
+    return MediaError(f"{name} is not a {kind} that can be read: {reason(error)}")
 
 
 def reason(error: BaseException) -> str:

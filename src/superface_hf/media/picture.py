@@ -16,6 +16,7 @@ from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 from ..credentials import Signer
 from ..errors import MediaError
 from ..provenance import picture_marks
+from .foreign import advice, is_heic
 from .label import labelled
 from .sources import describe, open_source
 from .writing import check_writable, replacing
@@ -23,10 +24,13 @@ from .writing import check_writable, replacing
 MAX_PIXELS = 64_000_000
 MIN_SIDE = 16  # pixels; nothing smaller can show a face
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-# The formats that Pillow may open. Others that it knows run programs (EPS), or are rarely seen and rarely tested. HEIF needs a
-# plugin of the caller's. Photographs of some phones are MPO, which opens as JPEG.
+# The formats that Pillow may open. Others that it knows run programs (EPS), or are rarely seen and rarely tested. HEIF needs
+# `pillow-heif`. Photographs of some phones are MPO, which opens as JPEG.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "AVIF", "HEIF", "PPM")
 SIXTEEN_BIT = 65535
+# How files begin that hold a video; an MP4-like file of one of these brands holds pictures.
+VIDEO_STARTS = (b"\x1a\x45\xdf\xa3", b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3", b"FLV", b"OggS")
+STILL_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis", b"crx ")
 
 
 def load_picture(source: Any) -> np.ndarray:
@@ -68,9 +72,13 @@ def open_picture(source: Any, formats: Sequence[str] = FORMATS, most_pixels: int
     """
     name = describe(source)
     Image.init()
-    known = [each for each in formats if each in FORMATS and each in Image.OPEN]
     with open_source(source, "picture") as file:
         whole = io.BufferedReader(file) if isinstance(file, io.RawIOBase) else file
+        start = whole.read(16)
+        whole.seek(0)
+        if is_heic(start):
+            _add_heif(name)
+        known = [each for each in formats if each in FORMATS and each in Image.OPEN]
         try:
             with warnings.catch_warnings():
                 # Our own limit is the tighter one, and it is checked before any pixel is decoded.
@@ -80,11 +88,30 @@ def open_picture(source: Any, formats: Sequence[str] = FORMATS, most_pixels: int
                 _check_pixels(image.width, image.height, name, most_pixels)
                 yield image
         except UnidentifiedImageError:
-            raise MediaError(f"{name} is not a picture in a format that can be read ({', '.join(known)}).") from None
+            if _starts_as_video(whole):
+                raise MediaError(
+                    f"{name} is a video, and a picture is needed. To give a video other words, dub it (superface dub, or the "
+                    "pipeline with video= and audio= and no picture); to let it drive a picture, pass it as the video."
+                ) from None
+            raise MediaError(
+                f"{name} is not a picture in a format that can be read ({', '.join(known)}). {advice(start) or ''}".rstrip()
+            ) from None
         except Image.DecompressionBombError:
             raise MediaError(f"{name} is too large: {_limit(most_pixels)}") from None
         except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
             raise MediaError(f"The picture {name} is damaged: {error}") from error
+
+
+def _add_heif(name: str) -> None:
+    """Lets Pillow read HEIC photographs, where the package for it is installed."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError as error:
+        raise MediaError(
+            f"{name} is a HEIC photograph, which needs another package: pip install 'superface-hf[heic]' (it is "
+            "pillow-heif). Or convert it to JPEG or PNG."
+        ) from error
+    register_heif_opener()
 
 
 def save_picture(path: str | os.PathLike[str], picture: np.ndarray, label: bool = False) -> None:
@@ -114,9 +141,21 @@ def check_picture_path(path: str | os.PathLike[str]) -> Path:
         raise MediaError(
             f"A picture cannot be written to {target}: its name must end in {', '.join(PICTURE_SUFFIXES)}."
         )
-    check_writable(target)
+    target = check_writable(target)
     Signer.from_environment()
     return target
+
+
+def _starts_as_video(file: Any) -> bool:
+    """Whether a file's first bytes are those of an MP4, MOV, Matroska, WebM, AVI, MPEG, FLV or Ogg file."""
+    try:
+        file.seek(0)
+        head = file.read(12)
+    except (OSError, ValueError):
+        return False
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide"):
+        return head[8:12] not in STILL_BRANDS
+    return head.startswith(VIDEO_STARTS) or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
 
 
 def _check_format(image: Image.Image) -> None:

@@ -16,9 +16,11 @@ from av.stream import Disposition
 from transformers.utils import logging
 
 from ..errors import MediaError
-from .container import open_container, reason
+from .container import incomplete, open_container, reason
+from .decoding import decoded
 from .download import is_url
-from .sources import describe, open_source
+from .sources import View, describe, open_source
+from .timeline import Timeline
 
 logger = logging.get_logger(__name__)
 
@@ -33,8 +35,8 @@ BLOCK_SECONDS = 1.0
 SILENCE = 1e-4
 # Floats beyond [-1, 1] by this factor are a loud recording, whose peaks are cut off; beyond it they have another scale.
 LOUDEST = 4.0
-# A sound track that starts later or earlier than its pictures by more than this has broken time stamps.
-MAX_DELAY = 5.0  # seconds
+# Files of packets without time stamps: what is lost in them is known by its bytes alone.
+RAW_FORMATS = ("mp3", "aac", "ac3", "eac3", "dts", "dtshd")
 # Audio devices and files know these sample formats; the offset is the value of silence.
 INTEGER_FORMATS = {"uint8": (128.0, 128.0), "int8": (0.0, 128.0), "int16": (0.0, 32768.0), "int32": (0.0, 2.0**31)}
 
@@ -81,13 +83,14 @@ class SoundReader:
         sampling_rate: samples a second of an array that comes without; ignored for everything that carries its own.
 
     More than two channels are mixed to stereo (of files) or mono (of arrays). In a video the sound starts with the picture.
+    Where packets of a file are missing or damaged there is silence, and what follows keeps its place.
 
     Attributes:
         rate: samples a second.
 
     Raises:
         MediaError: it cannot be read, has no sound, or an array has no sampling rate, NaN, a wrong shape or scale. What only
-            shows while reading is raised then: damage, NaN in a file, less than 0.02 s of sound.
+            shows while reading is raised then: NaN in a file, less than 0.02 s of sound.
     """
 
     def __init__(self, source: Any, sampling_rate: int | float | None = None) -> None:
@@ -103,8 +106,11 @@ class SoundReader:
         # A file on disk is opened for each pass; what came as bytes or from a server is kept.
         self._path = Path(source) if isinstance(source, (str, os.PathLike)) and not is_url(source) else None
         self._file = None if self._path else open_source(source, "sound")
+        self._said: set[str] = set()
         with self._open() as (_, stream):
             self.rate = int(stream.rate or 0)
+        if incomplete(self._path or self._file, "sound"):
+            self._say(f"The sound {self._name} is incomplete: the file ends too early, and only what is there is read.")
 
     @property
     def seconds(self) -> float | None:
@@ -153,45 +159,90 @@ class SoundReader:
             yield container, stream
 
     def _decoded(self) -> Iterator[np.ndarray]:
-        with self._open() as (container, stream):
-            mono = stream.codec_context.channels == 1
-            resampler = av.AudioResampler(format="fltp", layout="mono" if mono else "stereo", rate=self.rate)
-            collected: list[np.ndarray] = []
-            early: int | None = None  # samples that come before the picture, and are left out
-            for frame in self._good_frames(container, stream):
-                if early is None:
-                    delay = round(_delay(container, frame) * self.rate)
-                    collected = [np.zeros((1 if mono else 2, max(0, delay)), np.float32)]
-                    early = max(0, -delay)
-                for part in self._mixed_down(resampler, frame):
-                    samples: np.ndarray = part.to_ndarray()
-                    collected.append(samples[:, early:])
-                    early = max(0, early - samples.shape[1])
-                if sum(part.shape[1] for part in collected) >= BLOCK_SECONDS * self.rate:
-                    yield self._block(collected)
-                    collected = []
-            if early is None:
-                raise MediaError(f"The sound {self._name} holds nothing that can be decoded.")
-            for part in self._mixed_down(resampler, None):
-                collected.append(np.asarray(part.to_ndarray(), np.float32))
-            if any(part.size for part in collected):
+        collected: list[np.ndarray] = []
+        for piece in self._pieces():
+            collected.append(piece)
+            if sum(part.shape[1] for part in collected) >= BLOCK_SECONDS * self.rate:
                 yield self._block(collected)
+                collected = []
+        if any(piece.size for piece in collected):
+            yield self._block(collected)
 
-    def _good_frames(self, container: av.container.InputContainer, stream: av.AudioStream) -> Iterator[av.AudioFrame]:
-        """Decodes, and ends where the file is damaged beyond that: what came before is still good."""
-        frames = 0
-        try:
-            for frame in container.decode(stream):
-                frames += 1
-                yield frame
-        except (av.FFmpegError, ValueError) as error:
-            logger.warning(f"The sound {self._name} is damaged after {frames} packets: {reason(error)}")
+    def _pieces(self) -> Iterator[np.ndarray]:
+        """(1 or 2, n) float32 each, silence where nothing was recorded or what was is lost."""
+        with self._open() as (container, stream):
+            layout = "mono" if stream.codec_context.channels == 1 else "stereo"
+            channels = 1 if layout == "mono" else 2
+            timeline = Timeline(self.rate, _start(container))
+            resampler, form = None, None
+            for frame, lost in self._good_frames(container, stream):
+                yield from _silence(timeline.silence_before(frame.time, lost), channels, self.rate, timeline)
+                if form != (form := (frame.format.name, frame.layout.name, frame.sample_rate)):
+                    yield from self._mixed_down(resampler, None, timeline)
+                    resampler = av.AudioResampler(format="fltp", layout=layout, rate=self.rate)
+                yield from self._mixed_down(resampler, frame, timeline)
+            if resampler is None:
+                raise MediaError(f"The sound {self._name} holds nothing that can be decoded.")
+            yield from self._mixed_down(resampler, None, timeline)
+        if timeline.gaps:
+            total, first = sum(timeline.gaps.values()), min(timeline.gaps)
+            self._say(
+                f"{total:.1f} s of the sound {self._name} are missing in {len(timeline.gaps)} places (the first after "
+                f"{first:.1f} s): silence is in their place."
+            )
+        if timeline.lost:
+            self._say(f"{timeline.lost:.2f} s of the sound {self._name} are lost to damage: silence is in their place.")
 
-    def _mixed_down(self, resampler: av.AudioResampler, frame: av.AudioFrame | None) -> list[av.AudioFrame]:
+    def _good_frames(
+        self, container: av.container.InputContainer, stream: av.AudioStream
+    ) -> Iterator[tuple[av.AudioFrame, float | None]]:
+        """Decodes, and passes over what is damaged; says with the frame behind it how many seconds that was at least."""
+        raw = container.format.name in RAW_FORMATS
+        read, seconds = 0, 0.0  # bytes and seconds of good packets
+        damaged: int | None = None  # bytes since the last good one
+        packets = 0
+        for packet, frames in decoded(container, stream):
+            if frames is None:
+                if damaged is None:
+                    damaged = self._hidden_bytes() if raw and not packets else 0
+                packets += 1
+                damaged += packet.size if packet is not None else 0
+                continue
+            for frame in frames:
+                yield frame, None if damaged is None else damaged * (seconds / read) if raw and read else 0.0
+                damaged = None
+                seconds += frame.samples / frame.sample_rate
+            read += packet.size if packet is not None else 0
+        if packets:
+            self._say(f"{packets} damaged packets of the sound {self._name} were passed over.")
+
+    def _hidden_bytes(self) -> int:
+        """How many of a raw file's bytes are in no packet: what was so damaged that it was not even found."""
+        begin, read = None, 0
+        with self._open() as (container, stream):
+            for packet in container.demux(stream):
+                if packet.size:
+                    begin = begin if begin is not None else packet.pos or 0
+                    read += packet.size
+        with open_source(self._path, "sound") if self._path else View(self._file) as file:
+            return max(0, file.seek(0, os.SEEK_END) - (begin or 0) - read)
+
+    def _say(self, message: str) -> None:
+        """However often the sound is read, things are said once."""
+        if message not in self._said:
+            self._said.add(message)
+            logger.warning(message)
+
+    def _mixed_down(
+        self, resampler: av.AudioResampler | None, frame: av.AudioFrame | None, timeline: Timeline
+    ) -> Iterator[np.ndarray]:
         try:
-            return resampler.resample(frame)
+            parts = resampler.resample(frame) if resampler is not None else []
         except (av.FFmpegError, ValueError) as error:
             raise MediaError(f"The channels of the sound {self._name} cannot be mixed: {reason(error)}") from error
+        for part in parts:
+            samples = np.asarray(part.to_ndarray(), np.float32)
+            yield samples[:, timeline.add(samples.shape[1]) :]
 
     def _block(self, planes: list[np.ndarray]) -> np.ndarray:
         samples = np.concatenate(planes, axis=1)
@@ -366,11 +417,18 @@ def _slices(sound: Sound) -> Iterator[np.ndarray]:
         yield sound.samples[start : start + step]
 
 
-def _delay(container: av.container.InputContainer, first: av.AudioFrame) -> float:
-    """How many seconds later than the picture of the same file the sound starts; 0 without a picture."""
+def _silence(samples: int, channels: int, rate: int, timeline: Timeline) -> Iterator[np.ndarray]:
+    """A block at a time: a pause may last for minutes."""
+    timeline.add(samples)
+    while samples > 0:
+        count = min(samples, rate)
+        yield np.zeros((channels, count), np.float32)
+        samples -= count
+
+
+def _start(container: av.container.InputContainer) -> float | None:
+    """When the picture of the same file starts, in seconds; None without a picture."""
     for video in container.streams.video:
-        cover = video.disposition & Disposition.attached_pic
-        if not cover and None not in (video.start_time, video.time_base, first.time):
-            delay = float(first.time or 0) - float((video.start_time or 0) * (video.time_base or 0))
-            return delay if abs(delay) <= MAX_DELAY else 0.0
-    return 0.0
+        if not video.disposition & Disposition.attached_pic and None not in (video.start_time, video.time_base):
+            return float((video.start_time or 0) * (video.time_base or 0))
+    return None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import MediaError
+from ..files import expanded
 from .download import download, is_url
 
 
@@ -59,6 +60,12 @@ class View:
     def __init__(self, file: IO[bytes], deadline: float | None = None) -> None:
         self._file, self._position, self.deadline = file, 0, deadline
 
+    def __enter__(self) -> View:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """The file belongs to somebody else, and stays open."""
+
     def read(self, size: int = -1) -> bytes:
         if self.deadline is not None and time.monotonic() > self.deadline:
             raise TimeoutError
@@ -80,7 +87,7 @@ class View:
 
 def _open_path(path: Path, kind: str) -> IO[bytes]:
     try:
-        path = path.expanduser()
+        path = expanded(path)
         # A pipe or a device may never end, or never begin.
         if path.exists() and not path.is_file() and not path.is_dir():
             raise MediaError(f"{path} is not a file to read a {kind} from, but a pipe, socket or device.")

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import Colorspace
 from transformers.utils import logging
 
 from ..errors import MediaError
-from .container import open_container
+from .alpha import Alpha
+from .animation import Animation, animation_of
+from .clock import Clock, frame_rate, spans
+from .colour import Colours
+from .container import incomplete, open_container
+from .decoding import decoded, picture_track
+from .deinterlacing import Deinterlacer
+from .display import fitted, shown_size, square_size, squared, upright
 from .download import is_url
 from .picture import load_picture
 from .sound import Sound, SoundReader
@@ -27,13 +35,6 @@ from .work import Work
 logger = logging.get_logger(__name__)
 
 DEFAULT_FPS = 25.0  # of frames that come without a rate, and of files that do not say
-MAX_FPS = 240.0
-# A pause between two time stamps is filled by repeating the frame, but a broken stamp must not fill hours.
-MAX_PAUSE = 5.0  # seconds
-# The colour matrices of ISO 23091-2; a file that does not say follows the old custom of small = BT.601, large = BT.709.
-MATRICES = {1: Colorspace.ITU709, 5: Colorspace.ITU601, 6: Colorspace.ITU601, 9: Colorspace.BT2020}
-LARGE_WIDTH, LARGE_HEIGHT = 1280, 576
-MOST_DAMAGED = 1000  # packets
 # A file is played backward in blocks: so many bytes of pictures are held at once, but at least so many frames.
 BLOCK_BYTES, BLOCK_FRAMES = 128 * 2**20, 8
 
@@ -42,12 +43,15 @@ class VideoReader:
     """The frames of a video, (H, W, 3) uint8 RGB each; may be iterated more than once.
 
     Args:
-        source: a path, an http(s) URL, bytes, an open binary file, an array (T, H, W, 3), or a list of pictures of one size.
+        source: a path, an http(s) URL, bytes, an open binary file, an array (T, H, W, 3), or a list of pictures.
         fps: the frame rate of an array or list (default 25); ignored for files, which carry their own.
         work: counts the frames that are read, see :class:`~superface_hf.media.Work`; by default one of its own.
 
-    Files with a varying frame rate are brought to their average rate by repeating or leaving out frames, so that sound
-    stays in step. The rotation that phones write into the file is applied.
+    A file's frames come as a player shows them: upright, not mirrored, with square pixels, without the combs of interlaced
+    video, in sRGB whatever its colours are (HDR brought to an ordinary screen's range), white where they are transparent.
+    Frames that change their size are scaled to the first one's, in lists too. Files with a varying frame rate are brought to
+    a constant one by repeating or leaving out frames; where the time stamps pause, the last frame stands still, so that sound
+    stays in step. Animated GIF, WebP, PNG and AVIF are videos too.
 
     Attributes:
         size: width and height of a file's frames, as its header says; None for frames that come as pictures.
@@ -60,6 +64,8 @@ class VideoReader:
         self._name = describe(source)
         self._work = work or Work()
         self.size: tuple[int, int] | None = None
+        self._first: tuple[int, int] | None = None  # width and height of the first frame, as shown
+        self._animation: Animation | None = None
         self._frames: Sequence[Any] | np.ndarray | None = None
         if isinstance(source, np.ndarray):
             if source.ndim != 4 or source.shape[-1] != 3:
@@ -80,25 +86,33 @@ class VideoReader:
         # A file on disk is opened for each pass; what came as bytes or from a server is kept.
         self._path = Path(source) if isinstance(source, (str, os.PathLike)) and not is_url(source) else None
         self._file: Any = None if self._path else open_source(source, "video")
-        with self._open() as container:
-            stream = container.streams.video[0]
-            self.fps = _frame_rate(stream)
-            self.frame_count = stream.frames or None
-            self.size = stream.width, stream.height
         self._marks: list[_KeyFrame] = []
+        self._said: set[str] = set()
+        opened = self._path or self._file
+        assert opened is not None
+        self._animation = animation_of(opened, self._name, self._work)
+        if self._animation is not None:
+            self.fps, self.size = self._animation.fps, self._animation.size
+            self.frame_count = self._animation.count
+            return
+        with self._open() as (container, stream):
+            self.size = square_size(stream.width, stream.height, stream.sample_aspect_ratio)
+            seconds = float((stream.duration or 0) * (stream.time_base or 0))
+            frames = stream.frames
+            self.fps = frame_rate(container, stream, DEFAULT_FPS)
+            self.frame_count = (frames and round(seconds * self.fps)) or frames or None
+        if incomplete(opened, "video"):
+            self._say(f"The video {self._name} is incomplete: the file ends too early, and only what is there is read.")
 
     def __iter__(self) -> Iterator[np.ndarray]:
         if self._frames is None:
             yield from self._decode()
             return
-        size = None
-        for index, frame in enumerate(self._frames):
-            picture = load_picture(frame)
-            self._work.add_frame(picture.shape[1], picture.shape[0], self._name)
-            size = size or picture.shape
-            if picture.shape != size:
-                raise MediaError(f"Frame {index} of the video has the shape {picture.shape}, the first one {size}.")
-            yield picture
+        for picture in map(load_picture, self._frames):
+            size = picture.shape[1], picture.shape[0]
+            self._first = self._first or size
+            self._work.add_frame(*max(size, self._first, key=math.prod), self._name)
+            yield fitted(picture, *self._first)
 
     def backwards(self) -> Iterator[np.ndarray]:
         """The same frames from the last to the first, a block of them in memory at a time.
@@ -106,9 +120,15 @@ class VideoReader:
         A file is read through once more to find its key frames; each block is then decoded from the key frame before it.
         """
         if self._frames is not None:
+            first = load_picture(self._frames[0])
             for picture in map(load_picture, reversed(self._frames)):
                 self._work.add_frame(picture.shape[1], picture.shape[0], self._name)
-                yield picture
+                yield fitted(picture, first.shape[1], first.shape[0])
+            return
+        if self._animation is not None:
+            block = max(BLOCK_FRAMES, BLOCK_BYTES // (3 * self._animation.size[0] * self._animation.size[1]))
+            for stop in range(sum(1 for _ in self), 0, -block):
+                yield from reversed(list(islice(self, max(0, stop - block), stop)))
             return
         self._marks = self._marks or self._key_frames()
         for mark, end in reversed(list(pairwise(self._marks))):
@@ -125,62 +145,85 @@ class VideoReader:
 
     def sound_reader(self) -> SoundReader | None:
         """The sound track block by block, aligned with the first frame, or None where there is none."""
-        if self._frames is not None:
+        if self._frames is not None or self._animation is not None:
             return None
-        with self._open() as container:
+        with self._open() as (container, _):
             if not container.streams.audio or not container.streams.audio[0].rate:
                 return None
         return SoundReader(self._path or self._file)
 
     @contextmanager
-    def _open(self) -> Iterator[av.container.InputContainer]:
+    def _open(self) -> Iterator[tuple[av.container.InputContainer, Any]]:
         with open_container(self._path or self._file, "video", self._name, self._work.limit) as container:
-            if not container.streams.video:
+            stream = picture_track(container)
+            if stream is None:
                 raise MediaError(f"{self._name} has no video track.")
-            stream = container.streams.video[0]
             self._work.check_size(stream.width, stream.height, self._name)
-            yield container
+            stream.thread_type = "AUTO"
+            yield container, stream
+
+    def _clock(self, stream: Any) -> Clock:
+        start = None if stream.start_time is None else float(stream.start_time * stream.time_base)
+        return Clock(self.fps, float(stream.time_base or 1 / self.fps), start)
 
     def _decode(self) -> Iterator[np.ndarray]:
-        with self._open() as container:
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            clock = _Clock(self.fps, float(stream.time_base or 1 / self.fps))
-            previous: np.ndarray | None = None
-            for frame in self._good_frames(container, stream):
-                repeats = clock.steps(frame.pts)
-                if previous is not None:
-                    for repeat in range(repeats):
-                        if repeat:
-                            self._work.add_frame(previous.shape[1], previous.shape[0], self._name)
-                        yield previous
-                previous = _to_rgb(frame)
-            if previous is None:
-                raise self._undecodable()
-            yield previous
+        if self._animation is not None:
+            clock = Clock(self.fps, 1 / 1000)
+            for still, start, stop in spans(self._animation, clock):
+                yield from self._repeated(still.picture, start, stop)
+            return
+        with self._open() as (container, stream):
+            painter = self._painter(container, stream)
+            clock = self._clock(stream)
+            frames = Deinterlacer(stream.time_base)(self._good_frames(container, stream, painter))
+            shown = False
+            for frame, start, stop in spans(frames, clock):
+                shown = True
+                yield from self._repeated(painter(frame), start, stop)
+        if not shown:
+            raise self._undecodable()
+        if clock.pauses:
+            total, first = sum(clock.pauses.values()), min(clock.pauses)
+            self._say(
+                f"The time stamps of the video {self._name} pause for {total:.1f} s in {len(clock.pauses)} places (the first "
+                f"after {first:.1f} s): its last frame stands still there."
+            )
 
-    def _good_frames(self, container: av.container.InputContainer, stream: Any) -> Iterator[av.VideoFrame]:
+    def _painter(self, container: av.container.InputContainer, stream: Any) -> _Painter:
+        return _Painter(self, Colours(self._name, stream.codec_context.codec_tag), stream)
+
+    def _repeated(self, picture: np.ndarray, start: int, stop: int) -> Iterator[np.ndarray]:
+        for index in range(start, stop):
+            if index > start:
+                self._work.add_frame(picture.shape[1], picture.shape[0], self._name)
+            yield picture
+
+    def _good_frames(
+        self, container: av.container.InputContainer, stream: Any, painter: _Painter | None = None
+    ) -> Iterator[av.VideoFrame]:
         """Decodes, and passes over damaged packets: a broken place in a long video must not end it."""
         damaged = 0
-        packets = container.demux(stream)
-        while True:
-            try:
-                packet = next(packets)
-                frames = packet.decode()
-            except StopIteration:
-                break
-            except (av.FFmpegError, ValueError):
+        for packet, frames in decoded(container, stream):
+            if frames is None:
                 damaged += 1
                 self._work.check_time()
-                if damaged > MOST_DAMAGED:
-                    break
                 continue
+            if painter is not None and packet is not None:
+                painter.add_alpha(packet)
             for frame in frames:
                 # As decoded: what the header says about the size may be a lie.
-                self._work.add_frame(frame.width, frame.height, self._name)
+                size = shown_size(frame, stream.sample_aspect_ratio)
+                self._first = self._first or size
+                self._work.add_frame(*max(size, self._first, key=math.prod), self._name)
                 yield frame
         if damaged:
-            logger.warning(f"{damaged} damaged packets of the video {self._name} were passed over.")
+            self._say(f"{damaged} damaged packets of the video {self._name} were passed over.")
+
+    def _say(self, message: str) -> None:
+        """However often the video is read, things are said once."""
+        if message not in self._said:
+            self._said.add(message)
+            logger.warning(message)
 
     def _undecodable(self) -> MediaError:
         return MediaError(
@@ -191,48 +234,58 @@ class VideoReader:
     def _key_frames(self) -> list[_KeyFrame]:
         """Where decoding can start, about a block apart, and a last entry for the end of the video."""
         marks: list[_KeyFrame] = []
-        with self._open() as container:
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            clock = _Clock(self.fps, float(stream.time_base or 1 / self.fps))
-            block = 1
-            for frame in self._good_frames(container, stream):
-                clock.steps(frame.pts)
-                block = max(BLOCK_FRAMES, BLOCK_BYTES // (3 * frame.width * frame.height))
-                first = not marks
-                if first or (frame.key_frame and frame.pts is not None and clock.index >= marks[-1].index + block):
-                    marks.append(_KeyFrame(clock.index, block, None if first else frame.pts, copy(clock)))
-        if not marks:
+        with self._open() as (container, stream):
+            clock = self._clock(stream)
+            block, last = 1, None
+            for last in self._good_frames(container, stream):
+                clock.tell(last.pts)
+                width, height = self._first or (last.width, last.height)
+                block = max(BLOCK_FRAMES, BLOCK_BYTES // (3 * width * height))
+                if not marks:
+                    marks.append(_KeyFrame(0, block, None, copy(clock)))
+                elif last.key_frame and last.pts is not None and clock.index >= marks[-1].index + block:
+                    marks.append(_KeyFrame(clock.index, block, last.pts, copy(clock)))
+        if last is None:
             raise self._undecodable()
-        return [*marks, _KeyFrame(clock.index + 1, block, None, clock)]
+        return [*marks, _KeyFrame(max(1, clock.end(last.duration)), block, None, clock)]
 
     def _decode_part(self, mark: _KeyFrame, start: int, stop: int) -> Iterator[np.ndarray]:
         """Frames ``start`` to ``stop`` as iterating gives them, decoded from a key frame at or before ``start``."""
-        with self._open() as container:
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
+        with self._open() as (container, stream):
+            painter = self._painter(container, stream)
             if mark.pts is not None:
                 container.seek(mark.pts, stream=stream)
-            clock = copy(mark.clock)
-            shown: av.VideoFrame | None = None
-            for frame in self._good_frames(container, stream):
-                if shown is None:
-                    # Seeking lands at the key frame or before it; the frames in between are not wanted.
-                    shown = frame if mark.pts is None or frame.pts == mark.pts else None
-                    continue
-                before = clock.index
-                clock.steps(frame.pts)
-                yield from _repeated(shown, max(before, start), min(clock.index, stop))
-                if clock.index >= stop:
-                    return
-                shown = frame
-            if shown is None:
-                if mark.pts is None:
-                    raise MediaError(f"The video {self._name} changed while it was being read.")
-                # The file's index is wrong: from its start, then.
-                yield from self._decode_part(self._marks[0], start, stop)
+            frames = Deinterlacer(stream.time_base)(self._good_frames(container, stream, painter))
+            # Seeking lands at the key frame or before it; the frames in between are not wanted.
+            shown = next((frame for frame in frames if mark.pts in (None, frame.pts)), None)
+            if shown is not None:
+                for frame, begin, end in spans(frames, copy(mark.clock), shown, mark.index):
+                    if end > start:
+                        yield from itertools.repeat(painter(frame), min(end, stop) - max(begin, start))
+                    if end >= stop:
+                        return
                 return
-            yield from _repeated(shown, max(clock.index, start), stop)
+        if mark.pts is None:
+            raise MediaError(f"The video {self._name} changed while it was being read.")
+        # The file's index is wrong: from its start, then.
+        yield from self._decode_part(self._marks[0], start, stop)
+
+
+class _Painter:
+    """Turns decoded frames into pictures as a player shows them."""
+
+    def __init__(self, reader: VideoReader, colours: Colours, stream: Any) -> None:
+        self._reader, self._colours = reader, colours
+        self._aspect = stream.sample_aspect_ratio
+        self._alpha = Alpha(stream)
+
+    def add_alpha(self, packet: av.Packet) -> None:
+        self._alpha.add(packet)
+
+    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
+        picture = squared(self._colours(frame, self._alpha.of(frame)), self._aspect)
+        picture = upright(picture, frame)
+        return fitted(picture, *(self._reader._first or (picture.shape[1], picture.shape[0])))
 
 
 @dataclass(frozen=True)
@@ -246,51 +299,4 @@ class _KeyFrame:
     index: int
     block: int
     pts: int | None
-    clock: _Clock
-
-
-class _Clock:
-    """Turns time stamps into steps on a constant frame rate; ``index`` counts the steps so far."""
-
-    def __init__(self, fps: float, time_base: float) -> None:
-        self._fps, self._time_base = fps, time_base
-        self._start: float | None = None
-        self.index = 0
-
-    def steps(self, pts: int | None) -> int:
-        """How many frame times have passed since the previous call; 0 drops the previous frame."""
-        if pts is None:
-            self.index += 1
-            return 1
-        time = pts * self._time_base
-        if self._start is None:
-            self._start = time
-            return 0
-        steps = round((time - self._start) * self._fps) - self.index
-        if not 0 <= steps <= MAX_PAUSE * self._fps:
-            self._start = time - (self.index + 1) / self._fps
-            steps = 1
-        self.index += steps
-        return steps
-
-
-def _repeated(frame: av.VideoFrame, start: int, stop: int) -> Iterator[np.ndarray]:
-    if start < stop:
-        picture = _to_rgb(frame)
-        yield from (picture for _ in range(start, stop))
-
-
-def _to_rgb(frame: av.VideoFrame) -> np.ndarray:
-    matrix = MATRICES.get(int(frame.colorspace))
-    if matrix is None:
-        large = frame.width >= LARGE_WIDTH or frame.height > LARGE_HEIGHT
-        matrix = Colorspace.ITU709 if large else Colorspace.ITU601
-    picture = frame.to_ndarray(format="rgb24", src_colorspace=matrix)
-    return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90) % 4))
-
-
-def _frame_rate(stream: Any) -> float:
-    for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate):
-        if rate and 0 < float(rate) <= MAX_FPS:
-            return float(rate)
-    return DEFAULT_FPS
+    clock: Clock

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
+import stat
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -17,23 +21,26 @@ from av.video.reformatter import ColorRange, Colorspace
 
 from ..credentials import Signer
 from ..errors import MediaError
-from ..files import part_of
+from ..files import expanded, part_of
 from ..provenance import mark_video, mp4_tags
 from .label import labelled
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov")
 SLOWEST, FASTEST = 0.1, 1000.0  # frames a second
+TRIAL = 4096  # bytes written to find out whether writing is possible
+LEAST_ROOM = 16 * 2**20  # bytes that a disk must have left, which half a minute of a small video needs
 FRAMES_WAITING = 3  # for the encoder
 QUALITY = "16"  # x264's constant rate factor: visually lossless
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 AAC_BITS_PER_SECOND = {1: 96_000, 2: 160_000}
+VP9_QUALITY = "18"  # VP9's constant quality: visually lossless
 BT709 = 1  # the number of BT.709 in matrix, primaries and transfer alike (ISO 23091-2)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Gives a temporary name beside ``path``; it becomes ``path`` only if the block succeeds, and is removed otherwise."""
-    check_writable(path)
+    path = _usable(path)
     temporary = part_of(path)
     try:
         yield temporary
@@ -44,20 +51,53 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def check_writable(path: Path) -> None:
+def check_writable(path: str | os.PathLike[str]) -> Path:
     """Finds out before a long computation that its result could not be written; makes missing folders.
 
+    Returns:
+        The path, with its "~" expanded.
+
     Raises:
-        MediaError: the path is a folder, or its folder cannot be made or written to.
+        MediaError: the path is a folder or no file, its name is too long, its folder cannot be made or written to, or the
+            disk is full.
     """
-    if path.is_dir():
+    path = _usable(path)
+    trial = part_of(path)
+    try:
+        # Rights, quotas and file systems that are read only show in no other way everywhere.
+        trial.write_bytes(bytes(TRIAL))
+        free = shutil.disk_usage(path.parent).free
+    except OSError as error:
+        raise MediaError(f"The folder {path.parent} cannot be written to: {error}") from error
+    finally:
+        with suppress(OSError):
+            trial.unlink(missing_ok=True)
+    if free < LEAST_ROOM:
+        raise MediaError(
+            f"The disk of the folder {path.parent} has only {free / 2**20:.0f} MiB left, and at least {LEAST_ROOM // 2**20} "
+            "are needed: make room, or write somewhere else."
+        )
+    return path
+
+
+def _usable(path: str | os.PathLike[str]) -> Path:
+    """The path with its "~" expanded, where a file can have that name; its folder is made."""
+    path = expanded(path)
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        mode = None
+    except (OSError, ValueError) as error:
+        raise MediaError(f"{path} cannot be written: {error}") from error
+    if mode is not None and stat.S_ISDIR(mode):
         raise MediaError(f"{path} is a folder: name a file.")
+    if mode is not None and not stat.S_ISREG(mode):
+        raise MediaError(f"{path} is no file, but a pipe, socket or device: name a file.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MediaError(f"The folder {path.parent} cannot be made: {error}") from error
-    if not os.access(path.parent, os.W_OK):
-        raise MediaError(f"The folder {path.parent} cannot be written to.")
+    return path
 
 
 def check_video_path(path: str | os.PathLike[str]) -> Path:
@@ -70,9 +110,25 @@ def check_video_path(path: str | os.PathLike[str]) -> Path:
     target = Path(path)
     if target.suffix.lower() not in VIDEO_SUFFIXES:
         raise MediaError(f"A video cannot be written to {target}: its name must end in {', '.join(VIDEO_SUFFIXES)}.")
-    check_writable(target)
+    target = check_writable(target)
     Signer.from_environment()
     return target
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a video is written: container, codec of the picture with its pixels and options, channels of a frame, and codec of
+    the sound."""
+
+    container: str
+    codec: str
+    pixels: str
+    options: Mapping[str, str]
+    channels: int
+    sound: str
+
+
+H264 = Form("mp4", "libx264", "yuv420p", {"crf": QUALITY, "preset": "veryfast"}, 3, "aac")
 
 
 class Mp4Writer:
@@ -99,7 +155,8 @@ class Mp4Writer:
         sampling_rate: int | None = None,
         label: bool = False,
     ) -> None:
-        self._path = check_video_path(path)
+        self._path = self._checked(path)
+        self._form = self._form_of(self._path)
         if not SLOWEST <= fps <= FASTEST:  # NaN is not
             raise MediaError(f"fps must be above zero, from {SLOWEST:g} to {FASTEST:g}, not {fps}.")
         self._fps = Fraction(fps).limit_denominator(1001)
@@ -110,11 +167,18 @@ class Mp4Writer:
         self._size: tuple[int, ...] | None = None
         self._waiting: deque[Future[None]] = deque()
 
+    def _checked(self, path: str | os.PathLike[str]) -> Path:
+        return check_video_path(path)
+
+    def _form_of(self, path: Path) -> Form:
+        return H264
+
     def __enter__(self) -> Mp4Writer:
         self._replacing = replacing(self._path)
         self._temporary = self._replacing.__enter__()
         try:
-            self._container = av.open(str(self._temporary), "w", format="mp4", options={"movflags": "+faststart"})
+            options = {} if self._form.container == "webm" else {"movflags": "+faststart"}
+            self._container = av.open(str(self._temporary), "w", format=self._form.container, options=options)
             self._container.metadata.update(mp4_tags())
         except (OSError, av.FFmpegError) as error:
             self._replacing.__exit__(type(error), error, error.__traceback__)
@@ -124,8 +188,11 @@ class Mp4Writer:
 
     def add(self, frame: np.ndarray) -> None:
         """Appends one frame (H, W, 3) uint8, all of one size."""
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-            raise MediaError(f"A frame must be uint8 of the shape (H, W, 3), not {frame.dtype} of {frame.shape}.")
+        channels = self._form.channels
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != channels:
+            raise MediaError(
+                f"A frame must be uint8 of the shape (H, W, {channels}), not {frame.dtype} of {frame.shape}."
+            )
         if self._size is None:
             self._start(frame.shape)
         elif frame.shape != self._size:
@@ -142,8 +209,9 @@ class Mp4Writer:
         height, width = frame.shape[:2]
         if height % 2 or width % 2:
             frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24").reformat(
-            format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+        given = "rgb24" if self._form.channels == 3 else "rgba"
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format=given).reformat(
+            format=self._form.pixels, dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
         )
         picture.pts, picture.time_base = index, 1 / self._fps
         self._container.mux(self._video.encode(picture))
@@ -166,16 +234,19 @@ class Mp4Writer:
 
     def _start(self, shape: tuple[int, ...]) -> None:
         self._size = shape
-        self._video = self._container.add_stream("libx264", rate=self._fps)
+        # Of whatever kind the form has: av's types know no codec by a name that is not written out.
+        self._video = cast("Any", self._container.add_stream(self._form.codec, rate=self._fps))
         self._video.width, self._video.height = shape[1] + shape[1] % 2, shape[0] + shape[0] % 2
-        self._video.pix_fmt = "yuv420p"
-        self._video.options = {"crf": QUALITY, "preset": "veryfast"}
+        self._video.pix_fmt = self._form.pixels
+        self._video.options = dict(self._form.options)
         context = self._video.codec_context
         context.time_base = 1 / self._fps
         context.colorspace = context.color_primaries = context.color_trc = BT709
         context.color_range = ColorRange.MPEG
         first = next(self._blocks, None)
-        self._sound = None if first is None else _SoundTrack(self._container, first, self._blocks, self._rate)
+        self._sound = (
+            None if first is None else _SoundTrack(self._container, first, self._blocks, self._rate, self._form.sound)
+        )
 
     def _finish(self) -> None:
         if self._size is None:
@@ -186,7 +257,8 @@ class Mp4Writer:
         if self._sound is not None:
             self._sound.flush(self._container)
         self._container.close()
-        mark_video(self._temporary)
+        if self._form.container != "webm":  # which carries its mark as a tag alone
+            mark_video(self._temporary)
 
     def _close_quietly(self) -> None:
         try:
@@ -199,14 +271,19 @@ class _SoundTrack:
     """Encodes sound in step with the picture, so that neither waits in memory for the other."""
 
     def __init__(
-        self, container: av.container.OutputContainer, first: np.ndarray, more: Iterator[np.ndarray], rate: int
+        self,
+        container: av.container.OutputContainer,
+        first: np.ndarray,
+        more: Iterator[np.ndarray],
+        rate: int,
+        codec: str,
     ) -> None:
         self._ready, self._more = first, more
         self._rate, self._done = rate, 0
         channels = first.shape[1]
         self._layout = "mono" if channels == 1 else "stereo"
-        coded_rate = rate if rate in AAC_RATES else 48000
-        self._stream = container.add_stream("aac", rate=coded_rate, layout=self._layout)
+        coded_rate = rate if codec == "aac" and rate in AAC_RATES else 48000
+        self._stream = cast("Any", container.add_stream(codec, rate=coded_rate, layout=self._layout))
         self._stream.bit_rate = AAC_BITS_PER_SECOND[channels]
         self._resampler = av.AudioResampler(format="fltp", layout=self._layout, rate=coded_rate)
 

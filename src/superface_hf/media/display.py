@@ -1,0 +1,80 @@
+"""Shapes of a decoded frame as a player shows them: square pixels, upright and not mirrored, all of one size."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any, cast
+
+import av
+import cv2
+import numpy as np
+from av.sidedata.sidedata import Type
+
+# Pixels wider or higher than this are a broken header.
+WIDEST_PIXEL = 4
+# Sizes whose proportions differ by less than this are stretched; others are shown whole, with black beside them.
+ALIKE = 0.02
+
+
+def square_size(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:
+    """The size with square pixels; none is lost.
+
+    Args:
+        aspect: width of a pixel over its height, as the file says.
+    """
+    if not aspect or aspect == 1 or not 1 / WIDEST_PIXEL <= aspect <= WIDEST_PIXEL:
+        return width, height
+    return (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
+
+
+def upright(picture: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
+    """Turns and mirrors (H, W, 3) as the frame's display matrix says (ISO 14496-12)."""
+    across, flip_rows, flip_columns = _turn(frame)
+    picture = picture.transpose(1, 0, 2) if across else picture
+    picture = picture[::-1] if flip_rows else picture
+    return np.ascontiguousarray(picture[:, ::-1] if flip_columns else picture)
+
+
+def shown_size(frame: av.VideoFrame, aspect: Fraction | None) -> tuple[int, int]:
+    """Width and height at which a player shows the frame."""
+    width, height = square_size(frame.width, frame.height, aspect)
+    return (height, width) if _turn(frame)[0] else (width, height)
+
+
+def fitted(picture: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Scaled to a size; where the proportions differ, whole in its middle."""
+    own_height, own_width = picture.shape[:2]
+    if (own_width, own_height) == (width, height):
+        return picture
+    scale = min(width / own_width, height / own_height)
+    if abs(own_width * height / (own_height * width) - 1) < ALIKE:
+        return _resized(picture, width, height)
+    small = _resized(picture, max(1, round(own_width * scale)), max(1, round(own_height * scale)))
+    result = np.zeros((height, width, 3), np.uint8)
+    top, left = (height - small.shape[0]) // 2, (width - small.shape[1]) // 2
+    result[top : top + small.shape[0], left : left + small.shape[1]] = small
+    return result
+
+
+def squared(picture: np.ndarray, aspect: Fraction | None) -> np.ndarray:
+    """With square pixels."""
+    height, width = picture.shape[:2]
+    size = square_size(width, height, aspect)
+    return picture if size == (width, height) else _resized(picture, *size)
+
+
+def _resized(picture: np.ndarray, width: int, height: int) -> np.ndarray:
+    smaller = width * height < picture.shape[0] * picture.shape[1]
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+
+
+def _turn(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
+    """Whether rows become columns, and then whether rows and columns run the other way."""
+    data: Any = cast("Any", frame.side_data).get(Type.DISPLAYMATRIX)
+    if data is None:
+        return False, False, False
+    # A point goes from (x, y) to (a x + c y, b x + d y).
+    a, b, _, c, d = (float(value) for value in np.frombuffer(bytes(data), np.int32)[:5])
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return False, d < 0, a < 0
+    return True, b < 0, c < 0

@@ -1,0 +1,36 @@
+"""What a file is that is not read here, and what to do about it."""
+
+from __future__ import annotations
+
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+STARTS = {
+    b"SDPX": "a DPX picture",
+    b"XPDS": "a DPX picture",
+    b"\x76\x2f\x31\x01": "an OpenEXR picture",
+    b"#?RADIANCE": "a Radiance HDR picture",
+    b"#?RGBE": "a Radiance HDR picture",
+    b"8BPS": "a Photoshop file",
+    b"\xff\x0a": "a JPEG XL picture",
+    b"\0\0\0\x0cJXL ": "a JPEG XL picture",
+    b"FUJIFILMCCD-RAW": "a camera's raw file",
+    b"IIU\0": "a camera's raw file",
+    b"%PDF": "a PDF document",
+}
+RAW_BRANDS = (b"crx ",)
+
+
+def is_heic(start: bytes) -> bool:
+    """Whether a file that begins so is a HEIC or HEIF photograph."""
+    return start[4:8] == b"ftyp" and start[8:12] in HEIC_BRANDS
+
+
+def advice(start: bytes) -> str | None:
+    """What a file is that begins so, and what to do; None where there is nothing to say."""
+    kind = next((kind for mark, kind in STARTS.items() if start.startswith(mark)), None)
+    if start[4:8] == b"ftyp" and start[8:12] in RAW_BRANDS:
+        kind = "a camera's raw file"
+    if is_heic(start):
+        return "It is a HEIC photograph: convert it to JPEG or PNG."
+    if kind is None:
+        return None
+    return f"It is {kind}: export it from the program that made it, as PNG or JPEG in sRGB (a sequence of them as mp4)."
