@@ -1,10 +1,12 @@
-"""How much of its speed a job keeps beside another one: the embedded teacher and student, alone and two side by side.
+"""How much of its speed a job keeps beside another one: the embedded teacher and student, and the commands ``superface
+generate`` and ``superface prepare``, alone and two side by side.
 
 ::
 
-    python benchmarks/neighbours.py [--jobs teacher student] [--seconds 10] [--rounds 2] [--spinning]
+    python benchmarks/neighbours.py [--jobs teacher student generate prepare] [--seconds 10] [--rounds 2] [--spinning]
 
-Each job renders in a process of its own, with torch's own number of threads. ``alone`` is its speed with nothing else of
+Each job has a process of its own, with torch's own number of threads. Teacher and student render for ``--seconds``; a command
+runs once from its start to its end, over a bundled clip of a few seconds. ``alone`` is the job's speed with nothing else of
 ours running, ``beside`` that of the slower of two that run at the same time, and ``kept`` the one over the other: two jobs
 that share the cores and waste nothing keep half each. ``--spinning`` measures with threads that spin while they wait, torch's
 default without this package. Ratios mean little while others use the machine, speeds nothing; of several rounds the best
@@ -16,28 +18,36 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import superface_hf  # noqa: F401 - before torch: how its threads wait is read when it is loaded
+from superface_hf.demo import ASSETS, PORTRAIT
 from superface_hf.neighbours import WAITING
 
 WANTED = 0.4
-JOBS = ("teacher", "student")
+COMMANDS = ("generate", "prepare")
+UNITS = {"teacher": "frames/s", "student": "frames/s", **dict.fromkeys(COMMANDS, "runs a minute")}
+JOBS = tuple(UNITS)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", nargs="+", choices=JOBS, default=list(JOBS))
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement (default: 10)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of rendering (default: 10)")
     parser.add_argument("--rounds", type=int, default=2, help="the best counts (default: 2)")
     parser.add_argument("--spinning", action="store_true", help="threads spin while they wait")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--job", choices=JOBS, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.job in COMMANDS:
+        execute(args.job)
+        return
     if args.job:
         render(args.job, args.seconds)
         return
@@ -48,7 +58,7 @@ def main() -> None:
 
 
 def measure(job: str, seconds: float, rounds: int = 1, spinning: bool = False) -> dict[str, float]:
-    """Frames a second alone and beside another, and what is kept."""
+    """The job's speed (see ``UNITS``) alone and beside another, and what is kept."""
     found = []
     for _ in range(rounds):
         (alone,) = speeds(job, 1, seconds, spinning)
@@ -58,9 +68,9 @@ def measure(job: str, seconds: float, rounds: int = 1, spinning: bool = False) -
 
 
 def table(figures: dict[str, dict[str, float]]) -> str:
-    lines = ["| job | alone, frames/s | beside another | kept |", "|---|---|---|---|"]
+    lines = ["| job | alone | beside another | kept |", "|---|---|---|---|"]
     for job, speed in figures.items():
-        lines.append(f"| {job} | {speed['alone']:.1f} | {speed['beside']:.1f} | {speed['kept']:.0%} |")
+        lines.append(f"| {job} | {speed['alone']:.1f} {UNITS[job]} | {speed['beside']:.1f} | {speed['kept']:.0%} |")
     return "\n".join(lines)
 
 
@@ -79,7 +89,31 @@ def speeds(job: str, count: int, seconds: float, spinning: bool) -> list[float]:
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    return [float(process.communicate()[0]) for process in processes]
+    said = [process.communicate()[0] for process in processes]
+    if any(process.returncode for process in processes):
+        raise SystemExit(f"{' '.join(command)} failed: run it by hand, with a line on its standard input, to see why.")
+    return [float(speed) for speed in said]
+
+
+def arguments(command: str, folder: Path) -> list[str]:
+    """What the command is run with: bundled files in, results into ``folder``."""
+    if command == "generate":
+        speech = str(ASSETS / "space" / "example_speech.wav")
+        return ["generate", str(PORTRAIT), "--audio", speech, "--fps", "8", "-o", str(folder / "out.mp4")]
+    (folder / "raw" / "somebody").mkdir(parents=True)
+    shutil.copy(ASSETS / "space" / "example_talk.mp4", folder / "raw" / "somebody")
+    return ["prepare", str(folder / "raw"), "-o", str(folder / "set")]
+
+
+def execute(command: str) -> None:
+    """Says when it is ready, waits for a line, runs a command, and says how many runs a minute that makes."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = [sys.executable, "-m", "superface_hf.cli", *arguments(command, Path(folder))]
+        print("ready", flush=True)
+        sys.stdin.readline()
+        start = time.monotonic()
+        subprocess.run(program, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        print(60 / (time.monotonic() - start))
 
 
 def render(job: str, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Serves the web demo for tests: a small untrained teacher, and a tracker that sees a face in every bright picture."""
+"""Serves the web demo for tests: a small untrained teacher, and stand-ins that see a person in every bright picture."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
+from conftest import GreyInpainter, OvalMatte
 from PIL import Image
 
 from superface_hf.models.tracker.base import Face
@@ -52,7 +53,8 @@ def quick_studio(teacher: Any, face_model: Any, student: Path | None = None) -> 
     from transformers import pipeline
 
     tracker = BrightFaces(face_model.mean.numpy())
-    pipe = pipeline("talking-face", model=teacher, tracker=tracker, face_model=face_model, device="cpu")
+    layering = {"matte": OvalMatte(), "inpainter": GreyInpainter()}
+    pipe = pipeline("talking-face", model=teacher, tracker=tracker, face_model=face_model, device="cpu", **layering)
     return Studio(pipe, student)
 
 

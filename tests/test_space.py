@@ -25,19 +25,21 @@ from superface_hf import HubError, MediaError, NoFaceError, SuperFaceError, insp
 from superface_hf.demo import PORTRAIT
 from superface_hf.face_model.arkit import ARKIT_NAMES
 from superface_hf.geometry import Square
-from superface_hf.media import Sound, VideoReader, load_sound
+from superface_hf.media import Sound, VideoReader, WorkLimit, load_sound, write_mp4
 from superface_hf.motion import Motion
 from superface_hf.space import Limits, distil
+from superface_hf.space.background import background_of, in_settings, offered
 from superface_hf.space.distil import Distillation, checked_name, new_folder, packed, remove
 from superface_hf.space.edit import KEPT_READY, Editor
 from superface_hf.space.examples import FILES, Examples
 from superface_hf.space.film import Take, film
 from superface_hf.space.guide import LOOKED_FOR, OUTLINE, Guide
-from superface_hf.space.limits import check_picture, read_picture
+from superface_hf.space.limits import check_picture, read_picture, read_video
 from superface_hf.space.live import FPS, GONE_AFTER, MOST_AT_ONCE, LiveTalks
 from superface_hf.space.messages import APOLOGY, for_visitors, in_words
 from superface_hf.space.progress import Stages, in_time
 from superface_hf.space.sliders import NAMES, PRESETS, SLIDERS, blendshapes, posed
+from superface_hf.space.store import Store
 from superface_hf.space.student import push_student
 from superface_hf.space.students import Students, checked_repo_id
 from superface_hf.space.studio import Remembered, Studio
@@ -72,6 +74,58 @@ def test_a_refusal_says_the_limit(tmp_path, limits, said):
         check_picture(str(path), limits)
 
 
+def test_a_job_may_be_as_much_work_as_the_largest_video_and_no_more(tmp_path):
+    limits = Limits(video_side=1000, video_fps=30, video_seconds=10, speech_seconds=20, job_seconds=60)
+    assert limits.work == WorkLimit(limits.megapixels, 1.2, 60)
+    write_mp4(tmp_path / "video.mp4", [picture_of((1, 2, 3))] * 3, 25)
+    late = read_video(str(tmp_path / "video.mp4"), Limits(job_seconds=1e-9))
+    with pytest.raises(MediaError, match="longer than the limit"):
+        list(late)
+    much = read_video(
+        str(tmp_path / "video.mp4"), Limits(video_side=320, speech_seconds=0, video_seconds=0.02, video_fps=25)
+    )
+    with pytest.raises(MediaError, match="too much work"):
+        list(much)
+
+
+# Backgrounds
+
+
+@pytest.mark.parametrize(
+    ("colour", "found"),
+    [("#20304a", (32, 48, 74)), ("rgba(32.4, 48, 73.9, 1)", (32, 48, 74)), ("white", (255, 255, 255)),
+     ("rgb(999, 0, 0)", (255, 0, 0))],
+)  # fmt: skip
+def test_a_colour_is_three_numbers(colour, found):
+    assert background_of("colour", colour) == found
+    assert in_settings("colour", colour) == "#{:02x}{:02x}{:02x}".format(*found)
+
+
+@pytest.mark.parametrize(
+    "colour", ["/etc/passwd", str(PORTRAIT), "blur", "transparent", "", "rgba(.,.,.)", None, 7, "#" * 9999]
+)
+def test_a_colour_is_never_a_file(colour):
+    with pytest.raises(MediaError, match="no colour"):
+        background_of("colour", colour)
+
+
+@pytest.mark.parametrize("choice", ["white", str(PORTRAIT), "", None])
+def test_a_background_is_one_of_those_that_are_offered(choice):
+    with pytest.raises(MediaError, match="picture, blur, colour, transparent"):
+        background_of(choice, "#000000")
+    assert [background_of(each, "") for each in ("picture", "blur", "transparent")] == [None, "blur", "transparent"]
+
+
+def test_where_no_transparent_file_can_be_made_none_is_offered(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    try:
+        assert offered(store) == ("picture", "blur", "colour", "transparent")
+        monkeypatch.setattr("av.codecs_available", {"libx264"})
+        assert offered(store) == ("picture", "blur", "colour")
+    finally:
+        store.close()
+
+
 # Messages
 
 
@@ -101,6 +155,31 @@ def test_whatever_a_handler_raises_becomes_words():
 
 
 # Looking for a face
+
+
+def test_a_fault_while_looking_is_told_and_logged(studio, tmp_path, monkeypatch, caplog):
+    """A visitor's mistake is told, and is nothing for the log."""
+    (tmp_path / "photo.png").write_bytes(png(picture_of((1, 2, 3))))
+    (tmp_path / "words.png").write_bytes(b"these are words")
+    write_mp4(tmp_path / "video.mp4", [picture_of((1, 2, 3))] * 2, 25)
+    (tmp_path / "speech.wav").write_bytes(wav(0.2))
+    guide = Guide(studio, Limits())
+    assert "not a picture" in guide.look_at_photo(str(tmp_path / "words.png"))[0]["value"]
+    assert "not a sound" in guide.listen_to(str(tmp_path / "words.png"))["value"]
+    assert not caplog.records
+
+    def broken(*args):
+        raise LookupError("a cable is loose")
+
+    monkeypatch.setattr(studio.pipe.tracker, "find_faces", broken, raising=False)
+    monkeypatch.setattr("superface_hf.space.guide.read_sound", broken)
+    said = [
+        guide.look_at_photo(str(tmp_path / "photo.png"))[0],
+        guide.look_at_video(str(tmp_path / "video.mp4"))[0],
+        guide.listen_to(str(tmp_path / "speech.wav")),
+    ]
+    assert all(APOLOGY in each["value"] for each in said)
+    assert caplog.text.count("LookupError: a cable is loose") == 3
 
 
 def test_a_picture_without_a_face_is_shown_with_what_was_looked_for(studio, tmp_path):
@@ -249,8 +328,8 @@ def test_gaze_up_is_up():
 
 def test_portraits_are_prepared_once_and_not_kept_for_ever(studio, monkeypatch):
     editor, made = Editor(studio), count()
-    prepared = editor._prepared
-    monkeypatch.setattr(editor, "_prepared", lambda picture: (next(made), prepared(picture))[1])
+    ready = studio.pipe.ready
+    monkeypatch.setattr(studio.pipe, "ready", lambda portrait: (next(made), ready(portrait))[1])
     picture = picture_of((1, 2, 3))
     first, second = (editor.edit(picture, {"mouth_open": value}) for value in (0.2, 0.9))
     assert not np.array_equal(first, second)
@@ -450,7 +529,7 @@ def test_the_zip_holds_what_is_needed_and_no_more(folder):
 TOKEN = "hf_aVerySecretToken"
 
 
-@pytest.mark.parametrize("error", [HubError(f"no rights with {TOKEN}"), RuntimeError(TOKEN)])
+@pytest.mark.parametrize("error", [HubError(f"no rights with {TOKEN}"), RuntimeError(f"broken at {TOKEN}")])
 def test_a_token_is_never_shown_logged_or_kept(folder, monkeypatch, caplog, capsys, error):
     def refuse(source, repo_id, *, private, token):
         assert token == TOKEN
@@ -461,6 +540,7 @@ def test_a_token_is_never_shown_logged_or_kept(folder, monkeypatch, caplog, caps
     note, field = push_student(str(folder), "ada/student", TOKEN, True)
     assert field == ""
     assert TOKEN not in str(note) + caplog.text + "".join(capsys.readouterr())
+    assert ("RuntimeError: broken at (the token)" in caplog.text) == isinstance(error, RuntimeError)
 
 
 # As a Space

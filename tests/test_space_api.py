@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import time
 
+import av
 import numpy as np
 import pytest
-import torch
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 from space_server import picture_of, png, quick_studio, serving, wav
+from test_student import made_student
 
-from superface_hf import SuperFaceStudentConfig, SuperFaceStudentModel
-from superface_hf.geometry import Square
+from superface_hf import SuperFaceStudentConfig, inspect_file
 from superface_hf.media import VideoReader, write_mp4
-from superface_hf.pipelines.paste_back import cut_out
+from superface_hf.pipelines.talking_face import TalkingFacePipeline
 from superface_hf.space.sliders import NAMES
 
 SECONDS = 0.32
@@ -23,15 +23,9 @@ STILL = dict.fromkeys(NAMES, 0.0)
 
 
 def tiny_student(folder, face_model) -> None:
-    picture = picture_of((10, 200, 30))
     points = (face_model.mean.numpy() * 22 + np.array([120, 90, 0])).astype(np.float32)
-    file = png(picture)
-    torch.manual_seed(0)
-    model = SuperFaceStudentModel(SuperFaceStudentConfig.of_size("tiny", person="Ada", picture_bytes=len(file)))
-    square, size = Square.around_face(points), model.config.image_size
-    appearance = torch.zeros(1, model.config.appearance_channels, size // 8, size // 8)
-    model.store(file, square, square.to_image(points), cut_out(picture, square, size), appearance)
-    model.eval().save_pretrained(folder)
+    config = SuperFaceStudentConfig.of_size("tiny", person="Ada")
+    made_student(config, picture_of((10, 200, 30)), points).save_pretrained(folder)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +93,87 @@ def test_the_student_speaks_without_a_photo(client, given):
     result = client.predict(speech=given("speech.wav"), kind="bundled", repo_id="", consent=False, api_name="/student")
     check_video(result, frames=8, sound=True)
     assert result[1]["student"] == "Ada"
+
+
+TALKS = {
+    "/talk": {"photo": "photo.png", "speech": "speech.wav", "consent": True},
+    "/mimic": {"photo": "photo.png", "video": "video.mp4", "consent": True},
+    "/student": {"speech": "speech.wav", "kind": "bundled", "repo_id": "", "consent": False},
+}
+
+
+def asked(given, endpoint: str) -> dict:
+    return {
+        name: given(value) if name in ("photo", "speech", "video") else value for name, value in TALKS[endpoint].items()
+    }
+
+
+@pytest.mark.parametrize("endpoint", TALKS)
+def test_another_colour_stands_behind_the_person(client, given, endpoint):
+    video, settings = client.predict(
+        **asked(given, endpoint), background="colour", colour="rgba(16.4, 200, 60, 1)", api_name=endpoint
+    )
+    assert settings["background"] == "#10c83c"
+    assert np.abs(next(iter(VideoReader(video)))[:20, :20].astype(int) - (16, 200, 60)).max() < 12
+
+
+@pytest.mark.parametrize("endpoint", TALKS)
+def test_a_transparent_result_is_a_webm_with_alpha_and_our_mark(client, given, endpoint):
+    video, settings = client.predict(**asked(given, endpoint), background="transparent", label=True, api_name=endpoint)
+    assert video.endswith(".webm")
+    assert "transparent" in settings["background"]
+    assert inspect_file(video).ours
+    with av.open(video) as container:  # FFmpeg's own decoder leaves alpha out
+        context = av.CodecContext.create("libvpx-vp9", "r")
+        packets = list(container.demux(container.streams.video[0]))
+        alpha = next(frame for packet in packets for frame in context.decode(packet)).to_ndarray(format="rgba")[..., 3]
+        assert len(container.streams.audio) == (endpoint != "/mimic")
+    assert alpha[:12].max() < 20
+    assert alpha[80:100, 110:130].min() > 235  # the face
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        ({"background": "/etc/passwd"}, "not in the list"),
+        ({"background": "colour", "colour": "/etc/passwd"}, "This is no colour"),
+        ({"background": "colour", "colour": "blur"}, "This is no colour"),
+    ],
+)
+def test_a_background_is_no_file(client, given, choice, said):
+    with pytest.raises(AppError, match=said):
+        client.predict(**asked(given, "/talk"), **choice, api_name="/talk")
+
+
+def test_a_live_student_takes_what_a_jpeg_can_show(site, monkeypatch, files):
+    """Live, a transparent background is the picture's own; blurs and colours are shown."""
+    seen = []
+
+    def one_frame(*args, background=None, limit=None, **kwargs):
+        seen.append((background, limit))
+        return iter([picture_of((1, 2, 3))])
+
+    monkeypatch.setattr(TalkingFacePipeline, "stream", one_frame)
+    live = next(function.fn for function in site.demo.fns.values() if function.name == "talk_live")
+    for background in ("transparent", "blur", "colour"):
+        live(str(files / "speech.wav"), "bundled", "", False, background, "#010203", None)
+    assert seen == [(each, site.demo.limits.work) for each in (None, "blur", (1, 2, 3))]
+
+
+def test_every_job_has_its_limit_of_work(client, given, site, monkeypatch):
+    limits = []
+
+    def one_frame(*args, limit=None, **kwargs):
+        limits.append(limit)
+        yield picture_of((1, 2, 3))
+
+    monkeypatch.setattr(TalkingFacePipeline, "stream", one_frame)
+    for endpoint in TALKS:
+        client.predict(**asked(given, endpoint), api_name=endpoint)
+    dub = {"video": given("video.mp4"), "speech": given("speech.wav"), "consent": True}
+    client.predict(**dub, when_longer="bounce", api_name="/dub")
+    assert limits == 4 * [site.demo.limits.work]
+    assert limits[0].seconds == site.demo.limits.job_seconds
 
 
 def test_edit_changes_the_face_and_nothing_else(client, given, files):
@@ -173,6 +248,6 @@ def test_the_page_that_explains_the_endpoints_names_their_inputs(client):
     endpoints = client.view_api(return_format="dict")["named_endpoints"]
     assert set(endpoints) == {"/talk", "/mimic", "/edit", "/dub", "/student"}
     names = {name: [one["parameter_name"] for one in endpoint["parameters"]] for name, endpoint in endpoints.items()}
-    assert names["/talk"] == ["photo", "speech", "consent", "liveliness", "label"]
+    assert names["/talk"] == ["photo", "speech", "consent", "liveliness", "label", "background", "colour"]
     assert names["/edit"] == ["photo", "consent", "label", *NAMES]
-    assert names["/student"] == ["speech", "kind", "repo_id", "consent", "label"]
+    assert names["/student"] == ["speech", "kind", "repo_id", "consent", "label", "background", "colour"]

@@ -329,6 +329,38 @@ def test_only_fields_of_files_take_descriptions_of_files(site, web):
     assert {message["output"]["error"] for message in found.values()} == {NOT_UNDERSTOOD}
 
 
+@pytest.mark.parametrize("wrong", ["far", None, float("nan"), float("inf"), [1], {"path": "x"}])
+def test_a_number_is_a_number(site, web, wrong, caplog):
+    """What a visitor got wrong is told, and is nothing for the log."""
+    edit = numbers(site, "edit")[0]
+    data = fitting(site, edit)
+    data[0], data[4] = upload(web, "photo.png", png(picture_of((200, 60, 20)))), wrong
+    body = json.dumps({"fn_index": edit, "session_hash": "s", "data": data})  # httpx would refuse NaN
+    begun = web.post("/gradio_api/queue/join", content=body, headers={"content-type": "application/json"})
+    message = answers(web, "s", 1)[begun.json()["event_id"]]
+    assert not message["success"]
+    assert message["output"]["error"] == NOT_UNDERSTOOD
+    assert not caplog.records
+
+
+def test_a_fault_of_ours_at_the_gate_is_in_the_log(site, web, monkeypatch, caplog):
+    """The visitor reads one line, and those who run the server find out."""
+
+    def broken(*args):
+        raise LookupError("a cable is loose")
+
+    look = numbers(site, "look_at_photo")[0]
+    monkeypatch.setattr(site.demo.fns[look].inputs[0], "preprocess", broken)
+    message = called(web, look, [None])
+    assert not message["success"]
+    assert message["output"]["error"] == NOT_UNDERSTOOD
+    (record,) = [each for each in caplog.records if each.name.endswith("gate")]
+    assert "look_at_photo" in record.getMessage()
+    assert "a cable is loose" in caplog.text
+    assert "Traceback" in caplog.text
+    assert 'requests_total{endpoint="look_at_photo",outcome="failed"} 1' in web.get("/metrics").text
+
+
 def test_what_the_page_shows_from_the_start_is_everybodys(tmp_path):
     store = Store(tmp_path)
     try:

@@ -62,6 +62,9 @@ def call(web: httpx.Client, endpoint: str, data: object) -> tuple[str, object]:
     return event, json.loads(said)
 
 
+BACKGROUND = ("picture", "#000000")
+
+
 def edit_inputs(photo: object, consent: object = True, **values: object) -> list:
     return [photo, consent, False, *(values.get(name, 0.0) for name in NAMES)]
 
@@ -247,17 +250,20 @@ def test_a_sound_that_claims_to_be_giant_takes_no_more_room_than_it_has(web):
     sound[40:44] = struct.pack("<I", 2**31)
     before = memory()
     photo = upload(web, "photo.png", png(np.zeros((120, 160, 3), np.uint8)))
-    check_refused(call(web, "talk", [photo, upload(web, "speech.wav", bytes(sound)), True, 1.0, False]))
+    check_refused(call(web, "talk", [photo, upload(web, "speech.wav", bytes(sound)), True, 1.0, False, *BACKGROUND]))
     assert memory() < before + 60
 
 
 def test_too_long_is_refused(web, tmp_path):
     photo = upload(web, "photo.png", png(picture_of((9, 9, 9))))
     long_sound = upload(web, "speech.wav", wav(31, rate=8000))
-    assert "longer than 30 seconds" in check_refused(call(web, "talk", [photo, long_sound, True, 1.0, False]))
+    assert "longer than 30 seconds" in check_refused(
+        call(web, "talk", [photo, long_sound, True, 1.0, False, *BACKGROUND])
+    )
     write_mp4(tmp_path / "long.mp4", [np.full((64, 64, 3), 90, np.uint8)] * 25, 1.0)
     video = upload(web, "long.mp4", (tmp_path / "long.mp4").read_bytes())
-    assert "longer than 20 seconds" in check_refused(call(web, "mimic", [photo, video, True, True, False]))
+    given = [photo, video, True, True, False, "largest", *BACKGROUND]
+    assert "longer than 20 seconds" in check_refused(call(web, "mimic", given))
 
 
 def test_the_page_still_works_after_all_that(site):

@@ -75,7 +75,9 @@ def dub_tab(room: Room) -> None:
         room.check_consent(consent, needed(video, "a video"))
         reader = read_video(video, room.limits)
         sound = read_sound(needed(speech, "a recording"), room.limits)
-        frames = room.studio.pipe.stream(None, video=video, audio=sound, when_short=cast("WhenShort", when_longer))
+        frames = room.studio.pipe.stream(
+            None, video=video, audio=sound, when_short=cast("WhenShort", when_longer), limit=room.limits.work
+        )
         longest = max(reader.frame_count or 0, round(sound.seconds * reader.fps))
         total = reader.frame_count if when_longer == "stop" else longest
         take = Take("dubbed", sized(frames, room.limits), reader.fps, total, sound, label)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,21 +21,11 @@ from .sliders import GROUPS, NAMES, PRESETS, SLIDERS, blendshapes, posed
 from .studio import Remembered, Studio, key_of
 
 if TYPE_CHECKING:
-    from ..pipelines.paste_back import PasteBack
-    from ..pipelines.portrait import Portrait
+    from ..pipelines.layered import LayeredPortrait
 
 # Portraits that are kept ready, so that a slider's move costs one frame: a few visitors' worth, about 25 MB each.
 KEPT_READY = 8
 PREVIEWING: dict[str, Any] = {"concurrency_id": "editing", "concurrency_limit": 1}
-
-
-@dataclass(frozen=True, eq=False)
-class Ready:
-    """A portrait of which everything is known that does not depend on the sliders."""
-
-    portrait: Portrait
-    source: Any
-    paste: PasteBack
 
 
 class Editor:
@@ -48,7 +37,7 @@ class Editor:
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
-        self._ready: Remembered[Ready] = Remembered(KEPT_READY)
+        self._ready: Remembered[LayeredPortrait] = Remembered(KEPT_READY)
 
     def edit(self, picture: np.ndarray, values: Mapping[str, float]) -> np.ndarray:
         """A picture (H, W, 3) uint8 with another expression, pose or gaze.
@@ -58,26 +47,12 @@ class Editor:
         """
         from ..pipelines.retarget import Changes, Retargeter
 
-        ready = self._ready.get(key_of(picture), lambda: self._prepared(picture))
         pipe = self._studio.pipe
+        ready = self._ready.get(key_of(picture), lambda: pipe.ready(self._studio.portrait(picture)))
         motion = posed(ready.portrait.motion, values)
         changes = Changes.checked(relative=False, edit=blendshapes(values), regions=None, fps=motion.fps)
         _, landmarks = Retargeter(ready.portrait, changes, pipe.face_model)(motion)
-        crops = pipe._forward({"source": ready.source, "landmarks": landmarks})
-        return pipe.postprocess(crops, ready.paste)[0]
-
-    def _prepared(self, picture: np.ndarray) -> Ready:
-        import torch
-
-        from ..pipelines.paste_back import PasteBack, cut_out
-
-        pipe = self._studio.pipe
-        portrait, size = self._studio.portrait(picture), pipe.model.config.image_size
-        with torch.inference_mode():
-            crop = cut_out(portrait.picture, portrait.crop, size).to(pipe.device)
-            landmarks = torch.from_numpy(portrait.landmarks)[None].to(pipe.device)
-            source = pipe.model.prepare(crop, landmarks)  # type: ignore[operator]
-        return Ready(portrait, source, PasteBack(portrait.picture, portrait.crop, size))
+        return pipe.postprocess(pipe._forward({"portrait": ready, "landmarks": landmarks}), ready)[0]
 
 
 def edit_tab(room: Room) -> None:

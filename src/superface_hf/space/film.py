@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
+from .background import TRANSPARENT_SUFFIX
 from .progress import Stages
 
 if TYPE_CHECKING:
@@ -29,11 +30,12 @@ class Take:
 
     Attributes:
         name: of the file, without its suffix.
-        frames: (H, W, 3) uint8 each.
+        frames: (H, W, 3) uint8 each; (H, W, 4) where they are transparent.
         fps: their rate.
         total: how many there will be, as far as that is known.
         sound: goes with them.
         label: whether each frame says that it is synthetic.
+        transparent: whether the film keeps what shines through.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Take:
     total: int | None = None
     sound: Sound | SoundReader | None = None
     label: bool = False
+    transparent: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,8 @@ def result_path(name: str) -> Path:
 
 def screening(take: Take, stages: Stages, settings: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
     """What a handler yields: nothing new while it films, at last the video's path and the settings it was made with."""
-    for made in film(take, result_path(f"{take.name}.mp4"), stages):
+    suffix = TRANSPARENT_SUFFIX if take.transparent else ".mp4"
+    for made in film(take, result_path(f"{take.name}{suffix}"), stages):
         if made is None:
             yield gr.skip(), gr.skip()
         else:
@@ -86,12 +90,13 @@ def film(take: Take, path: Path, stages: Stages) -> Iterator[Film | None]:
     Raises:
         SuperFaceError: whatever the frames raise.
     """
-    from ..media import Mp4Writer, Sound, SoundReader
+    from ..media import Mp4Writer, Sound, SoundReader, transparent_writer
 
     sound = SoundReader(take.sound) if isinstance(take.sound, Sound) else take.sound
     began = breathed = time.monotonic()
     count, shape = 0, (0, 0, 3)
-    with Mp4Writer(path, take.fps, sound, sound.rate if sound else None, take.label) as writer:
+    writing = transparent_writer if take.transparent else Mp4Writer
+    with writing(path, take.fps, sound, sound.rate if sound else None, take.label) as writer:
         for frame in stages.over(take.frames, "Drawing the frames", take.total):
             writer.add(frame)
             count, shape = count + 1, frame.shape

@@ -9,6 +9,7 @@ called around it, named or not.
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -25,9 +26,10 @@ from .store import Store
 
 logger = logging.get_logger(__name__)
 
-# Components whose values are files, and those whose values are words, numbers or a tick.
+# Components whose values are files, numbers, and words or a tick.
 FILES = (gr.Image, gr.Audio, gr.Video, gr.File, gr.DownloadButton)
-PLAIN = (gr.Checkbox, gr.Slider, gr.Textbox, gr.Radio, gr.Dropdown, gr.Number)
+NUMBERS = (gr.Slider,)
+PLAIN = (gr.Checkbox, gr.Textbox, gr.Radio, gr.ColorPicker, *NUMBERS)
 
 # One answer, whether such a file exists or not.
 NOT_YOURS = "The file is not there any more. Please upload it again."
@@ -127,14 +129,19 @@ class Gate:
         except gr.Error:
             raise
         except Exception:
-            raise gr.Error(NOT_UNDERSTOOD, print_exception=False) from None
+            # The values are of the kinds that their fields take: the fault is ours, and nobody else would hear of it.
+            logger.exception(f"What {_endpoint(block_fn)} was given could not be handed to it")
+            raise Failure(NOT_UNDERSTOOD, print_exception=False) from None
         return [paths.get(index, value) for index, value in enumerate(ready)]
 
     def _plain(self, block: Any, value: Any) -> Any:
-        """What gradio gets to see."""
+        """What gradio gets to see: a value of a kind that the field takes."""
         if isinstance(block, FILES) or block.stateful:
             return None
-        if value is not None and not isinstance(value, (str, int, float)):
+        kinds = (int, float) if isinstance(block, NUMBERS) else (str, int, float, type(None))
+        if not isinstance(value, kinds):
+            raise gr.Error(NOT_UNDERSTOOD, print_exception=False)
+        if isinstance(value, float) and not math.isfinite(value):
             raise gr.Error(NOT_UNDERSTOOD, print_exception=False)
         return value
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from .limits import Limits, read_picture, read_sound, read_video, sized
 from .look import note
-from .messages import in_words
+from .messages import told
 from .studio import Studio
 
 if TYPE_CHECKING:
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 LOOKED_FOR = (
     "No face was found. Choose a picture like the outline: one person seen from the front, both eyes and the mouth in "
-    "sight, the face at least a tenth as wide as the picture."
+    "sight. A small face is found in a picture that is cut out around it."
 )
+UNCERTAIN = "This may be no person’s face: animals, drawings, masks and covered faces will not look right."
 FOUND, CHOSEN, OTHER = "Face found.", (46, 204, 113), (150, 150, 150)
 OUTLINE = (255, 196, 0)
 # The face outlined over a picture without one: its height as a share of the picture's shorter side.
@@ -46,7 +47,7 @@ class Guide:
         try:
             return self._look(read_picture(photo, self._limits))
         except Exception as error:
-            return _line(in_words(error), good=False), gr.update(visible=False, value=None)
+            return _line(told("Looking at a photo failed", error), good=False), gr.update(visible=False, value=None)
 
     def look_at_video(self, video: str | None) -> tuple[Any, Any]:
         """As :meth:`look_at_photo`, at the first frames of a video."""
@@ -64,7 +65,7 @@ class Guide:
             assert first is not None
             return self._look(first)
         except Exception as error:
-            return _line(in_words(error), good=False), gr.update(visible=False, value=None)
+            return _line(told("Looking at a video failed", error), good=False), gr.update(visible=False, value=None)
 
     def listen_to(self, sound: str | None) -> Any:
         """-> the line below the field."""
@@ -73,7 +74,7 @@ class Guide:
         try:
             return _line(f"{read_sound(sound, self._limits).seconds:.1f} seconds of sound.", good=True)
         except Exception as error:
-            return _line(in_words(error), good=False)
+            return _line(told("Listening to a recording failed", error), good=False)
 
     def must_show_a_face(self, photo: str) -> None:
         """
@@ -89,6 +90,8 @@ class Guide:
         if len(faces) > 1:
             text = f"{len(faces)} faces found. The largest one, in green, will move."
             return _line(text, good=True), gr.update(value=framed(picture, faces), visible=True)
+        if not faces[0].certain:
+            return _line(UNCERTAIN, good=False), gr.update(value=framed(picture, faces), visible=True)
         return _line(FOUND, good=True), gr.update(visible=False, value=None)
 
 

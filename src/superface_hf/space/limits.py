@@ -14,7 +14,7 @@ from ..errors import MediaError
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..media import Sound, VideoReader
+    from ..media import Sound, VideoReader, WorkLimit
 
 # What Pillow may open; other formats that it knows run programs (EPS) or are rarely tested.
 PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
@@ -87,6 +87,20 @@ class Limits:
     def largest_upload(self) -> int:
         """Bytes."""
         return max(self.picture_mb, self.sound_mb, self.video_mb) * MB
+
+    @property
+    def work(self) -> WorkLimit:
+        """Of one job: its time, and the pixels of the largest video that is taken.
+
+        Where the recording is longer than the video, its frames are read once more to find where decoding can start, and then
+        backward and forward again.
+        """
+        from ..media import WorkLimit
+        from ..media.work import LEAST_PIXELS
+
+        pixels = max(self.video_side**2, LEAST_PIXELS)
+        frames = (2 * self.video_seconds + self.speech_seconds) * self.video_fps
+        return WorkLimit(self.megapixels, pixels * frames / 1_000_000_000, self.job_seconds)
 
     @property
     def picture_words(self) -> str:
@@ -221,10 +235,10 @@ def read_video(path: str, limits: Limits) -> VideoReader:
     Raises:
         MediaError: see :func:`check_recording`; also if its pictures are too large, or it says that it lasts too long.
     """
-    from ..media import VideoReader
+    from ..media import VideoReader, Work
 
     check_recording(path, "video", limits.video_mb)
-    reader = VideoReader(path)
+    reader = VideoReader(path, work=Work(limits.work))
     width, height = reader.size or (0, 0)
     _check_side(width, height, limits)
     if reader.fps > limits.video_fps + 0.5:

@@ -69,6 +69,13 @@ def in_words(error: BaseException) -> str:
     return html.escape(_PATH.sub(r"\1", " ".join(text.split())), quote=False)
 
 
+def told(what: str, error: Exception, secret: str = "") -> str:
+    """As :func:`in_words`, without ``secret``; a fault of ours goes to the log of the server."""
+    if not isinstance(error, (gr.Error, SuperFaceError)):
+        log_fault(what, error, secret)
+    return _without(secret, in_words(error))
+
+
 @contextmanager
 def explained() -> Iterator[None]:
     """Turns every exception into a ``gr.Error`` with words for visitors."""
@@ -77,20 +84,23 @@ def explained() -> Iterator[None]:
     except gr.Error:
         raise
     except Exception as error:
-        if isinstance(error, SuperFaceError):
-            raise gr.Error(in_words(error), duration=15, print_exception=False) from None
-        log_fault("A request failed", error)
-        raise Failure(in_words(error), duration=15, print_exception=False) from None
+        kind = gr.Error if isinstance(error, SuperFaceError) else Failure
+        raise kind(told("A request failed", error), duration=15, print_exception=False) from None
 
 
-def log_fault(what: str, error: BaseException) -> None:
+def log_fault(what: str, error: BaseException, secret: str = "") -> None:
     """One line for the log of the server: the error, and where it was raised. The traceback is there for those who ask for it,
-    with ``TRANSFORMERS_VERBOSITY=debug``."""
+    with ``TRANSFORMERS_VERBOSITY=debug``, but not where a visitor's secret may stand in it."""
     last = traceback.extract_tb(error.__traceback__)[-1:]
     where = f" ({last[0].filename}, line {last[0].lineno})" if last else ""
-    said = " ".join(str(error).split())[:300]
+    said = " ".join(_without(secret, str(error)).split())[:300]
     logger.error(f"{what}: {type(error).__name__}: {said}{where}")
-    logger.debug("The traceback:", exc_info=error)
+    if not secret:
+        logger.debug("The traceback:", exc_info=error)
+
+
+def _without(secret: str, text: str) -> str:
+    return text.replace(secret, "(the token)") if secret else text
 
 
 def for_visitors(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import gradio as gr
 
+from ..pipelines.retarget import Relative
+from .background import FIRST_COLOUR, PICTURE, TRANSPARENT, background_of, in_settings
 from .device import on_gpu
 from .film import Take, screening
 from .limits import read_picture, read_video, watched
@@ -15,6 +17,7 @@ from .messages import for_visitors, needed
 from .parts import (
     FILMING,
     Room,
+    background_choice,
     consent_box,
     label_choice,
     photo_field,
@@ -23,6 +26,13 @@ from .parts import (
     video_field,
     video_result,
 )
+
+WHOM = {
+    "largest": "the largest face",
+    "speaking": "whoever speaks",
+    "1": "the second largest face",
+    "2": "the third",
+}
 
 
 def mimic_tab(room: Room) -> None:
@@ -39,9 +49,15 @@ def mimic_tab(room: Room) -> None:
             with gr.Accordion("More choices", open=False):
                 own = gr.Checkbox(
                     True,
-                    label="Start from the photo’s own expression",
-                    info="Best when the video starts with a calm face. Without it, the video’s expression is taken exactly.",
+                    label="Start from the photo’s own pose and expression",
+                    info="Lips always do what those in the video do. Without it, head, eyes and brows are taken exactly too.",
                 )
+                whom = gr.Radio(
+                    [(words, name) for name, words in WHOM.items()],
+                    value="largest",
+                    label="Who is imitated, where the video shows several people",
+                )
+                background, colour = background_choice(room, "mimic")
                 label = label_choice()
         with gr.Column(elem_classes="sf-out"):
             result = video_result("mimic", room.examples["mimic"])
@@ -50,6 +66,7 @@ def mimic_tab(room: Room) -> None:
     @on_gpu
     def mimic(
         photo: str, video: str, consent: bool, own_expression: bool = True, label: bool = False,
+        driving_face: str = "largest", background: str = PICTURE, colour: str = FIRST_COLOUR,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - this is how gradio finds it
     ) -> Iterator[tuple[Any, Any]]:  # fmt: skip
         """Lets a photo move like the person in a video.
@@ -58,17 +75,23 @@ def mimic_tab(room: Room) -> None:
             photo: a picture with a face.
             video: a video of one person; its sound is kept.
             consent: true: the person in the photo agreed to be animated.
-            own_expression: start from the photo's expression; false takes the video's exactly.
+            own_expression: start from the photo's pose and expression; false takes the video's exactly.
             label: write "AI-generated" on every frame.
+            driving_face: who is imitated: "largest", "speaking", or "0", "1", "2" for one of several people, "0" the largest.
+            background: "picture" (what the photo shows), "blur", "colour", or "transparent", which gives a WebM.
+            colour: with "colour", which: "#20304a".
 
         Returns:
             The video, and the settings it was made with.
         """
         from ..drivers.video import video_to_motion
+        from ..pipelines.driving import levels_of
 
         stages = room.stages(progress)
         stages.say("Looking at the photo")
         room.check_consent(consent, needed(photo, "a photo"))
+        behind = background_of(background, colour)
+        whose: Any = int(driving_face) if driving_face.isdecimal() else driving_face
         picture = read_picture(photo, room.limits)
         reader = read_video(needed(video, "a video to imitate"), room.limits)
         pipe = room.studio.pipe
@@ -76,13 +99,21 @@ def mimic_tab(room: Room) -> None:
         yield gr.skip(), gr.skip()
         frames = watched(iter(reader), reader.fps, room.limits)
         seen = stages.over(frames, "Watching the video", reader.frame_count)
-        motion = video_to_motion(seen, reader.fps, pipe.tracker, pipe.face_model).motion
+        levels = levels_of(reader) if whose == "speaking" else None
+        driven = video_to_motion(seen, reader.fps, pipe.tracker, pipe.face_model, whose, levels)
         yield gr.skip(), gr.skip()
-        drawn = pipe.stream(picture, motion=motion, relative=own_expression)
-        take = Take("imitating", drawn, reader.fps, len(motion), reader.sound_reader(), label)
-        yield from screening(take, stages, {"start from the photo's own expression": own_expression})
+        relative: Relative = "auto" if own_expression else False
+        drawn = pipe.stream(picture, motion=driven, relative=relative, background=behind, limit=room.limits.work)
+        sound = reader.sound_reader()
+        take = Take("imitating", drawn, reader.fps, len(driven.motion), sound, label, transparent=behind == TRANSPARENT)
+        settings = {
+            "start from the photo's own expression": own_expression,
+            "who is imitated": driving_face,
+            "background": in_settings(background, colour),
+        }
+        yield from screening(take, stages, settings)
 
-    inputs = [photo, video, consent, own, label]
+    inputs = [photo, video, consent, own, label, whom, background, colour]
     event = run.click(mimic, inputs, result.outputs, api_name="mimic", **FILMING)
     result.offer(event)
     chosen = example.click(

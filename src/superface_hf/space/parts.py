@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from .background import COLOUR, FIRST_COLOUR, PICTURE, WORDS, offered
 from .examples import Examples
 from .guide import Guide
 from .inputs import picture_input, sound_input, video_input
@@ -148,6 +149,17 @@ def video_result(name: str, example: str | None = None, height: int = 440) -> Re
 
 def label_choice() -> gr.Checkbox:
     return gr.Checkbox(False, label="Write “AI-generated” on the result")
+
+
+def background_choice(room: Room, name: str, info: str | None = None) -> tuple[gr.Radio, gr.ColorPicker]:
+    """-> the choice, and the colour, which is seen once it is asked for."""
+    choices = [(WORDS[each], each) for each in offered(room.store)]
+    kind = gr.Radio(choices, value=PICTURE, label="Background", info=info, elem_id=f"{name}-background")
+    colour = gr.ColorPicker(FIRST_COLOUR, label="Colour of the background", visible=False, elem_id=f"{name}-colour")
+    kind.change(
+        lambda kind: gr.update(visible=kind == COLOUR), kind, colour, show_progress="hidden", api_visibility="private"
+    )
+    return kind, colour
 
 
 def consent_box(name: str, visible: bool = True) -> gr.Checkbox:

@@ -8,15 +8,17 @@ from typing import Any
 
 import gradio as gr
 
+from .background import TRANSPARENT, background_of, in_settings
 from .distil import LEAST_MINUTES, Distillation, can_distil, new_folder, packed, remove
 from .film import Take, screening
 from .limits import check_picture, read_sound
 from .live import FPS, LiveTalks, close_up, player
 from .look import lead, note
-from .messages import for_visitors, in_words, needed
+from .messages import for_visitors, needed, told
 from .parts import (
     FILMING,
     Room,
+    background_choice,
     consent_box,
     label_choice,
     photo_field,
@@ -30,6 +32,7 @@ from .students import BUNDLED, OF_THE_HUB, OWN, Students, checked_repo_id
 
 CHOICES = (("The one that comes with the app", BUNDLED), ("One of the Hugging Face Hub", OF_THE_HUB), ("My own", OWN))
 DISTILLING: dict[str, Any] = {"concurrency_id": "distilling", "concurrency_limit": 1}
+LIVE_IS_NOT_TRANSPARENT = "Nothing behind the person is for files; live, the picture’s own background stays."
 # A visitor's own student is kept so long.
 KEEP_SECONDS = 3600
 
@@ -59,6 +62,8 @@ def _talking(room: Room, students: Students, own: gr.State) -> None:
             speech = sound_field(room, "student")
             consent = consent_box("student", visible=False)
             live, stop, example = run_buttons("student-live", "Talk live")
+            with gr.Accordion("More choices", open=False):
+                background, colour = background_choice(room, "student", LIVE_IS_NOT_TRANSPARENT)
         with gr.Column(elem_classes="sf-out"):
             screen = player(talks, room.examples["student"])
             with gr.Accordion("Keep it as a video", open=False):
@@ -74,13 +79,19 @@ def _talking(room: Room, students: Students, own: gr.State) -> None:
         return students.load(kind, repo_id, folder), sound
 
     @for_visitors
-    def talk_live(speech: str, kind: str, repo_id: str, consent: bool, folder: str | None) -> dict[str, Any]:
+    def talk_live(
+        speech: str, kind: str, repo_id: str, consent: bool, background: str, colour: str, folder: str | None
+    ) -> dict[str, Any]:
+        behind = background_of(background, colour)
         pipe, sound = pick(kind, repo_id, folder, consent, speech)
-        return talks.begin(close_up(pipe.stream(audio=sound, fps=FPS), pipe.model.crop), sound)
+        frames = pipe.stream(
+            audio=sound, background=None if behind == TRANSPARENT else behind, fps=FPS, limit=room.limits.work
+        )
+        return talks.begin(close_up(frames, pipe.model.crop), sound)
 
     @for_visitors
     def student(
-        speech: str, kind: str, repo_id: str, consent: bool, label: bool, folder: str | None,
+        speech: str, kind: str, repo_id: str, consent: bool, label: bool, background: str, colour: str, folder: str | None,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - this is how gradio finds it
     ) -> Iterator[tuple[Any, Any]]:  # fmt: skip
         """Lets a student speak a recording.
@@ -91,27 +102,33 @@ def _talking(room: Room, students: Students, own: gr.State) -> None:
             repo_id: with "hub", the student's name, such as "someone/superface-student-alice".
             consent: true: the person agreed to be animated. The bundled student needs none.
             label: write "AI-generated" on every frame.
+            background: "picture" (what the student's picture shows), "blur", "colour", or "transparent", which gives a WebM.
+            colour: with "colour", which: "#20304a".
 
         Returns:
             The video, and the settings it was made with.
         """
         stages = room.stages(progress)
         stages.say("Getting the student ready")
+        behind = background_of(background, colour)
         pipe, sound = pick(kind, repo_id, folder, consent, speech)
-        frames = pipe.stream(audio=sound, fps=FPS)
-        take = Take("student", frames, FPS, max(1, round(sound.seconds * FPS)), sound, label)
-        yield from screening(take, stages, {"student": pipe.model.config.person or "one person"})
+        frames = pipe.stream(audio=sound, background=behind, fps=FPS, limit=room.limits.work)
+        length = max(1, round(sound.seconds * FPS))
+        take = Take("student", frames, FPS, length, sound, label, transparent=behind == TRANSPARENT)
+        person = pipe.model.config.person or "one person"
+        yield from screening(take, stages, {"student": person, "background": in_settings(background, colour)})
 
     hidden: dict[str, Any] = {"api_visibility": "private"}
     kind.change(
         lambda kind: (gr.update(visible=kind == OF_THE_HUB), gr.update(visible=kind != BUNDLED)),
         kind, [repo_id, consent], **hidden,
     )  # fmt: skip
-    live_inputs = [speech, kind, repo_id, consent, own]
+    live_inputs = [speech, kind, repo_id, consent, background, colour, own]
     begun = live.click(talk_live, live_inputs, screen, concurrency_limit=2, **hidden)
     event = film.click(
-        student, [speech, kind, repo_id, consent, label, own], result.outputs, api_name="student", **FILMING
-    )
+        student, [speech, kind, repo_id, consent, label, background, colour, own], result.outputs, api_name="student",
+        **FILMING,
+    )  # fmt: skip
     result.offer(event)
     chosen = example.click(lambda: (room.examples["speech"], BUNDLED), None, [speech, kind], **hidden)
     shown = chosen.success(talk_live, live_inputs, screen, concurrency_limit=2, **hidden)
@@ -207,7 +224,5 @@ def push_student(folder: str | None, repo_id: str, token: str, private: bool) ->
         commit = push_checkpoint(folder, checked_repo_id(repo_id), private=private or None, token=token)
         text, good = f"Pushed: {commit.commit_url}", True
     except Exception as error:
-        text, good = in_words(error), False
-    if token:
-        text = text.replace(token, "(the token)")
+        text, good = told("Pushing a student failed", error, secret=token), False
     return gr.update(value=note(text, good), visible=True), ""

@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from .background import FIRST_COLOUR, PICTURE, TRANSPARENT, background_of, in_settings
 from .device import on_gpu
 from .film import Take, screening
 from .limits import read_picture, read_sound
@@ -15,6 +16,7 @@ from .messages import for_visitors, needed
 from .parts import (
     FILMING,
     Room,
+    background_choice,
     consent_box,
     label_choice,
     photo_field,
@@ -37,6 +39,7 @@ def talk_tab(room: Room) -> None:
             run, stop, example = run_buttons("talk", "Make it talk")
             with gr.Accordion("More choices", open=False):
                 liveliness = gr.Slider(0, 2, 1, step=0.1, label="How lively head and eyes move (0 keeps them still)")
+                background, colour = background_choice(room, "talk")
                 label = label_choice()
         with gr.Column(elem_classes="sf-out"):
             result = video_result("talk", room.examples["talk"])
@@ -45,6 +48,7 @@ def talk_tab(room: Room) -> None:
     @on_gpu
     def talk(
         photo: str, speech: str, consent: bool, liveliness: float = 1.0, label: bool = False,
+        background: str = PICTURE, colour: str = FIRST_COLOUR,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - this is how gradio finds it
     ) -> Iterator[tuple[Any, Any]]:  # fmt: skip
         """Lets a photo speak a recording.
@@ -55,6 +59,8 @@ def talk_tab(room: Room) -> None:
             consent: true: the person shown agreed to be animated.
             liveliness: 0 to 2, how much head and eyes move.
             label: write "AI-generated" on every frame.
+            background: "picture" (what the photo shows), "blur", "colour", or "transparent", which gives a WebM.
+            colour: with "colour", which: "#20304a".
 
         Returns:
             The video, and the settings it was made with.
@@ -62,14 +68,18 @@ def talk_tab(room: Room) -> None:
         stages = room.stages(progress)
         stages.say("Looking at the photo and listening")
         room.check_consent(consent, needed(photo, "a photo"))
+        behind = background_of(background, colour)
         picture = read_picture(photo, room.limits)
         sound = read_sound(needed(speech, "a recording"), room.limits)
         stages.say("Getting ready")
-        frames = room.studio.pipe.stream(picture, audio=sound, idle=liveliness, fps=FPS)
-        take = Take("talking", frames, FPS, max(1, round(sound.seconds * FPS)), sound, label)
-        yield from screening(take, stages, {"liveliness": liveliness})
+        frames = room.studio.pipe.stream(
+            picture, audio=sound, idle=liveliness, background=behind, fps=FPS, limit=room.limits.work
+        )
+        length = max(1, round(sound.seconds * FPS))
+        take = Take("talking", frames, FPS, length, sound, label, transparent=behind == TRANSPARENT)
+        yield from screening(take, stages, {"liveliness": liveliness, "background": in_settings(background, colour)})
 
-    inputs = [photo, speech, consent, liveliness, label]
+    inputs = [photo, speech, consent, liveliness, label, background, colour]
     event = run.click(talk, inputs, result.outputs, api_name="talk", **FILMING)
     result.offer(event)
     chosen = example.click(
