@@ -22,6 +22,7 @@ from superface_hf.evaluation.regions import STEPS, carried, cross_talk, driven_m
 from superface_hf.evaluation.verdict import verdicts
 from superface_hf.face_model.linear import FaceShape
 from superface_hf.media import write_mp4
+from superface_hf.metrics.slopes import MEASURES
 from superface_hf.models.tracker.base import Face
 from superface_hf.motion import REGIONS
 from superface_hf.pipelines.paste_back import as_pictures, cut_out
@@ -197,7 +198,8 @@ class TestColour:
     def test_the_mesh_flow_shifts_no_colour_where_nothing_moves(self, small_teacher, portrait):
         shifts = colour_shifts([portrait], Methods(small_teacher))["one"]
         assert set(shifts) == {"rest", "mouth", "eyes"}
-        assert max(value for move in shifts.values() for value in move.values()) < 1.5
+        # The neck below an opening jaw follows it a little.
+        assert max(value for move in shifts.values() for value in move.values()) < 3
 
 
 def test_a_driving_clip_shows_its_farthest_frame_last(data, swaying):
@@ -211,10 +213,10 @@ def test_verdicts_compare_with_the_flow_and_say_what_was_not_measured():
     figures = {"psnr": 25.0, "psnr_boxes": 23.0, "perceptual": 1.0, "keypoints": 1.0, "identity": float("nan"),
                "sharpness_hair": 0.95, "sharpness_skin": 1.2}  # fmt: skip
     flow = {**figures, "psnr": 22.5, "psnr_boxes": 22.0, "perceptual": 1.5}
-    result = {
-        v.name.split(",")[0]: v.reached
-        for v in verdicts({"self": {"mean": {"flow": flow, "layers": flow, "teacher": figures}}})
-    }
+    mean = {"flow": flow, "layers": flow, "teacher": figures}
+    slopes = {name: {"slope": value} for name, value in (("opening", 0.93), ("lids", 1.2), ("brows", float("nan")))}
+    found = verdicts({"self": {"mean": mean, "expressions": {"slopes": {"teacher": slopes}}}})
+    result = {verdict.name.split(",")[0]: verdict.reached for verdict in found}
     assert result == {
         "PSNR over the flow's": False,  # of eyes and mouth, which come second: +1.0 dB
         "perceptual distance below the flow's": True,
@@ -223,6 +225,9 @@ def test_verdicts_compare_with_the_flow_and_say_what_was_not_measured():
         "identity similarity to the target": None,
         "sharpness of the hair": True,
         "sharpness of the skin": False,
+        "expression slope: opening": True,
+        "expression slope: lids": False,
+        "expression slope: brows": None,
     }
 
 
@@ -241,6 +246,7 @@ class TestCommand:
             pytest.importorskip(package)
         monkeypatch.setattr("superface_hf.hub.embedded_tracker", lambda device="cpu": swaying)
         monkeypatch.setattr("superface_hf.evaluation.judge.IdentityNetwork", LookAlike)
+        monkeypatch.delenv("SUPERFACE_MODELS", raising=False)
         small_teacher.save_pretrained(tmp_path / "model")
         out = tmp_path / "out"
         status = cli.main(
@@ -258,15 +264,21 @@ class TestCommand:
             "teacher",
             "Frechet",
             "follows",
+            "measured by the embedded tracker",
+            "Turned heads",
+            "bend px",
         ):
             assert heading in printed.out
         results = json.loads((out / "results.json").read_text())
-        assert set(results["protocols"]) == {"self", "degraded", "cross", "regions", "colour"}
+        assert set(results["protocols"]) == {"self", "degraded", "cross", "regions", "colour", "turns"}
         assert set(results["protocols"]["self"]["clips"]) == {"val_001", "val_002"}
         assert results["protocols"]["self"]["mean"]["flow"]["psnr"] > 5
         assert set(results["protocols"]["cross"]["pairs"]) == {"b / val_001", "b / val_002"}
-        assert len(results["verdicts"]) == 10 + 1 + 1 + 5 + 2
-        for name in ("self", "degraded", "cross_flow", "cross_teacher", "self_clips", "degraded_clips", "regions"):
+        assert set(results["protocols"]["self"]["expressions"]["slopes"]["teacher"]) == set(MEASURES)
+        assert set(results["protocols"]["turns"]["portraits"]["b"]) == {"10", "20", "30"}
+        assert len(results["verdicts"]) == 10 + 4 + 1 + 1 + 5 + 2 + 2
+        sheets = ("self", "degraded", "cross_flow", "cross_teacher", "turns", "turns_lines")
+        for name in (*sheets, "self_clips", "degraded_clips", "regions"):
             assert (out / f"{name}.png").is_file(), name
 
     def test_missing_data_is_one_clear_line_before_anything_is_loaded(self, tmp_path, capsys, monkeypatch):
@@ -276,6 +288,7 @@ class TestCommand:
             (["--data", str(tmp_path)], "no validation clips"),
             (["--data", str(tmp_path), "--protocols", "regions"], "portraits_large.parquet"),
             (["--data", str(tmp_path), "--frames", "0"], "--frames must be at least 1"),
+            (["--data", str(tmp_path), "--landmarker", "missing.task"], "--landmarker FILE"),
         ):
             assert cli.main(["evaluate", "teacher", "--out", str(tmp_path / "out"), *arguments]) == 1
             printed = capsys.readouterr().err

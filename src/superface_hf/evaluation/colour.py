@@ -9,10 +9,10 @@ import numpy as np
 from ..face_model.linear import FaceModel
 from ..face_model.topology import FACE_OVAL
 from ..geometry import Square
+from ..layers.portrait import as_pictures
 from ..metrics.image import colour_shift
 from ..metrics.sharpness import enlarged, filled, skin_mask
 from ..motion import Motion
-from ..pipelines.paste_back import as_pictures
 from .data import NamedPortrait
 from .methods import Methods
 from .regions import EDITS

@@ -10,10 +10,10 @@ from PIL import Image
 
 from ..face_model.linear import FaceModel
 from ..geometry import Square
+from ..layers.portrait import as_pictures
 from ..metrics.identity import identity_distance, identity_similarity
 from ..metrics.keypoints import expression_distance, pose_distance
 from ..motion import Motion
-from ..pipelines.paste_back import as_pictures
 from ..pipelines.retarget import Changes, Retargeter
 from .data import NamedPortrait, Reenactment
 from .judge import Judge, track

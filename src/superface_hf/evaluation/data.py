@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,17 +12,19 @@ from torch import Tensor
 
 from ..errors import MediaError, NoFaceError, SeveralFacesError
 from ..face_model.linear import FaceModel, FaceShape
+from ..face_model.pose import rotation_matrix
 from ..geometry import Square
+from ..layers.portrait import cut_out
 from ..media import VideoReader, load_picture
 from ..models.tracker.base import FaceTracker
 from ..motion import Motion
-from ..pipelines.paste_back import cut_out
 from ..pipelines.portrait import Portrait, find_portrait
 
 CLIPS = "clips/val_*.mp4"
 PORTRAITS = "portraits_large.parquet"
 SMALLEST_FACE = 180  # pixels; a smaller face in the portrait shows little of what the renderer can do
 PORTRAIT_SEED = 0
+TURN_TOLERANCE = 3.0  # degrees
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,48 +107,105 @@ def track_clip(path: Path, frames: int, window: int, tracker: FaceTracker) -> Tr
         MediaError: the clip cannot be read or is too short.
         NoFaceError: fewer than two of the evenly spread frames, or too few of the window's, show a face.
     """
-    reader = VideoReader(path)
-    length = sum(1 for _ in reader)
-    if length < max(4, window + 1):
-        raise MediaError(f"{path} has {length} frames: at least {max(4, window + 1)} are needed.")
+    length = _length(path, max(4, window + 1))
     spread = np.unique(np.linspace(0, length - 1, frames + 1).round().astype(int))
     start = max(1, (length - window) // 2)
     consecutive = np.arange(start, start + window)
-    wanted = np.union1d(spread, consecutive)
-    kept = set(wanted.tolist())
-    pictures = {index: frame for index, frame in enumerate(reader) if index in kept}
-    side = min(pictures[0].shape[:2])
-    pictures = {index: np.ascontiguousarray(frame[:side, :side]) for index, frame in pictures.items()}
-    faces = dict(zip(pictures, tracker.follow(pictures.values()), strict=True))
-    seen = {index: face.landmarks for index, face in faces.items() if face is not None}
-    first = [index for index in spread.tolist() if index in seen]
+    seen = _SeenFrames.of(path, np.union1d(spread, consecutive), tracker)
+    first = [index for index in spread.tolist() if index in seen.landmarks]
     if len(first) < 2:
         raise NoFaceError(f"Of {len(spread)} frames of {path}, {len(first)} show a face: leave the clip out.")
-    together = [first[0], *(index for index in consecutive.tolist() if index in seen)]
-    return TrackedClip(
-        *(_reenactment(path.stem, pictures, seen, chosen, side, reader.fps) for chosen in (first, together))
-    )
+    together = [first[0], *(index for index in consecutive.tolist() if index in seen.landmarks)]
+    return TrackedClip(seen.reenactment(first), seen.reenactment(together))
 
 
-def _reenactment(
-    name: str, pictures: dict[int, np.ndarray], seen: dict[int, np.ndarray], chosen: list[int], side: int, fps: float
-) -> Reenactment:
-    """Source and targets, the first of ``chosen`` being the source."""
-    pixels = np.stack([seen[index] for index in chosen])
-    landmarks = torch.from_numpy(Square(0, 0, side).to_image(pixels))
-    model = FaceModel.default()
-    _, motion = model.fit(landmarks, fps)
-    shape = model.neutral_shape(landmarks[0], motion[0])
-    return Reenactment(
-        name,
-        cut_out(pictures[chosen[0]], Square(0, 0, side), side),
-        landmarks[:1],
-        np.stack([pictures[index] for index in chosen[1:]]),
-        pixels[1:],
-        model.animate(shape, motion)[1:],
-        shape,
-        motion,
-    )
+def turned_pairs(path: Path, degrees: Sequence[int], frames: int, tracker: FaceTracker) -> dict[int, Reenactment]:
+    """Two frames of a clip for each turn of the head that it has: the source is the one that faces the camera more.
+
+    Args:
+        degrees: wanted angles between the directions in which the heads look.
+        frames: so many of the clip, evenly spread, are looked at.
+
+    Raises:
+        MediaError, NoFaceError: as :func:`track_clip`.
+    """
+    places = np.unique(np.linspace(0, _length(path, 2) - 1, frames).round().astype(int))
+    seen = _SeenFrames.of(path, places, tracker)
+    if len(seen.landmarks) < 2:
+        raise NoFaceError(f"Of {len(places)} frames of {path}, {len(seen.landmarks)} show a face: leave the clip out.")
+    indices = list(seen.landmarks)
+    _, motion = FaceModel.default().fit(Square(0, 0, seen.side).to_image(np.stack(list(seen.landmarks.values()))), 1.0)
+    pairs = {wanted: turned_pair(motion, wanted) for wanted in degrees}
+    return {
+        wanted: seen.reenactment([indices[place] for place in pair])
+        for wanted, pair in pairs.items()
+        if pair is not None
+    }
+
+
+def turned_pair(motion: Motion, degrees: float) -> tuple[int, int] | None:
+    """The two frames whose heads look in directions that are nearest to ``degrees`` apart, the more frontal one first; None
+    where none are within ``TURN_TOLERANCE``. A roll is no turn: it changes nothing of where a head looks."""
+    looks = rotation_matrix(motion.rotation)[:, :, 2]
+    angles = np.degrees(np.arccos(np.clip(looks @ looks.T, -1, 1)))
+    away = np.abs(angles - degrees)
+    one, other = (int(place) for place in np.unravel_index(away.argmin(), away.shape))
+    if away[one, other] > TURN_TOLERANCE:
+        return None
+    return (one, other) if looks[one, 2] >= looks[other, 2] else (other, one)
+
+
+def _length(path: Path, least: int) -> int:
+    length = sum(1 for _ in VideoReader(path))
+    if length < least:
+        raise MediaError(f"{path} has {length} frames: at least {least} are needed.")
+    return length
+
+
+@dataclass(frozen=True, eq=False)
+class _SeenFrames:
+    """Square pictures of some frames of a clip, and the landmarks of those that show a face, both by the frame's number."""
+
+    name: str
+    fps: float
+    pictures: dict[int, np.ndarray]
+    landmarks: dict[int, np.ndarray]
+
+    @classmethod
+    def of(cls, path: Path, wanted: np.ndarray, tracker: FaceTracker) -> _SeenFrames:
+        reader, kept = VideoReader(path), set(wanted.tolist())
+        pictures = {index: _square(frame) for index, frame in enumerate(reader) if index in kept}
+        faces = dict(zip(pictures, tracker.follow(pictures.values()), strict=True))
+        landmarks = {index: face.landmarks for index, face in faces.items() if face is not None}
+        return cls(path.stem, reader.fps, pictures, landmarks)
+
+    @property
+    def side(self) -> int:
+        return len(next(iter(self.pictures.values())))
+
+    def reenactment(self, chosen: Sequence[int]) -> Reenactment:
+        """Source and targets, the first of ``chosen`` being the source."""
+        pixels = np.stack([self.landmarks[index] for index in chosen])
+        square = Square(0, 0, self.side)
+        landmarks = torch.from_numpy(square.to_image(pixels))
+        model = FaceModel.default()
+        _, motion = model.fit(landmarks, self.fps)
+        shape = model.neutral_shape(landmarks[0], motion[0])
+        return Reenactment(
+            self.name,
+            cut_out(self.pictures[chosen[0]], square, self.side),
+            landmarks[:1],
+            np.stack([self.pictures[index] for index in chosen[1:]]),
+            pixels[1:],
+            model.animate(shape, motion)[1:],
+            shape,
+            motion,
+        )
+
+
+def _square(frame: np.ndarray) -> np.ndarray:
+    side = min(frame.shape[:2])
+    return np.ascontiguousarray(frame[:side, :side])
 
 
 def find_portraits(data: Path, count: int, tracker: FaceTracker, size: int) -> list[NamedPortrait]:

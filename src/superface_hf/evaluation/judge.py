@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from ..metrics.keypoints import expression_distance, face_width, keypoint_distan
 from ..metrics.sharpness import hair_mask, sharpness_ratio, skin_mask
 from ..models.tracker.base import FaceTracker
 from .data import Reenactment
+from .expression import Landmarker
 
 # Of each clip so many frames, evenly chosen, are judged by the identity network, which takes long.
 IDENTITY_FRAMES = 6
@@ -44,13 +46,17 @@ class Scores:
 class Judge:
     """Holds the networks that judge. What is not installed is left out, and named in ``missing``."""
 
-    def __init__(self, tracker: FaceTracker, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self, tracker: FaceTracker, device: str | torch.device = "cpu", landmarker_file: Path | None = None
+    ) -> None:
         self.tracker = tracker
+        self.missing: list[str] = []
         self.features = FeatureNetwork(device)
         self.second = self._optional(lambda: FeatureNetwork(device, "lite2"))
-        self.missing: list[str] = []
         self.identity = self._optional(IdentityNetwork)
         self.lpips = self._optional(Lpips)
+        official = self._optional(lambda: Landmarker.official(landmarker_file))
+        self.landmarker = official or Landmarker.embedded(tracker)
 
     def _optional(self, network: Callable[[], T]) -> T | None:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,14 +11,14 @@ from torch import Tensor
 from ..face_model.linear import FaceModel
 from ..geometry import Square
 from ..hub import embedded_inpainter, embedded_matte
-from ..layers.portrait import PortraitLayers
+from ..layers.portrait import PortraitLayers, as_pictures, resize
 from ..layers.untrained import UntrainedLayers
 from ..models.teacher.modeling_teacher import SuperFaceTeacherModel, plain_mesh_flow
 from ..pipelines.layered import LayeredPortrait
-from ..pipelines.paste_back import as_pictures, resize
 from ..pipelines.portrait import Portrait, snap
 
 METHODS = ("source", "flow", "layers", "teacher")
+MOVING = METHODS[1:]  # those that move the picture
 TITLES = {"source": "source as is", "flow": "plain mesh flow", "layers": "untrained layers", "teacher": "teacher"}
 
 
@@ -31,8 +33,8 @@ class Methods:
     def __init__(self, teacher: SuperFaceTeacherModel, dtype: torch.dtype = torch.float32, batch: int = 4) -> None:
         self.teacher, self.dtype, self.batch = teacher, dtype, batch
         self.size = teacher.config.image_size
-        self.matte, self.inpainter = embedded_matte(), embedded_inpainter()
-        self.untrained = UntrainedLayers(self.size)
+        self.matte, self.inpainter = embedded_matte(teacher.device), embedded_inpainter(teacher.device)
+        self.untrained = UntrainedLayers(self.size, teacher.device)
 
     @torch.inference_mode()
     def render(self, source: Tensor, landmarks: Tensor, driving: Tensor, side: int) -> dict[str, np.ndarray]:
@@ -43,11 +45,12 @@ class Methods:
                 coordinates.
         """
         as_is = as_pictures(resize(resize(source, self.size), side))
+        portrait, layers = self._taken_apart(source, landmarks, side)
         return {
             "source": np.broadcast_to(as_is, (len(driving), *as_is.shape[1:])),
             "flow": self.flow(source, landmarks, driving, side),
-            "layers": self.layers(source, landmarks, driving, side),
-            "teacher": self.render_teacher(source, landmarks, driving, side),
+            "layers": self._layered(self.untrained, portrait, layers, driving),
+            "teacher": self._layered(self.teacher, portrait, layers, driving),
         }
 
     @torch.inference_mode()
@@ -58,29 +61,33 @@ class Methods:
         return np.concatenate([as_pictures(resize(frame, side)) for frame in warped])
 
     @torch.inference_mode()
-    def layers(self, source: Tensor, landmarks: Tensor, driving: Tensor, side: int) -> np.ndarray:
-        """(T, side, side, 3) uint8 by the layers without any training; arguments as in :meth:`render`."""
+    def render_teacher(self, source: Tensor, landmarks: Tensor, driving: Tensor, side: int) -> np.ndarray:
+        """(T, side, side, 3) uint8 by the teacher; arguments as in :meth:`render`."""
+        return self._layered(self.teacher, *self._taken_apart(source, landmarks, side), driving)
+
+    def _taken_apart(self, source: Tensor, landmarks: Tensor, side: int) -> tuple[Portrait, PortraitLayers]:
+        """As the pipeline does it with a picture of ``side`` pixels."""
         picture = as_pictures(resize(source, side))[0]
         pixels = Square(0, 0, side).to_pixels(landmarks[0].cpu().numpy())
         crop = snap(Square.around_face(pixels), side, side, self.size)
         own = crop.to_image(pixels)
         shape, motion = FaceModel.default().fit(own[None], fps=1.0)
         layers = PortraitLayers.make(picture, pixels, self.matte, self.inpainter)
-        ready = LayeredPortrait.of(Portrait(picture, crop, own, shape, motion), layers, self.untrained)
-        moved = torch.from_numpy(crop.to_image(Square(0, 0, side).to_pixels(driving.cpu().numpy())))
-        frames: list[np.ndarray] = []
-        for meshes in moved.split(self.batch):
-            frames += ready.compose(ready.render(self.untrained, meshes))
-        return np.stack(frames)
+        return Portrait(picture, crop, own, shape, motion), layers
 
-    @torch.inference_mode()
-    def render_teacher(self, source: Tensor, landmarks: Tensor, driving: Tensor, side: int) -> np.ndarray:
-        """(T, side, side, 3) uint8 by the teacher; arguments as in :meth:`render`."""
-        device = self.teacher.device
-        frames = []
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
-            prepared = self.teacher.prepare(resize(source, self.size).to(device), landmarks.to(device))
-            for meshes in driving.to(device).split(self.batch):
-                output = self.teacher.render(prepared, meshes).frames.float().cpu()
-                frames.append(as_pictures(resize(output, side)))
-        return np.concatenate(frames)
+    def _layered(
+        self,
+        model: Any,
+        portrait: Portrait,
+        layers: PortraitLayers,
+        driving: Tensor,
+    ) -> np.ndarray:
+        side = len(portrait.picture)
+        pixels = Square(0, 0, side).to_pixels(driving.cpu().numpy())
+        moved = torch.from_numpy(portrait.crop.to_image(pixels)).to(self.teacher.device)
+        frames: list[np.ndarray] = []
+        with torch.autocast(moved.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+            ready = LayeredPortrait.of(portrait, layers, model)
+            for meshes in moved.split(self.batch):
+                frames += ready.compose(ready.render(model, meshes))
+        return np.stack(frames)

@@ -16,6 +16,7 @@ from PIL import Image
 from ..metrics.features import frechet_distance
 from ..metrics.temporal import temporal_flicker
 from .data import Reenactment, TrackedClip
+from .expression import ExpressionChanges
 from .judge import Judge, mouth_gap
 from .methods import METHODS, Methods
 from .sheets import CELL, cell
@@ -25,8 +26,12 @@ DEGRADATION_SEED = 20_000
 
 @dataclass
 class ReenactmentResults:
-    """Figures: clip -> method -> name -> value, and what a contact sheet shows: one row of cells a clip."""
+    """Figures: clip -> method -> name -> value, and what a contact sheet shows: one row of cells a clip.
 
+    ``expressions`` is None where changes of expression are not collected.
+    """
+
+    expressions: ExpressionChanges | None = None
     clips: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     rows: list[list[Image.Image]] = field(default_factory=list)
     pooled: dict[str, list[np.ndarray]] = field(default_factory=dict)
@@ -54,6 +59,8 @@ def reenact(clip: TrackedClip, methods: Methods, judge: Judge, results: Reenactm
         results.pooled.setdefault(method, []).append(scores[method].pooled)
     results.pooled.setdefault("target", []).append(target_pooled)
     results.rows.append(_row(spread, rendered))
+    if results.expressions is not None:
+        results.expressions.add(spread, rendered, judge.landmarker)
     if len(window.targets) >= 3:
         rendered = methods.render(window.source, window.source_landmarks, window.driving, window.side)
     for method in METHODS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..metrics.slopes import MEASURES
 from .methods import METHODS, TITLES
 from .regions import CROSS_TALK
 
@@ -37,6 +38,20 @@ mouth is reached. flicker in 1/255. skin, hair: sharpness, of the target's. Frec
 (EfficientNet-Lite0, not FID). lost: share of frames without a face. In cross-reenactment, identity is compared with the
 portrait, expression and pose with the motion that was asked for."""
 
+TURN_COLUMNS = (
+    ("hair →1", "sharpness_hair", ".2f"),
+    ("outline ↑", "outline", ".3f"),
+    ("unchanged ↑", "unchanged", ".2%"),
+    ("bend px ↓", "bend", ".2f"),
+)
+SLOPE_LEGEND = """\
+Slope / correlation of changes against the source frame, of all clips together. opening, width: of the mouth; lids: how far
+they are apart; brows: how high they are above the eyes."""
+TURN_LEGEND = """\
+By true frames of clips that far from the source, hair: sharpness, of the target's; outline: intersection over union of the
+person with the target's. By portraits before a drawn wall, where neither source nor result shows the person, unchanged: share
+of pixels that are exactly the source's; bend: how far the most bent line is off, in pixels (12 and more count as 12)."""
+
 
 def table(protocols: dict[str, Any]) -> str:
     """All protocols that compare methods, side by side."""
@@ -55,6 +70,29 @@ def table(protocols: dict[str, Any]) -> str:
         lines.append(f"{name if name != previous else '':<10}{TITLES[method]:<17}" + "".join(cells))
         previous = name
     return "\n".join([*lines, "", LEGEND]) if rows else ""
+
+
+def slope_table(expressions: dict[str, Any]) -> str:
+    """How much of the target's expressions each method makes."""
+    lines = [f"Expression slopes over the target's, and correlations, measured by {expressions['measured_by']}:"]
+    lines.append(f"{'':<17}" + "".join(f"{name + ' →1':>16}" for name in MEASURES))
+    for method, row in expressions["slopes"].items():
+        cells = (f"{figures['slope']:.2f} / {figures['correlation']:.2f}" for figures in row.values())
+        lines.append(f"{TITLES[method]:<17}" + "".join(f"{text:>16}" for text in cells))
+    return "\n".join([*lines, SLOPE_LEGEND])
+
+
+def turn_table(turns: dict[str, Any]) -> str:
+    """What turned heads look like, and the world behind them."""
+    lines = ["Turned heads:", f"{'':<27}" + "".join(f"{heading:>13}" for heading, _, _ in TURN_COLUMNS)]
+    for degrees, rows in turns["mean"].items():
+        name = f"{degrees}°"
+        for method, figures in rows.items():
+            cells = "".join(f"{figures[key]:>13{form}}" for _, key, form in TURN_COLUMNS)
+            lines.append(f"{name:<10}{TITLES[method]:<17}{cells}")
+            name = ""
+    counts = (f"{degrees}° {count['clips']} and {count['portraits']}" for degrees, count in turns["counts"].items())
+    return "\n".join([*lines, TURN_LEGEND, f"Clips and portraits: {', '.join(counts)}."])
 
 
 def region_table(regions: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from ..provenance import picture_marks
 
 CELL = 256  # pixels
 HEADING = 18  # pixels
+JPEG_QUALITY = 85
 
 
 def cell(picture: np.ndarray, side: int) -> Image.Image:
@@ -30,4 +31,4 @@ def write_sheet(path: Path, headings: Sequence[str], rows: Sequence[tuple[str, S
         for column, picture in enumerate(cells):
             sheet.paste(picture, (column * side, HEADING + line * side))
         draw.text((4, HEADING + line * side + 3), name, fill="white", stroke_width=2, stroke_fill="black")
-    sheet.save(path, **picture_marks(path.suffix))
+    sheet.save(path, quality=JPEG_QUALITY, **picture_marks(path.suffix))

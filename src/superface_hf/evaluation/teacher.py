@@ -1,4 +1,4 @@
-"""Measures a teacher against its plain mesh flow and the source left as it is, by five protocols in one run."""
+"""Measures a teacher against the plain mesh flow, the untrained layers and the source as it is, by six protocols in one run."""
 
 from __future__ import annotations
 
@@ -13,27 +13,30 @@ import torch
 from PIL import Image
 from tqdm.auto import tqdm
 
-from ..errors import SuperFaceError
+from ..errors import MediaError, SuperFaceError
 from ..models.teacher.modeling_teacher import SuperFaceTeacherModel
 from ..models.tracker.base import FaceTracker
 from .colour import colour_shifts
 from .cross import CLIPS as CROSS_CLIPS
 from .cross import COMPARED, CrossResults, DrivingClip, reenact_portrait
 from .data import NamedPortrait, check_portraits, find_portraits, track_clip, validation_clips
+from .expression import ExpressionChanges
 from .judge import Judge
 from .methods import Methods
 from .plots import check_matplotlib, plot_clips, plot_regions
 from .reenactment import FixedDegradation, ReenactmentResults, reenact
 from .regions import cross_talk, obedience, region_independence
-from .report import region_table, table
+from .report import region_table, slope_table, table, turn_table
 from .sheets import write_sheet
+from .turns import CLIP_HEADINGS, PORTRAIT_HEADINGS, TurnResults
 from .verdict import Verdict, verdicts
 
-PROTOCOLS = ("self", "cross", "degraded", "regions", "colour")
-WITH_CLIPS = ("self", "degraded", "cross")
-WITH_PORTRAITS = ("cross", "regions", "colour")
-# Regions are driven on the first portraits only: 5 regions times 3 steps each.
-REGION_PORTRAITS = 6
+PROTOCOLS = ("self", "cross", "degraded", "regions", "colour", "turns")
+REENACTING = ("self", "degraded", "cross")
+WITH_CLIPS = (*REENACTING, "turns")
+WITH_PORTRAITS = ("cross", "regions", "colour", "turns")
+# Regions are driven on the first portraits only: 5 regions times 3 steps each. Heads turn on as many: 3 turns before 2 walls.
+REGION_PORTRAITS = TURN_PORTRAITS = 6
 _SHOWN = ("target", "plain mesh flow", "untrained layers", "teacher")
 REENACTMENT_HEADINGS = ("source", *_SHOWN, *_SHOWN)
 
@@ -49,9 +52,10 @@ class EvaluationSettings:
         clips: at most so many clips; None is all.
         frames: targets of each clip, evenly spread.
         window: consecutive targets of each clip, for the flicker.
-        portraits: for cross-reenactment and colours; regions take the first ``REGION_PORTRAITS`` of them.
+        portraits: for cross-reenactment and colours; regions and turns take the first few of them.
         dtype: of the teacher, "float32" or "bfloat16" (by autocast).
         batch: frames rendered at a time.
+        landmarker: MediaPipe's ``face_landmarker.task``, which measures expressions; None is the embedded tracker.
     """
 
     data: Path
@@ -63,6 +67,7 @@ class EvaluationSettings:
     portraits: int = 20
     dtype: str = "float32"
     batch: int = 4
+    landmarker: Path | None = None
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.protocols if name not in PROTOCOLS]
@@ -79,7 +84,9 @@ class EvaluationSettings:
         return bool(set(protocols) & set(self.protocols))
 
     def check_data(self) -> None:
-        """Raises MediaError where clips or portraits are missing that the protocols need."""
+        """Raises MediaError where clips, portraits or the landmarker are missing that the protocols need."""
+        if self.landmarker is not None and not self.landmarker.is_file():
+            raise MediaError(f"There is no face landmarker at {self.landmarker}: pass its file with --landmarker FILE.")
         if self.wants(*WITH_CLIPS):
             validation_clips(self.data, self.clips)
         if self.wants(*WITH_PORTRAITS):
@@ -99,6 +106,10 @@ class TeacherEvaluation:
 
     def __str__(self) -> str:
         parts = [table(self.protocols)]
+        if "self" in self.protocols:
+            parts.append(slope_table(self.protocols["self"]["expressions"]))
+        if "turns" in self.protocols:
+            parts.append(turn_table(self.protocols["turns"]))
         if "regions" in self.protocols:
             parts.append(region_table(self.protocols["regions"]))
         if "cross" in self.protocols:
@@ -148,12 +159,14 @@ def evaluate_teacher(
     check_matplotlib()
     settings.out.mkdir(parents=True, exist_ok=True)
     methods = Methods(teacher, getattr(torch, settings.dtype), settings.batch)
-    judge = Judge(tracker, teacher.device)
+    judge = Judge(tracker, teacher.device, settings.landmarker)
     evaluation = TeacherEvaluation(missing=judge.missing)
-    driving = _evaluate_clips(methods, judge, settings, evaluation) if settings.wants(*WITH_CLIPS) else []
+    driving = _evaluate_clips(methods, judge, settings, evaluation) if settings.wants(*REENACTING) else []
     if settings.wants(*WITH_PORTRAITS):
         portraits = find_portraits(settings.data, settings.portraits, tracker, methods.size)
         _evaluate_portraits(portraits, driving, methods, judge, settings, evaluation)
+        if settings.wants("turns"):
+            _evaluate_turns(portraits[:TURN_PORTRAITS], methods, tracker, settings, evaluation)
     evaluation.seconds = time.perf_counter() - started
     return evaluation
 
@@ -162,7 +175,9 @@ def _evaluate_clips(
     methods: Methods, judge: Judge, settings: EvaluationSettings, evaluation: TeacherEvaluation
 ) -> list[DrivingClip]:
     """The protocols ``self`` and ``degraded``, one clip in memory at a time; returns what ``cross`` needs of the clips."""
-    results = {name: ReenactmentResults() for name in ("self", "degraded") if name in settings.protocols}
+    # A spoilt source has no expression to start from that could be trusted.
+    changes = {"self": ExpressionChanges(), "degraded": None}
+    results = {name: ReenactmentResults(changes[name]) for name in changes if name in settings.protocols}
     degradation = FixedDegradation() if "degraded" in results else None
     paths = validation_clips(settings.data, settings.clips)
     if not results:
@@ -178,6 +193,9 @@ def _evaluate_clips(
             reenact(degradation(clip, place), methods, judge, results["degraded"])
     for name, result in results.items():
         evaluation.protocols[name] = {"mean": result.mean(), "clips": result.clips}
+        if result.expressions is not None:
+            slopes = {"measured_by": judge.landmarker.name, "slopes": result.expressions.slopes()}
+            evaluation.protocols[name]["expressions"] = slopes
         write_sheet(
             settings.out / f"{name}.png",
             REENACTMENT_HEADINGS,
@@ -222,6 +240,24 @@ def _evaluate_portraits(
         plot_regions(settings.out / "regions.png", regions)
     if "colour" in settings.protocols:
         evaluation.protocols["colour"] = {"portraits": colour_shifts(portraits, methods)}
+
+
+def _evaluate_turns(
+    portraits: list[NamedPortrait],
+    methods: Methods,
+    tracker: FaceTracker,
+    settings: EvaluationSettings,
+    evaluation: TeacherEvaluation,
+) -> None:
+    """The protocol ``turns``."""
+    results = TurnResults()
+    for path in tqdm(validation_clips(settings.data, settings.clips), desc="turning clips", disable=None):
+        results.add_clip(path, methods, tracker)
+    for item in tqdm(portraits, desc="turning portraits", disable=None):
+        results.add_portrait(item, methods)
+    evaluation.protocols["turns"] = results.as_dict()
+    write_sheet(settings.out / "turns.png", CLIP_HEADINGS, results.clip_rows)
+    write_sheet(settings.out / "turns_lines.png", PORTRAIT_HEADINGS, results.portrait_rows)
 
 
 def _plain(value: Any) -> Any:

@@ -31,6 +31,7 @@ def verdicts(protocols: dict[str, Any]) -> list[Verdict]:
     result: list[Verdict] = []
     if "self" in protocols:
         result += _self(protocols["self"]["mean"])
+        result += _slopes(protocols["self"]["expressions"]["slopes"]["teacher"])
     if "degraded" in protocols:
         mean = protocols["degraded"]["mean"]
         share = 1 - mean["teacher"]["perceptual"] / mean["flow"]["perceptual"]
@@ -42,6 +43,8 @@ def verdicts(protocols: dict[str, Any]) -> list[Verdict]:
         result += _regions(protocols["regions"]["cross_talk"])
     if "colour" in protocols:
         result += _colour(protocols["colour"]["portraits"])
+    if "turns" in protocols:
+        result += _turns(protocols["turns"]["mean"])
     return result
 
 
@@ -59,9 +62,20 @@ def _self(mean: dict[str, dict[str, float]]) -> Iterator[Verdict]:
     ratio = teacher["identity"] / flow["identity"]
     yield _at_least("identity similarity to the target, of the flow's own", 0.97, ratio, "{:.3f}")
     for region in ("hair", "skin"):
-        value = teacher[f"sharpness_{region}"]
-        reached = bool(abs(value - 1) <= 0.1) if np.isfinite(value) else None
-        yield Verdict(f"sharpness of the {region}, of the target's", "0.90 to 1.10", f"{value:.3f}", reached)
+        yield _about_one(f"sharpness of the {region}, of the target's", teacher[f"sharpness_{region}"])
+
+
+def _slopes(measures: dict[str, dict[str, float]]) -> Iterator[Verdict]:
+    for name, figures in measures.items():
+        yield _about_one(f"expression slope: {name}", figures["slope"])
+
+
+def _turns(mean: dict[int, dict[str, dict[str, float]]]) -> Iterator[Verdict]:
+    """Of the worst turn."""
+    teacher = [methods["teacher"] for methods in mean.values()]
+    unchanged, bend = (np.array([figures[name] for figures in teacher]) for name in ("unchanged", "bend"))
+    yield _at_least("turns: pixels unchanged where nobody is", 1.0, float(unchanged.min()), "{:.3%}")
+    yield _at_most("turns: bend of straight lines, in pixels", 0.5, float(bend.max()), "{:.2f}")
 
 
 def _regions(shares: dict[str, dict[str, float]]) -> Iterator[Verdict]:
@@ -74,6 +88,11 @@ def _colour(portraits: dict[str, dict[str, dict[str, float]]]) -> Iterator[Verdi
     for place in ("face", "background"):
         worst = [max(move[place] for move in moves.values() if place in move) for moves in portraits.values()]
         yield _at_most(f"colour of the {place}, worst portrait, in 1/255", 1.5, max(worst), "{:.2f}")
+
+
+def _about_one(name: str, measured: float) -> Verdict:
+    reached = bool(abs(measured - 1) <= 0.1) if np.isfinite(measured) else None
+    return Verdict(name, "0.90 to 1.10", f"{measured:.3f}", reached)
 
 
 def _at_least(name: str, wanted: float, measured: float, form: str) -> Verdict:

@@ -1,5 +1,6 @@
 """Metrics: plain functions of lips (``lips``, ``closures``) and of pictures (``image``, ``features``, ``identity``,
-``keypoints``, ``temporal``, ``sharpness``), and modules for ``evaluate`` on top of them.
+``keypoints``, ``slopes``, ``temporal``, ``sharpness``, ``straightness``, ``outline``), and modules for ``evaluate`` on top
+of them.
 
 ::
 
