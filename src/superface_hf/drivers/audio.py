@@ -1,7 +1,8 @@
 """The audio driver: speech -> ``Motion``.
 
 The mouth is what a neutral face would do, absolute: shut in silence. Head, eyes and brows come from the idle driver, as
-changes from rest. ``speech_to_motion`` takes a whole sound, ``follow_speech`` the same in pieces, as it comes.
+changes from rest. ``speech_to_motion`` takes a whole sound, ``follow_speech`` the same in pieces, as it comes. Both hear it at
+one loudness, whatever it was recorded at.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from ..media import Sound
 from ..media.sound import SILENCE
 from ..motion import Motion
 from .idle import IdleMotion, IdleStream
+from .loudness import Levelled
 
 if TYPE_CHECKING:
     from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
@@ -25,7 +27,11 @@ logger = logging.get_logger(__name__)
 
 
 def speech_to_motion(
-    sound: Sound, fps: float, model: SuperFaceAudioToLipModel, idle: IdleMotion | None = None
+    sound: Sound,
+    fps: float,
+    model: SuperFaceAudioToLipModel,
+    idle: IdleMotion | None = None,
+    level: float | None = None,
 ) -> Motion:
     """The motion of a whole sound.
 
@@ -33,12 +39,15 @@ def speech_to_motion(
         fps: frame rate of the motion.
         model: makes the mouth.
         idle: makes head, eyes and brows; None leaves them at rest.
+        level: how loud the speech is (:func:`~superface_hf.drivers.loudness.speech_level`); None estimates it on the way, as
+            for a sound that is still coming.
 
     Returns:
         ``max(1, round(seconds * fps))`` frames; frame 0 is at rest but for its mouth.
     """
     samples = sound.mono(model.config.sampling_rate)
     _warn_if_silent(float(np.abs(samples).max(initial=0)))
+    samples = Levelled(model.config.sampling_rate, level).push(samples)
     mouth = model.predict(samples, fps)
     loudness = Loudness(fps, model.config.sampling_rate)
     levels = np.concatenate([loudness.push(samples), loudness.flush()])
@@ -46,23 +55,29 @@ def speech_to_motion(
 
 
 def follow_speech(
-    blocks: Iterable[np.ndarray], fps: float, model: SuperFaceAudioToLipModel, idle: IdleMotion | None = None
+    blocks: Iterable[np.ndarray],
+    fps: float,
+    model: SuperFaceAudioToLipModel,
+    idle: IdleMotion | None = None,
+    level: float | None = None,
 ) -> Iterator[Motion]:
     """The motion of a sound that comes in pieces, in constant memory; joined it equals :func:`speech_to_motion`.
 
     Args:
         blocks: (n,) float32 mono samples each, at the model's rate (see :func:`~superface_hf.media.mono_blocks`).
-        fps, model, idle: as above. The model must be one that streams.
+        fps, model, idle, level: as above. The model must be one that streams.
 
     Yields:
         One or more frames, as soon as they are known: ``model.stream(fps).latency`` seconds after their time.
     """
     mouths, idling = model.stream(fps), (idle or IdleMotion(strength=0)).stream(fps)
     loudness = Loudness(fps, model.config.sampling_rate)
+    levelled = Levelled(model.config.sampling_rate, level)
     levels = np.zeros(0)
     loudest = 0.0
-    for block in blocks:
-        loudest = max(loudest, float(np.abs(block).max(initial=0)))
+    for raw in blocks:
+        loudest = max(loudest, float(np.abs(raw).max(initial=0)))
+        block = levelled.push(raw)
         mouth = mouths.push(block)
         levels = np.concatenate([levels, loudness.push(block)])
         if len(mouth):

@@ -2,7 +2,8 @@
 
 ``video_to_motion`` looks at the whole video: the person's shape comes from all frames, and the smoothing adds no delay.
 ``follow_motion`` gives each frame's motion as soon as the frame is there: the shape comes from the first face, and the
-smoothing looks back only. Both hold the last motion where no face is found.
+smoothing looks back only. Both hold the last motion where no face is found. Both begin anew at a cut: what comes then is
+another camera's view, or another person.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from ..errors import NoFaceError
 from ..face_model.linear import FaceModel, FaceShape
 from ..geometry import Square
 from ..motion import HEAD, TYPICAL_RANGE, Motion
+from .following import WHAT_A_FACE_NEEDS, DrivingFace, SpeechHeard, check_driving_face, follow_face
 
 if TYPE_CHECKING:
     from ..models.tracker.base import FaceTracker
@@ -34,64 +36,111 @@ class DrivenMotion:
 
     Attributes:
         motion: T frames; IMAGE coordinates of the smallest square around the video's picture.
-        shape: the person's neutral face.
+        shape: the neutral face of the person in the longest shot.
         missing: the frames in which no face was found; they hold the last motion before them (or the first after).
+        shots: the frames with which shots begin, 0 first; fitted and smoothed one by one.
     """
 
     motion: Motion
     shape: FaceShape
     missing: list[int]
+    shots: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True, eq=False)
+class FollowedMotion:
+    """One frame of a video that is tracked as it comes.
+
+    Attributes:
+        motion: one frame; None where no face is found.
+        shot: which shot this is, from 0.
+    """
+
+    motion: Motion | None
+    shot: int
 
 
 def video_to_motion(
-    frames: Iterable[np.ndarray], fps: float, tracker: FaceTracker, face_model: FaceModel | None = None
+    frames: Iterable[np.ndarray],
+    fps: float,
+    tracker: FaceTracker,
+    face_model: FaceModel | None = None,
+    face: DrivingFace = "largest",
+    levels: np.ndarray | None = None,
 ) -> DrivenMotion:
     """Tracks a whole video.
 
     Args:
         frames: (H, W, 3) uint8 each; read once, one after the other.
         fps: their rate.
+        face: whose motion it is, of several people: "largest", "only", an index, or "speaking".
+        levels: for "speaking", how loud each frame is in decibels, as far as that is known.
 
     Raises:
         NoFaceError: no frame shows a face.
+        SeveralFacesError: see ``face``.
+        UnknownNameError: ``face`` is none of these.
     """
+    check_driving_face(face)
     face_model = face_model or FaceModel.default()
+    speech = SpeechHeard(fps, np.zeros(0) if levels is None else levels)
     missing: list[int] = []
     held: list[np.ndarray] = []
-    for index, landmarks in enumerate(_landmarks(frames, tracker)):
+    shots: list[int] = []
+    number = -1
+    for index, (landmarks, shot) in enumerate(_landmarks(frames, tracker, face, speech)):
         if landmarks is None:
             missing.append(index)
             if held:
                 held.append(held[-1])
-        else:
-            held.extend([landmarks] * (1 if held else index + 1))
+            continue
+        if shot != number:
+            shots.append(index if held else 0)
+            number = shot
+        held.extend([landmarks] * (1 if held else index + 1))
     if not held:
         raise NoFaceError(_no_face(len(missing)))
-    shape, motion = face_model.fit(np.stack(held), fps)
-    return DrivenMotion(motion.smooth(), shape, missing)
+    fitted = [
+        face_model.fit(np.stack(held[start:stop]), fps)
+        for start, stop in zip(shots, [*shots[1:], len(held)], strict=True)
+    ]
+    shape, _ = max(fitted, key=lambda shot: len(shot[1]))
+    motion = Motion.concatenate([motion.smooth() for _, motion in fitted])
+    return DrivenMotion(motion, shape, missing, tuple(shots))
 
 
 def follow_motion(
-    frames: Iterable[np.ndarray], fps: float, tracker: FaceTracker, face_model: FaceModel | None = None
-) -> Iterator[Motion | None]:
-    """Tracks a video as it comes, in constant memory: for each frame a motion of one frame, None where no face is found.
+    frames: Iterable[np.ndarray],
+    fps: float,
+    tracker: FaceTracker,
+    face_model: FaceModel | None = None,
+    face: DrivingFace = "largest",
+    speech: SpeechHeard | None = None,
+) -> Iterator[FollowedMotion]:
+    """Tracks a video as it comes, in constant memory: one motion a frame.
+
+    Args:
+        frames, fps, tracker, face_model, face: as above.
+        speech: for "speaking", what is known of it, and how many seconds may be watched before the first motion comes.
 
     Raises:
         NoFaceError: at the end, if no frame showed a face.
+        SeveralFacesError: see ``face``.
     """
     face_model = face_model or FaceModel.default()
     shape: FaceShape | None = None
     smoother = CausalSmoother(fps)
-    count = 0
-    for count, landmarks in enumerate(_landmarks(frames, tracker), start=1):  # noqa: B007 - the count is used below
+    count, number = 0, 0
+    for count, (landmarks, shot) in enumerate(_landmarks(frames, tracker, face, speech), start=1):  # noqa: B007 - used below
         if landmarks is None:
-            yield None
+            yield FollowedMotion(None, shot)
             continue
-        if shape is None:
+        if shape is None or shot != number:
+            smoother, number = CausalSmoother(fps), shot
             shape, motion = face_model.fit(landmarks[None], fps)
         else:
             motion = face_model.fit_frames(shape, landmarks[None], fps)
-        yield smoother(motion)
+        yield FollowedMotion(smoother(motion), shot)
     if shape is None:
         raise NoFaceError(_no_face(count))
 
@@ -127,8 +176,10 @@ class CausalSmoother:
         return step / (1 + step)
 
 
-def _landmarks(frames: Iterable[np.ndarray], tracker: FaceTracker) -> Iterator[np.ndarray | None]:
-    """The main face's landmarks (478, 3) in IMAGE coordinates of the square around the picture, frame by frame."""
+def _landmarks(
+    frames: Iterable[np.ndarray], tracker: FaceTracker, face: DrivingFace, speech: SpeechHeard | None
+) -> Iterator[tuple[np.ndarray | None, int]]:
+    """The face's landmarks (478, 3) in IMAGE coordinates of the square around the picture, and the shot, frame by frame."""
     squares: list[Square] = []
 
     def watched() -> Iterator[np.ndarray]:
@@ -137,12 +188,9 @@ def _landmarks(frames: Iterable[np.ndarray], tracker: FaceTracker) -> Iterator[n
                 squares.append(Square.around_picture(*frame.shape[:2]))
             yield frame
 
-    for face in tracker.follow(watched()):
-        yield None if face is None else squares[0].to_image(face.landmarks)
+    for seen in follow_face(tracker, watched(), face, name="driving_face", speech=speech):
+        yield None if seen.face is None else squares[0].to_image(seen.face.landmarks), seen.shot
 
 
 def _no_face(frames: int) -> str:
-    return (
-        f"No face was found in any of the {frames} frames of the driving video. "
-        "It must show a face, at least a tenth as wide as the picture."
-    )
+    return f"No face was found in any of the {frames} frames of the driving video. {WHAT_A_FACE_NEEDS}"

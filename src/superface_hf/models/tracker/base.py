@@ -8,6 +8,10 @@ from typing import Protocol
 
 import numpy as np
 
+# A score from CERTAIN on is hardly ever wrong, one from CLEAR on is a face that is seen well: those reach 0.9994 at any roll. A
+# mesh that lies across a face stays below 0.997; windows, doors and sockets that are placed like a face may come to 0.999.
+CERTAIN, CLEAR = 0.998, 0.9993
+
 
 @dataclass(frozen=True, eq=False)
 class Face:
@@ -31,6 +35,16 @@ class Face:
         return cls(points, float(score), box)
 
     @property
+    def rank(self) -> int:
+        """The class of the score, 0 to 2: whichever is larger, a face of a lower class comes after one of a higher."""
+        return (self.score >= CERTAIN) + (self.score >= CLEAR)
+
+    @property
+    def certain(self) -> bool:
+        """Whether the tracker has hardly any doubt that this is a face."""
+        return self.score >= CERTAIN
+
+    @property
     def area(self) -> float:
         """Area of the box, square pixels."""
         return float((self.box[2] - self.box[0]) * (self.box[3] - self.box[1]))
@@ -40,7 +54,7 @@ class FaceTracker(Protocol):
     """Anything that finds faces in a picture and follows one through a video."""
 
     def find_faces(self, image: np.ndarray) -> list[Face]:
-        """Faces of an (H, W, 3) uint8 picture, largest first."""
+        """Faces of an (H, W, 3) uint8 picture: the surest first (:attr:`Face.rank`), equally sure ones largest first."""
         ...
 
     def follow(self, frames: Iterable[np.ndarray]) -> Iterator[Face | None]:

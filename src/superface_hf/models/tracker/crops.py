@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -41,6 +41,13 @@ class FaceCrop:
         low, high = upright.min(axis=0), upright.max(axis=0)
         centre = np.array([[cos, -sin], [sin, cos]]) @ ((low + high) / 2)
         return cls(float(centre[0]), float(centre[1]), float(max((high - low).max(), 1e-3)) * margin, angle)
+
+    def turned_back(self, quarters: int, side: float) -> FaceCrop:
+        """This crop of a square picture (of ``side``) that ``np.rot90`` turned so often, in the picture as it was."""
+        crop = self
+        for _ in range(quarters):
+            crop = replace(crop, x=side - crop.y, y=crop.x, angle=crop.angle + math.pi / 2)
+        return crop
 
     def to_picture(self, points: np.ndarray) -> np.ndarray:
         """(..., 2 or 3) crop units ([-1, 1] are the crop's edges) to float32 pixels of the picture."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -13,11 +14,13 @@ from transformers import initialization as init
 from ...hub.model import HubMixin
 from .base import Face
 from .configuration_tracker import SuperFaceTrackerConfig
-from .crops import FaceCrop
+from .crops import FaceCrop, face_roll
 from .detection import box_overlap, letterbox, pixels_of, read_maps
 from .eyes import cut_eye, eye_crops, with_eyes
 from .networks import EyeRefiner, FaceDetector, LandmarkRegressor
 
+# A mesh that is not certain, and rolled by so much more or less than the detector says, is no face.
+CONTRADICTION = math.radians(25)
 # Crops of a face that was just found are taken again from their own landmarks until they agree, at most so often.
 REFINEMENTS = 3
 # A followed face that moved by this many tolerances within a frame is looked at again in its new place.
@@ -72,7 +75,10 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
         return self.regressor(pixel_values.contiguous(memory_format=torch.channels_last))
 
     def find_faces(self, image: np.ndarray) -> list[Face]:
-        """Faces of a picture, largest first; an empty list where there is none.
+        """Faces of a picture: the surest first (:attr:`Face.rank`), equally sure ones largest first. An empty list where there
+        is none.
+
+        Faces of any roll are found. Where nothing is certain, the picture is looked at on its sides and upside down, too.
 
         Args:
             image: (H, W, 3) uint8 RGB of any size.
@@ -131,28 +137,54 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
         return face, new if crop.differs(new, self.config.track_tolerance) else crop
 
     def _find(self, images: list[np.ndarray]) -> list[list[tuple[Face, FaceCrop]]]:
-        """For each picture its faces, largest first, with the crop that each was measured in."""
+        """For each picture its faces, in the order of :meth:`find_faces`, with the crop that each was measured in."""
         if not images:
             return []
         for image in images:
             _check(image)
         squares, scales = zip(*(letterbox(image, self.config.detector_size) for image in images), strict=True)
-        pixels = pixels_of(list(squares), self.detector.heatmap.weight)
+        faces = self._look(images, squares, scales, [0] * len(images))
+        unsure = [index for index, found in enumerate(faces) if not any(face.certain for face, _ in found)]
+        if unsure:
+            turned = [(index, quarters) for index in unsure for quarters in (1, 2, 3)]
+            again = self._look(
+                [images[index] for index, _ in turned],
+                [squares[index] for index, _ in turned],
+                [scales[index] for index, _ in turned],
+                [quarters for _, quarters in turned],
+            )
+            for (index, _), found in zip(turned, again, strict=True):
+                faces[index] += [item for item in found if item[0].certain]
+        return [_distinct(found)[: self.config.max_faces] for found in faces]
+
+    def _look(
+        self,
+        images: Sequence[np.ndarray],
+        squares: Sequence[np.ndarray],
+        scales: Sequence[float],
+        quarters: Sequence[int],
+    ) -> list[list[tuple[Face, FaceCrop]]]:
+        """For each picture what the detector sees in its square, after so many quarter turns of it."""
+        turned = [
+            np.ascontiguousarray(np.rot90(square, turns)) for square, turns in zip(squares, quarters, strict=True)
+        ]
+        pixels = pixels_of(turned, self.detector.heatmap.weight)
         logits, geometry = self.detector(pixels.contiguous(memory_format=torch.channels_last))
         places = read_maps(logits, geometry, self.config.detection_threshold, 2 * self.config.max_faces)
         owners, crops = [], []
-        for owner, (found, scale) in enumerate(zip(places, scales, strict=True)):
+        for owner, (found, scale, turns) in enumerate(zip(places, scales, quarters, strict=True)):
             for detection in found:
-                crop = detection.crop
+                crop = detection.crop.turned_back(turns, self.config.detector_size)
                 size = crop.size * self.config.crop_margin / scale
                 crops.append(FaceCrop(crop.x / scale, crop.y / scale, size, crop.angle))
                 owners.append(owner)
         faces: list[list[tuple[Face, FaceCrop]]] = [[] for _ in images]
         refined = self._refine([images[owner] for owner in owners], crops)
-        for owner, (face, crop) in zip(owners, refined, strict=True):
-            if face.score >= self.config.face_threshold:
+        for owner, seen, (face, crop) in zip(owners, crops, refined, strict=True):
+            roll = abs(math.remainder(face_roll(face.landmarks) - seen.angle, math.tau))
+            if face.certain or (face.score >= self.config.face_threshold and roll <= CONTRADICTION):
                 faces[owner].append((face, crop))
-        return [_distinct(found)[: self.config.max_faces] for found in faces]
+        return faces
 
     def _refine(self, images: list[np.ndarray], crops: list[FaceCrop]) -> list[tuple[Face, FaceCrop]]:
         """Faces of crops that are only roughly in place, with the crops that fit them."""
@@ -209,12 +241,12 @@ def _check(image: np.ndarray) -> None:
 
 
 def _distinct(found: list[tuple[Face, FaceCrop]]) -> list[tuple[Face, FaceCrop]]:
-    """Drops the weaker of two finds of one face; largest first."""
+    """Drops the weaker of two finds of one face; the surest first, equally sure ones largest first."""
     kept: list[tuple[Face, FaceCrop]] = []
     for face, crop in sorted(found, key=lambda item: -item[0].score):
-        if all(box_overlap(face.box, other.box) < 0.5 for other, _ in kept):
+        if all(box_overlap(face.box, other.box) < (0.1 if other.certain > face.certain else 0.5) for other, _ in kept):
             kept.append((face, crop))
-    return sorted(kept, key=lambda item: -item[0].area)
+    return sorted(kept, key=lambda item: (-item[0].rank, -item[0].area))
 
 
 def _same_face(found: list[tuple[Face, FaceCrop]], last: Face | None) -> tuple[Face, FaceCrop]:
