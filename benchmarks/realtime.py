@@ -36,9 +36,9 @@ from transformers import pipeline
 from superface_hf import SuperFaceStudentModel
 from superface_hf.demo import SPEECH
 from superface_hf.hub import weights_folder
+from superface_hf.layers.compositing import Compositor
 from superface_hf.media import Mp4Writer, load_sound
 from superface_hf.pipelines.memory import keep_freed_memory
-from superface_hf.pipelines.paste_back import as_pictures
 from superface_hf.pipelines.workers import in_order
 
 RATE, FPS = 16000, 25.0
@@ -102,10 +102,11 @@ def student_alone(student: SuperFaceStudentModel) -> dict[str, float]:
     """Frame after frame with all threads, and side by side with one thread each, as the pipeline does where it can."""
     keep_freed_memory()  # as the pipeline does
     prepared, mesh = student.prepare(), student.landmarks[None]
+    compositor = Compositor(student.layers(), student.crop, student.landmarks.numpy(), prepared.prior)
 
     @torch.inference_mode()
     def work(_: object) -> np.ndarray:
-        return as_pictures(student.render(prepared, mesh).frames)
+        return compositor(student.render(prepared, mesh).rendered, mesh)[0]
 
     def until(end: float) -> Iterator[None]:
         while time.perf_counter() < end:

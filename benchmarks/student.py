@@ -6,9 +6,9 @@
 
 STUDENT is a folder or Hub id that ``superface distill`` made, by default the one that comes with the package.
 Multiply-accumulates are what torch's ``FlopCounterMode`` counts (convolutions and matrix products) from a mesh to a frame,
-divided by two. Speeds are those of batch 1, from a mesh to a uint8 picture, one after the other with all threads, or as the
-pipeline renders a student, a frame on each core; "speech to mp4" is audio-to-lip, rendering,
-paste-back into the student's own picture and encoding (in 720p: ``benchmarks/realtime.py``). With ``--clips`` (a folder of
+divided by two. Speeds are those of batch 1, from a mesh to the full picture in uint8, one after the other with all threads, or
+as the pipeline renders a student, a frame on each core; "speech to mp4" is audio-to-lip, rendering and encoding (in 720p:
+``benchmarks/realtime.py``). With ``--clips`` (a folder of
 ``val_*.mp4``), the PSNR is measured on the motions of these clips, put on the student's portrait.
 """
 
@@ -39,15 +39,20 @@ from superface_hf.export import export_onnx
 from superface_hf.export.onnx_file import run_with_onnxruntime
 from superface_hf.hub import embedded_tracker, weights_folder
 from superface_hf.hub.quiet import quiet_loading
+from superface_hf.layers.compositing import Compositor
+from superface_hf.layers.motion import Window
 from superface_hf.media import VideoReader
 from superface_hf.pipelines.memory import keep_freed_memory
-from superface_hf.pipelines.paste_back import as_pictures, cut_out
 from superface_hf.pipelines.portrait import Portrait, stored_portrait
 from superface_hf.pipelines.retarget import on_portrait
 from superface_hf.pipelines.workers import in_order
+from superface_hf.training.motion_bank import windows_of
+from superface_hf.training.scene import Scene
 from superface_hf.training.student_report import closeness, rendered
+from superface_hf.training.teacher_frames import render_frames
 
 SECONDS = 6.0  # of each speed
+MOVED = torch.tensor([0.05, 0.02, 0.0])  # how far the face is from where it rests
 CLIP_FRAMES, CLIP_SECONDS = 12, 4.0
 
 
@@ -93,12 +98,14 @@ def student_row(source: str, dtype: str, threads: int) -> dict[str, float]:
     student = loaded(SuperFaceStudentModel, source)
     keep_freed_memory()
     with torch.inference_mode():
-        prepared, mesh = student.prepare(), student.landmarks[None]
-        row = _cost(student, lambda: student.render(prepared, mesh), dtype)
+        prepared, mesh = student.prepare(), student.landmarks[None] + MOVED
+        compositor = Compositor(student.layers(), student.crop, student.landmarks.numpy(), prepared.prior)
+        row = _cost(student, prepared, compositor, student, dtype)
 
         def work(_: int) -> np.ndarray:
             with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == "bf16"):
-                return as_pictures(student.render(prepared, mesh).frames)
+                window = Window.following(student.crop, student.landmarks, mesh)
+                return compositor(student.render(prepared, mesh, window).rendered, mesh)[0]
 
         frames = in_order(work, [count()], threads)
         next(frames)
@@ -111,15 +118,12 @@ def student_row(source: str, dtype: str, threads: int) -> dict[str, float]:
 
 def teacher_row(source: str, teacher: str, dtype: str, threads: int) -> dict[str, float]:
     """The teacher moves the student's portrait."""
-    model, portrait = (
-        loaded(SuperFaceTeacherModel, teacher),
-        stored_portrait(loaded(SuperFaceStudentModel, source), FaceModel.default()),
-    )
-    mesh = torch.from_numpy(portrait.landmarks)[None]
-    picture = cut_out(portrait.picture, portrait.crop, model.config.image_size)
+    model, student = loaded(SuperFaceTeacherModel, teacher), loaded(SuperFaceStudentModel, source)
+    scene, rest = Scene.stored(student), student.landmarks[None]
+    compositor = Compositor(student.layers(), student.crop, student.landmarks.numpy())
     with torch.inference_mode():
-        prepared = model.prepare(picture, mesh)
-        return _cost(model, lambda: model.render(prepared, mesh), dtype)
+        prepared = model.prepare(scene.texture, scene.matte, rest)
+        return _cost(model, prepared, compositor, student, dtype)
 
 
 def loaded(kind: Any, source: str) -> Any:
@@ -127,11 +131,19 @@ def loaded(kind: Any, source: str) -> Any:
         return kind.from_pretrained(source, dtype=torch.float32).eval().to(memory_format=torch.channels_last)
 
 
-def _cost(model: torch.nn.Module, work: Callable[[], Any], dtype: str) -> dict[str, float]:
+def _cost(
+    model: Any, prepared: Any, compositor: Compositor, student: SuperFaceStudentModel, dtype: str
+) -> dict[str, float]:
+    mesh = student.landmarks[None] + MOVED
+
+    def frame() -> Any:
+        window = Window.following(student.crop, student.landmarks, mesh)
+        return compositor(model.render(prepared, mesh, window).rendered, mesh)
+
     with FlopCounterMode(display=False) as counter:
-        work()
+        model.render(prepared, mesh)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == "bf16"):
-        speed, cpu = timed(lambda: as_pictures(work().frames))
+        speed, cpu = timed(frame)
     return {
         "parameters (M)": sum(p.numel() for p in model.parameters()) / 1e6,
         "MMACs a frame": counter.get_total_flops() / 2e6,
@@ -157,8 +169,8 @@ def onnx_row(source: str, threads: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         report = export_onnx(student, Path(folder) / "student.onnx")
         run = run_with_onnxruntime(report.path.read_bytes(), threads)
-    mesh = {"landmarks": student.landmarks[None].numpy()}
-    speed, cpu = timed(lambda: run(mesh))
+    inputs = {"landmarks": student.landmarks[None].numpy(), "window": np.array([[0, 0, 1]], np.float32)}
+    speed, cpu = timed(lambda: run(inputs))
     return {"frames/s ONNX": speed, "CPU ms a frame ONNX": cpu, "ONNX MB": report.size / 1e6}
 
 
@@ -176,14 +188,16 @@ def nearness(source: str, teacher_source: str, clips: Path, most: int, threads: 
     """PSNR to the teacher on motions of other people's clips."""
     student, teacher = loaded(SuperFaceStudentModel, source), loaded(SuperFaceTeacherModel, teacher_source)
     portrait = stored_portrait(student, FaceModel.default())
-    picture = cut_out(portrait.picture, portrait.crop, teacher.config.image_size)
-    scores = []
+    scene, scores = Scene.stored(student), []
     with torch.inference_mode():
-        prepared = teacher.prepare(picture, torch.from_numpy(portrait.landmarks)[None])
+        prepared = teacher.prepare(scene.texture, scene.matte, student.landmarks[None])
         for path in sorted(clips.glob("val_*.mp4"))[:most]:
             meshes = clip_meshes(path, portrait)
-            targets = np.concatenate([as_pictures(teacher.render(prepared, part).frames) for part in meshes.split(2)])
-            scores.append(closeness(rendered(student, meshes), targets, meshes).mean(0))
+            windows = windows_of(meshes, student.crop, student.landmarks)
+            frames = render_frames(teacher, prepared, scene, meshes, windows, 2, torch.float32, exact=True)
+            targets = frames.decoded(range(len(meshes))).permute(0, 2, 3, 1).numpy()
+            inside = Window(windows[:, :2], windows[:, 2]).enter(meshes)
+            scores.append(closeness(rendered(student, meshes, windows), targets, inside).mean(0))
     whole, boxes = np.mean(scores, 0)
     worst = np.min(scores, 0)
     return {

@@ -32,12 +32,12 @@ def measure_cost(teacher: SuperFaceTeacherModel, seconds: float = 8.0) -> dict[s
     """Parameters, multiply-accumulates and speed of one rendered frame, the source being prepared once."""
     size = teacher.config.image_size
     landmarks = FaceModel.default().mean[None] * 0.3
-    source = torch.rand(1, 3, size, size)
+    source, matte = torch.rand(1, 3, size, size), torch.ones(1, 1, size, size)
     cost = {"parameters": float(sum(p.numel() for p in teacher.parameters()))}
     with torch.inference_mode():
-        prepared = teacher.prepare(source, landmarks)
+        prepared = teacher.prepare(source, matte, landmarks)
         steps = {
-            "portrait": lambda: teacher.prepare(source, landmarks),
+            "portrait": lambda: teacher.prepare(source, matte, landmarks),
             "frame": lambda: teacher.render(prepared, landmarks),
         }
         for step, work in steps.items():
@@ -45,7 +45,7 @@ def measure_cost(teacher: SuperFaceTeacherModel, seconds: float = 8.0) -> dict[s
             cost |= {f"ms per {step}{part}": value for part, value in time_parts(teacher, work).items()}
         for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-                prepared = teacher.prepare(source, landmarks)
+                prepared = teacher.prepare(source, matte, landmarks)
                 teacher.render(prepared, landmarks)
                 frames, start = 0, time.perf_counter()
                 while time.perf_counter() - start < seconds:

@@ -33,7 +33,6 @@ VARIANTS: dict[str, dict[str, str]] = {
     "without early mesh image": {"model.overrides.early_mesh": "false"},
     "without SSR": {"data.degradation.share": "0"},
     "without MTM": {"data.masking.share": "0"},
-    "without mesh-flow prior": {"model.overrides.mesh_flow_prior": "false"},
 }
 # What differs from the embedded teacher's configuration; the restorer has no setting.
 SWITCHED_OFF: dict[str, dict[str, Any]] = {
@@ -41,7 +40,6 @@ SWITCHED_OFF: dict[str, dict[str, Any]] = {
     "late landmarks": {"late_landmarks": False},
     "early mesh image": {"early_mesh": False},
     "restorer": {},
-    "sharpening": {"sharpening": 0.0},
 }
 TABLES = ("trained", "off")
 COLUMNS = ("PSNR", "PSNR boxes", "perceptual", "keypoints %", "degraded: perceptual", "cross-talk %")
