@@ -8,6 +8,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing here may need a network
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -79,12 +80,41 @@ def small_teacher(face_model) -> SuperFaceTeacherModel:
     return model.eval()
 
 
+class OvalMatte:
+    """Sees a person as an oval where a face is expected in the square that it is shown."""
+
+    config = SimpleNamespace(image_size=64)
+    device = torch.device("cpu")
+
+    def __call__(self, pixels: torch.Tensor) -> SimpleNamespace:
+        y, x = (torch.arange(64) + 0.5).div(64)[:, None], (torch.arange(64) + 0.5)[None].div(64)
+        inside = 1 - ((x - 0.5) / 0.24).square() - ((y - 0.47) / 0.32).square()
+        return SimpleNamespace(logits=(12 * inside).expand(len(pixels), 1, 64, 64))
+
+
+class GreyInpainter:
+    """Paints grey where a person was."""
+
+    config = SimpleNamespace(working_size=64)
+    device = torch.device("cpu")
+
+    def __call__(self, pixels: torch.Tensor, known: torch.Tensor) -> SimpleNamespace:
+        return SimpleNamespace(pictures=torch.lerp(torch.full_like(pixels, 0.5), pixels, known))
+
+
+@pytest.fixture(scope="session")
+def matte() -> OvalMatte:
+    return OvalMatte()
+
+
 @pytest.fixture
-def quick_pipe(small_teacher, tracker):
-    """The pipeline with a small teacher and a scripted tracker."""
+def quick_pipe(small_teacher, tracker, matte):
+    """The pipeline with a small teacher, a scripted tracker, and stand-ins that make layers."""
     from transformers import pipeline
 
-    return pipeline("talking-face", model=small_teacher, tracker=tracker, device="cpu")
+    return pipeline(
+        "talking-face", model=small_teacher, tracker=tracker, matte=matte, inpainter=GreyInpainter(), device="cpu"
+    )
 
 
 @pytest.fixture(scope="session")

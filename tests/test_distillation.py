@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from test_student import simple_layers
 
 from superface_hf import (
     Motion,
@@ -23,6 +24,8 @@ from superface_hf.cli import main
 from superface_hf.face_model.linear import FaceShape
 from superface_hf.face_model.topology import LEFT_LIDS
 from superface_hf.hub import embedded_audio_to_lip
+from superface_hf.layers.motion import Window
+from superface_hf.layers.portrait import PortraitLayers
 from superface_hf.models.tracker.base import Face
 from superface_hf.pipelines.portrait import find_portrait
 from superface_hf.training import own_video
@@ -31,9 +34,10 @@ from superface_hf.training.distillation_config import DistillationConfig, Studen
 from superface_hf.training.motion_bank import build_bank, bundled_tracks
 from superface_hf.training.own_video import check_same_person, read_own_video, shape_difference
 from superface_hf.training.run import TrainingError, TrainingRun
+from superface_hf.training.scene import Scene
 from superface_hf.training.settings import SettingsError
 from superface_hf.training.student_loss import steepness
-from superface_hf.training.student_report import closeness
+from superface_hf.training.student_report import closeness, rendered
 from superface_hf.training.student_training import Clock, StudentTraining, rate
 from superface_hf.training.teacher_frames import TeacherFrames, reduced_appearance, render_frames
 
@@ -74,9 +78,13 @@ def nobody_is_recognised(monkeypatch):
 @pytest.fixture
 def distiller(small_teacher, tracker, audio_to_lip):
     def make(config: DistillationConfig) -> Distiller:
-        return Distiller(config, tracker, small_teacher, audio_to_lip)
+        return Distiller(config, tracker, small_teacher, audio_to_lip, layers_of)
 
     return make
+
+
+def layers_of(portrait) -> PortraitLayers:
+    return simple_layers(portrait.picture, portrait.crop.to_pixels(portrait.landmarks))
 
 
 # What it learns from
@@ -105,8 +113,10 @@ def test_the_bank_opens_mouths_and_shuts_eyes(bank, portrait):
     assert height(13, 14).max() > 3
 
 
-def test_faces_of_the_bank_stay_inside_the_crop(bank):
-    assert bank.landmarks[..., :2].abs().max() <= 0.81
+def test_faces_of_the_bank_lie_where_the_renderer_expects_them_in_their_windows(bank):
+    windows = bank.windows
+    inside = Window(windows[:, :2], windows[:, 2]).enter(bank.landmarks)
+    assert inside[..., :2].abs().max() < 1
 
 
 def test_what_is_held_out_is_not_learnt_from(bank):
@@ -126,22 +136,51 @@ def test_a_persons_own_motion_joins_the_bank(portrait, audio_to_lip):
     assert "own video 1" in bank.held_out_names
 
 
+def test_windows_stray_a_little_from_the_faces_and_those_of_what_is_held_out_do_not(bank, portrait):
+    for landmarks, windows, most in (
+        (bank.landmarks, bank.windows, 0.08),
+        (bank.held_out, bank.held_out_windows, 1e-5),
+    ):
+        expected = Window.following(portrait.crop, torch.from_numpy(portrait.landmarks), landmarks)
+        strayed = (windows[:, :2] - expected.centre).abs().amax(1) / expected.scale
+        assert strayed.max() <= most
+        assert (windows[:, 2] / expected.scale - 1).abs().max() <= most
+    assert bank.windows[:, 2].std() > bank.held_out_windows[:, 2].std()
+
+
 def test_cached_frames_come_back(small_teacher, tmp_path, face_model):
     mesh = 0.3 * face_model.mean
-    source = small_teacher.prepare(torch.rand(1, 3, 128, 128), mesh[None])
-    frames = render_frames(small_teacher, source, mesh.expand(3, -1, -1), 2, torch.float32, exact=True)
+    scene = Scene(torch.rand(1, 3, 128, 128), torch.rand(1, 1, 128, 128), torch.rand(1, 3, 128, 128))
+    source = small_teacher.prepare(scene.texture, scene.matte, mesh[None])
+    meshes, windows = mesh.expand(3, -1, -1), torch.tensor([[0.0, 0.1, 0.9]]).expand(3, -1)
+    frames = render_frames(small_teacher, source, scene, meshes, windows, 2, torch.float32, exact=True)
     frames.save(tmp_path / "shard_00000.safetensors", 1.5)
     again, seconds = TeacherFrames.load(tmp_path / "shard_00000.safetensors")
     assert seconds == 1.5
     assert torch.equal(again.decoded([0, 2]), frames.decoded([0, 2]))
     assert torch.equal(again.flow, frames.flow)
     assert again.flow.shape == (3, 2, 16, 16)
-    assert torch.equal(again.codes, frames.codes)
+    assert again.alpha.shape == (3, 1, 32, 32)
+    for name in ("landmarks", "windows", "alpha", "codes"):
+        assert torch.equal(getattr(again, name), getattr(frames, name)), name
+
+
+def test_a_scene_composes_what_the_teacher_says(small_teacher, face_model):
+    mesh = 0.3 * face_model.mean[None]
+    scene = Scene(torch.rand(1, 3, 128, 128), torch.rand(1, 1, 128, 128), torch.rand(1, 3, 128, 128))
+    with torch.no_grad():
+        output = small_teacher(scene.texture, scene.matte, mesh, mesh + 0.05)
+        scene = replace(scene, texture=output.source.image)
+        frames, alpha = scene.compose(output.rendered)
+    assert torch.allclose(alpha, output.alpha, atol=1e-5)
+    assert torch.allclose(frames, output.over(scene.plate).clamp(0, 1), atol=1e-4)
 
 
 def test_the_delivered_appearance_keeps_the_strongest_of_the_teachers(small_teacher, face_model):
-    source = small_teacher.prepare(torch.rand(1, 3, 128, 128), 0.3 * face_model.mean[None])
-    appearance = reduced_appearance(source, 4)
+    matte = torch.ones(1, 1, 128, 128)
+    source = small_teacher.prepare(torch.rand(1, 3, 128, 128), matte, 0.3 * face_model.mean[None])
+    assert reduced_appearance(source, 4, 32).shape == (1, 4, 32, 32)  # a teacher's body may be coarser than a student
+    appearance = reduced_appearance(source, 4, 16)
     assert appearance.shape == (1, 4, 16, 16)
     flat = appearance[0].flatten(1)
     assert torch.allclose(flat @ flat.T / flat.shape[1], torch.eye(4), atol=1e-2)
@@ -176,7 +215,7 @@ def test_the_motion_is_learnt_before_any_picture(distiller, config):
     untrained = deepcopy(student)
     frames, _ = made.render()
     run = TrainingRun(config.work, made.accelerator, student, 0.5, 5, config)
-    training = StudentTraining(replace(config, max_steps=8, motion_share=0.5), run, frames, [], None)
+    training = StudentTraining(replace(config, max_steps=8, motion_share=0.5), run, made.scene, frames, [], None)
     training.train(0.0, lambda _: learnt.append(_changed(training, untrained)))
     assert learnt[2] <= {"motion_encoder", "dense_motion"}
     assert "dense_motion" in learnt[2]
@@ -204,15 +243,16 @@ def test_a_student_comes_nearer_to_a_teacher_that_paints(distiller, config, smal
     try:
         with torch.no_grad():  # everything redder, and half of it kept
             bias[:4] += 2.0
-            bias[12:] -= 1.5
+            bias[12:16] -= 1.5
         made = distiller(replace(config, max_steps=60, learning_rate=5e-3))
         held_out = made.held_out()
         targets = held_out.decoded(range(len(held_out))).permute(0, 2, 3, 1).numpy()
+        places = held_out.windows
+        inside = Window(places[:, :2], places[:, 2]).enter(held_out.landmarks)
         scores = []
         for student in (made.new_student(), made.run()):
-            with torch.no_grad():
-                pictures = (student(held_out.landmarks).frames * 255).round().byte().permute(0, 2, 3, 1).numpy()
-            scores.append(closeness(pictures, targets, held_out.landmarks).mean(0))
+            pictures = rendered(student, held_out.landmarks, places)
+            scores.append(closeness(pictures, targets, inside).mean(0))
         assert (scores[1] > scores[0] + 3).all()
     finally:
         with torch.no_grad():

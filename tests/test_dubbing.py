@@ -36,8 +36,8 @@ def tracker(tracker, face_points):
 
 
 @pytest.fixture
-def dubber(small_teacher, tracker) -> Dubber:
-    return Dubber(small_teacher, tracker)
+def dubber(small_teacher, tracker, matte) -> Dubber:
+    return Dubber(small_teacher, tracker, matte=matte)
 
 
 def _numbered(scene: np.ndarray, index: int) -> np.ndarray:
@@ -133,25 +133,30 @@ def test_only_a_few_frames_wait_so_memory_does_not_grow(dubber, tracker, talk):
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])
-def test_batches_do_not_change_the_result(small_teacher, tracker, talk, batch_size):
+def test_batches_do_not_change_the_result(small_teacher, tracker, matte, talk, batch_size):
     tracker.script[3] = None
-    whole = [frame.picture for frame in Dubber(small_teacher, tracker, batch_size=6).frames(talk, _mouths(6))]
-    parts = [frame.picture for frame in Dubber(small_teacher, tracker, batch_size=batch_size).frames(talk, _mouths(6))]
+    whole = [
+        frame.picture for frame in Dubber(small_teacher, tracker, matte=matte, batch_size=6).frames(talk, _mouths(6))
+    ]
+    parts = [
+        frame.picture
+        for frame in Dubber(small_teacher, tracker, matte=matte, batch_size=batch_size).frames(talk, _mouths(6))
+    ]
     assert np.abs(np.stack(whole).astype(int) - np.stack(parts)).max() <= 1
 
 
-def test_an_index_chooses_a_face_and_follows_it(small_teacher, tracker, talk, face_points):
+def test_an_index_chooses_a_face_and_follows_it(small_teacher, tracker, matte, talk, face_points):
     near, far = face_points(90, 120, 50), face_points(240, 120, 40)
     tracker.faces = [Face.of(near, 1.0), Face.of(far, 1.0)]
     for face, expected in (("largest", 158), (1, 240)):
         tracker.script = [face_points(158, 130, 56)]
-        dubbed = list(Dubber(small_teacher, tracker, face=face).frames(talk, _mouths(6)))
+        dubbed = list(Dubber(small_teacher, tracker, matte=matte, face=face).frames(talk, _mouths(6)))
         middles = [(frame.box[1].start + frame.box[1].stop) / 2 for frame in dubbed]
         assert middles == pytest.approx([expected] * 6, abs=3)
     with pytest.raises(SeveralFacesError, match="face=2"):
-        list(Dubber(small_teacher, tracker, face=2).frames(talk, _mouths(6)))
+        list(Dubber(small_teacher, tracker, matte=matte, face=2).frames(talk, _mouths(6)))
     with pytest.raises(SeveralFacesError, match="allows one"):
-        list(Dubber(small_teacher, tracker, face="only").frames(talk, _mouths(6)))
+        list(Dubber(small_teacher, tracker, matte=matte, face="only").frames(talk, _mouths(6)))
 
 
 def test_another_shot_is_another_person(dubber, tracker, talk, face_points, monkeypatch):
@@ -164,11 +169,11 @@ def test_another_shot_is_another_person(dubber, tracker, talk, face_points, monk
     assert len(people) == 2
 
 
-def test_wrong_arguments_are_refused_with_a_sentence(small_teacher, tracker, dubber, talk):
+def test_wrong_arguments_are_refused_with_a_sentence(small_teacher, tracker, matte, dubber, talk):
     with pytest.raises(UnknownNameError, match="bounce, hold, stop"):
         dubber.frames(talk, _mouths(6), "loop")
     with pytest.raises(UnknownNameError, match="largest"):
-        Dubber(small_teacher, tracker, face="first")
+        Dubber(small_teacher, tracker, matte=matte, face="first")
     with pytest.raises(MotionError, match="30 finite coefficients"):
         list(dubber.frames(talk, np.zeros((6, 5))))
     with pytest.raises(MotionError, match="finite"):
@@ -217,9 +222,11 @@ def test_the_painted_region_fades_to_nothing_and_covers_mouth_and_chin(face_mode
     assert (painted[rows, columns] == 0).all()
 
 
-def test_a_face_at_the_pictures_edge_is_dubbed(small_teacher, tracker, face_points, talk):
+def test_a_face_at_the_pictures_edge_is_dubbed(small_teacher, tracker, matte, face_points, talk):
     tracker.script = [face_points(5, 236, 56)]
-    assert all(frame.motion is not None for frame in Dubber(small_teacher, tracker).frames(talk, _mouths(6)))
+    assert all(
+        frame.motion is not None for frame in Dubber(small_teacher, tracker, matte=matte).frames(talk, _mouths(6))
+    )
 
 
 def _talking(face_model, opening: float) -> tuple[np.ndarray, Motion]:

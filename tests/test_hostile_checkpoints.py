@@ -32,6 +32,7 @@ from superface_hf import (
 )
 from superface_hf.geometry import Square
 from superface_hf.hub import weights_folder
+from superface_hf.models.student.stored_layers import LayerFiles
 
 MODELS = {
     "teacher": (SuperFaceTeacherModel, SuperFaceTeacherConfig),
@@ -268,14 +269,14 @@ EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\n/Times
 def student(tmp_path, face_model):
     """The folder of a small student that stores what it is told."""
 
-    def make(file: bytes = picture(), **stored: object) -> Path:
-        config = SuperFaceStudentConfig.of_size("tiny", picture_bytes=len(file), person="Nobody")
+    def make(file: bytes = picture(), layers: dict[str, bytes] | None = None, **stored: object) -> Path:
+        files = LayerFiles(file, picture(), picture(), picture())._replace(**(layers or {}))
+        lengths = {f"{name}_bytes": len(content) for name, content in files._asdict().items()}
+        config = SuperFaceStudentConfig.of_size("tiny", person="Nobody", **lengths)
         model = SuperFaceStudentModel(config)
         landmarks = 0.4 * face_model.mean.numpy()
-        side = config.image_size
-        model.store(
-            file, Square(20, 20, 200), landmarks, torch.zeros(1, 3, side, side), torch.zeros(1, 4, side // 8, side // 8)
-        )
+        blank, appearance = torch.zeros(1, 3, config.image_size, config.image_size), torch.zeros(1, 4, 16, 16)
+        model.store(files, Square(20, 20, 200), landmarks, blank, blank[:, :1], appearance)
         for name, value in stored.items():
             getattr(model, name).copy_(torch.as_tensor(value))
         model.save_pretrained(tmp_path / "student")
@@ -291,13 +292,13 @@ def test_a_small_student_loads(student):
 @pytest.mark.parametrize(
     ("file", "says"),
     [
-        (EPS, "cannot be used"),
-        (picture(kind="TIFF"), "cannot be used"),
-        (picture(kind="GIF"), "cannot be used"),
-        (b"nothing", "cannot be used"),
+        (EPS, "must be a PNG or JPEG file"),
+        (picture(kind="TIFF"), "must be a PNG or JPEG file"),
+        (picture(kind="GIF"), "must be a PNG or JPEG file"),
+        (b"nothing", "must be a PNG or JPEG file"),
         (png_that_says(6000, 6000), "6000 x 6000"),
         (png_that_says(12_000, 12_000), "12000 x 12000"),
-        (png_that_says(100_000, 100_000), "cannot be used"),
+        (png_that_says(100_000, 100_000), "must be a PNG or JPEG file"),
     ],
 )
 def test_a_students_picture_is_of_few_kinds_and_of_a_measure(student, file, says, recwarn):
@@ -305,6 +306,30 @@ def test_a_students_picture_is_of_few_kinds_and_of_a_measure(student, file, says
     assert says in told(lambda: SuperFaceStudentModel.from_pretrained(folder))
     assert peak_mb() - before < MOST_MEMORY
     assert not [warning for warning in recwarn if "Decompression" in str(warning.category)]
+
+
+@pytest.mark.parametrize("layer", ["colours", "alpha", "plate"])
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        (EPS, "cannot be read"),
+        (picture(kind="JPEG"), "cannot be read"),  # knows no transparency
+        (b"", "cannot be read"),
+        (png_that_says(12_000, 12_000), "12000 x 12000"),
+        (picture(128, 256), "differ in size"),
+    ],
+)
+def test_a_students_layers_are_of_few_kinds_and_of_the_pictures_size(student, layer, file, says):
+    folder, before = student(layers={layer: file}), peak_mb()
+    message = told(lambda: SuperFaceStudentModel.from_pretrained(folder))
+    assert says in message
+    assert layer in message
+    assert peak_mb() - before < MOST_MEMORY
+
+
+def test_a_layer_that_is_damaged_inside_says_so(student):
+    folder = student(layers={"plate": picture()[:60] + b"garbage"})
+    assert "plate" in told(lambda: SuperFaceStudentModel.from_pretrained(folder).layers())
 
 
 @pytest.mark.parametrize(

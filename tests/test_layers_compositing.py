@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import FACE_AT, FACE_SIZE, HEIGHT, WIDTH
 
-from superface_hf.geometry import Square
+from superface_hf.geometry import STAYS, STAYS_GROWN, Square
 from superface_hf.layers.compositing import Compositor
 from superface_hf.layers.motion import Window
 from superface_hf.layers.portrait import PortraitLayers, cut_out
@@ -204,13 +204,25 @@ def test_what_a_renderer_restored_is_added_at_the_pictures_resolution(face_point
     assert frame[int(at[1]), int(at[0])].astype(int) - picture[int(at[1]), int(at[0])] == pytest.approx(25.5, abs=1)
 
 
-def test_a_window_follows_the_face_on_whole_pixels(face_points):
+def test_a_window_stays_while_the_face_moves_little_and_then_follows_on_whole_pixels(face_points):
     crop = Square.around_face(face_points())
-    own, moved = (crop.to_image(points) for points in (face_points(), face_points(FACE_AT[0] + 31.4, FACE_AT[1], 75)))
-    assert crop.following(own, own) == crop
-    square = crop.following(own, moved)
-    assert square.side == round(crop.side * 75 / FACE_SIZE)
-    window = Window.following(crop, torch.from_numpy(own), torch.from_numpy(moved)[None])
+    own, near, far = (
+        crop.to_image(points)
+        for points in (
+            face_points(),
+            face_points(FACE_AT[0] + 0.06 * crop.side, FACE_AT[1], 1.08 * FACE_SIZE),
+            face_points(FACE_AT[0] + 0.6 * crop.side, FACE_AT[1], 0.6 * FACE_SIZE),
+        )
+    )
+    assert crop.following(own, own) == crop.following(own, near) == crop
+    square = crop.following(own, far)
+    assert square.side == round(crop.side * 0.6 * STAYS_GROWN)
+    window = Window.following(crop, torch.from_numpy(own), torch.from_numpy(far)[None])
     assert window.squares(crop) == [square]
-    inside = window.enter(torch.from_numpy(moved)[None])[0].numpy()
-    assert inside[:, :2] == pytest.approx(own[:, :2], abs=0.02)
+    inside = window.enter(torch.from_numpy(far)[None])[0].numpy()
+    middle = (inside[:, :2].min(0) + inside[:, :2].max(0)) / 2
+    assert middle == pytest.approx([0, 0.12], abs=1.5 * STAYS / 0.6)
+    # It goes along smoothly: a pixel of the face is at most two of the window.
+    lefts = [crop.following(own, own + np.float32([step / 200, 0, 0])).left for step in range(60)]
+    assert np.diff(lefts).max() <= 2
+    assert lefts[-1] > lefts[0]

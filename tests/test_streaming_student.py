@@ -130,7 +130,7 @@ class TestMemory:
         assert held[1] <= held[0] + 3
 
     def test_frames_that_were_taken_are_let_go(self, pipe):
-        taken = [weakref.ref(frame.base) for frame in pipe.stream(audio=chunks_of(noise(0.6)), sampling_rate=RATE)]
+        taken = [weakref.ref(frame) for frame in pipe.stream(audio=chunks_of(noise(0.6)), sampling_rate=RATE)]
         assert sum(reference() is not None for reference in taken) <= 1
 
     def test_a_stream_that_is_left_leaves_no_threads(self, pipe):

@@ -1,4 +1,4 @@
-"""The teacher: it starts as the mesh flow, learns, and its embedded weights beat where it started."""
+"""The teacher: it starts as the untrained layers, learns, and its embedded weights are trained."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from huggingface_hub.errors import StrictDataclassClassValidationError
 from superface_hf import SuperFaceTeacherConfig, SuperFaceTeacherModel
 from superface_hf.demo import PORTRAIT
 from superface_hf.face_model.linear import FaceModel
-from superface_hf.face_model.mesh_flow import rigid_motion
-from superface_hf.face_model.topology import LIPS_INNER, LIPS_OUTER, eye_boxes, mouth_box
+from superface_hf.face_model.mesh_flow import rigid_motion, warp
+from superface_hf.face_model.topology import eye_boxes, mouth_box
 from superface_hf.hub import embedded_tracker, weights_folder
+from superface_hf.layers.motion import Window, beside_seams, layer_flow
+from superface_hf.layers.portrait import cut_out
 from superface_hf.media import load_picture
 from superface_hf.metrics.image import box_mask
 from superface_hf.models.teacher.dense_motion import rigid_volume_flow
-from superface_hf.models.teacher.modeling_teacher import MOUTH_INTERIOR, plain_mesh_flow
-from superface_hf.models.teacher.sharpening import sharpened
 from superface_hf.models.teacher.volume import plane_depths, warp_volume
-from superface_hf.pipelines.paste_back import cut_out
 from superface_hf.pipelines.portrait import find_portrait
 from superface_hf.training.degradations import DegradationConfig, SourceDegradation
 
@@ -53,45 +52,74 @@ def fresh(config: SuperFaceTeacherConfig) -> SuperFaceTeacherModel:
     return model
 
 
-def test_an_untrained_teacher_is_the_plain_mesh_flow_but_for_lids_and_lips(scene):
+def everybody(source: torch.Tensor) -> torch.Tensor:
+    """A matte that takes all of the picture for the person."""
+    return torch.ones_like(source[:, :1])
+
+
+def rendered(model: SuperFaceTeacherModel, source, landmarks, driving, window=None):
+    return model.render(model.prepare(source, everybody(source), landmarks), driving, window)
+
+
+def test_an_untrained_teacher_is_the_untrained_layers(scene):
     source, landmarks, driving = scene
-    model = fresh(tiny(sharpening=0.0))
-    frames = model.render(model.prepare(source, landmarks), driving).frames
-    flowed = plain_mesh_flow(source.expand(2, -1, -1, -1), landmarks.expand(2, -1, -1), driving)
-    assert frames.shape == (2, 3, 128, 128)
-    points = (driving.numpy() + 1) * 64
-    boxes = [[mouth_box(p, margin=0.8), *eye_boxes(p, margin=0.8)] for p in points]
-    outside = torch.from_numpy(np.stack([~box_mask(each, 128, 128) for each in boxes]))
-    # The teacher samples bicubically, which is sharper than the plain warp.
-    assert torch.allclose(frames * outside[:, None], flowed * outside[:, None], atol=2e-2)
+    output = rendered(fresh(tiny()), source, landmarks, driving)
+    both = landmarks.expand(2, -1, -1)
+    layer = layer_flow(both, driving, 32)
+    flow = beside_seams(layer, layer, both, driving)
+    moved = warp(source.expand(2, -1, -1, -1), flow, mode="bicubic").clamp(0, 1)
+    assert torch.allclose(output.warped, moved, atol=1e-5)
+    assert (output.rendered.alpha_change == 0).all()
+    # But for the inside of a mouth that opens.
+    changed = (output.person - moved).abs()
+    assert changed[0].max() < 1e-5
+    assert (changed > 1e-5).float().mean() < 0.01
 
 
-def test_an_untrained_teacher_opens_a_closed_mouth_onto_its_inside(scene):
-    source, landmarks, _ = scene
-    opened = landmarks.clone()
-    opened[:, LIPS_INNER[1:10], 1] += 0.08
-    opened[:, LIPS_OUTER[1:10], 1] += 0.08
+def test_mouth_and_eyes_are_painted_where_they_are_and_nowhere_else(scene):
+    source, landmarks, driving = scene
+    torch.manual_seed(0)
     model = fresh(tiny())
-    output = model.render(model.prepare(source, landmarks), opened)
-    inside = ((opened[0, LIPS_INNER[5], :2] + opened[0, LIPS_INNER[15], :2]) / 2 + 1) * 64
-    column, row = inside.round().long()
-    assert output.keep[0, 0, row, column] < 0.4
-    assert torch.allclose(output.generated[0, :, row, column], torch.tensor(MOUTH_INTERIOR), atol=0.15)
+    for part in (model.mouth_painter, model.eye_painter):
+        torch.nn.init.normal_(part.head.weight, std=0.5)
+    output = rendered(model, source, landmarks, driving)
+    changed = (output.person - output.warped).abs().amax(1)
+    points = (driving.numpy() + 1) * 64
+    boxes = [[mouth_box(p, margin=1.5), *eye_boxes(p, margin=1.5)] for p in points]
+    outside = torch.from_numpy(np.stack([~box_mask(each, 128, 128) for each in boxes]))
+    assert (changed * outside).max() < 1e-5
+    assert changed.max() > 0.05
 
 
-def test_only_what_moved_is_sharpened():
-    picture = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)).mul(0.2).add(0.4)
-    flow = torch.zeros(1, 2, 32, 32)
-    flow[..., 16:] = 0.1
-    result = sharpened(picture, flow, 0.3)
-    assert torch.equal(result[..., :30], picture[..., :30])
-    assert (result[..., 36:].std() / picture[..., 36:].std()).item() > 1.1
-    assert torch.allclose(result.mean(), picture.mean(), atol=1e-3)
+def test_a_window_that_follows_the_face_shows_the_same_person(scene):
+    """The same frame, seen through a window that lies elsewhere and is larger."""
+    source, landmarks, driving = scene
+    model = fresh(tiny())
+    own = rendered(model, source, landmarks, driving[:1])
+    window = Window(torch.tensor([[0.1, -0.05]]), torch.tensor([1.25]))
+    seen = rendered(model, source, landmarks, driving[:1], window)
+    inside = own.warped[..., 40:88, 40:88]
+    back = Window(-window.centre / window.scale, 1 / window.scale)
+    again = warp(seen.warped, back.leave(torch.zeros(1, 2, 64, 64)), mode="bicubic")[..., 40:88, 40:88]
+    assert (again - inside).abs().mean() < 0.01
+
+
+def test_nobody_grows_where_nobody_is(scene):
+    """However the networks change the matte, far from any person it stays zero."""
+    source, landmarks, driving = scene
+    model = fresh(tiny())
+    torch.nn.init.constant_(model.generator.head.bias, 3.0)
+    matte = torch.zeros_like(source[:, :1])
+    matte[..., 32:96, 32:96] = 1
+    output = model.render(model.prepare(source, matte, landmarks), driving[:1])
+    assert output.alpha[0, 0, 64, 64] == 1
+    assert (output.alpha[..., :4] == 0).all()
+    assert (output.alpha > 0).float().mean() > 0.3
 
 
 def test_an_untrained_restorer_changes_nothing(scene):
     source, landmarks, _ = scene
-    assert torch.equal(fresh(tiny()).prepare(source, landmarks).image, source)
+    assert torch.equal(fresh(tiny()).prepare(source, everybody(source), landmarks).image, source)
 
 
 def test_the_embedded_restorer_cleans_a_poor_picture_and_leaves_a_good_one(portrait_crop):
@@ -106,23 +134,15 @@ def test_the_embedded_restorer_cleans_a_poor_picture_and_leaves_a_good_one(portr
     assert change < 2 / 255
 
 
-def test_nothing_is_sharpened_in_training(scene):
-    source, landmarks, driving = scene
-    model = fresh(tiny(sharpening=0.9)).train()
-    output = model.render(model.prepare(source, landmarks), driving)
-    mixed = output.keep * output.warped + (1 - output.keep) * output.generated
-    assert torch.equal(output.frames, mixed)
-    assert not torch.allclose(model.eval().render(model.prepare(source, landmarks), driving).frames, mixed, atol=1e-3)
-
-
 def test_training_reaches_every_weight(scene):
     source, landmarks, driving = scene
     model = fresh(tiny()).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     before = [p.detach().clone() for p in model.parameters()]
     for _ in range(3):  # the zero-initialised heads let gradients through from the second step on
-        output = model(source, landmarks, driving[1:])
-        loss = (output.frames - 0.5).square().mean() + (output.warped - 0.5).square().mean()
+        output = model(source, 0.6 * everybody(source), landmarks, driving[1:])
+        frames = output.over(torch.zeros_like(source))
+        loss = (frames - 0.5).square().mean() + (output.warped - 0.5).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -137,7 +157,7 @@ def test_a_saved_teacher_comes_back_bit_for_bit(scene, tmp_path):
     model = fresh(tiny())
     model.save_pretrained(tmp_path)
     again = SuperFaceTeacherModel.from_pretrained(tmp_path).eval()
-    frames = [m.render(m.prepare(source, landmarks), driving).frames for m in (model, again)]
+    frames = [rendered(m, source, landmarks, driving).person for m in (model, again)]
     assert torch.equal(*frames)
 
 
@@ -150,7 +170,8 @@ def test_the_embedded_teacher_is_trained_and_small():
     folder = weights_folder("teacher")
     model = SuperFaceTeacherModel.from_pretrained(folder)
     assert model.dense_motion.head.weight.abs().max() > 1e-3  # exactly zero before training
-    assert model.generator.head.weight.abs().max() > 1e-3
+    for part in (model.generator, model.mouth_painter, model.eye_painter):
+        assert part.head.weight.abs().max() > 1e-3
     assert (folder / "model.safetensors").stat().st_size < 30e6
 
 
@@ -186,26 +207,23 @@ def test_a_rigid_head_flow_finds_the_source_in_depth_too(scene):
     assert torch.allclose(found, landmarks[0, 4, :2], atol=0.06)
 
 
-@pytest.mark.parametrize("part", ["early_mesh", "late_landmarks", "mesh_flow_prior"])
+@pytest.mark.parametrize("part", ["early_mesh", "late_landmarks"])
 def test_each_part_of_the_design_can_be_left_out(scene, part):
     source, landmarks, driving = scene
     torch.manual_seed(0)
     model = fresh(tiny(**{part: False}))
-    output = model.render(model.prepare(source, landmarks), driving)
-    assert output.frames.shape == (2, 3, 128, 128)
-    if part == "mesh_flow_prior":
-        assert torch.allclose(output.warped, source.expand(2, -1, -1, -1), atol=1e-4)  # it starts at rest
+    assert rendered(model, source, landmarks, driving).person.shape == (2, 3, 128, 128)
 
 
 def test_motion_codes_hear_landmarks_late_and_meshes_early(scene):
     source, landmarks, driving = scene
     model = fresh(tiny())
     torch.nn.init.normal_(model.motion_enhancer.image_to_driving.weight)
-    codes = model.render(model.prepare(source, landmarks), driving).driving_code
+    codes = rendered(model, source, landmarks, driving).driving_code
     assert codes.shape == (2, model.config.code_channels)
     quiet = fresh(tiny(late_landmarks=False))
     quiet.load_state_dict(model.state_dict())
-    early = quiet.render(quiet.prepare(source, landmarks), driving).driving_code
+    early = rendered(quiet, source, landmarks, driving).driving_code
     assert (early[0] - early[1]).abs().max() > 1e-4
     assert (codes - early).abs().max() > 1e-4
 
@@ -219,7 +237,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(scene):
         if checkpointing:
             model.activation_checkpointing_enable()
         model.zero_grad()
-        (model(source, landmarks, driving[1:]).frames - 0.3).square().mean().backward()
+        (model(source, everybody(source), landmarks, driving[1:]).person - 0.3).square().mean().backward()
         gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
     assert len(gradients[0]) == len(gradients[1])
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*gradients, strict=True))
@@ -227,13 +245,13 @@ def test_gradient_checkpointing_gives_the_same_gradients(scene):
 
 def test_the_paper_scale_teacher_renders_and_takes_a_training_step():
     torch.manual_seed(0)
-    model = fresh(SuperFaceTeacherConfig.of_size("large", image_size=128)).train()
+    model = fresh(SuperFaceTeacherConfig.of_size("large", image_size=128, body_size=128)).train()
     landmarks = FaceModel.default().mean[None] * 0.4
     before = model.generator.head.weight.detach().clone()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-    output = model(torch.rand(1, 3, 128, 128), landmarks, landmarks + 0.03)
-    assert output.frames.shape == (1, 3, 128, 128)
-    output.frames.square().mean().backward()
+    output = model(torch.rand(1, 3, 128, 128), torch.ones(1, 1, 128, 128), landmarks, landmarks + 0.03)
+    assert output.person.shape == (1, 3, 128, 128)
+    output.person.square().mean().backward()
     optimizer.step()
     assert not torch.equal(model.generator.head.weight, before)
 

@@ -13,9 +13,11 @@ pytest.importorskip("accelerate")
 from superface_hf.errors import SuperFaceError
 from superface_hf.face_model.linear import FaceModel
 from superface_hf.hub import embedded_tracker
+from superface_hf.layers.motion import Window
+from superface_hf.layers.rendered import RenderedWindow
 from superface_hf.media import load_picture
 from superface_hf.models.teacher.dense_motion import DenseMotion
-from superface_hf.models.teacher.modeling_teacher import TeacherOutput
+from superface_hf.models.teacher.modeling_teacher import PreparedSource, TeacherOutput
 from superface_hf.models.teacher.restorer import Restoration
 from superface_hf.models.tracker.crops import FaceCrop
 from superface_hf.training.keypoint_consistency import CropPlace, KeypointConsistency
@@ -43,6 +45,8 @@ def batch_of(target: torch.Tensor, **changes: torch.Tensor) -> dict[str, torch.T
         "clean_source": target,
         "degraded": torch.zeros(count, dtype=torch.bool),
         "target": target,
+        "plate": torch.zeros_like(target),
+        "target_matte": torch.ones_like(target[:, :1]),
         "source_landmarks": landmarks,
         "target_landmarks": landmarks,
         "sharp": torch.ones(count, dtype=torch.bool),
@@ -54,41 +58,41 @@ def batch_of(target: torch.Tensor, **changes: torch.Tensor) -> dict[str, torch.T
 
 
 def output_of(
-    frames: torch.Tensor,
-    warped: torch.Tensor | None = None,
-    keep: float = 1.0,
-    restored: Restoration | None = None,
+    frames: torch.Tensor, warped: torch.Tensor | None = None, restored: Restoration | None = None
 ) -> TeacherOutput:
+    """An output whose person is everywhere: ``frames`` from a source ``warped``, which stands still."""
     count, size = len(frames), frames.shape[-1]
-    motion = DenseMotion(
-        torch.zeros(count, 2, size // 2, size // 2),
-        torch.zeros(count, 4, 3, size // 8, size // 8),
-        torch.ones(count, 1, size // 8, size // 8),
-    )
     warped = frames if warped is None else warped
-    return TeacherOutput(
-        frames,
-        restored or Restoration(frames, torch.full((count,), -SURE)),
-        warped,
-        frames,
-        torch.full((count, 1, size, size), keep),
-        motion,
-        torch.zeros(count, 4),
-        torch.zeros(count, 4),
+    restored = restored or Restoration(warped, torch.full((count,), -SURE))
+    landmarks = FaceModel.default().mean[None].repeat(count, 1, 1) * 0.4
+    nothing = torch.zeros(count, 1)
+    everybody = torch.ones(count, 1, size, size)
+    source = PreparedSource(
+        restored.image, everybody, restored.need, nothing, nothing, landmarks, nothing, nothing, nothing, nothing, ()
     )
+    flow = torch.zeros(count, 2, size // 2, size // 2)
+    paint = frames - warped
+    rendered = RenderedWindow(Window.same(landmarks), flow, everybody, paint, torch.zeros_like(everybody))
+    motion = DenseMotion(
+        torch.zeros(count, 2, size // 4, size // 4), torch.zeros(count, 4, 3, size // 8, size // 8),
+        torch.ones(count, 1, size // 8, size // 8),
+    )  # fmt: skip
+    output = TeacherOutput(source, rendered, motion, torch.zeros(count, 4))
+    output.__dict__["warped"] = warped
+    return output
 
 
 def loss_of(output: TeacherOutput, batch: dict[str, torch.Tensor], **weights: float) -> tuple[torch.Tensor, dict]:
     loss = TeacherLoss(LossWeights(**{"perceptual": 0.0, "keypoints": 0.0, **weights}), torch.device("cpu"))
-    return loss(output, batch, [])
+    return loss(output, output.person, batch, [])
 
 
 def test_the_right_picture_costs_nothing():
     target = picture()
     loss, terms = loss_of(output_of(target), batch_of(target))
     assert float(loss) == pytest.approx(0.0, abs=1e-6)
-    pixels = {"l1", "fine", "coarse", "warp", "generated", "temporal", "restoration"}
-    assert pixels | {"flow", "keep", "occlusion", "smoothness"} == set(terms)
+    pixels = {"l1", "fine", "coarse", "warp", "matte", "temporal", "restoration"}
+    assert pixels | {"flow", "occlusion", "smoothness"} == set(terms)
 
 
 def test_no_pixel_counts_where_the_target_is_not_known():
@@ -99,7 +103,7 @@ def test_no_pixel_counts_where_the_target_is_not_known():
     known[:, :, : SIZE // 16 + 2] = 0  # coarser scales look a little over the edge
     batch = batch_of(target, known=known, source=wrong, clean_source=wrong)
     _, terms = loss_of(output_of(wrong), batch)
-    for name in ("l1", "fine", "coarse", "warp", "generated"):
+    for name in ("l1", "fine", "coarse", "warp"):
         assert float(terms[name]) == pytest.approx(0.0, abs=1e-6), name
     assert float(loss_of(output_of(wrong), batch_of(target))[1]["l1"]) > 0.01
     assert float(terms["flow"]) < 0.01

@@ -22,6 +22,7 @@ from typing import IO, Any, Literal
 
 from . import __version__
 from .errors import ProvenanceError
+from .files import part_of
 
 CERTIFICATE, KEY = "SUPERFACE_C2PA_CERT", "SUPERFACE_C2PA_KEY"
 MIME_TYPES = {
@@ -102,7 +103,7 @@ class Signer:
         Raises:
             ProvenanceError: the library cannot sign it.
         """
-        signed = path.with_name(f"{path.stem}.signed{path.suffix}")
+        signed = part_of(path)
         try:
             with path.open("rb") as source, signed.open("w+b") as target:
                 self.copy_signed(MIME_TYPES[path.suffix.lower()], source, target)

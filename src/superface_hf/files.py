@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from .errors import SuperFaceError
+from .errors import MediaError, SuperFaceError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,6 +20,7 @@ LOCK = ".lock"
 # Half-written files have names like these. Whoever writes one removes it, unless killed: after a day nobody is writing it.
 _PART = re.compile(r"\..+\.[0-9a-f]{8}\.part(\.\w+)?")
 ABANDONED = 24 * 3600  # seconds
+LONGEST_NAME = 255  # bytes of a file's name, on all common file systems
 
 _held: dict[Path, IO[bytes]] = {}
 
@@ -27,7 +28,22 @@ _held: dict[Path, IO[bytes]] = {}
 def part_of(path: Path) -> Path:
     """A temporary name beside ``path``; those that others left there long ago are removed."""
     sweep(path.parent)
-    return path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
+    ending = f".{secrets.token_hex(4)}.part{path.suffix}"
+    # A name that is as long as names may be has no room for more.
+    stem = os.fsencode(path.stem)[: max(1, LONGEST_NAME - 1 - len(os.fsencode(ending)))].decode(errors="ignore")
+    return path.with_name(f".{stem}{ending}")
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """The path with its "~" expanded.
+
+    Raises:
+        MediaError: it names the home of somebody who has none.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise MediaError(f"There is no such path as {path}: {error}") from error
 
 
 @lru_cache(maxsize=64)

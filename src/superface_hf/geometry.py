@@ -15,6 +15,8 @@ import numpy as np
 FACE_SHARE = 0.54
 FACE_CENTRE = (0.5, 0.56)
 MIN_CROP = 32  # pixels
+# A window stays while the face in it moves by less than this (of half its side), and grows or shrinks by less than this factor.
+STAYS, STAYS_GROWN = 0.14, 1.1
 
 
 @dataclass(frozen=True)
@@ -40,15 +42,18 @@ class Square:
         return cls(round(float(left)), round(float(top)), side)
 
     def following(self, own: np.ndarray, moved: np.ndarray) -> Square:
-        """The square around a moved face that is to it what this one is to the face at rest, on whole pixels.
+        """The square that shows a moved face as this one shows it at rest, on whole pixels.
 
+        It stays where it is while the face moves little (``STAYS``), and goes along with what is beyond that.
         ``own`` and ``moved`` (478, 3) are landmarks in IMAGE coordinates of this square.
         """
         boxes = [(points[:, :2].min(0), points[:, :2].max(0)) for points in (own, moved)]
         (low, high), (new_low, new_high) = boxes
         growth = float((new_high - new_low).max() / (high - low).max())
+        growth /= float(np.clip(growth, 1 / STAYS_GROWN, STAYS_GROWN))
         side = max(MIN_CROP, round(growth * self.side))
         middle = (new_low + new_high) / 2 - growth * (low + high) / 2
+        middle -= np.clip(middle, -STAYS, STAYS)
         left, top = np.array([self.left, self.top]) + (middle + 1) * (self.side / 2) - side / 2
         return Square(round(float(left)), round(float(top)), side)
 

@@ -16,7 +16,7 @@ from .errors import MediaError, MotionError, UnknownNameError
 from .face_model.arkit import ARKIT_NAMES, EXPRESSION_REGIONS, ArkitMaps, arkit_index, nearest_names
 from .face_model.pose import mean_rotation, rotation_matrix, rotation_vector, slerp
 from .face_model.smoothing import one_euro
-from .files import part_of
+from .files import expanded, part_of
 
 REGIONS = ("mouth", "eyes", "brows", "gaze", "head")
 HEAD = ("rotation", "translation", "scale")
@@ -254,7 +254,7 @@ class Motion:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a safetensors file (to a temporary name first, so that no half-written file remains)."""
-        target = Path(path)
+        target = expanded(path)
         temporary = part_of(target)
         metadata = {"format": FORMAT, "version": FORMAT_VERSION, "fps": repr(self.fps)}
         try:

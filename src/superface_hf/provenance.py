@@ -16,10 +16,9 @@ import os
 import re
 import struct
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 from xml.sax.saxutils import quoteattr
 
 from . import __version__
@@ -42,12 +41,13 @@ XMP_UUID = bytes.fromhex(
 )  # of the box that holds XMP (Adobe's XMP specification, part 3)
 C2PA_UUID = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")  # of the box that holds content credentials
 C2PA_START = b"jumdc2pa"  # how they begin in a picture: a JUMBF description box of C2PA's type (ISO 19566-5)
+EBML = b"\x1aE\xdf\xa3"  # how a WebM begins, which has its mark in a tag alone
 LARGEST_XMP = 2**20  # bytes; a packet is a few kilobytes
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 XMP = "http://ns.adobe.com/xap/1.0/"
 IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 
-Kind = Literal["png", "jpeg", "webp", "mp4"]
+Kind = Literal["png", "jpeg", "webp", "mp4", "webm"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Provenance:
 
     Attributes:
         path: the file.
-        kind: what it is, by its content: "png", "jpeg", "webp", or "mp4" (also .mov and .m4v).
+        kind: what it is, by its content: "png", "jpeg", "webp", "mp4" (also .mov and .m4v), or "webm".
         source_type: IPTC's term for how it was made, such as "compositeWithTrainedAlgorithmicMedia", or None.
         software: the program that says it made the file, or None.
         version: of that program, or None.
@@ -151,14 +151,14 @@ def inspect_file(path: str | os.PathLike[str]) -> Provenance:
     """Reads what a picture or video says about where it comes from.
 
     Args:
-        path: a PNG, JPEG or WebP picture, or an MP4, M4V or MOV video; what it is called does not matter.
+        path: a PNG, JPEG or WebP picture, or an MP4, M4V, MOV or WebM video; what it is called does not matter.
 
     Raises:
         MediaError: it does not exist, is damaged or cut off, or is of another kind.
     """
     source = Path(path)
     kind = _kind(source)
-    packet, comment, signed = _read_video(source) if kind == "mp4" else _read_picture(source)
+    packet, comment, signed = _read_video(source) if kind in ("mp4", "webm") else _read_picture(source)
     found: list[str] = []
     source_type, software, version = _from_xmp(packet)
     if source_type:
@@ -186,8 +186,10 @@ def _kind(path: Path) -> Kind:
         return "webp"
     if start[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free"):
         return "mp4"
+    if start.startswith(EBML):
+        return "webm"
     raise MediaError(
-        f"{path} is none of the files that can be inspected: PNG, JPEG or WebP pictures, MP4 or MOV videos."
+        f"{path} is none of the files that can be inspected: PNG, JPEG or WebP pictures, MP4, MOV or WebM videos."
     )
 
 
@@ -211,11 +213,16 @@ def _read_video(path: Path) -> tuple[bytes, str, bool]:
     """As :func:`_read_picture`."""
     from .media.container import open_container
     from .media.video import VideoReader
+    from .media.whole import boxes
 
     next(iter(VideoReader(path)))  # says what is wrong with a damaged one
     packet, signed = b"", False
     with path.open("rb") as file:
-        for name, length in _boxes(file, path):
+        end = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        for name, length, place in () if file.read(4) == EBML else boxes(file):
+            if place + length > end:
+                raise MediaError(f"The video {path} is damaged or cut off after {end} bytes: fetch or write it again.")
             if name != b"uuid":
                 continue
             uuid = file.read(16)
@@ -223,27 +230,10 @@ def _read_video(path: Path) -> tuple[bytes, str, bool]:
                 packet = file.read(length - 16)
             signed = signed or uuid == C2PA_UUID
     with open_container(path, "video", str(path)) as container:
+        tags = {name.lower(): text for name, text in container.metadata.items()}
         # Bytes that are no UTF-8 come as surrogates, which cannot be printed.
-        comment = container.metadata.get("comment", "").encode("utf-8", "ignore").decode()
+        comment = tags.get("comment", "").encode("utf-8", "ignore").decode()
     return packet, comment, signed
-
-
-def _boxes(file: IO[bytes], path: Path) -> Iterator[tuple[bytes, int]]:
-    """The boxes on the top level of an mp4 (ISO 14496-12): name and length of the content, at which the file stands."""
-    end = file.seek(0, os.SEEK_END)
-    place = 0
-    while place + 8 <= end:
-        file.seek(place)
-        length, name = struct.unpack(">I4s", file.read(8))
-        header = 8
-        if length == 1:  # the length did not fit
-            length, header = struct.unpack(">Q", file.read(8).ljust(8, b"\0"))[0], 16
-        elif length == 0:  # to the end of the file
-            length = end - place
-        if length < header or place + length > end:
-            raise MediaError(f"The video {path} is damaged or cut off after {end} bytes: fetch or write it again.")
-        yield name, length - header
-        place += length
 
 
 def _from_xmp(packet: bytes) -> tuple[str | None, str | None, str | None]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..device import AUTO, DEVICE_HELP, choose_device
 
-PROTOCOLS = ("self", "cross", "degraded", "regions", "colour")
+PROTOCOLS = ("self", "cross", "degraded", "regions", "colour", "turns")
 
 
 def add_parser(commands: Any) -> None:
@@ -21,12 +21,13 @@ def add_parser(commands: Any) -> None:
     renderers = parser.add_subparsers(title="renderers", required=True, metavar="RENDERER")
     teacher = renderers.add_parser(
         "teacher",
-        help="against the plain mesh flow and the source as it is",
-        description="Measures a teacher against the plain mesh flow and the source as it is, side by side in one run. "
+        help="against the plain mesh flow, the untrained layers and the source as it is",
+        description="Measures a teacher against the plain mesh flow, the untrained layers and the source as it is, in one run. "
         "Needs the extras [metrics] and [train].",
         epilog="protocols: self (a clip's first frame becomes its later frames), degraded (the same from a spoilt first "
         "frame), cross (portraits moved by clips), regions (what else moves when one region is driven), colour (whether "
-        "colours stay where nothing moves)",
+        "colours stay where nothing moves), turns (heads turn by 10, 20 and 30 degrees: hair, outline, and whether the world "
+        "behind stays as it is)",
     )
     teacher.add_argument("--model", help="a folder or Hub id (default: the embedded teacher)")
     teacher.add_argument(
@@ -48,6 +49,13 @@ def add_parser(commands: Any) -> None:
     )
     teacher.add_argument("--portraits", type=int, default=20, help="default: 20")
     teacher.add_argument("--batch", type=int, default=4, help="frames rendered at a time (default: 4)")
+    teacher.add_argument(
+        "--landmarker",
+        type=Path,
+        metavar="FILE",
+        help="MediaPipe's face_landmarker.task, which measures expressions (default: that in $SUPERFACE_MODELS or in the "
+        "data's models/, else the embedded tracker measures)",
+    )
     teacher.add_argument("--device", default=AUTO, help=DEVICE_HELP)
     teacher.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     teacher.set_defaults(run=run)
@@ -59,9 +67,11 @@ def run(options: argparse.Namespace) -> None:
     if options.data is None:
         raise MediaError("There is no validation data: say where it is with --data FOLDER or SUPERFACE_DATA.")
 
+    from ..evaluation.expression import find_landmarker
     from ..evaluation.teacher import EvaluationSettings, evaluate_teacher, load_teacher
     from ..hub import embedded_tracker, weights_folder
     from ..hub.quiet import quiet_loading
+    from ..media import check_writable
 
     settings = EvaluationSettings(
         data=Path(options.data),
@@ -73,15 +83,16 @@ def run(options: argparse.Namespace) -> None:
         portraits=options.portraits,
         dtype=options.dtype,
         batch=options.batch,
+        landmarker=options.landmarker or find_landmarker(Path(options.data)),
     )
     device = choose_device(options.device)
     settings.check_data()
+    target = check_writable(settings.out / "results.json")
     model = options.model or str(weights_folder("teacher"))
     with quiet_loading():
         teacher = load_teacher(model, device)
         tracker = embedded_tracker(device)
     evaluation = evaluate_teacher(teacher, tracker, settings)
     print(evaluation)
-    target = settings.out / "results.json"
     evaluation.save(target, settings, model)
     print(f"\n{evaluation.seconds:.0f} s; figures in {target}, plots and contact sheets beside it.")

@@ -36,11 +36,6 @@ def add_parser(commands: Any) -> None:
         default="fp32",
         help="how weights are stored: fewer bits make the file smaller, not faster (default: fp32)",
     )
-    parser.add_argument(
-        "--sampling",
-        choices=("bicubic", "bilinear"),
-        help="how a student samples its portrait: bilinear is faster and a little softer (default: the student's own)",
-    )
     parser.set_defaults(run=run)
 
 
@@ -51,4 +46,4 @@ def run(options: argparse.Namespace) -> None:
 
     with quiet_loading():
         model = load_exportable(options.model)
-    print(export_onnx(model, options.output, options.precision, options.sampling))
+    print(export_onnx(model, options.output, options.precision))

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MediaError
-from .options import add_portrait_options, add_speech_options, blendshape, load_pipeline, named_pair, speech_of
+from .options import (
+    add_portrait_options,
+    add_speech_options,
+    blendshape,
+    load_pipeline,
+    named_pair,
+    speech_of,
+    which_face,
+)
 
 NO_PHOTO = (
     "A picture of the person is needed: superface generate photo.jpg --audio speech.wav -o out.mp4. Only a student brings its "
@@ -32,7 +40,21 @@ def add_parser(commands: Any) -> None:
     driver.add_argument(
         "--motion", help="a .safetensors motion, or a bundled one: nod, look_around, blink, smile, speak"
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, help="the mp4 to write")
+    parser.add_argument(
+        "--driving-face",
+        type=which_face,
+        default="largest",
+        help="where the driving video shows several people, who is imitated: "
+        '"largest" (default), "only" (refuse to choose), "speaking" (whose mouth moves most, and with the sound), or an '
+        "index, 0 the largest in the first frame that shows a face",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        help="the mp4 to write (with --background transparent: .webm, .mov, or a folder)",
+    )
     parser.add_argument("--no-idle", action="store_true", help="with speech alone: keep head, eyes and brows still")
     parser.add_argument("--seed", type=int, help="which of the possible idle motions (default: 0)")
     parser.add_argument(
@@ -50,24 +72,44 @@ def add_parser(commands: Any) -> None:
         metavar="REGION=MOTION",
         help="take mouth, eyes, brows, gaze or head from another motion",
     )
-    parser.add_argument("--absolute", action="store_true", help="take the driving pose and expression as they are")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--absolute",
+        action="store_true",
+        help="take the driving pose and expression as they are, also where the driver looks aside or grins all the time; by "
+        "default the head moves as the driver's does from their calmest moment, and only lips are taken as they are",
+    )
+    how.add_argument(
+        "--from-first-frame",
+        action="store_true",
+        help="add what changes since the driver's first frame: when that frame shows the same expression as the photo",
+    )
     parser.add_argument("--fps", type=float, help="frame rate of the result (default: the driver's)")
     parser.add_argument(
         "--crop", action="store_true", help="write the square crop around the face, not the full picture"
+    )
+    parser.add_argument(
+        "--background",
+        metavar="WHAT",
+        help='behind the person: "transparent" (into a .webm or .mov file, or a folder of PNG pictures), "blur", a colour such '
+        'as "#20304a", a picture, or a video',
     )
     add_portrait_options(parser)
     parser.set_defaults(run=run, refuse=parser.error)
 
 
 def run(options: argparse.Namespace) -> None:
-    from ..media import check_video_path, load_picture
+    from ..layers.background import TRANSPARENT, Background
+    from ..media import check_transparent_path, check_video_path, load_picture
     from ..pipelines.portrait import brings_portrait
     from ..pipelines.retarget import as_motion
 
     if not any((options.audio, options.text, options.video, options.motion)):
         options.refuse("one of --audio, --text, --video and --motion is needed")
     # What can be checked quickly is checked before the models are loaded.
-    check_video_path(options.output)
+    (check_transparent_path if options.background == TRANSPARENT else check_video_path)(options.output)
+    if options.background is not None:
+        Background(options.background)
     if options.photo is None and options.model is None:
         raise MediaError(NO_PHOTO)
     picture = None if options.photo is None else load_picture(options.photo)
@@ -85,11 +127,13 @@ def run(options: argparse.Namespace) -> None:
         **speech,
         edit=dict(options.edit or []),
         regions=regions,
-        relative=not options.absolute,
+        relative=False if options.absolute else True if options.from_first_frame else "auto",
         idle=not options.no_idle,
         seed=options.seed,
         face=options.face,
+        driving_face=options.driving_face,
         paste_back=not options.crop,
+        background=options.background,
         fps=options.fps,
     )
     print(options.output)

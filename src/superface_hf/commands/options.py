@@ -15,6 +15,13 @@ def add_speech_options(parser: argparse.ArgumentParser, required: bool) -> None:
     speech.add_argument("--text", help="what is to be said; needs --tts")
     parser.add_argument("--tts", metavar="ID", help="a text-to-speech model of the Hub, such as facebook/mms-tts-eng")
     parser.add_argument(
+        "--articulation",
+        type=float,
+        default=1.0,
+        metavar="STRENGTH",
+        help="how strongly the mouth speaks, from 0.5 (calm) to 1.5 (strong); the recording's loudness makes no difference",
+    )
+    parser.add_argument(
         "--when-short",
         choices=("bounce", "hold", "stop"),
         default="bounce",
@@ -35,12 +42,23 @@ def speech_of(options: argparse.Namespace) -> dict[str, Any]:
         check_text(options.text, options.tts)
     audio = None if options.audio is None else SoundReader(options.audio)
     limit = WorkLimit(seconds=options.time_limit)
-    return {"audio": audio, "text": options.text, "tts": options.tts, "when_short": options.when_short, "limit": limit}
+    return {
+        "audio": audio,
+        "text": options.text,
+        "tts": options.tts,
+        "articulation": options.articulation,
+        "when_short": options.when_short,
+        "limit": limit,
+    }
 
 
 def add_portrait_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--face", type=which_face, default="largest", help='"largest", "only", or an index, 0 the largest'
+        "--face",
+        type=which_face,
+        default="largest",
+        help="where the picture shows several people, whose face it is: "
+        '"largest" (default), "only" (refuse to choose), or an index, 0 the largest',
     )
     parser.add_argument("--model", help="a renderer: a Hub id or folder (default: the embedded teacher)")
     parser.add_argument("--device", default=AUTO, help=DEVICE_HELP)

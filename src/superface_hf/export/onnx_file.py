@@ -52,7 +52,6 @@ def export_onnx(
     model: PreTrainedModel,
     path: str | os.PathLike[str],
     precision: Precision = "fp32",
-    sampling: str | None = None,
 ) -> ExportReport:
     """Writes a student or an audio-to-lip model as an ONNX file, and what a runtime must know beside it as JSON.
 
@@ -63,7 +62,6 @@ def export_onnx(
         model: in float32, on the CPU.
         path: ends with ``.onnx``; what was there is replaced.
         precision: how weights are stored; computing is in float32.
-        sampling: a student's way of sampling its portrait, "bicubic" or "bilinear"; by default its own.
 
     Raises:
         SuperFaceError: the model is of another kind, the path is none for an ONNX file, onnx is missing, or the graph does not
@@ -76,7 +74,7 @@ def export_onnx(
         raise SuperFaceError(f"There is no folder {path.parent} to write {path.name} to: make it first.")
     if precision not in PRECISIONS:
         raise SuperFaceError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}.")
-    graph = graph_of(model, sampling)
+    graph = graph_of(model)
     metadata = {**_about(model, precision), **graph.metadata}
     content = _content(graph, precision, metadata)
     difference = _checked(content, graph, precision)
@@ -89,7 +87,7 @@ def export_onnx(
     return ExportReport(path, len(content), graph.unit, worst, rms, psnr)
 
 
-def graph_of(model: PreTrainedModel, sampling: str | None = None) -> Graph:
+def graph_of(model: PreTrainedModel) -> Graph:
     """The graph of a student or an audio-to-lip model.
 
     Raises:
@@ -98,12 +96,10 @@ def graph_of(model: PreTrainedModel, sampling: str | None = None) -> Graph:
     from ..models.audio_to_lip import SuperFaceAudioToLipModel
     from ..models.student.modeling_student import SuperFaceStudentModel
     from .audio_to_lip import audio_to_lip_graph
-    from .student import student_graph, with_sampling
+    from .student import student_graph
 
     if isinstance(model, SuperFaceStudentModel):
-        return student_graph(with_sampling(model, sampling))
-    if sampling is not None:
-        raise SuperFaceError("sampling is for students: leave it out for other models.")
+        return student_graph(model)
     if isinstance(model, SuperFaceAudioToLipModel):
         return audio_to_lip_graph(model)
     raise SuperFaceError(

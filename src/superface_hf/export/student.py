@@ -1,8 +1,11 @@
-"""A student as a graph: meshes in, pictures out; whom it shows is stored in the file."""
+"""A student as a graph: meshes in; the person's flow, what is kept of it, and what is painted out.
+
+What draws with that, a browser or a player, samples the picture's layers at the picture's own resolution. They are files in the
+student's checkpoint (``colours``, ``alpha``, ``plate``).
+"""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -11,38 +14,34 @@ import torch
 from torch import Tensor, nn
 
 from ..drivers.bundled import bundled_motion
-from ..errors import SuperFaceError
 from ..face_model.linear import FaceModel
-from ..face_model.mesh_flow import identity_grid
-from ..models.student.modeling_student import SuperFaceStudentModel
-from ..pipelines.paste_back import FEATHER, as_pictures
+from ..layers.motion import Window
+from ..models.student.modeling_student import StudentOutput, SuperFaceStudentModel
 from ..pipelines.portrait import stored_portrait
 from ..pipelines.retarget import on_portrait
 from .graph import Arrays, Case, Graph, Tolerance
 
 CHECKED = {"speak": 6, "look_around": 3, "blink": 2}  # frames of bundled motions
 BATCHES = (1, 3)
+OUTPUTS = ("flow", "keep", "paint", "alpha_change")
 
 
 class StudentGraph(nn.Module):
-    """Meshes (B, 478, 3) -> pictures (B, S, S, 3) uint8, as ``clip.frames`` are.
-
-    Bytes are what screens and encoders take. Making them costs the graph nothing, as it has less to hand over; a caller would
-    spend a millisecond a frame.
-    """
+    """Meshes (B, 478, 3) in the portrait's crop, and windows (B, 3) -> the parts of :class:`StudentOutput`, see
+    ``OUTPUTS``."""
 
     def __init__(self, student: SuperFaceStudentModel) -> None:
         super().__init__()
         self.student = student
         self._prior = student.prepare().prior  # sorts distances and reads floats out of integers: not for a graph
 
-    def forward(self, landmarks: Tensor) -> Tensor:
-        prepared = self.student.prepare()
-        # A grid whose size the tracer knew would be stored: megabytes that take no time to compute.
-        grid = identity_grid(prepared.texture.shape[-1], prepared.texture).permute(0, 3, 1, 2)
-        prepared = replace(prepared, grid=grid, prior=self._prior)
-        frames = self.student.render(prepared, landmarks).frames
-        return frames.mul(255).round().to(torch.uint8).permute(0, 2, 3, 1)
+    def forward(self, landmarks: Tensor, window: Tensor) -> tuple[Tensor, ...]:
+        prepared = replace(self.student.prepare(), prior=self._prior)
+        return _parts(self.student.render(prepared, landmarks, Window(window[:, :2], window[:, 2])))
+
+
+def _parts(output: StudentOutput) -> tuple[Tensor, ...]:
+    return output.motion.flow, output.keep, output.paint, output.alpha_change
 
 
 def student_graph(student: SuperFaceStudentModel) -> Graph:
@@ -55,25 +54,29 @@ def student_graph(student: SuperFaceStudentModel) -> Graph:
     rest = student.landmarks[None]
     return Graph(
         module=StudentGraph(student).eval(),
-        example=(torch.cat((rest, rest + 0.01)),),
-        inputs={"landmarks": {0: "batch"}},
-        outputs={"frames": {0: "batch"}},
+        example=(torch.cat((rest, rest + 0.01)), torch.tensor([[0.0, 0.0, 1.0], [0.02, 0.01, 1.1]])),
+        inputs={"landmarks": {0: "batch"}, "window": {0: "batch"}},
+        outputs={name: {0: "batch"} for name in OUTPUTS},
         metadata={
             "image_size": size,
             "person": student.config.person,
             "landmarks": "478 points in image coordinates of the crop: its edges are at -1 and 1, x to the right, y down, z "
             "toward the camera, as long as x and y",
-            "frames": "RGB bytes of the crop",
+            "window": "where the frame's window lies in the crop: its middle (x, y) and half its side, in these coordinates; "
+            "0, 0, 1 is the crop itself",
+            "flow": "in coordinates of the window, whose edges are at -1 and 1: from each place to the one that it shows",
+            "keep, paint": "the person is keep * warped + paint, of the colours in [0, 1] that the flow brings",
+            "alpha_change": "what is added to the matte that the flow brings, in [0, 1]; the frame is alpha * person + (1 - "
+            "alpha) * plate",
             "crop": {"left": int(crop.left), "top": int(crop.top), "side": int(crop.side)},
             "picture": {"width": width, "height": height},
-            "crop_fade": FEATHER,
             "rest_landmarks": np.round(rest[0].numpy().astype(float), 6).tolist(),
         },
         cases=lambda: _cases(student),
-        unit="levels of 255",
+        unit="levels of 255 (of the flow, a quarter of a pixel)",
         peak=255.0,
-        # Rounding may differ by a level; a cell on the very border of an opening, by a little more.
-        tolerances={"fp32": Tolerance(3.0, 0.1), "fp16": Tolerance(255.0, 1.0), "int8": Tolerance(255.0, 4.0)},
+        # A cell on the very border of an opening may differ.
+        tolerances={"fp32": Tolerance(6.0, 0.1), "fp16": Tolerance(255.0, 1.0), "int8": Tolerance(255.0, 4.0)},
     )
 
 
@@ -86,36 +89,34 @@ def motion_meshes(student: SuperFaceStudentModel, motion: str, frames: int | Non
     return meshes[torch.linspace(0, len(meshes) - 1, frames).round().long()]
 
 
+def compared(outputs: Arrays) -> np.ndarray:
+    """All outputs of B frames in one unit, levels of 255: (B, N)."""
+    levels = dict.fromkeys(OUTPUTS, 255.0) | {"flow": 2.0 * outputs["keep"].shape[-1]}
+    return np.concatenate([(levels[name] * outputs[name]).reshape(len(outputs[name]), -1) for name in OUTPUTS], axis=1)
+
+
 @torch.inference_mode()
 def _cases(student: SuperFaceStudentModel) -> Iterator[Case]:
     meshes = torch.cat([motion_meshes(student, name, count) for name, count in CHECKED.items()])
-    # Whoever drives it from outside may leave the picture: the windows of eyes and mouth stop at its border.
+    # Whoever drives it from outside may leave the window: the windows of eyes and mouth stop at its border.
     meshes = torch.cat((meshes, student.landmarks[None] + torch.tensor([0.9, 0.0, 0.0])))
-    prepared = student.prepare()
-    expected = np.concatenate([as_pictures(student.render(prepared, part).frames) for part in meshes.split(4)])
+    around = Window.following(student.crop, student.landmarks, meshes)
+    windows = torch.cat((around.centre, around.scale[:, None]), dim=1)
+    windows[::3] = torch.tensor([0.0, 0.0, 1.0])
+    prepared, expected = student.prepare(), []
+    for part, places in zip(meshes.split(4), windows.split(4), strict=True):
+        output = _parts(student.render(prepared, part, Window(places[:, :2], places[:, 2])))
+        expected.append(compared({name: value.numpy() for name, value in zip(OUTPUTS, output, strict=True)}))
     for batch in BATCHES:
-        yield Case(_in_batches(meshes.numpy(), batch), expected.astype(np.float32))
+        yield Case(_in_batches(meshes.numpy(), windows.numpy(), batch), np.concatenate(expected).astype(np.float32))
 
 
-def _in_batches(meshes: np.ndarray, batch: int) -> Callable[[Callable[[Arrays], Arrays]], np.ndarray]:
+def _in_batches(
+    meshes: np.ndarray, windows: np.ndarray, batch: int
+) -> Callable[[Callable[[Arrays], Arrays]], np.ndarray]:
     def run(graph: Callable[[Arrays], Arrays]) -> np.ndarray:
-        parts = [meshes[start : start + batch] for start in range(0, len(meshes), batch)]
-        return np.concatenate([graph({"landmarks": part})["frames"] for part in parts]).astype(np.float32)
+        parts = [slice(start, start + batch) for start in range(0, len(meshes), batch)]
+        rows = [compared(graph({"landmarks": meshes[part], "window": windows[part]})) for part in parts]
+        return np.concatenate(rows).astype(np.float32)
 
     return run
-
-
-def with_sampling(student: SuperFaceStudentModel, sampling: str | None) -> SuperFaceStudentModel:
-    """The same student, sampling its portrait as told; None leaves it.
-
-    Raises:
-        SuperFaceError: there is no such way of sampling.
-    """
-    if sampling is None:
-        return student
-    if sampling not in ("bicubic", "bilinear"):
-        raise SuperFaceError(f'sampling must be "bicubic" or "bilinear", not {sampling!r}.')
-    other = copy.copy(student)  # with the same weights
-    other.config = copy.deepcopy(student.config)
-    other.config.sampling = sampling
-    return other

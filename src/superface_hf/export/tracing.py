@@ -29,7 +29,7 @@ from .graph import Graph
 # GridSample samples as torch does since 16; later ones add nothing that is needed, and older runtimes lack them.
 OPSET = 17
 _PACKAGE = __name__.rpartition(".export.")[0]
-_TRACED = tuple(f"{_PACKAGE}.{part}" for part in ("models.student", "models.audio_to_lip", "face_model"))
+_TRACED = tuple(f"{_PACKAGE}.{part}" for part in ("models.student", "models.audio_to_lip", "face_model", "layers"))
 
 
 def traced(graph: Graph) -> bytes:

@@ -97,7 +97,7 @@ def _filled_finely(seen: np.ndarray, known: np.ndarray, model: SuperFaceInpainte
     height, width = known.shape
     scale = min(1.0, model.config.working_size / max(height, width))
     little, whole = _smaller(seen, known, scale)
-    pixels = torch.from_numpy(little).permute(2, 0, 1)[None].to(model.device).float() / 255
+    pixels = torch.tensor(little).permute(2, 0, 1)[None].to(model.device).float() / 255
     mask = torch.from_numpy(whole)[None, None].to(model.device).float()
     painted = model(pixels.contiguous(memory_format=torch.channels_last), mask).pictures
     assert painted is not None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..media import write_mp4
+from ..media import transparent_writer, write_mp4
 from ..motion import Motion
 
 
@@ -22,6 +22,8 @@ class TalkingFaceClip:
         audio: (N,) mono or (N, 2) stereo float32 in [-1, 1], as long as the frames; None where there is no sound.
         sampling_rate: of ``audio``, in samples a second.
         missing: driving frames in which no face was found; they hold the last motion.
+        alpha: (T, H, W) uint8, how much of each pixel is the person, of a transparent clip; ``frames`` are then the person's
+            own colours. None of any other.
     """
 
     frames: np.ndarray
@@ -30,6 +32,7 @@ class TalkingFaceClip:
     audio: np.ndarray | None = None
     sampling_rate: int | None = None
     missing: list[int] = field(default_factory=list)
+    alpha: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -41,14 +44,22 @@ class TalkingFaceClip:
     def save(self, path: str | os.PathLike[str], label: bool = False) -> None:
         """Writes an mp4 (H.264, AAC), marked in its metadata as AI-generated. The file appears complete or not at all.
 
+        A transparent clip becomes a .webm (VP9, Opus) or .mov (ProRes 4444, AAC) file, or, without a suffix, a folder of PNG
+        pictures.
+
         Args:
             label: whether "AI-generated" stands in a corner of the picture for everybody to see.
 
         Raises:
-            MediaError: the name does not end in .mp4, .m4v or .mov, or the place cannot be written.
+            MediaError: the name ends in something else, or the place cannot be written.
             ProvenanceError: the environment names a certificate that cannot sign.
         """
-        write_mp4(path, self.frames, self.fps, self.audio, self.sampling_rate, label)
+        if self.alpha is None:
+            write_mp4(path, self.frames, self.fps, self.audio, self.sampling_rate, label)
+            return
+        with transparent_writer(path, self.fps, self.audio, self.sampling_rate, label) as writer:
+            for frame, alpha in zip(self.frames, self.alpha, strict=True):
+                writer.add(np.dstack([frame, alpha]))
 
     def __repr__(self) -> str:
         height, width = self.frames.shape[1:3]

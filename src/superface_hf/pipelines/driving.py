@@ -11,22 +11,27 @@ from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 import numpy as np
 import torch
+from PIL import Image
 from transformers.utils import logging
 
-from ..drivers.audio import follow_speech, speech_to_motion
+from ..drivers.audio import Loudness, follow_speech, speech_to_motion
+from ..drivers.following import WATCHED, DrivingFace, SpeechHeard, check_driving_face
 from ..drivers.idle import IdleMotion
+from ..drivers.loudness import speech_level
+from ..drivers.rest import Rest, RunningRest, calmest
 from ..drivers.text import TextToSpeech, text_to_sound
-from ..drivers.video import follow_motion, video_to_motion
+from ..drivers.video import DrivenMotion, follow_motion, video_to_motion
 from ..errors import MediaError, MotionError, UnknownNameError
 from ..face_model.linear import FaceModel
 from ..media import SoundReader, VideoReader, Work, mono_blocks
-from ..media.sound import comes_in_chunks
+from ..media.sound import SPEECH_RATE, comes_in_chunks
 from ..media.video import DEFAULT_FPS
 from ..models.tracker.base import FaceTracker
 from ..motion import FPS_RANGE, Motion
 from .dubbing import WhenShort
+from .mouth_swap import shut_mouth
 from .progress import progress_bar
-from .retarget import Changes, MotionLike, as_motion, resampled
+from .retarget import Changes, MotionLike, Relative, as_motion, resampled, rest_of
 
 if TYPE_CHECKING:
     from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
@@ -36,6 +41,10 @@ logger = logging.get_logger(__name__)
 PIECE = 64  # frames of a known motion that are retargeted at once
 # A file's own word on how long it lasts may be wrong by a little.
 SPARE = 0.5  # seconds
+# So much of a video that streams is watched before its speaker is known.
+WATCHED_LIVE = 2.0  # seconds
+# How far speech may be calmed and strengthened.
+ARTICULATION = 0.5, 1.5
 
 
 class Models(Protocol):
@@ -56,19 +65,21 @@ class Request:
     """What a call asks for besides pictures; see :meth:`TalkingFacePipeline.__call__`."""
 
     video: Any = None
-    motion: MotionLike | None = None
+    motion: MotionLike | DrivenMotion | None = None
     audio: Any = None
     sampling_rate: float | None = None
     text: str | None = None
     tts: TextToSpeech | None = None
     edit: Mapping[str, float] | None = None
     regions: Mapping[str, MotionLike] | None = None
-    relative: bool = True
+    relative: Relative = "auto"
     idle: bool | float = True
     when_short: WhenShort = "bounce"
     fps: float | None = None
     seed: int | None = None
     work: Work = field(default_factory=Work)
+    driving_face: DrivingFace = "largest"
+    articulation: float = 1.0
 
     def __post_init__(self) -> None:
         if self.video is not None and self.motion is not None:
@@ -82,6 +93,11 @@ class Request:
         if self.when_short not in get_args(WhenShort):
             raise UnknownNameError(
                 f"when_short must be one of {', '.join(get_args(WhenShort))}, not {self.when_short!r}."
+            )
+        check_driving_face(self.driving_face)
+        if not ARTICULATION[0] <= self.articulation <= ARTICULATION[1]:  # NaN is not
+            raise MotionError(
+                f"articulation must lie between {ARTICULATION[0]:g} and {ARTICULATION[1]:g}, not {self.articulation}."
             )
         IdleMotion(strength=float(self.idle))
 
@@ -99,11 +115,13 @@ class Request:
 class Piece:
     """Some frames of driving motion; ``motion`` None is one frame in which the driving person has not been seen yet.
 
-    ``mouth`` (T, M) is what speech says, absolute; None leaves the mouth to ``motion``.
+    ``mouth`` (T, M) is what speech says, absolute; None leaves the mouth to ``motion``. ``rest`` is what its changes are
+    measured from; None is the first frame of all.
     """
 
     motion: Motion | None
     mouth: np.ndarray | None = None
+    rest: Rest | None = None
 
     def __len__(self) -> int:
         return 1 if self.motion is None else len(self.motion)
@@ -138,7 +156,7 @@ class _Head:
     """Where head, eyes and brows come from (and the mouth, where nobody speaks)."""
 
     fps: float
-    motions: Iterable[Motion | None]
+    pieces: Iterable[Piece]
     frames: int | None = None
     sound: SoundReader | None = None
     missing: list[int] = field(default_factory=list)
@@ -202,23 +220,62 @@ def read_dubbing(request: Request, models: Models) -> Dubbing:
     else:
         sound = hear(request, models)
         frames = max(round((sound.seconds or 0) * video.fps), video.frame_count or 0) or None
-        speech = _spoken(sound, video.fps, models, None)
+        speech = _spoken(request, sound, video.fps, models, None)
     if request.when_short == "stop":
         frames = video.frame_count
     return Dubbing(video, (row for motion in speech for row in motion.mouth), frames, sound)
 
 
 def _with_motion(request: Request) -> Request:
-    """A Motion may be passed as ``video`` too."""
-    return replace(request, video=None, motion=request.video) if isinstance(request.video, Motion) else request
+    """A Motion may be passed as ``video`` too, and a picture as a video of one frame."""
+    video = request.video
+    if isinstance(video, (Motion, DrivenMotion)):
+        return replace(request, video=None, motion=video)
+    if isinstance(video, Image.Image) or (isinstance(video, np.ndarray) and video.ndim == 3):
+        return replace(request, video=[video])
+    return request
 
 
 def _moved(request: Request) -> _Head | None:
     if request.motion is None:
         return None
+    if isinstance(request.motion, DrivenMotion):
+        return _tracked(request.motion, request.fps, None)
     motion = as_motion(request.motion)
+    rest = rest_of(motion)
     motion = motion if request.fps in (None, motion.fps) else motion.resample(request.fps or motion.fps)
-    return _Head(motion.fps, _pieces(motion), len(motion))
+    return _Head(motion.fps, (Piece(part, rest=rest) for part in _pieces(motion)), len(motion))
+
+
+def _tracked(driven: DrivenMotion, fps: float | None, sound: SoundReader | None) -> _Head:
+    """Shot by shot, each with a rest of its own."""
+    own, fps = driven.motion, fps or driven.motion.fps
+    starts = np.array(driven.shots)
+    position = np.minimum(np.arange(max(1, round(len(own) * fps / own.fps))) * (own.fps / fps), len(own) - 1)
+    before = position.astype(int)
+    after = np.minimum(before + 1, len(own) - 1)
+    shot = np.searchsorted(starts, before, side="right") - 1
+    motion = own if fps == own.fps else own.resample(fps)
+    between = (position > before) & (shot != np.searchsorted(starts, after, side="right") - 1)
+    if between.any():  # nothing lies between two shots
+        held = [
+            replace(own[int(start)], fps=fps) if cut else motion[index]
+            for index, (start, cut) in enumerate(zip(before, between, strict=True))
+        ]
+        motion = Motion.concatenate(held)
+    ends = [*driven.shots[1:], len(own)]
+    rests = [
+        Rest(calmest(own[start:stop]), still=len(own) == 1) for start, stop in zip(driven.shots, ends, strict=True)
+    ]
+
+    def pieces() -> Iterator[Piece]:
+        for number, rest in enumerate(rests):
+            inside = np.flatnonzero(shot == number)
+            if len(inside):
+                for part in _pieces(motion[int(inside[0]) : int(inside[-1]) + 1]):
+                    yield Piece(part, rest=rest)
+
+    return _Head(fps, pieces(), len(motion), sound, driven.missing)
 
 
 def _combined(request: Request, models: Models, head: _Head | None, sound: SoundReader | None) -> Driving:
@@ -227,7 +284,7 @@ def _combined(request: Request, models: Models, head: _Head | None, sound: Sound
     if head is None:
         return _still(request)
     changes = Changes.checked(request.relative, request.edit, request.regions, head.fps)
-    return Driving(head.fps, changes, map(Piece, head.motions), head.frames, head.sound, head.missing)
+    return Driving(head.fps, changes, head.pieces, head.frames, head.sound, head.missing)
 
 
 def _still(request: Request) -> Driving:
@@ -249,22 +306,28 @@ def _speaking(request: Request, models: Models, head: _Head | None, sound: Sound
     if sound is None:
         speech, frames = _spoken_chunks(request, fps, models, idle), None
     else:
-        speech = _spoken(sound, fps, models, idle)
+        speech = _spoken(request, sound, fps, models, idle)
         frames = None if sound.seconds is None else max(1, round(sound.seconds * fps))
     if head is None:
         return Driving(fps, changes, (Piece(motion, motion.mouth) for motion in speech), frames, sound)
     if request.when_short == "stop" and frames and head.frames:
         frames = min(frames, head.frames)
-    pieces = _with_mouth(head.motions, speech, request.when_short)
+    pieces = _with_mouth(head.pieces, speech, request.when_short)
     return Driving(fps, changes, pieces, frames, sound, head.missing)
 
 
-def _spoken(sound: SoundReader, fps: float, models: Models, idle: IdleMotion | None) -> Iterator[Motion]:
+def _spoken(
+    request: Request, sound: SoundReader, fps: float, models: Models, idle: IdleMotion | None
+) -> Iterator[Motion]:
+    """The sound is at hand: it is heard once for its loudness, and once for what it says."""
     model = models.audio_to_lip
+    rate = model.config.sampling_rate
+    level = speech_level(sound.mono(rate), rate)
     if model.config.audio_encoder is None:
-        yield from follow_speech(sound.mono(model.config.sampling_rate), fps, model, idle)
+        speech = follow_speech(sound.mono(rate), fps, model, idle, level)
     else:  # a pretrained encoder hears the whole sound at once
-        yield from _pieces(speech_to_motion(sound.read(), fps, model, idle))
+        speech = _pieces(speech_to_motion(sound.read(), fps, model, idle, level))
+    yield from _articulated(speech, request.articulation, models)
 
 
 def _spoken_chunks(request: Request, fps: float, models: Models, idle: IdleMotion | None) -> Iterator[Motion]:
@@ -272,24 +335,31 @@ def _spoken_chunks(request: Request, fps: float, models: Models, idle: IdleMotio
         raise MediaError("Chunks of sound need their sampling rate: pass sampling_rate=16000 (or whatever it is).")
     model = models.audio_to_lip
     blocks = mono_blocks(request.audio, request.sampling_rate, model.config.sampling_rate)
-    return follow_speech(blocks, fps, model, idle)
+    return _articulated(follow_speech(blocks, fps, model, idle), request.articulation, models)
 
 
-def _with_mouth(head: Iterable[Motion | None], speech: Iterable[Motion], when_short: WhenShort) -> Iterator[Piece]:
+def _articulated(speech: Iterable[Motion], strength: float, models: Models) -> Iterator[Motion]:
+    """Mouths go so much farther from shut lips: what is shut stays so."""
+    shut = shut_mouth(models.face_model)
+    for motion in speech:
+        yield motion if strength == 1 else replace(motion, mouth=shut + strength * (motion.mouth - shut))
+
+
+def _with_mouth(head: Iterable[Piece], speech: Iterable[Motion], when_short: WhenShort) -> Iterator[Piece]:
     """The head's frames with the speech's mouth, as long as the speech (or, with "stop", as the shorter of the two)."""
     frames = _lengthened(_singly(head), when_short)
     for spoken in speech:
         count = 0
         for count, frame in enumerate(islice(frames, len(spoken)), start=1):
-            yield Piece(frame, spoken.mouth[count - 1 : count])
+            yield replace(frame, mouth=spoken.mouth[count - 1 : count])
         if count < len(spoken):
             return
 
 
-def _lengthened(frames: Iterator[Motion | None], when_short: WhenShort) -> Iterator[Motion | None]:
+def _lengthened(frames: Iterator[Piece], when_short: WhenShort) -> Iterator[Piece]:
     """Goes on after the last frame, but for "stop"."""
-    seen: list[Motion | None] = []
-    last: Motion | None = None
+    seen: list[Piece] = []
+    last = Piece(None)
     for last in frames:
         if when_short == "bounce":
             seen.append(last)
@@ -301,12 +371,12 @@ def _lengthened(frames: Iterator[Motion | None], when_short: WhenShort) -> Itera
         yield from chain(seen[-2::-1], seen[1:])
 
 
-def _singly(motions: Iterable[Motion | None]) -> Iterator[Motion | None]:
-    for motion in motions:
-        if motion is None:
-            yield None
+def _singly(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    for piece in pieces:
+        if piece.motion is None:
+            yield piece
         else:
-            yield from (motion[index] for index in range(len(motion)))
+            yield from (replace(piece, motion=piece.motion[index]) for index in range(len(piece.motion)))
 
 
 def _pieces(motion: Motion) -> Iterator[Motion]:
@@ -319,37 +389,94 @@ def _watched(request: Request, models: Models, progress: bool | None, sound: Sou
     # What cannot work is said before the video is tracked.
     Changes.checked(request.relative, request.edit, request.regions, request.fps or reader.fps)
     needed = ceil((sound.seconds + SPARE) * reader.fps) if sound and sound.seconds else None
+    levels = levels_of(reader) if request.driving_face == "speaking" else None
     with torch.inference_mode(), progress_bar("Tracking", needed or reader.frame_count, progress) as bar:
         frames = bar.over(islice(reader, needed))
-        driven = video_to_motion(frames, reader.fps, models.tracker, models.face_model)
+        driven = video_to_motion(frames, reader.fps, models.tracker, models.face_model, request.driving_face, levels)
     _report_missing(driven.missing, len(driven.motion))
-    fps = request.fps or reader.fps
-    motion = driven.motion if fps == reader.fps else driven.motion.resample(fps)
-    return _Head(fps, _pieces(motion), len(motion), reader.sound_reader(), driven.missing)
+    return _tracked(driven, request.fps, reader.sound_reader())
+
+
+def levels_of(reader: VideoReader, seconds: float = WATCHED) -> np.ndarray:
+    """How loud each of a video's first frames is, in decibels; empty where it has no sound."""
+    sound = reader.sound_reader()
+    if sound is None:
+        return np.zeros(0)
+    meter, heard = Loudness(reader.fps, SPEECH_RATE), 0
+    levels = []
+    for block in sound.mono(SPEECH_RATE):
+        levels.append(meter.push(block))
+        heard += len(block)
+        if heard > seconds * SPEECH_RATE:
+            break
+    return np.concatenate([*levels, meter.flush()])
 
 
 def _followed(request: Request, models: Models) -> _Head:
     """A video, or a generator of its frames, tracked as it comes."""
-    frames, rate = request.video, request.fps or DEFAULT_FPS
+    frames, rate, live = request.video, request.fps or DEFAULT_FPS, True
+    heard = SpeechHeard(rate, seconds=WATCHED_LIVE)
     if not isinstance(frames, GeneratorType):
         frames = VideoReader(request.video, request.fps, request.work)
-        rate = frames.fps
+        rate, live = frames.fps, False
+        if request.driving_face == "speaking":
+            heard = SpeechHeard(rate, levels_of(frames, WATCHED_LIVE), WATCHED_LIVE)
     fps = request.fps or rate
-    return _Head(fps, resampled(_follow(frames, rate, models), rate, fps))
+    return _Head(fps, _Following(frames, rate, models, request.driving_face, heard, live).pieces(fps))
 
 
-def _follow(frames: Iterable[np.ndarray], fps: float, models: Models) -> Iterator[Motion | None]:
-    """Motions as they come, the last one held where no face is found."""
-    last: Motion | None = None
-    missing: list[int] = []
-    count = 0
-    with torch.inference_mode():
-        for count, motion in enumerate(follow_motion(frames, fps, models.tracker, models.face_model), start=1):
-            if motion is None:
-                missing.append(count - 1)
-            last = motion or last
-            yield last
-    _report_missing(missing, count)
+class _Following:
+    """Frames of a video on their way to pieces: the last motion is held where no face is found.
+
+    Args:
+        frames: of the video, at the rate ``fps``.
+        face, heard: whose motion it is.
+        live: whether a second frame must not be waited for.
+    """
+
+    def __init__(
+        self,
+        frames: Iterable[np.ndarray],
+        fps: float,
+        models: Models,
+        face: DrivingFace,
+        heard: SpeechHeard,
+        live: bool,
+    ) -> None:
+        self._frames, self._fps, self._models = frames, fps, models
+        self._face, self._heard, self._live = face, heard, live
+        self._running = RunningRest()
+        self._rest: Rest | None = None
+        self._cut = self._still = False
+
+    def pieces(self, fps: float) -> Iterator[Piece]:
+        for motion in resampled(self._motions(), self._fps, fps, lambda: self._cut):
+            yield Piece(motion, rest=self._rest)
+
+    def _motions(self) -> Iterator[Motion | None]:
+        last: Motion | None = None
+        missing: list[int] = []
+        count, shot = 0, 0
+        models = self._models
+        with torch.inference_mode():
+            seen = follow_motion(self._watched(), self._fps, models.tracker, models.face_model, self._face, self._heard)
+            for count, frame in enumerate(seen, start=1):
+                self._cut = frame.motion is not None and frame.shot != shot
+                if frame.motion is None:
+                    missing.append(count - 1)
+                else:
+                    last, shot = frame.motion, frame.shot
+                    self._rest = replace(self._running(last, shot), still=self._still)
+                yield last
+        _report_missing(missing, count)
+
+    def _watched(self) -> Iterator[np.ndarray]:
+        frames = iter(self._frames)
+        if not self._live:
+            first = list(islice(frames, 2))
+            self._still = len(first) == 1
+            yield from first
+        yield from frames
 
 
 def _report_missing(missing: list[int], frames: int) -> None:

@@ -16,20 +16,24 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 import torch
 
+from ..drivers.following import WHAT_A_FACE_NEEDS, FaceChoice, check_face_choice, follow_face
 from ..errors import MotionError, NoFaceError, UnknownNameError
 from ..face_model.linear import FaceModel
 from ..geometry import Square
+from ..hub import embedded_matte
+from ..layers.matting import cut_out_person
+from ..layers.portrait import as_pictures, cut_out
 from ..media import VideoReader
-from ..models.tracker.detection import box_overlap
 from ..motion import Motion
 from .mouth_region import MouthRegion
 from .mouth_swap import MouthSwap, Person
-from .paste_back import PasteBack, RenderedCrops, cut_out
-from .portrait import FaceChoice, check_face_choice, choose_face, snap
+from .paste_back import PasteBack, RenderedCrops
+from .portrait import snap
 
 if TYPE_CHECKING:
+    from ..models.matte.modeling_matte import SuperFaceMatteModel
     from ..models.teacher.modeling_teacher import SuperFaceTeacherModel
-    from ..models.tracker.base import Face, FaceTracker
+    from ..models.tracker.base import FaceTracker
 
 WhenShort = Literal["bounce", "hold", "stop"]
 # How far tracking looks to either side in time to tell movement from jitter, and at most how many frames that may be.
@@ -40,9 +44,6 @@ FADE_FRAMES = 4
 CLOSING = 0.2  # seconds
 # The crop stays in its place until the face has moved by this share of its side, or grown or shrunk by it.
 CROP_TOLERANCE = 0.06
-# A face whose box overlaps less with its last one, or a picture that differs more from the last one (mean difference of 0 to
-# 255), belongs to another shot.
-SAME_PLACE, CUT = 0.3, 40.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,8 +109,9 @@ class Dubber:
     """Gives the person of a video another mouth.
 
     Args:
-        teacher, tracker, face_model: as the pipeline has them.
-        face: "largest", "only" or an index, told in the first frame that shows a face, and followed from there.
+        teacher, tracker, face_model, matte: as the pipeline has them.
+        face: "largest", "only" or an index, told in the first frame that shows a face, and followed from there; after a cut,
+            "only" and an index find the same person again, or nobody.
         batch_size: frames rendered at once.
 
     Raises:
@@ -122,12 +124,14 @@ class Dubber:
         tracker: FaceTracker,
         face_model: FaceModel | None = None,
         *,
+        matte: SuperFaceMatteModel | None = None,
         face: FaceChoice = "largest",
         batch_size: int = 2,
     ) -> None:
         check_face_choice(face)
         self._teacher, self._tracker, self._face = teacher, tracker, face
         self._face_model = face_model or FaceModel.default()
+        self._matte = matte if matte is not None else embedded_matte(teacher.device)
         self._batch_size = max(1, batch_size)
         self._region = MouthRegion(self._face_model)
         self._swap = MouthSwap(self._face_model, self._region.weights)
@@ -185,21 +189,20 @@ class Dubber:
             if shot is None:
                 raise NoFaceError(
                     f"No face was found in any of the {count} frames of the video that is to be dubbed. "
-                    "It must show a face, at least a tenth as wide as the picture."
+                    f"{WHAT_A_FACE_NEEDS}"
                 )
             if when_short != "stop":
                 for row, picture in zip(rows, _replayed(video, last, when_short), strict=False):
                     waiting.append((picture, _checked(row, self._swap.shut())))
                     yield picture
 
-        before: tuple[np.ndarray, Face] | None = None
-        for face in _followed(self._tracker, pictures(), self._face):
+        number = -1
+        for sighting in follow_face(self._tracker, pictures(), self._face):
             picture, row = waiting.popleft()
-            track = None
+            track, face = None, sighting.face
             if face is not None:
-                if shot is None or before is None or _is_cut(*before, picture, face):
-                    shot = _Shot(Person(self._face_model))
-                before = picture, face
+                if shot is None or sighting.shot != number:
+                    shot, number = _Shot(Person(self._face_model)), sighting.shot
                 landmarks = Square.around_picture(*picture.shape[:2]).to_image(face.landmarks)
                 shot.person.add(landmarks)
                 track = _Track(face.landmarks, landmarks, shot)
@@ -238,12 +241,19 @@ class Dubber:
     def _render(self, plans: list[_Planned]) -> RenderedCrops:
         device, dtype = self._teacher.device, self._teacher.dtype
         size = self._teacher.config.image_size
-        sources = torch.cat([cut_out(plan.picture, plan.crop, size) for plan in plans]).to(device)
+        sources = torch.cat([cut_out(plan.picture, plan.crop, size) for plan in plans])
+        mattes = torch.stack([self._person(*each) for each in zip(as_pictures(sources), plans, strict=True)])
         before = torch.from_numpy(np.stack([plan.before for plan in plans])).to(device)
         after = torch.from_numpy(np.stack([plan.after for plan in plans])).to(device)
         with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-            output = self._teacher(sources, before, after)
-        return RenderedCrops(output.frames, output.warped, output.motion.flow)
+            output = self._teacher(sources.to(device), mattes.to(device), before, after)
+        # What is behind the person stays where it is.
+        return RenderedCrops(output.over(sources.to(device)), output.warped, output.rendered.flow)
+
+    def _person(self, crop: np.ndarray, plan: _Planned) -> torch.Tensor:
+        """The matte (1, S, S) of a crop (S, S, 3) uint8."""
+        points = Square(0, 0, len(crop)).to_pixels(plan.before)
+        return torch.from_numpy(cut_out_person(crop, points, self._matte))[None]
 
 
 def _replayed(video: VideoReader, last: np.ndarray, when_short: WhenShort) -> Iterator[np.ndarray]:
@@ -313,31 +323,6 @@ def _checked(row: np.ndarray, like: np.ndarray) -> np.ndarray:
     if row.shape != like.shape or not np.isfinite(row).all():
         raise MotionError(f"A mouth must be {len(like)} finite coefficients a frame, not an array of {row.shape}.")
     return row
-
-
-def _followed(tracker: FaceTracker, pictures: Iterable[np.ndarray], face: FaceChoice) -> Iterator[Face | None]:
-    """The chosen face of every frame, None where it is not seen."""
-    if face in ("largest", 0):
-        yield from tracker.follow(pictures)
-        return
-    last: Face | None = None
-    for picture in pictures:
-        faces = tracker.find_faces(picture)
-        if last is None:
-            last = choose_face(faces, face, "the first frame with a face") if faces else None
-            yield last
-            continue
-        place = last.box
-        near = max(faces, key=lambda found: box_overlap(found.box, place), default=None)
-        near = near if near is not None and box_overlap(near.box, place) > SAME_PLACE else None
-        last = near or last
-        yield near
-
-
-def _is_cut(before: np.ndarray, last: Face, picture: np.ndarray, face: Face) -> bool:
-    step = max(1, min(picture.shape[:2]) // 64)
-    small, smaller = (each[::step, ::step].astype(np.float32) for each in (before, picture))
-    return bool(box_overlap(last.box, face.box) < SAME_PLACE or np.abs(small - smaller).mean() > CUT)
 
 
 def _near(one: Square, other: Square) -> bool:

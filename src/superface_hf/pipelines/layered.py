@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,18 +16,9 @@ from ..layers.portrait import PortraitLayers
 from ..layers.rendered import RenderedWindow
 from .portrait import Portrait
 
-
-class LayeredRenderer(Protocol):
-    """What moves the person of a portrait in layers: the untrained layers, or a teacher on them."""
-
-    config: Any
-    device: Any
-
-    def prepare(self, source: Tensor, matte: Tensor, landmarks: Tensor) -> Any:
-        """Of (1, 3, S, S), (1, 1, S, S) and (1, 478, 3); what it gives has the ``image`` (1, 3, S, S) that it restored."""
-
-    def render(self, source: Any, driving: Tensor, window: Window) -> Any:
-        """Meshes (B, 478, 3) in the source's coordinates; what it gives has ``rendered``, a RenderedWindow."""
+if TYPE_CHECKING:
+    from ..models.student.modeling_student import SuperFaceStudentModel
+    from ..models.teacher.modeling_teacher import SuperFaceTeacherModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +44,7 @@ class LayeredPortrait:
     compositor: Compositor
 
     @classmethod
-    def of(cls, portrait: Portrait, layers: PortraitLayers, model: LayeredRenderer) -> LayeredPortrait:
+    def of(cls, portrait: Portrait, layers: PortraitLayers, model: SuperFaceTeacherModel) -> LayeredPortrait:
         """Has the renderer prepare the portrait; what it restores of a poor picture goes into the layers."""
         source, matte = layers.source(portrait.crop, model.config.image_size)
         landmarks = torch.from_numpy(portrait.landmarks)[None]
@@ -61,12 +52,19 @@ class LayeredPortrait:
         layers = layers.with_restored(portrait.crop, source, prepared.image.cpu())
         return cls(portrait, prepared, Compositor(layers, portrait.crop, portrait.landmarks))
 
+    @classmethod
+    def stored(cls, portrait: Portrait, student: SuperFaceStudentModel) -> LayeredPortrait:
+        """What a student brings, see :func:`~.portrait.stored_portrait`."""
+        prepared = student.prepare()
+        compositor = Compositor(student.layers(), portrait.crop, portrait.landmarks, prepared.prior)
+        return cls(portrait, prepared, compositor)
+
     @property
     def plate(self) -> np.ndarray:
         """(H, W, 3) uint8: the whole picture without the person."""
         return self.compositor.plate
 
-    def render(self, model: LayeredRenderer, driving: Tensor) -> LayeredFrames:
+    def render(self, model: SuperFaceTeacherModel | SuperFaceStudentModel, driving: Tensor) -> LayeredFrames:
         """Meshes (B, 478, 3) in IMAGE coordinates of the portrait's crop."""
         window = Window.following(self.portrait.crop, torch.from_numpy(self.portrait.landmarks), driving)
         return LayeredFrames(model.render(self.prepared, driving, window).rendered, driving)

@@ -58,14 +58,12 @@ class MouthSwap:
         self._mean = face_model.mean.double().numpy()
         self._basis = face_model.bases["mouth"].flatten(1).double().numpy()
         self._weights = weights[:, None]
-        opening = lip_gap(self._offsets(np.eye(len(self._basis))))
-        # The likeliest way to open the mouth by one unit, as coefficients and as a movement of all points.
-        self._opener = opening / (opening @ opening)
+        self._shut, self._opener = shut_mouth(face_model), _opener(face_model)
         self._opening = self._offsets(self._opener[None])[0] * self._weights
 
     def shut(self) -> np.ndarray:
         """(30,): the coefficients of a neutral face whose lips touch."""
-        return (TOUCHING - lip_gap(self._mean)) * self._opener
+        return self._shut
 
     def __call__(self, landmarks: np.ndarray, own: Motion, mouth: np.ndarray, strength: float) -> np.ndarray:
         """The landmarks (478, 3) float32 with another mouth.
@@ -92,6 +90,17 @@ class MouthSwap:
     def _offsets(self, mouth: np.ndarray) -> np.ndarray:
         """(T, 30) -> (T, 478, 3)."""
         return (mouth @ self._basis).reshape(-1, *self._mean.shape)
+
+
+def shut_mouth(face_model: FaceModel) -> np.ndarray:
+    """(30,): the coefficients of a neutral face whose lips touch."""
+    return (TOUCHING - lip_gap(face_model.mean.double().numpy())) * _opener(face_model)
+
+
+def _opener(face_model: FaceModel) -> np.ndarray:
+    """(30,): the likeliest way to open the mouth by one unit."""
+    opening = lip_gap(face_model.bases["mouth"].double().numpy())
+    return opening / (opening @ opening)
 
 
 def lip_gap(points: np.ndarray) -> np.ndarray:

@@ -11,26 +11,12 @@ from torch import Tensor
 
 from ..face_model.mesh_flow import identity_grid
 from ..geometry import Square
+from ..layers.portrait import as_pictures, cut_out, region, resize
+from ..layers.rendered import unpainted
 
 # The rendered crop fades into the picture over this share of its side. It lies outside of the head: the face takes the
 # middle half of the crop.
 FEATHER = 0.10
-# A frame that differs from the warped source by about this much (in [0, 1], over windows of so many pixels) shows something
-# painted.
-PAINTED, PAINTED_WINDOW = 0.03, 8
-
-
-def cut_out(picture: np.ndarray, crop: Square, size: int) -> Tensor:
-    """The crop of a picture (H, W, 3) uint8 as (1, 3, size, size) float in [0, 1]; beyond its edges the edge goes on."""
-    return resize(_region(picture, crop), size)
-
-
-def resize(pictures: Tensor, size: int) -> Tensor:
-    """(B, C, S, S) in [0, 1] -> (B, C, size, size), sharp and without aliasing; untouched if it has that size already."""
-    if pictures.shape[-1] == size:
-        return pictures
-    resized = F.interpolate(pictures, size=(size, size), mode="bicubic", antialias=True, align_corners=False)
-    return resized.clamp(0, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,10 +57,10 @@ class PasteBack:
         self._share = torch.from_numpy(255 * mask)
         kept = picture[self._target] * (1 - mask[..., None])
         self._rest = torch.from_numpy(np.ascontiguousarray(kept.transpose(2, 0, 1))) + 0.5
-        region = _region(picture, crop)
+        here = region(picture, crop)
         # A crop no larger than what is rendered has no detail that rendering lacks.
-        self._detail = region - resize(resize(region, size), side) if side > size else None
-        self._grid = identity_grid(side, region)
+        self._detail = here - resize(resize(here, size), side) if side > size else None
+        self._grid = identity_grid(side, here)
 
     def __call__(self, crops: RenderedCrops) -> np.ndarray:
         """-> (B, H, W, 3) uint8."""
@@ -93,32 +79,11 @@ class PasteBack:
         self._detail, self._grid = self._detail.to(frame.device), self._grid.to(frame.device)
         grid = _enlarged(flow, self._side).permute(0, 2, 3, 1).add_(self._grid)
         carried = F.grid_sample(self._detail, grid, padding_mode="border", align_corners=False)
-        return torch.addcmul(resize(frame, self._side), carried, _enlarged(_unpainted(frame, warped), self._side)).cpu()
-
-
-def _unpainted(frame: Tensor, warped: Tensor) -> Tensor:
-    """(B, 3, S, S) twice -> (B, 1, S/4, S/4) in [0, 1]: 1 where the frame is the warped source. Coarse, to be smooth."""
-    differing = (frame - warped).abs_().mean(1, keepdim=True)
-    step, beyond = PAINTED_WINDOW // 2, PAINTED_WINDOW // 4
-    windows = F.avg_pool2d(differing, PAINTED_WINDOW, step, beyond, count_include_pad=False)
-    return torch.exp(-(windows / PAINTED).square())
+        return torch.addcmul(resize(frame, self._side), carried, _enlarged(unpainted(frame, warped), self._side)).cpu()
 
 
 def _enlarged(maps: Tensor, size: int) -> Tensor:
     return F.interpolate(maps, size=(size, size), mode="bilinear", align_corners=False)
-
-
-def as_pictures(frames: Tensor) -> np.ndarray:
-    """(B, 3, S, S) in [0, 1] -> (B, S, S, 3) uint8."""
-    whole = frames.float().mul(255).add_(0.5).clamp_(0, 255).byte()
-    return whole.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-
-
-def _region(picture: np.ndarray, crop: Square) -> Tensor:
-    height, width = picture.shape[:2]
-    rows = np.clip(np.arange(int(crop.side)) + int(crop.top), 0, height - 1)
-    columns = np.clip(np.arange(int(crop.side)) + int(crop.left), 0, width - 1)
-    return torch.from_numpy(picture[rows[:, None], columns]).permute(2, 0, 1)[None].float() / 255
 
 
 def _fade(side: int, before: bool, after: bool) -> np.ndarray:
@@ -135,3 +100,6 @@ def _fade(side: int, before: bool, after: bool) -> np.ndarray:
 def _smoothstep(x: np.ndarray) -> np.ndarray:
     x = np.clip(x, 0, 1)
     return x * x * (3 - 2 * x)
+
+
+__all__ = ["PasteBack", "RenderedCrops", "as_pictures", "cut_out", "resize"]

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from transformers.utils import logging
 
-from ..errors import MediaError, NoFaceError, SeveralFacesError, UnknownNameError
+from ..drivers.following import FaceChoice, check_face_choice, choose_face
+from ..errors import MediaError
 from ..face_model.linear import FaceModel, FaceShape
 from ..geometry import Square
 from ..media import load_picture
 from ..motion import Motion
 
+logger = logging.get_logger(__name__)
+
 if TYPE_CHECKING:
     from ..models.student.modeling_student import SuperFaceStudentModel
-    from ..models.tracker.base import Face, FaceTracker
+    from ..models.tracker.base import FaceTracker
 
-FaceChoice = Literal["largest", "only"] | int
 # A crop that is this close to the whole picture, or to the renderer's own size, is made equal to it: resampling by a few
 # per cent would cost sharpness and gain nothing.
 SNAP = 0.06
@@ -62,6 +64,11 @@ def find_portrait(image: Any, tracker: FaceTracker, face_model: FaceModel, face:
     height, width = picture.shape[:2]
     faces = tracker.find_faces(picture)
     chosen = choose_face(faces, face, f"the picture ({width} x {height} pixels)")
+    if not chosen.certain:
+        logger.warning(
+            f"What was found in the picture may be no person's face (score {chosen.score:.3f}). Animals, drawings, puppets, "
+            "masks and covered faces will not look right: check the result, or pass another picture."
+        )
     others = tuple(other.landmarks for other in faces if other is not chosen)
     crop = snap(Square.around_face(chosen.landmarks), height, width, size)
     landmarks = crop.to_image(chosen.landmarks)
@@ -89,32 +96,6 @@ def stored_portrait(model: SuperFaceStudentModel, face_model: FaceModel) -> Port
     _, motion = face_model.fit(landmarks[None], fps=1.0)
     shape = face_model.neutral_shape(landmarks, motion)
     return Portrait(model.full_picture(), model.crop, landmarks, shape, motion)
-
-
-def check_face_choice(face: FaceChoice) -> None:
-    """Raises UnknownNameError for anything but "largest", "only" or an index."""
-    index = isinstance(face, int) and not isinstance(face, bool) and face >= 0
-    if not index and face not in ("largest", "only"):
-        raise UnknownNameError(f'face must be "largest", "only" or an index from 0, not {face!r}.')
-
-
-def choose_face(faces: Sequence[Face], face: FaceChoice, where: str) -> Face:
-    """Picks one of the faces found, which come largest first."""
-    if not faces:
-        raise NoFaceError(
-            f"No face was found in {where}. A face must be turned to the camera and at least a tenth as wide as the picture."
-        )
-    if face == "only" and len(faces) > 1:
-        raise SeveralFacesError(
-            f'There are {len(faces)} faces in {where}, and face="only" allows one: '
-            f'pass face="largest" or an index from 0 (the largest) to {len(faces) - 1}.'
-        )
-    index = face if isinstance(face, int) else 0
-    if index >= len(faces):
-        raise SeveralFacesError(
-            f"face={index} does not exist: there are {len(faces)} faces in {where}, counted from 0, the largest first."
-        )
-    return faces[index]
 
 
 def snap(crop: Square, height: int, width: int, size: int) -> Square:

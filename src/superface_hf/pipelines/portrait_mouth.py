@@ -27,6 +27,9 @@ class PortraitMouth:
     Args:
         shape: the portrait's neutral face.
         own: (M,) the mouth that it has in the picture.
+
+    Attributes:
+        own_gap: how far the lips are apart in the picture, canonical units.
     """
 
     def __init__(self, shape: FaceShape, own: np.ndarray, face_model: FaceModel) -> None:
@@ -39,8 +42,8 @@ class PortraitMouth:
         self._gap, self._opens = float(lip_gap(mean)), opens.mean(1)
         self._opener = self._opens / (self._opens @ self._opens)  # the likeliest way to open the lips by 1
         # Lips that are apart in the picture are marked at their inner edges, with teeth in between: these must quite meet.
-        apart = float(lip_gap(points)) + own @ self._opens > CLOSED
-        self._touching = 0.0 if apart else TOUCHING
+        self.own_gap = float(float(lip_gap(points)) + own @ self._opens)
+        self._touching = 0.0 if self.own_gap > CLOSED else TOUCHING
 
     def __call__(self, mouth: np.ndarray) -> np.ndarray:
         """(T, M) -> (T, M)."""

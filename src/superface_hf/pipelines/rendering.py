@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..drivers.following import FaceChoice
 from ..errors import MediaError
+from ..layers.background import Background
 from ..media import SoundReader, Work
 from ..motion import Motion
-from .portrait import FaceChoice
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Options:
 
     Attributes:
         work: what the call has done so far, against its limit.
+        background: what is shown behind the person; None shows what the picture does.
         streaming: frames go to somebody who waits for each: whatever is known is rendered at once, nothing is kept.
         live: what drives them comes as it happens: all is made ready before the first of it is asked for.
     """
@@ -33,6 +35,7 @@ class Options:
     progress: bool | None
     seed: int | None
     work: Work
+    background: Background | None = None
     streaming: bool = False
     live: bool = False
 
@@ -47,7 +50,7 @@ class Rendering:
 
     Attributes:
         fps: their rate.
-        frames: (H, W, 3) uint8 each.
+        frames: (H, W, 3) uint8 each; (H, W, 4) where they are transparent.
         motions: what the frames show; filled as they come. Of a stream only the last one.
         missing: frames without a face; complete when all frames have come.
         total: about how many frames there will be, where it is known.
@@ -62,7 +65,7 @@ class Rendering:
     sound: SoundReader | None = None
 
     def collected(self, frames: Iterator[np.ndarray]) -> np.ndarray:
-        """``self.frames``, passed through anything that counts them, as (T, H, W, 3).
+        """``self.frames``, passed through anything that counts them, as (T, H, W, C).
 
         Raises:
             MediaError: they do not fit into memory.

@@ -1,31 +1,41 @@
-"""From the driving person's motion to the portrait's: retargeting, regions, edits, and staying inside the crop."""
+"""From the driving person's motion to the portrait's: retargeting, regions and edits."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from ..drivers.bundled import bundled_motion
-from ..errors import MotionError
-from ..face_model.linear import FaceModel
+from ..drivers.rest import Rest, calmest
+from ..errors import MotionError, UnknownNameError
+from ..face_model import topology
+from ..face_model.linear import FaceModel, lid_gap
+from ..face_model.lips import CLOSED, mouth_opening
 from ..motion import HEAD, Motion
 from .portrait import Portrait
 from .portrait_mouth import PortraitMouth
 
 MOTION_SUFFIX = ".safetensors"
 MotionLike = Motion | str | os.PathLike[str]
-# The face stays within this distance of the crop's middle (IMAGE units; the border is at 1), or the head would be cut off
-# at the border. A face at rest reaches to about 0.66.
-REACH = 0.80
-# The head may come nearer or go back by these factors: nearer, it would fill the crop; farther, it would uncover too much.
-MIN_GROWTH, MAX_GROWTH = 0.75, 1.25
+Relative = bool | Literal["auto"]
+# The head may come nearer or go back by these factors: nearer, the picture's pixels would show; farther, the body would not
+# belong to the head.
+MIN_GROWTH, MAX_GROWTH = 0.75, 1.5
 # A blink is more than this share of a shut eye; less is an expression, and may be noise.
 SHUTTING = 0.3
+# Lids that are open by less than the first share of a usual eye's opening are shut, and are opened to the second; at most by so
+# many blinks.
+ASLEEP, AWAKE, MOST_LIFT = 0.4, 0.85, 3.0
+# A mouth whose coefficients change by no more than this (standard deviations) is left alone.
+LIPS_MOVE = 1e-3
+# A mouth this far (in the mean of its coefficients) from where it rests does something.
+LIPS_AWAY = 0.2
 
 
 def as_motion(motion: MotionLike) -> Motion:
@@ -54,22 +64,26 @@ class Changes:
 
     Attributes:
         fps: the clip's frame rate.
-        relative: whether the driving motion's changes are added to the portrait's own pose and expression, or the driving
-            pose and expression are taken as they are. Position and size always start from the portrait's own.
+        relative: what the driving motion means. "auto": the changes of head, eyes and brows from the driver's rest are added
+            to the portrait's own, and the lips are taken as they are. True: all changes since the first frame are added.
+            False: the driving pose and expression are taken as they are. Position and size always start from the portrait's
+            own.
         edit: ARKit blendshape -> value, added to every frame.
         regions: region -> the motion it is taken from. One that is too short holds its last frame; a longer one is cut.
     """
 
     fps: float
-    relative: bool
+    relative: Relative
     edit: Mapping[str, float]
     regions: Mapping[str, Motion]
 
     @classmethod
     def checked(
-        cls, relative: bool, edit: Mapping[str, float] | None, regions: Mapping[str, MotionLike] | None, fps: float
+        cls, relative: Relative, edit: Mapping[str, float] | None, regions: Mapping[str, MotionLike] | None, fps: float
     ) -> Changes:
         """Raises UnknownNameError or MotionError now, before anything is rendered."""
+        if relative != "auto" and not isinstance(relative, (bool, np.bool_)):
+            raise UnknownNameError(f'relative must be "auto", True or False, not {relative!r}.')
         probe = Motion.neutral(1, fps)
         probe.edit(edit or {})
         others = {region: as_motion(other) for region, other in (regions or {}).items()}
@@ -81,29 +95,36 @@ class Changes:
 class Retargeter:
     """Makes driving motion the portrait's; takes it whole or in pieces, with the same result.
 
-    The first driving frame is the reference: relative to it, changes are measured.
+    Changes are measured from the driver's rest where ``changes.relative`` is "auto" and rest is known, and otherwise from the
+    first driving frame.
     """
 
     def __init__(self, portrait: Portrait, changes: Changes, face_model: FaceModel) -> None:
         self._portrait, self._changes, self._face_model = portrait, changes, face_model
-        self._reference: Motion | None = None
-        self._regions = {region: self._retarget(other, other[0]) for region, other in changes.regions.items()}
         self._spoken = PortraitMouth(portrait.shape, portrait.motion.mouth[0], face_model)
+        self._awake = _awake(portrait, face_model) if changes.relative == "auto" else portrait.motion
+        self._first: Motion | None = None
+        self._regions = {
+            region: self._retarget(other, other[0], rest_of(other)) for region, other in changes.regions.items()
+        }
         self._done = 0
 
-    def __call__(self, motion: Motion | None, mouth: np.ndarray | None = None) -> tuple[Motion, torch.Tensor]:
+    def __call__(
+        self, motion: Motion | None, mouth: np.ndarray | None = None, rest: Rest | None = None
+    ) -> tuple[Motion, torch.Tensor]:
         """The next T frames -> the portrait's motion, and its landmarks (T, 478, 3) in IMAGE coordinates of the crop.
 
         Args:
             motion: T frames. None is one frame in which the driving person has not been seen yet: the portrait rests.
             mouth: (T, M) of speech, instead of the motion's. It is taken as it is, whatever ``changes.relative`` says: added
                 to a portrait's smile, it could never shut.
+            rest: how the driving person rests, for "auto".
         """
         if motion is None:
             moved = replace(self._portrait.motion, fps=self._changes.fps)
         else:
-            self._reference = self._reference or motion[0]
-            moved = self._retarget(motion, self._reference)
+            self._first = self._first or motion[0]
+            moved = self._retarget(motion, self._first, rest)
         if mouth is not None:
             moved = replace(moved, mouth=self._spoken(mouth))
         for region, other in self._regions.items():
@@ -111,36 +132,90 @@ class Retargeter:
         if self._changes.edit:
             moved = moved.edit(self._changes.edit)
         self._done += len(moved)
-        return self._keep_inside(moved)
+        return self._placed(moved)
 
-    def _retarget(self, motion: Motion, reference: Motion) -> Motion:
-        moved = motion.relative_to(reference, self._portrait.motion)
+    def _retarget(self, motion: Motion, first: Motion, rest: Rest | None) -> Motion:
+        if self._changes.relative == "auto":
+            return self._from_rest(motion, rest or Rest(first, lips=False))
+        moved = motion.relative_to(first, self._portrait.motion)
         if self._changes.relative:
-            shut = _how_shut(motion.eyes)
-            return replace(moved, eyes=moved.eyes + shut * (motion.eyes - moved.eyes))
+            return _shutting(moved, motion)
         kept = {name: getattr(moved, name) for name in HEAD if name != "rotation"}
         return replace(motion, **kept)
 
-    def _keep_inside(self, motion: Motion) -> tuple[Motion, torch.Tensor]:
+    def _from_rest(self, motion: Motion, rest: Rest) -> Motion:
+        if rest.still:
+            head: dict[str, Any] = {name: np.repeat(getattr(self._awake, name), len(motion), axis=0) for name in HEAD}
+            return replace(motion, **head, mouth=self._spoken(motion.mouth))
+        moved = _shutting(motion.relative_to(rest.motion, self._awake), motion)
+        return replace(moved, mouth=self._lips(motion.mouth, moved.mouth, rest)) if rest.lips else moved
+
+    def _lips(self, mouth: np.ndarray, changed: np.ndarray, rest: Rest) -> np.ndarray:
+        """The driver's mouth (T, M) on the portrait, absolute; where two shut mouths rest, the portrait keeps its own.
+
+        ``changed`` is what relative motion would make of it.
+        """
+        spoken = self._spoken(mouth)
+        if max(self._spoken.own_gap, mouth_opening(rest.motion.mouth).item()) > 2 * CLOSED:
+            return spoken
+        away = np.sqrt(np.square(mouth - rest.motion.mouth).mean(1, keepdims=True)) / LIPS_AWAY
+        x = np.clip(away, 0, 1)
+        return changed + x * x * (3 - 2 * x) * (spoken - changed)
+
+    def _placed(self, motion: Motion) -> tuple[Motion, torch.Tensor]:
         own = self._portrait.motion.scale[0]
         motion = replace(motion, scale=np.clip(motion.scale, MIN_GROWTH * own, MAX_GROWTH * own))
-        landmarks = self._face_model.animate(self._portrait.shape, motion)
-        # A portrait near its crop's border keeps the place it has.
-        rest = torch.from_numpy(self._portrait.landmarks[:, :2])
-        low = torch.minimum(rest.amin(0), torch.tensor(-REACH))
-        high = torch.maximum(rest.amax(0), torch.tensor(REACH))
-        plane = landmarks[..., :2]
-        shift = (low - plane.amin(1)).clamp_min(0) - (plane.amax(1) - high).clamp_min(0)
-        landmarks = torch.cat((plane + shift[:, None], landmarks[..., 2:]), dim=-1)
-        return replace(motion, translation=motion.translation + shift.numpy()), landmarks
+        return motion, self._face_model.animate(self._portrait.shape, motion)
 
 
 def on_portrait(
     motion: Motion, portrait: Portrait, face_model: FaceModel, mouth: np.ndarray | None = None
 ) -> tuple[Motion, torch.Tensor]:
-    """A whole motion on a portrait as the pipeline renders it unasked: relative, unchanged. As :class:`Retargeter` gives it."""
+    """A whole motion on a portrait, its changes since the first frame added to the portrait's own. As :class:`Retargeter` gives
+    it."""
     changes = Changes.checked(True, None, None, motion.fps)
     return Retargeter(portrait, changes, face_model)(motion, mouth)
+
+
+def rest_of(motion: Motion, tracked: bool = False) -> Rest:
+    """The rest of a whole motion.
+
+    Args:
+        tracked: whether it is known to be a person's. A motion made by hand that leaves the mouth alone leaves the portrait
+            its own.
+    """
+    return Rest(calmest(motion), lips=tracked or bool(np.ptp(motion.mouth, axis=0).max() > LIPS_MOVE))
+
+
+def _awake(portrait: Portrait, face_model: FaceModel) -> Motion:
+    """A portrait's motion (1 frame) with its eyes open: what opens and shuts from there would never open shut ones."""
+    own = portrait.motion
+    level = replace(own, rotation=np.zeros((1, 3)), translation=np.zeros((1, 2)), scale=np.ones(1))
+    blink = Motion.neutral(1, own.fps).edit({"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}).eyes
+    mean = face_model.mean[None].numpy()
+    eyes = own.eyes.copy()
+    for eye, lids in enumerate((topology.LEFT_LIDS, topology.RIGHT_LIDS)):
+        half = slice(eye * eyes.shape[1] // 2, (eye + 1) * eyes.shape[1] // 2)
+
+        def opening(lift: float, half: slice = half, lids: tuple[tuple[int, int], ...] = lids) -> float:
+            tried = own.eyes.copy()
+            tried[:, half] -= lift * blink[:, half]
+            points = face_model.animate(portrait.shape, replace(level, eyes=tried)).numpy()
+            return float((lid_gap(points, lids) / lid_gap(mean, lids))[0])
+
+        if opening(0.0) < ASLEEP:
+            low, high = 0.0, MOST_LIFT
+            for _ in range(12):
+                middle = (low + high) / 2
+                low, high = (middle, high) if opening(middle) < AWAKE else (low, middle)
+            eyes[:, half] -= high * blink[:, half]
+    return replace(own, eyes=eyes)
+
+
+def _shutting(moved: Motion, driving: Motion) -> Motion:
+    """Eyes that shut as the driver's do."""
+    shut = _how_shut(driving.eyes)
+    return replace(moved, eyes=moved.eyes + shut * (driving.eyes - moved.eyes))
 
 
 def _how_shut(eyes: np.ndarray) -> np.ndarray:
@@ -155,8 +230,13 @@ def _how_shut(eyes: np.ndarray) -> np.ndarray:
     return np.repeat(x * x * (3 - 2 * x), lids.shape[1], axis=1)
 
 
-def resampled(motions: Iterable[Motion | None], fps: float, to: float) -> Iterator[Motion | None]:
-    """Brings single frames to another rate as they come, as ``Motion.resample`` does for a whole motion."""
+def resampled(
+    motions: Iterable[Motion | None], fps: float, to: float, cut: Callable[[], bool] = lambda: False
+) -> Iterator[Motion | None]:
+    """Brings single frames to another rate as they come, as ``Motion.resample`` does for a whole motion.
+
+    ``cut`` tells whether the frame that came last begins a shot: nothing lies between it and the one before.
+    """
     if fps == to:
         yield from motions
         return
@@ -165,7 +245,10 @@ def resampled(motions: Iterable[Motion | None], fps: float, to: float) -> Iterat
     for count, motion in enumerate(motions, start=1):
         while count > 1 and emitted * step <= count - 1:
             share = emitted * step - (count - 2)
-            between = previous.blend(motion, share) if previous and motion else previous or motion
+            if cut():
+                between = motion if share >= 1 else previous or motion
+            else:
+                between = previous.blend(motion, share) if previous and motion else previous or motion
             yield between and replace(between, fps=to)
             emitted += 1
         previous = motion

@@ -1,11 +1,12 @@
-"""``pipeline("talking-face")``: a portrait and whatever drives it -> a clip, pasted back into the full picture."""
+"""``pipeline("talking-face")``: a portrait and whatever drives it -> a clip of the full picture."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
+from itertools import islice
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,28 +17,34 @@ from transformers import Pipeline
 from transformers.utils import logging
 
 from ..device import AUTO, choose_device
+from ..drivers.following import DrivingFace, FaceChoice, check_face_choice
 from ..drivers.text import TextToSpeech
+from ..drivers.video import DrivenMotion
 from ..errors import MediaError, SuperFaceError
 from ..face_model.linear import FaceModel
-from ..hub import embedded_tracker, load_audio_to_lip
-from ..media import Mp4Writer, Work, WorkLimit, check_video_path
+from ..hub import embedded_inpainter, embedded_matte, embedded_tracker, load_audio_to_lip
+from ..layers.background import Background
+from ..layers.portrait import PortraitLayers, as_pictures, cut_out
+from ..media import Mp4Writer, Work, WorkLimit, check_transparent_path, check_video_path, transparent_writer
 from ..media.sound import comes_in_chunks
 from ..models.tracker.base import FaceTracker
 from ..motion import Motion
 from .clip import TalkingFaceClip
 from .driving import Driving, Request, follow_driver, read_driver, read_dubbing
 from .dubbing import Dubber, WhenShort
+from .layered import LayeredFrames, LayeredPortrait
 from .memory import keep_freed_memory
-from .paste_back import PasteBack, RenderedCrops, as_pictures, cut_out
-from .portrait import FaceChoice, Portrait, brings_portrait, check_face_choice, find_portrait, stored_portrait
+from .portrait import Portrait, brings_portrait, find_portrait, stored_portrait
 from .progress import progress_bar
 from .renderer import check_renderer
 from .rendering import Options, Rendering, batched, seeded
-from .retarget import MotionLike, Retargeter
+from .retarget import MotionLike, Relative, Retargeter
 from .workers import in_order, on_one_thread
 
 if TYPE_CHECKING:
     from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
+    from ..models.inpainter.modeling_inpainter import SuperFaceInpainterModel
+    from ..models.matte.modeling_matte import SuperFaceMatteModel
     from ..models.student.modeling_student import SuperFaceStudentModel
     from ..models.teacher.modeling_teacher import SuperFaceTeacherModel
 
@@ -53,6 +60,7 @@ class TalkingFacePipeline(Pipeline):
         tracker: finds faces in the portrait and the driving video; the embedded one by default.
         face_model: the linear face model; the embedded one by default.
         audio_to_lip: makes a mouth of speech: a model, or the Hub id or folder of one; the embedded one by default.
+        matte, inpainter: tell the person from what is behind, and paint that; the embedded ones by default.
         batch_size: frames rendered at once (default: 2 on a CPU, 8 elsewhere).
     """
 
@@ -69,6 +77,8 @@ class TalkingFacePipeline(Pipeline):
         tracker: FaceTracker | None = None,
         face_model: FaceModel | None = None,
         audio_to_lip: SuperFaceAudioToLipModel | str | os.PathLike[str] | None = None,
+        matte: SuperFaceMatteModel | None = None,
+        inpainter: SuperFaceInpainterModel | None = None,
         **kwargs: Any,
     ) -> None:
         if str(kwargs.get("device")).startswith((AUTO, "cuda", "mps")):
@@ -78,6 +88,8 @@ class TalkingFacePipeline(Pipeline):
         self._tracker = tracker
         self._face_model = face_model
         self._audio_to_lip = audio_to_lip
+        self._matte = matte
+        self._inpainter = inpainter
         self.model.eval()
         if self.device.type == "cpu":
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
@@ -96,6 +108,16 @@ class TalkingFacePipeline(Pipeline):
         """Loaded when speech first has to be heard."""
         return load_audio_to_lip(self._audio_to_lip, self.device)
 
+    @cached_property
+    def matte(self) -> SuperFaceMatteModel:
+        """Loaded when a person first has to be told from what is behind."""
+        return self._matte if self._matte is not None else embedded_matte(self.device)
+
+    @cached_property
+    def inpainter(self) -> SuperFaceInpainterModel:
+        """Loaded when the place of a person first has to be filled."""
+        return self._inpainter if self._inpainter is not None else embedded_inpainter(self.device)
+
     @property
     def _teacher(self) -> SuperFaceTeacherModel:
         return cast("SuperFaceTeacherModel", self.model)
@@ -105,18 +127,21 @@ class TalkingFacePipeline(Pipeline):
         image: Any = None,
         *,
         video: Any = None,
-        motion: MotionLike | None = None,
+        motion: MotionLike | DrivenMotion | None = None,
         audio: Any = None,
         sampling_rate: float | None = None,
         text: str | None = None,
         tts: TextToSpeech | None = None,
         edit: Mapping[str, float] | None = None,
         regions: Mapping[str, MotionLike] | None = None,
-        relative: bool = True,
+        relative: Relative = "auto",
+        articulation: float = 1.0,
         idle: bool | float = True,
         when_short: WhenShort = "bounce",
         face: FaceChoice = "largest",
+        driving_face: DrivingFace = "largest",
         paste_back: bool = True,
+        background: Any = None,
         fps: float | None = None,
         seed: int | None = None,
         batch_size: int | None = None,
@@ -146,15 +171,25 @@ class TalkingFacePipeline(Pipeline):
             edit: ARKit blendshapes to add to every frame, such as ``{"jawOpen": 0.4}``. On its own it gives one frame.
             regions: takes "mouth", "eyes", "brows", "gaze" or "head" from another motion; it is brought to the clip's frame
                 rate, cut if it is longer, and holds its last frame if it is shorter.
-            relative: add the driving motion's changes since its first frame to the portrait's own pose and expression; False
-                takes the driving pose and expression as they are. Either way the head starts where it is in the picture, at
-                its size, and the portrait keeps its own face shape. A mouth from speech is always taken as it is.
+            relative: what the driver's pose and expression mean. "auto": head, eyes and brows change as the driver's do from
+                their rest, the calmest stretch in which they look most straight ahead (anew after every cut), starting from
+                the portrait's own, with its eyes open; lips are taken as they are, and so is the expression of a single
+                picture.
+                True adds all changes since the driver's first frame to the portrait's own; False takes the driving pose and
+                expression as they are. Always the portrait keeps its place in the picture, its size and its own face shape,
+                and a mouth from speech is taken as it is.
+            articulation: how strongly the mouth speaks, from 0.5 (calm) to 1.5 (strong); lips that shut do so at any strength.
+                How loud the speech was recorded makes no difference.
             idle: how strongly head, eyes and brows idle while only speech drives: 0 to 2, True is 1, False keeps them still.
             when_short: what a video or motion does that is shorter than the speech: it plays backward and forward again
                 ("bounce"), its last frame stays ("hold"), or the clip ends with it ("stop").
             face: which face of the picture: "largest", "only" (an error if there are several), or an index from 0, the
                 largest.
-            paste_back: False gives the square crop as rendered instead of the full picture.
+            driving_face: which face of the driving video: "largest", "only", an index from 0 (the largest in the first frame
+                that shows a face), or "speaking", the one whose mouth moves most, and with the sound.
+            paste_back: False gives the square around the face instead of the full picture, in the renderer's size.
+            background: what stands behind the person: "transparent", "blur", a colour ("white", "#20304a", or three numbers
+                from 0 to 255), a picture, or a video, which starts again at its end. By default what the picture shows.
             fps: frame rate of the result; by default that of the video or motion, 25 for speech alone.
             seed: which of the possible idle motions (default 0), and whatever is random in a renderer. The embedded teacher
                 is deterministic.
@@ -174,9 +209,10 @@ class TalkingFacePipeline(Pipeline):
         """
         work = Work(limit)
         request = Request(
-            video, motion, audio, sampling_rate, text, tts, edit, regions, relative, idle, when_short, fps, seed, work
-        )
-        options = self._options(image, request, face, paste_back, batch_size, progress)
+            video, motion, audio, sampling_rate, text, tts, edit, regions, relative, idle, when_short, fps, seed, work,
+            driving_face, articulation,
+        )  # fmt: skip
+        options = self._options(image, request, face, paste_back, background, batch_size, progress)
         if self._dubs(image):
             return self._clip(self._dubbed(request, options), options)
         driving = read_driver(request, self, progress).held()
@@ -192,18 +228,21 @@ class TalkingFacePipeline(Pipeline):
         image: Any = None,
         *,
         video: Any = None,
-        motion: MotionLike | None = None,
+        motion: MotionLike | DrivenMotion | None = None,
         audio: Any = None,
         sampling_rate: float | None = None,
         text: str | None = None,
         tts: TextToSpeech | None = None,
         edit: Mapping[str, float] | None = None,
         regions: Mapping[str, MotionLike] | None = None,
-        relative: bool = True,
+        relative: Relative = "auto",
+        articulation: float = 1.0,
         idle: bool | float = True,
         when_short: WhenShort = "bounce",
         face: FaceChoice = "largest",
+        driving_face: DrivingFace = "largest",
         paste_back: bool = True,
+        background: Any = None,
         fps: float | None = None,
         seed: int | None = None,
         batch_size: int | None = None,
@@ -213,14 +252,17 @@ class TalkingFacePipeline(Pipeline):
         """As calling the pipeline and saving the clip, but frames go straight into the mp4: memory does not grow with length.
 
         Sound is read in pieces as well, once to be heard and once for the file. Args are those of :meth:`__call__`, for one
-        picture. Returns the motion that was rendered.
+        picture. A transparent clip goes into a .webm or .mov file, or a folder of PNG pictures. Returns the motion that was
+        rendered.
         """
         work = Work(limit)
         request = Request(
-            video, motion, audio, sampling_rate, text, tts, edit, regions, relative, idle, when_short, fps, seed, work
-        )
-        options = self._options(image, request, face, paste_back, batch_size, progress)
-        check_video_path(path)
+            video, motion, audio, sampling_rate, text, tts, edit, regions, relative, idle, when_short, fps, seed, work,
+            driving_face, articulation,
+        )  # fmt: skip
+        options = self._options(image, request, face, paste_back, background, batch_size, progress)
+        transparent = options.background is not None and options.background.transparent
+        (check_transparent_path if transparent else check_video_path)(path)
         rendering = (
             self._dubbed(request, options)
             if self._dubs(image)
@@ -228,7 +270,9 @@ class TalkingFacePipeline(Pipeline):
         )
         sound = rendering.sound
         with (
-            Mp4Writer(path, rendering.fps, sound, sound.rate if sound else None) as writer,
+            (transparent_writer if transparent else Mp4Writer)(
+                path, rendering.fps, sound, sound.rate if sound else None
+            ) as writer,
             progress_bar("Rendering", rendering.total, progress) as bar,
         ):
             for frame in bar.over(rendering.frames):
@@ -240,26 +284,30 @@ class TalkingFacePipeline(Pipeline):
         image: Any = None,
         *,
         video: Any = None,
-        motion: MotionLike | None = None,
+        motion: MotionLike | DrivenMotion | None = None,
         audio: Any = None,
         sampling_rate: float | None = None,
         text: str | None = None,
         tts: TextToSpeech | None = None,
         edit: Mapping[str, float] | None = None,
         regions: Mapping[str, MotionLike] | None = None,
-        relative: bool = True,
+        relative: Relative = "auto",
+        articulation: float = 1.0,
         idle: bool | float = True,
         when_short: WhenShort = "bounce",
         face: FaceChoice = "largest",
+        driving_face: DrivingFace = "largest",
         paste_back: bool = True,
+        background: Any = None,
         fps: float | None = None,
         seed: int | None = None,
         limit: WorkLimit | None = None,
     ) -> Iterator[np.ndarray]:
-        """Yields frames (H, W, 3) uint8 one by one, the first one early, in constant memory.
+        """Yields frames (H, W, 3) uint8 one by one, the first one early, in constant memory; transparent ones (H, W, 4).
 
-        A driving video is tracked while it is read, so its motion is smoothed by looking back only and the person's shape
-        comes from the first face: frames differ slightly from those of :meth:`__call__`. For a Motion or speech they are the
+        A driving video is tracked while it is read, so its motion is smoothed by looking back only, the person's shape
+        comes from the first face, and their rest is estimated on the way (``driving_face="speaking"`` watches 2 seconds
+        first): frames differ slightly from those of :meth:`__call__`. For a Motion or speech they are the
         same. Args are those of :meth:`__call__`, for one picture; ``video`` may also be a generator of frames (H, W, 3)
         uint8, and ``audio`` a generator of chunks of samples at ``sampling_rate``, of any length.
 
@@ -270,9 +318,10 @@ class TalkingFacePipeline(Pipeline):
         """
         work = Work(limit)
         request = Request(
-            video, motion, audio, sampling_rate, text, tts, edit, regions, relative, idle, when_short, fps, seed, work
-        )
-        options = self._options(image, request, face, paste_back, 1, progress=False)
+            video, motion, audio, sampling_rate, text, tts, edit, regions, relative, idle, when_short, fps, seed, work,
+            driving_face, articulation,
+        )  # fmt: skip
+        options = self._options(image, request, face, paste_back, background, 1, progress=False)
         options = replace(options, streaming=True, live=comes_in_chunks(audio) or isinstance(video, GeneratorType))
         if self._dubs(image):
             return self._dubbed(request, options).frames
@@ -298,16 +347,17 @@ class TalkingFacePipeline(Pipeline):
         with torch.inference_mode():
             return find_portrait(input_, self.tracker, self.face_model, face, self.model.config.image_size)
 
-    def _forward(self, input_tensors: Mapping[str, Any], **_: Any) -> RenderedCrops:  # type: ignore[override]
-        """``source`` (what the model prepared) and ``landmarks`` (B, 478, 3) -> the rendered crops."""
+    def _forward(self, input_tensors: Mapping[str, Any], **_: Any) -> LayeredFrames:  # type: ignore[override]
+        """``portrait`` (what :meth:`ready` gave) and ``landmarks`` (B, 478, 3) -> what the renderer made of them."""
         landmarks = input_tensors["landmarks"].to(self.device)
         with torch.inference_mode(), self._precision():
-            output = self._teacher.render(input_tensors["source"], landmarks)
-        return RenderedCrops(output.frames, output.warped, output.motion.flow)
+            return input_tensors["portrait"].render(self.model, landmarks)
 
-    def postprocess(self, model_outputs: RenderedCrops, paste: PasteBack | None = None) -> np.ndarray:  # type: ignore[override]
-        """Frames -> (B, H, W, 3) uint8, pasted back where asked for."""
-        return paste(model_outputs) if paste else as_pictures(model_outputs.frames)
+    def postprocess(  # type: ignore[override]
+        self, model_outputs: LayeredFrames, portrait: LayeredPortrait
+    ) -> list[np.ndarray]:
+        """-> full pictures (H, W, 3) uint8."""
+        return portrait.compose(model_outputs)
 
     def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if kwargs:
@@ -320,6 +370,7 @@ class TalkingFacePipeline(Pipeline):
         request: Request,
         face: FaceChoice,
         paste_back: bool,
+        background: Any,
         batch_size: int | None,
         progress: bool | None,
     ) -> Options:
@@ -332,7 +383,10 @@ class TalkingFacePipeline(Pipeline):
         size = batch_size or self._batch_size or FRAMES_AT_ONCE.get(self.device.type, 8)
         if size < 1:
             raise SuperFaceError(f"batch_size must be at least 1, not {size}.")
-        return Options(face, paste_back, size, progress, request.seed, request.work)
+        if background is not None and self._dubs(image):
+            raise MediaError("A video that is dubbed keeps its background: background= needs a portrait.")
+        behind = None if background is None else Background(background)
+        return Options(face, paste_back, size, progress, request.seed, request.work, behind)
 
     def _dubs(self, image: Any) -> bool:
         return image is None and not brings_portrait(self.model, image)
@@ -346,16 +400,19 @@ class TalkingFacePipeline(Pipeline):
 
         def landmarks() -> Iterator[Tensor]:
             for piece in driving.pieces:
-                motion, points = retarget(piece.motion, piece.mouth)
+                motion, points = retarget(piece.motion, piece.mouth, piece.rest)
                 motions.append(motion)
                 yield points
 
-        frames = options.work.timed(self._render(portrait, landmarks(), options))
+        frames = options.work.timed(self._render(portrait, landmarks(), driving.fps, options))
         return Rendering(driving.fps, frames, motions, list(driving.missing), driving.frames, driving.sound)
 
     def _dubbed(self, request: Request, options: Options) -> Rendering:
         dubbing = read_dubbing(request, self)
-        dubber = Dubber(self._teacher, self.tracker, self.face_model, face=options.face, batch_size=options.batch_size)
+        dubber = Dubber(
+            self._teacher, self.tracker, self.face_model,
+            matte=self.matte, face=options.face, batch_size=options.batch_size,
+        )  # fmt: skip
         motions = options.record()
         missing: list[int] = []
 
@@ -388,44 +445,63 @@ class TalkingFacePipeline(Pipeline):
             sound = rendering.sound.read().fit(len(frames) / rendering.fps)
             audio, rate = sound.samples, sound.rate
         motion = Motion.concatenate(rendering.motions)
-        return TalkingFaceClip(frames, rendering.fps, motion, audio, rate, rendering.missing)
+        alpha = np.ascontiguousarray(frames[..., 3]) if frames.shape[-1] == 4 else None
+        frames = frames if alpha is None else np.ascontiguousarray(frames[..., :3])
+        return TalkingFaceClip(frames, rendering.fps, motion, audio, rate, rendering.missing, alpha)
 
-    def _render(self, portrait: Portrait, pieces: Iterator[Tensor], options: Options) -> Iterator[np.ndarray]:
+    def ready(self, portrait: Portrait) -> LayeredPortrait:
+        """Makes what does not depend on the motion, once a portrait."""
+        with torch.inference_mode(), self._precision():
+            if brings_portrait(self.model, None):
+                keep_freed_memory()
+                return LayeredPortrait.stored(portrait, cast("SuperFaceStudentModel", self.model))
+            return LayeredPortrait.of(portrait, self.layers(portrait), self._teacher)
+
+    def layers(self, portrait: Portrait) -> PortraitLayers:
+        """Takes a portrait apart: the person, and the picture behind."""
+        landmarks = portrait.crop.to_pixels(portrait.landmarks)
+        return PortraitLayers.make(portrait.picture, landmarks, self.matte, self.inpainter, portrait.others)
+
+    def _render(
+        self, portrait: Portrait, pieces: Iterator[Tensor], fps: float, options: Options
+    ) -> Iterator[np.ndarray]:
         """Makes ready now, and renders what is asked for of ``pieces`` (n, 478, 3) of landmarks."""
-        size = self.model.config.image_size
-        paste = PasteBack(portrait.picture, portrait.crop, size) if options.paste_back else None
-        with seeded(options.seed, self.device), torch.inference_mode(), self._precision():
-            prepared = self._prepare(portrait, size)
+        with seeded(options.seed, self.device):
+            ready = self.ready(portrait)
+        transparent = options.background is not None and options.background.transparent
+        behind = None if options.background is None or transparent else options.background.frames(ready.plate, fps)
 
-        def work(batch: Tensor) -> np.ndarray:
-            return self.postprocess(self._forward({"source": prepared, "landmarks": batch}), paste)
+        def work(batch: tuple[Tensor, list[np.ndarray] | None]) -> list[np.ndarray]:
+            landmarks, behind = batch
+            rendered = self._forward({"portrait": ready, "landmarks": landmarks})
+            frames = ready.compose(rendered, behind, transparent)
+            return frames if options.paste_back else [self._square(frame, portrait) for frame in frames]
+
+        def with_behind(batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, list[np.ndarray] | None]]:
+            for batch in batches:
+                yield batch, None if behind is None else list(islice(behind, len(batch)))
 
         if options.live:  # the first frame takes several times as long as all others
-            work(torch.from_numpy(portrait.landmarks)[None])
+            ready.compose(self._forward({"portrait": ready, "landmarks": torch.from_numpy(portrait.landmarks)[None]}))
         at_once = (piece.split(options.batch_size) for piece in pieces)
         groups = at_once if options.streaming else [batched(pieces, options.batch_size)]
-
         renderers = self._renderers
 
         def frames() -> Iterator[np.ndarray]:
             with seeded(options.seed, self.device):
-                for batch in in_order(work, groups, renderers):
+                for batch in in_order(work, map(with_behind, groups), renderers):
                     yield from batch
 
         return on_one_thread(frames()) if options.streaming and renderers > 1 else frames()
+
+    def _square(self, frame: np.ndarray, portrait: Portrait) -> np.ndarray:
+        return as_pictures(cut_out(frame, portrait.crop, self.model.config.image_size))[0]
 
     @property
     def _renderers(self) -> int:
         """How many frames are rendered side by side. A teacher's are large enough to keep all cores busy one by one."""
         one_by_one = self.device.type != "cpu" or not brings_portrait(self.model, None)
         return 1 if one_by_one else torch.get_num_threads()
-
-    def _prepare(self, portrait: Portrait, size: int) -> Any:
-        if brings_portrait(self.model, None):
-            keep_freed_memory()
-            return self.model.prepare()  # type: ignore[operator]
-        source = cut_out(portrait.picture, portrait.crop, size).to(self.device)
-        return self._teacher.prepare(source, torch.from_numpy(portrait.landmarks)[None].to(self.device))
 
     def _precision(self) -> Any:
         """Below float32 the weights are narrow, but coordinates must not be: autocast knows which is which."""

@@ -10,6 +10,7 @@ import io
 import math
 import os
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,18 +29,20 @@ from ..errors import SuperFaceError
 from ..face_model.linear import FaceModel
 from ..files import hold
 from ..hub import load_audio_to_lip, weights_folder
+from ..layers.portrait import PortraitLayers
 from ..media import check_writable, load_picture
 from ..models.student.configuration_student import SuperFaceStudentConfig
-from ..models.student.modeling_student import LARGEST_CROP, LARGEST_PICTURE, SuperFaceStudentModel
+from ..models.student.modeling_student import LARGEST_CROP, SuperFaceStudentModel
+from ..models.student.stored_layers import LARGEST_PICTURE, LayerFiles, picture_file
 from ..models.teacher.modeling_teacher import SuperFaceTeacherModel
 from ..models.tracker.base import FaceTracker
-from ..pipelines.paste_back import cut_out
 from ..pipelines.portrait import Portrait, find_portrait
 from .distillation_config import DistillationConfig
 from .motion_bank import MotionBank, build_bank, bundled_tracks
 from .own_video import read_own_video
 from .perceptual import perceptual_distance
 from .run import TrainingError, TrainingRun, channels_last
+from .scene import Scene
 from .settings import SettingsError
 from .student_report import StudentReport, measure, write_card
 from .student_training import StudentTraining
@@ -52,8 +55,6 @@ logger = logging.get_logger(__name__)
 
 # Fewer frames than this teach nothing that holds for others.
 LEAST_FRAMES = 2 * SHARD
-# Larger PNG files of the portrait are stored as JPEG: a student is a few MB.
-LARGEST_PNG, PICTURE_QUALITY = 1_500_000, 93
 
 
 class Distiller:
@@ -70,6 +71,7 @@ class Distiller:
         tracker: FaceTracker | None = None,
         teacher: SuperFaceTeacherModel | None = None,
         audio_to_lip: SuperFaceAudioToLipModel | None = None,
+        find_layers: Callable[[Portrait], PortraitLayers] | None = None,
     ) -> None:
         self._began = time.monotonic()
         self.config = config
@@ -86,15 +88,21 @@ class Distiller:
         if config.loss.perceptual or (config.loss.real and config.videos):
             self.perceptual = perceptual_distance(config.loss.perceptual_backbone).to(device)
         self.face_model = FaceModel.default()
-        self.picture_file, self.portrait = _stored(_found_portrait(config, tracker, self.face_model, size))
+        picture, self.portrait = _stored(_found_portrait(config, tracker, self.face_model, size))
+        layers = (find_layers or portrait_layers)(self.portrait)
+        seen = Scene.of(layers, self.portrait.crop, size).to(device)
+        with torch.inference_mode():
+            self.source = self.teacher.prepare(
+                seen.texture, seen.matte, torch.from_numpy(self.portrait.landmarks)[None].to(device)
+            )
+        # What the teacher has restored of a poor portrait, the student shall not have to.
+        layers = layers.with_restored(self.portrait.crop, seen.texture, self.source.image)
+        self.files = LayerFiles.of(picture, layers)
+        # With the very pixels that the student stores.
+        self.scene = Scene.of(self.files.decoded(), self.portrait.crop, size).to(device)
         self.own = [read_own_video(path, self.portrait, tracker, self.face_model, size) for path in config.videos]
         self.bank = self._bank(audio_to_lip or load_audio_to_lip(None))
-        self.student_config = _student_config(config, size, len(self.picture_file))
-        source = cut_out(self.portrait.picture, self.portrait.crop, size).to(device)
-        with torch.inference_mode():
-            self.source = self.teacher.prepare(source, torch.from_numpy(self.portrait.landmarks)[None].to(device))
-        # What the teacher has restored of a poor portrait, the student shall not have to.
-        self.texture = self.source.image.clone()
+        self.student_config = _student_config(config, size, self.files)
 
     def _bank(self, audio_to_lip: SuperFaceAudioToLipModel) -> MotionBank:
         config = self.config
@@ -114,7 +122,7 @@ class Distiller:
         run = TrainingRun(
             self.config.work, self.accelerator, student, self.config.ema, self.config.checkpoint_minutes, self.config
         )
-        training = StudentTraining(self.config, run, frames, self.own, self.perceptual)
+        training = StudentTraining(self.config, run, self.scene, frames, self.own, self.perceptual)
         with self._bar("Student", round(60 * self.config.minutes), "s") as bar:
             training.train(
                 max(seconds, time.monotonic() - self._began),
@@ -132,7 +140,7 @@ class Distiller:
             self.held_out()
         self.accelerator.wait_for_everyone()
         cache = self.cache("frames")
-        shards = self.bank.landmarks.split(SHARD)
+        shards = list(zip(self.bank.landmarks.split(SHARD), self.bank.windows.split(SHARD), strict=True))
         mine = range(self.accelerator.process_index, len(shards), world)
         spent = sum(TeacherFrames.load(cache.path(n))[1] for n in mine if cache.path(n).exists())
         budget = 60 * config.minutes * config.render_share - (time.monotonic() - self._began)
@@ -141,17 +149,17 @@ class Distiller:
                 if not cache.path(number).exists():
                     if spent > budget and number * SHARD >= LEAST_FRAMES:
                         break
-                    spent += self._render_shard(cache, number, shards[number])
+                    spent += self._render_shard(cache, number, *shards[number])
                     self._check_time(spent, number + 1)
-                bar.update(len(shards[number]))
+                bar.update(len(shards[number][0]))
         self.accelerator.wait_for_everyone()
         frames, seconds = cache.load()
         return frames, seconds / world
 
-    def _render_shard(self, cache: FrameCache, number: int, landmarks: Tensor) -> float:
+    def _render_shard(self, cache: FrameCache, number: int, landmarks: Tensor, windows: Tensor) -> float:
         start = time.monotonic()
         dtype = getattr(torch, self.config.teacher_precision)
-        frames = render_frames(self.teacher, self.source, landmarks, self._batch, dtype, exact=False)
+        frames = self._rendered(landmarks, windows, dtype, exact=False)
         frames.save(cache.path(number), seconds := time.monotonic() - start)
         return seconds
 
@@ -170,15 +178,18 @@ class Distiller:
         cache = self.cache("held_out")
         if not cache.path(0).exists():
             start = time.monotonic()
-            frames = render_frames(
-                self.teacher, self.source, self.bank.held_out, self._batch, torch.float32, exact=True
-            )
+            bank = self.bank
+            frames = self._rendered(bank.held_out, bank.held_out_windows, torch.float32, exact=True)
             frames.save(cache.path(0), time.monotonic() - start)
         return cache.load()[0]
 
+    def _rendered(self, landmarks: Tensor, windows: Tensor, dtype: torch.dtype, exact: bool) -> TeacherFrames:
+        batch = 2 if self.accelerator.device.type == "cpu" else 16
+        return render_frames(self.teacher, self.source, self.scene, landmarks, windows, batch, dtype, exact)
+
     def cache(self, kind: str) -> FrameCache:
         landmarks = self.bank.landmarks if kind == "frames" else self.bank.held_out
-        made_from = (self.portrait.picture.tobytes(), self.portrait.landmarks.tobytes(), landmarks.numpy().tobytes())
+        made_from = (*self.files, self.portrait.landmarks.tobytes(), landmarks.numpy().tobytes())
         return FrameCache(self.config.work / kind, fingerprint(self.teacher, *made_from))
 
     def report(self, student: SuperFaceStudentModel) -> StudentReport:
@@ -193,7 +204,7 @@ class Distiller:
         report.save(folder / "report.json")
         if report.psnr < report.flow_psnr:
             logger.warning(
-                f"The student is no nearer to the teacher ({report.psnr:.2f} dB) than the plain mesh flow "
+                f"The student is no nearer to the teacher ({report.psnr:.2f} dB) than the untrained layers "
                 f"({report.flow_psnr:.2f} dB): it has not learnt for long enough. Start it again "
                 f"with more --minutes; it goes on from here."
             )
@@ -209,18 +220,16 @@ class Distiller:
     # Training
 
     def new_student(self) -> SuperFaceStudentModel:
-        """Untrained: the mesh flow of the portrait."""
+        """Untrained: the layers of the portrait."""
         student = SuperFaceStudentModel(self.student_config).to(self.accelerator.device)
         portrait = self.portrait
         student.store(
-            self.picture_file, portrait.crop, portrait.landmarks, self.texture,
-            reduced_appearance(self.source, self.student_config.appearance_channels),
+            self.files, portrait.crop, portrait.landmarks, self.scene.texture, self.scene.matte,
+            reduced_appearance(
+                self.source, self.student_config.appearance_channels, self.student_config.image_size // 8
+            ),
         )  # fmt: skip
         return channels_last(student).eval().requires_grad_(False)
-
-    @property
-    def _batch(self) -> int:
-        return 2 if self.accelerator.device.type == "cpu" else 16
 
     def _bar(self, title: str, total: int, unit: str) -> tqdm:
         return tqdm(total=total, desc=title, unit=unit, disable=None if self.accelerator.is_main_process else True)
@@ -234,15 +243,24 @@ def _load_teacher(source: str | None) -> SuperFaceTeacherModel:
         raise SuperFaceError(f"The teacher {where} cannot be loaded: {error}") from error
 
 
+def portrait_layers(portrait: Portrait) -> PortraitLayers:
+    """The portrait in layers, by the embedded models."""
+    from ..hub import embedded_inpainter, embedded_matte
+
+    points = portrait.crop.to_pixels(portrait.landmarks)
+    return PortraitLayers.make(portrait.picture, points, embedded_matte(), embedded_inpainter())
+
+
 def _embedded_tracker(device: torch.device) -> FaceTracker:
     from ..hub import embedded_tracker
 
     return embedded_tracker(device)
 
 
-def _student_config(config: DistillationConfig, size: int, picture_bytes: int) -> SuperFaceStudentConfig:
+def _student_config(config: DistillationConfig, size: int, files: LayerFiles) -> SuperFaceStudentConfig:
     known = SuperFaceStudentConfig().to_dict()
-    given = {"person": config.name, "image_size": size, "picture_bytes": picture_bytes, **config.student}
+    lengths = {f"{name}_bytes": len(file) for name, file in files._asdict().items()}
+    given = {"person": config.name, "image_size": size, **lengths, **config.student}
     unknown = set(config.student) - set(known)
     if unknown:
         raise SettingsError(f"Unknown setting student.{min(unknown)}: a student has {', '.join(sorted(known))}.")
@@ -267,13 +285,10 @@ def _found_portrait(config: DistillationConfig, tracker: FaceTracker, face_model
 
 def _stored(portrait: Portrait) -> tuple[bytes, Portrait]:
     """The picture as the student stores it, and the portrait with the very pixels that come out of that file."""
-    file = io.BytesIO()
-    Image.fromarray(portrait.picture).save(file, "PNG", optimize=True)
-    if file.tell() > LARGEST_PNG:
-        file = io.BytesIO()
-        Image.fromarray(portrait.picture).save(file, "JPEG", quality=PICTURE_QUALITY, subsampling=0)
-        portrait = replace(portrait, picture=np.array(Image.open(file, formats=("JPEG",)).convert("RGB")))
-    return file.getvalue(), portrait
+    file = picture_file(portrait.picture)
+    return file, replace(
+        portrait, picture=np.array(Image.open(io.BytesIO(file), formats=("PNG", "JPEG")).convert("RGB"))
+    )
 
 
 def distill(config: DistillationConfig) -> StudentReport | None:

@@ -20,6 +20,7 @@ class StudentLossWeights:
         emphasis, opening_emphasis: how much more lips and eyes count in both, and the insides of open mouths and eyes.
         perceptual: distance in the features of an image network, of mouth and eyes.
         perceptual_backbone: which network, see :func:`~superface_hf.training.perceptual.perceptual_distance`.
+        alpha: mean absolute error to the teacher's matte of the person.
         flow: delivered motion: the student's flow against the teacher's. Fades out over the training.
         code: delivered motion: the teacher's p_d must follow from the student's p.
         real: mouth and eyes against the person's own video, in every fourth step.
@@ -31,6 +32,7 @@ class StudentLossWeights:
     opening_emphasis: float = number(4.0, low=0)
     perceptual: float = number(0.03, low=0)
     perceptual_backbone: PerceptualName = "efficientnet_lite0"
+    alpha: float = number(1.0, low=0)
     flow: float = number(2.0, low=0)
     code: float = number(0.02, low=0)
     real: float = number(0.1, low=0)
@@ -64,7 +66,7 @@ class DistillationConfig:
     videos: tuple[str, ...] = ()
     teacher: str | None = None
     face: int | str = "only"
-    minutes: float = number(30.0, low=0.01)
+    minutes: float = number(20.0, low=0.01)
     render_share: float = number(0.35, low=0.05, high=0.9)
     frames: int = number(3000, low=32)
     held_out: int = number(32, low=4)

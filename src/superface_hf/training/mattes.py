@@ -13,6 +13,23 @@ NOBODY = 0.02  # a matte below this shows no person
 THIN = 0.15  # below this, the colours of a person cannot be told from what lies behind
 
 
+class Mattes:
+    """The embedded matte model on windows of faces: (B, 3, S, S) in [0, 1] -> (B, 1, S, S)."""
+
+    def __init__(self, device: torch.device) -> None:
+        from ..hub import embedded_matte
+
+        self.model = embedded_matte(device)
+
+    @torch.no_grad()
+    def __call__(self, pictures: Tensor) -> Tensor:
+        side = self.model.config.image_size
+        small = F.interpolate(pictures, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
+        matte = torch.sigmoid(self.model(small).logits.float())
+        matte = F.interpolate(matte, size=pictures.shape[-2:], mode="bilinear", align_corners=False)
+        return exact_matte(pictures, matte)
+
+
 def known_plate(source: Tensor, matte: Tensor, target: Tensor, target_matte: Tensor) -> Tensor:
     """What the target (B, 3, S, S) shows beside its person; behind it, what the source shows there; else what is near."""
     beside = (grown(target_matte) < NOBODY).float()

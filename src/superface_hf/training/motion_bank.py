@@ -20,6 +20,8 @@ from ..drivers.idle import IdleMotion
 from ..face_model.arkit import ARKIT_NAMES
 from ..face_model.linear import FaceModel
 from ..face_model.pose import rotation_matrix, rotation_vector
+from ..geometry import Square
+from ..layers.motion import Window
 from ..media import load_sound
 from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
 from ..motion import Motion
@@ -36,6 +38,8 @@ TURN_SPREAD, TURN_LIMIT = np.array([0.13, 0.22, 0.10]), np.array([0.35, 0.55, 0.
 SHIFT_SPREAD, GROWTH_SPREAD = 0.05, 0.06
 # Sampled gaze in radians: right and down.
 GAZE_SPREAD, GAZE_LIMIT = np.array([0.25, 0.12]), np.array([0.5, 0.3])
+# Frames' windows stray so far from the faces' middles, in half sides, and so much in size (logarithms).
+PLACE_JITTER, SIZE_JITTER = 0.05, 0.06
 # How the bank is made up; what a person's own videos give comes on top.
 SHARES = {"tracked": 0.15, "speech": 0.20, "mixtures": 0.45, "blendshapes": 0.12, "poses": 0.08}
 
@@ -46,13 +50,17 @@ class MotionBank:
 
     Attributes:
         names, landmarks: (N, 478, 3) float32, mixed.
+        windows: (N, 3) where the frames are made: middles and sizes, a little aside of where the faces are expected.
         held_out_names, held_out: (M, 478, 3), evenly spread over what is held out.
+        held_out_windows: (M, 3) around the faces.
     """
 
     names: list[str]
     landmarks: Tensor
+    windows: Tensor
     held_out_names: list[str]
     held_out: Tensor
+    held_out_windows: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +134,20 @@ def build_bank(
     order = rng.permutation(len(names))
     landmarks = torch.cat(parts)[torch.from_numpy(order)]
     held_names, held = _evenly(rest, held_out)
-    return MotionBank([names[index] for index in order], landmarks, held_names, held)
+    own = torch.from_numpy(portrait.landmarks)
+    windows = windows_of(landmarks, portrait.crop, own)
+    aside = torch.from_numpy(rng.uniform(-1, 1, windows.shape)).float()
+    windows[:, :2] += PLACE_JITTER * windows[:, 2:] * aside[:, :2]
+    windows[:, 2] *= torch.exp(SIZE_JITTER * aside[:, 2])
+    return MotionBank(
+        [names[index] for index in order], landmarks, windows, held_names, held, windows_of(held, portrait.crop, own)
+    )
+
+
+def windows_of(landmarks: Tensor, crop: Square, own: Tensor) -> Tensor:
+    """The frames' windows for meshes (N, 478, 3) of a portrait whose own landmarks are (478, 3): middles and sizes, (N, 3)."""
+    window = Window.following(crop, own, landmarks)
+    return torch.cat((window.centre, window.scale[:, None]), dim=1)
 
 
 def _parted(frames: int) -> tuple[slice, list[slice]]:
@@ -138,7 +159,7 @@ def _parted(frames: int) -> tuple[slice, list[slice]]:
 
 
 def _placed(motion: Motion, portrait: Portrait, face_model: FaceModel) -> Tensor:
-    """Meshes (T, 478, 3) of a motion that is the portrait's own already, kept inside the crop."""
+    """Meshes (T, 478, 3) of a motion that is the portrait's own already."""
     rest = replace(portrait.motion, fps=motion.fps)
     retarget = Retargeter(portrait, Changes.checked(True, None, None, motion.fps), face_model)
     retarget(rest)  # the frame that changes are measured from

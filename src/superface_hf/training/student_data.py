@@ -50,7 +50,9 @@ class Batches(Iterator[dict[str, Tensor]]):
         index = torch.from_numpy(chosen)
         batch = {
             "target": self._frames.decoded(chosen.tolist()),
+            "alpha": self._frames.alpha[index],
             "landmarks": self._frames.landmarks[index],
+            "windows": self._frames.windows[index],
             "flow": self._frames.flow[index],
             "codes": self._frames.codes[index],
         }

@@ -9,13 +9,16 @@ from torch import Tensor, nn
 
 from ..face_model.mesh_flow import warp
 from ..face_model.topology import LEFT_EYE, LIPS, RIGHT_EYE
+from ..layers.motion import Window
 from ..models.student.modeling_student import CoarseMotion, StudentOutput
 from .distillation_config import StudentLossWeights
 from .losses import pyramid_l1, region_weights, windows
+from .scene import Scene
 
 FLOW_SHARE = 0.7  # of the time, after which the flow is the student's own affair
 FLOOR = 1e-5  # 50 dB are enough
 FLOW_FLOOR = 0.1  # pixels: smaller errors of the flow are not pursued
+NOBODY = 0.05  # how much a place counts where no person is
 LEAST_STEEP = 0.3  # how much a place without texture counts, against the mean
 WINDOW = 4  # the side of perceptual windows is this part of the picture's
 
@@ -57,22 +60,25 @@ def steepness(texture: Tensor, size: int) -> Tensor:
 class MotionLoss:
     """Delivered motion alone: the teacher's flow and its p_d.
 
-    An error of the flow counts by what it does to the picture: little where the portrait is of one colour.
+    An error of the flow counts by what it does to the picture: little where the portrait is of one colour, and hardly where
+    nobody is.
 
     Args:
-        texture: (1, 3, S, S) the portrait in [0, 1].
+        scene: the portrait.
         delivery: of the student's p.
     """
 
-    def __init__(self, texture: Tensor, weights: StudentLossWeights, delivery: nn.Module) -> None:
+    def __init__(self, scene: Scene, weights: StudentLossWeights, delivery: nn.Module) -> None:
         self.weights, self.delivery = weights, delivery
-        self._pixels = texture.shape[-1] / 2
-        self._steepness = steepness(texture, texture.shape[-1] // 8)
+        size = scene.texture.shape[-1]
+        self._pixels = size / 2
+        person = F.max_pool2d(F.avg_pool2d(scene.matte, 8), 3, 1, 1)
+        self._importance = steepness(scene.texture, size // 8) * (NOBODY + (1 - NOBODY) * person)
 
-    def __call__(self, motion: CoarseMotion, flow: Tensor, codes: Tensor) -> dict[str, Tensor]:
+    def __call__(self, motion: CoarseMotion, flow: Tensor, codes: Tensor, window: Window) -> dict[str, Tensor]:
         """What the student gives, and what the teacher delivers: (B, 2, S/8, S/8), (B, C) -> "loss", and what it is made of."""
         with torch.no_grad():
-            place = warp(self._steepness.expand(len(flow), -1, -1, -1), flow)
+            place = warp(self._importance.expand(len(flow), -1, -1, -1), window.leave(flow))
         error = (motion.flow - flow) * self._pixels
         terms = {
             "flow": ((error.square() * place).sum(1) + FLOW_FLOOR**2).sqrt().mean(),
@@ -85,29 +91,36 @@ class MotionLoss:
 class StudentLoss:
     """All terms of the loss, by name."""
 
-    def __init__(self, weights: StudentLossWeights, delivery: nn.Module, perceptual: nn.Module | None) -> None:
-        self.weights, self.delivery, self.perceptual = weights, delivery, perceptual
+    def __init__(
+        self, scene: Scene, weights: StudentLossWeights, delivery: nn.Module, perceptual: nn.Module | None
+    ) -> None:
+        self.scene, self.weights, self.delivery, self.perceptual = scene, weights, delivery, perceptual
         self._turn = 0
 
     def __call__(self, model: nn.Module, batch: dict[str, Tensor], share: float) -> dict[str, Tensor]:
         """``share`` of the training that has passed -> "loss", and what it is made of."""
-        weights, landmarks = self.weights, batch["landmarks"]
-        output: StudentOutput = model(landmarks)
-        target, size = batch["target"].float() / 255, output.frames.shape[-1]
+        weights = self.weights
+        window = Window(batch["windows"][:, :2], batch["windows"][:, 2])
+        output: StudentOutput = model(batch["landmarks"], window)
+        landmarks = window.enter(batch["landmarks"])
+        frames, alpha = self.scene.compose(output.rendered)
+        target, size = batch["target"].float() / 255, frames.shape[-1]
         places = region_weights(landmarks, size // 4, weights.emphasis, weights.opening_emphasis)
         places = F.interpolate(places, size=(size, size), mode="bilinear", align_corners=False)
         terms = {
-            "pixel": pyramid_l1(output.frames, target, places, 2),
-            "decibels": log_squared(output.frames, target, places),
+            "pixel": pyramid_l1(frames, target, places, 2),
+            "decibels": log_squared(frames, target, places),
+            "alpha": (F.avg_pool2d(alpha, 4) - batch["alpha"].float() / 255).abs().mean(),
             "code": self.delivery(output.code, batch["codes"]),
         }
         if share < FLOW_SHARE:
-            delivered = (output.motion.coarse - batch["flow"].float()).abs().mean()
-            terms["flow"] = (1 - share / FLOW_SHARE) * delivered
+            person = F.avg_pool2d(batch["alpha"].float() / 255, 2)
+            delivered = (output.motion.coarse - batch["flow"].float()).abs()
+            terms["flow"] = (1 - share / FLOW_SHARE) * (delivered * person).mean()
         if weights.perceptual and self.perceptual is not None:
-            terms["perceptual"] = self._perceived(output.frames, target, landmarks)
+            terms["perceptual"] = self._perceived(frames, target, landmarks)
         if "real" in batch:
-            real = model(batch["real_landmarks"]).frames
+            real, _ = self.scene.compose(model(batch["real_landmarks"]).rendered)
             terms["real"] = self._realness(real, batch["real"].float() / 255, batch["real_landmarks"])
         terms["loss"] = sum((getattr(weights, name) * value for name, value in terms.items()), target.new_zeros(()))
         return terms

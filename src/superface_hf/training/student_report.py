@@ -15,10 +15,13 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..face_model.topology import eye_boxes, mouth_box
+from ..layers.compositing import Compositor
+from ..layers.motion import Window
 from ..metrics.image import box_mask, psnr
 from ..models.student.modeling_student import SuperFaceStudentModel
 from ..pipelines.paste_back import as_pictures
 from ..provenance import picture_marks
+from .scene import Scene
 from .teacher_frames import TeacherFrames
 
 SHEET = "teacher_and_student.jpg"
@@ -31,12 +34,12 @@ class StudentReport:
     """
     Attributes:
         psnr, psnr_boxes: mean over held-out frames, to the teacher's, in dB: whole pictures, and the boxes of eyes and mouth.
-        flow_psnr, flow_psnr_boxes: the same of the student before training, which is the mesh flow.
+        flow_psnr, flow_psnr_boxes: the same of the student before training, which is the untrained layers.
         by_motion: motion -> its means (whole, boxes).
         mmacs: millions of multiply-accumulates a frame (torch's FlopCounterMode / 2, from meshes to frames).
         teacher_mmacs: the same of the teacher.
         parameters, megabytes: of the student; the file with all that it stores.
-        frames_per_second: batch 1 on this machine, to uint8 pictures.
+        frames_per_second: batch 1 on this machine, to full pictures in uint8.
     """
 
     psnr: float
@@ -57,7 +60,7 @@ class StudentReport:
     def __str__(self) -> str:
         lines = [
             f"PSNR to the teacher     {self.psnr:6.2f} dB, eyes and mouth {self.psnr_boxes:6.2f} dB",
-            f"the mesh flow alone     {self.flow_psnr:6.2f} dB, eyes and mouth {self.flow_psnr_boxes:6.2f} dB",
+            f"the untrained layers    {self.flow_psnr:6.2f} dB, eyes and mouth {self.flow_psnr_boxes:6.2f} dB",
             f"multiply-accumulates    {self.mmacs:6.1f} M a frame, {self.mmacs / self.teacher_mmacs:.2%} of the teacher's",
             f"parameters              {self.parameters / 1e6:6.2f} M, {self.megabytes:.1f} MB with all that it stores",
             f"speed                   {self.frames_per_second:6.1f} frames a second with {self.threads} threads",
@@ -66,15 +69,20 @@ class StudentReport:
 
 
 @torch.inference_mode()
-def rendered(student: SuperFaceStudentModel, landmarks: Tensor, batch: int = 4) -> np.ndarray:
-    """Meshes (N, 478, 3) -> (N, S, S, 3) uint8."""
-    prepared = student.prepare()
-    parts = [as_pictures(student.render(prepared, part).frames) for part in landmarks.to(student.device).split(batch)]
+def rendered(student: SuperFaceStudentModel, landmarks: Tensor, windows: Tensor, batch: int = 4) -> np.ndarray:
+    """Meshes (N, 478, 3) in their windows (N, 3), composed there: (N, S, S, 3) uint8."""
+    prepared, scene = student.prepare(), Scene.stored(student)
+    parts = []
+    for driving, places in zip(landmarks.to(student.device).split(batch), windows.split(batch), strict=True):
+        places = places.to(student.device)
+        output = student.render(prepared, driving, Window(places[:, :2], places[:, 2]))
+        parts.append(as_pictures(scene.compose(output.rendered)[0]))
     return np.concatenate(parts)
 
 
 def closeness(pictures: np.ndarray, targets: np.ndarray, landmarks: Tensor) -> np.ndarray:
-    """PSNR of (N, S, S, 3) uint8 pictures, whole and in the boxes of eyes and mouth: (N, 2)."""
+    """PSNR of (N, S, S, 3) uint8 pictures, whole and in the boxes of eyes and mouth, of landmarks (N, 478, 3) in the windows:
+    (N, 2)."""
     size = pictures.shape[1]
     scores = []
     for picture, target, points in zip(pictures, targets, (landmarks.numpy() + 1) * size / 2, strict=True):
@@ -100,9 +108,11 @@ def measure(
         teacher_mmacs: what a frame of the teacher costs.
     """
     targets = held_out.decoded(range(len(held_out))).permute(0, 2, 3, 1).numpy()
-    pictures = rendered(student, held_out.landmarks)
-    scores = closeness(pictures, targets, held_out.landmarks)
-    before = closeness(rendered(untrained, held_out.landmarks), targets, held_out.landmarks).mean(0)
+    places = held_out.windows
+    pictures = rendered(student, held_out.landmarks, places)
+    inside = Window(places[:, :2], places[:, 2]).enter(held_out.landmarks)
+    scores = closeness(pictures, targets, inside)
+    before = closeness(rendered(untrained, held_out.landmarks, places), targets, inside).mean(0)
     by_motion: dict[str, list[np.ndarray]] = defaultdict(list)
     for name, score in zip(names, scores, strict=True):
         by_motion[name].append(score)
@@ -127,12 +137,18 @@ def student_mmacs(student: SuperFaceStudentModel) -> float:
 
 @torch.inference_mode()
 def frames_per_second(student: SuperFaceStudentModel, seconds: float = 3.0) -> float:
-    """From one mesh at a time to uint8 pictures."""
+    """From one mesh at a time to the full picture in uint8."""
     prepared, driving = student.prepare(), student.landmarks[None]
-    as_pictures(student.render(prepared, driving).frames)
+    compositor = Compositor(student.layers(), student.crop, student.landmarks.numpy(), prepared.prior)
+
+    def frame() -> None:
+        window = Window.following(student.crop, student.landmarks, driving)
+        compositor(student.render(prepared, driving, window).rendered, driving)
+
+    frame()
     count, start = 0, time.perf_counter()
     while time.perf_counter() - start < seconds:
-        as_pictures(student.render(prepared, driving).frames)
+        frame()
         count += 1
     return count / (time.perf_counter() - start)
 

@@ -16,10 +16,12 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast
 from torch import Tensor, nn
 
+from ..layers.motion import Window
 from ..models.student.modeling_student import SuperFaceStudentModel
 from .distillation_config import DistillationConfig
 from .own_video import OwnVideo
 from .run import TrainingError, TrainingRun, channels_last
+from .scene import Scene
 from .student_data import Batches
 from .student_loss import Delivery, MotionLoss, StudentLoss
 from .teacher_frames import TeacherFrames
@@ -77,12 +79,13 @@ class StudentTraining:
 
     Args:
         run: holds the untrained student; it is resumed here, from its folder.
+        scene: what the student's frames are composed of.
         own: the person's own videos.
         perceptual: see :class:`~superface_hf.training.student_loss.StudentLoss`.
     """
 
     def __init__(
-        self, config: DistillationConfig, run: TrainingRun, frames: TeacherFrames, own: list[OwnVideo],
+        self, config: DistillationConfig, run: TrainingRun, scene: Scene, frames: TeacherFrames, own: list[OwnVideo],
         perceptual: nn.Module | None,
     ) -> None:  # fmt: skip
         self._config, self._run, self._frames, self._own = config, run, frames, own
@@ -101,8 +104,8 @@ class StudentTraining:
         self._model, delivery, self._motion_optimizer, self._optimizer = prepared
         self._student, self._moving, self._all = student, moving, [*moving, *painting]
         self._prepared = student.prepare()  # no weight is in it
-        self._motion_loss = MotionLoss(student.texture[None].float() / 255, config.loss, delivery)
-        self._loss = StudentLoss(config.loss, delivery, perceptual)
+        self._motion_loss = MotionLoss(scene, config.loss, delivery)
+        self._loss = StudentLoss(scene, config.loss, delivery, perceptual)
         self._progress = run.resume()
 
     def train(self, begun: float, show: Callable[[float], object]) -> None:
@@ -130,12 +133,13 @@ class StudentTraining:
         """One step of the motion, at a share of the time for that."""
         rng = np.random.default_rng((self._config.seed, self._accelerator.process_index, self._run.step))
         index = torch.from_numpy(rng.integers(len(self._frames), size=MOTION_BATCH))
-        landmarks, flow, codes = (
+        landmarks, windows, flow, codes = (
             x[index].float().to(self._accelerator.device)
-            for x in (self._frames.landmarks, self._frames.flow, self._frames.codes)
+            for x in (self._frames.landmarks, self._frames.windows, self._frames.flow, self._frames.codes)
         )
-        motion = self._student.coarse_motion(self._prepared, landmarks)
-        terms = self._motion_loss(motion, flow, codes)
+        window = Window(windows[:, :2], windows[:, 2])
+        motion = self._student.coarse_motion(self._prepared, landmarks, window)
+        terms = self._motion_loss(motion, flow, codes, window)
         for group in self._motion_optimizer.param_groups:
             group["lr"] = MOTION_RATE * rate(share)
         self._accelerator.backward(terms["loss"])

@@ -25,6 +25,7 @@ from ..models.teacher.modeling_teacher import SuperFaceTeacherModel
 from .adversarial import Judge
 from .degradations import SourceDegradation
 from .losses import windows
+from .mattes import Mattes, known_plate, person_colours
 from .run import TrainingError, TrainingRun, channels_last, falling_rate
 from .settings import SettingsError, as_dict, flat
 from .teacher_config import ModelSettings, TeacherTrainingConfig
@@ -73,6 +74,7 @@ class TeacherTrainer:
             self.judge = Judge(self.accelerator, 0.5 * settings.learning_rate)
         self.loss = TeacherLoss(config.loss, self.accelerator.device)
         self.degrade = SourceDegradation(config.data.degradation)
+        self.mattes = Mattes(self.accelerator.device)
         self.run = TrainingRun(
             config.out, self.accelerator, self.averaged, settings.ema, config.run.checkpoint_minutes, config,
             config.run.first_checkpoint, config.run.log_every,
@@ -150,9 +152,10 @@ class TeacherTrainer:
         batch = self._on_device(part, place)
         generator = self._generator(place, _WINDOWS)
         with self.accelerator.autocast():
-            output = self.model(batch["source"], batch["source_landmarks"], batch["target_landmarks"])
-            patches = close_ups(output.frames, batch, generator)
-            loss, terms = self.loss(output, batch, patches)
+            output = self.model(batch["source"], batch["matte"], batch["source_landmarks"], batch["target_landmarks"])
+            frames = output.over(batch["plate"])
+            patches = close_ups(frames, batch, generator)
+            loss, terms = self.loss(output, frames, batch, patches)
             if self.judge is not None and patches:
                 judged = self.judge.judge(patches)
                 loss = loss + sum(getattr(self.config.loss, name) * value for name, value in judged.items())
@@ -186,7 +189,10 @@ class TeacherTrainer:
         batch = {name: value.to(device, non_blocking=True) for name, value in part.items()}
         for name in ("source", "target"):
             batch[name] = (batch[name].float() / 255).contiguous(memory_format=torch.channels_last)
-        batch["clean_source"] = batch["source"]
+        batch["matte"], batch["target_matte"] = (self.mattes(batch[name]) for name in ("source", "target"))
+        batch["plate"] = known_plate(batch["source"], batch["matte"], batch["target"], batch["target_matte"])
+        own_plate = known_plate(batch["source"], batch["matte"], batch["source"], batch["matte"])
+        batch["source"] = batch["clean_source"] = person_colours(batch["source"], batch["matte"], own_plate)
         batch["degraded"] = torch.zeros_like(batch["sharp"])
         places = torch.rand(len(batch["source"]), 2, generator=self._generator(place, _RESTORED))
         batch["window"] = (2 * places - 1).to(device)
@@ -236,7 +242,7 @@ class TeacherTrainer:
     def _validate(self, clips: ValidationClips) -> None:
         """Runs on the main process; the others wait for it in their next step."""
         sheet = self.run.out / f"validation_{self.run.step:06d}.png"
-        self.run.log({"step": self.run.step, "validation": validate(self.averaged, clips, sheet)})
+        self.run.log({"step": self.run.step, "validation": validate(self.averaged, clips, self.mattes, sheet)})
         self.run.log_picture("validation", sheet)
 
 
@@ -253,7 +259,10 @@ def initial_model(settings: ModelSettings) -> SuperFaceTeacherModel:
 
 
 def convolutional_parts(model: SuperFaceTeacherModel) -> list[nn.Module]:
-    return [model.restorer, model.appearance_encoder, model.dense_motion.unet, model.generator]
+    return [
+        model.restorer, model.appearance_encoder, model.dense_motion.unet, model.generator, model.mouth_painter,
+        model.eye_painter,
+    ]  # fmt: skip
 
 
 def _has_idle_parts(model: SuperFaceTeacherModel) -> bool:

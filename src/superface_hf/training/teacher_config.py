@@ -89,10 +89,9 @@ class LossWeights:
         fine: the error at full resolution.
         coarse: the squared error at an eighth of the resolution.
         warp: the error of the warped pixels alone, which trains the flow where the mask would excuse it.
-        generated: the error of the painted pixels alone, which trains them also where the mask keeps the warped.
+        matte: the error of where the person ends.
         temporal: the error of what changes from one frame to the next, where a batch holds neighbouring frames.
         flow: the error of small copies of the source after the flow, which shows the flow the way from far off.
-        keep: the pull toward keeping warped pixels.
         restoration: how far the restored source is from the one that was not spoilt.
         occlusion: the pull toward using what the source shows.
         smoothness: the pull toward an even 3D flow.
@@ -109,10 +108,9 @@ class LossWeights:
     fine: float = number(0.5, low=0)
     coarse: float = number(4.0, low=0)
     warp: float = number(0.6, low=0)
-    generated: float = number(0.3, low=0)
+    matte: float = number(0.3, low=0)
     temporal: float = number(0.5, low=0)
     flow: float = number(2.0, low=0)
-    keep: float = number(0.003, low=0)
     restoration: float = number(1.0, low=0)
     occlusion: float = number(0.0005, low=0)
     smoothness: float = number(0.001, low=0)

@@ -20,13 +20,16 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..files import write_tensors
+from ..layers.motion import Window
 from ..models.teacher.modeling_teacher import PreparedSource, SuperFaceTeacherModel
 from ..pipelines.paste_back import as_pictures
 from .prepared_set import decode_jpeg
 from .run import TrainingError
+from .scene import Scene
 
 SHARD = 16  # frames
 JPEG_QUALITY = 95  # 0.1 MB a frame of 512 pixels; 42 dB from what was rendered
+_TENSORS = ("landmarks", "windows", "alpha", "flow", "codes")
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,13 +38,17 @@ class TeacherFrames:
 
     Attributes:
         pictures: a file each, of S x S pixels.
-        landmarks: (N, 478, 3) the meshes that drove them.
-        flow: (N, 2, S/8, S/8) float16 backward displacement in image units.
+        landmarks: (N, 478, 3) the meshes that drove them, in the portrait's crop.
+        windows: (N, 3) where their windows lie in it: middle and size.
+        alpha: (N, 1, S/4, S/4) uint8 the person's matte.
+        flow: (N, 2, S/8, S/8) float16 backward displacement of the person in the windows.
         codes: (N, code) the motion representations p_d.
     """
 
     pictures: list[bytes]
     landmarks: Tensor
+    windows: Tensor
+    alpha: Tensor
     flow: Tensor
     codes: Tensor
 
@@ -55,15 +62,15 @@ class TeacherFrames:
 
     @classmethod
     def joined(cls, parts: list[TeacherFrames]) -> TeacherFrames:
-        tensors = (torch.cat([getattr(part, name) for part in parts]) for name in ("landmarks", "flow", "codes"))
+        tensors = (torch.cat([getattr(part, name) for part in parts]) for name in _TENSORS)
         return cls([picture for part in parts for picture in part.pictures], *tensors)
 
     def save(self, path: Path, seconds: float) -> None:
         """``seconds`` is what it took to render them."""
         lengths = torch.tensor([len(picture) for picture in self.pictures])
         joined = torch.from_numpy(np.frombuffer(b"".join(self.pictures), np.uint8).copy())
-        tensors = {"pictures": joined, "lengths": lengths, "flow": self.flow, "codes": self.codes}
-        write_tensors(path, {**tensors, "landmarks": self.landmarks}, {"seconds": repr(seconds)})
+        tensors = {name: getattr(self, name) for name in _TENSORS}
+        write_tensors(path, {"pictures": joined, "lengths": lengths, **tensors}, {"seconds": repr(seconds)})
 
     @classmethod
     def load(cls, path: Path) -> tuple[TeacherFrames, float]:
@@ -75,7 +82,7 @@ class TeacherFrames:
             raise TrainingError(f"{path} is damaged ({error}): delete it, and it is rendered again.") from error
         joined, ends = tensors["pictures"].numpy().tobytes(), tensors["lengths"].cumsum(0).tolist()
         pictures = [joined[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
-        return cls(pictures, tensors["landmarks"], tensors["flow"], tensors["codes"]), seconds
+        return cls(pictures, *(tensors[name] for name in _TENSORS)), seconds
 
 
 class FrameCache:
@@ -133,21 +140,28 @@ def fingerprint(teacher: SuperFaceTeacherModel, *parts: bytes) -> str:
 def render_frames(
     teacher: SuperFaceTeacherModel,
     source: PreparedSource,
+    scene: Scene,
     landmarks: Tensor,
+    windows: Tensor,
     batch: int,
     dtype: torch.dtype,
     exact: bool,
 ) -> TeacherFrames:
-    """Renders meshes (N, 478, 3). ``exact`` keeps pictures without loss."""
+    """Renders meshes (N, 478, 3) in their windows (N, 3), before the plate of ``scene``. ``exact`` keeps pictures without
+    loss."""
     size, device = teacher.config.image_size, teacher.device
-    pictures, flows, codes = [], [], []
-    for driving in landmarks.to(device).split(batch):
+    pictures, alphas, flows, codes = [], [], [], []
+    parts = zip(landmarks.to(device).split(batch), windows.to(device).split(batch), strict=True)
+    for driving, places in parts:
         with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-            output = teacher.render(source, driving)
-        pictures += [_encoded(picture, exact) for picture in as_pictures(output.frames)]
-        flows.append(F.adaptive_avg_pool2d(output.motion.flow.float(), size // 8).half().cpu())
+            output = teacher.render(source, driving, Window(places[:, :2], places[:, 2]))
+        frames, alpha = scene.compose(output.rendered)
+        pictures += [_encoded(picture, exact) for picture in as_pictures(frames)]
+        alphas.append(F.avg_pool2d(alpha, 4).mul(255).round().byte().cpu())
+        flows.append(F.adaptive_avg_pool2d(output.rendered.flow.float(), size // 8).half().cpu())
         codes.append(output.driving_code.float().cpu())
-    return TeacherFrames(pictures, landmarks.cpu().contiguous(), torch.cat(flows), torch.cat(codes))
+    kept = (landmarks.cpu().contiguous(), windows.cpu().contiguous())
+    return TeacherFrames(pictures, *kept, *(torch.cat(parts) for parts in (alphas, flows, codes)))
 
 
 def _encoded(picture: np.ndarray, exact: bool) -> bytes:
@@ -159,10 +173,13 @@ def _encoded(picture: np.ndarray, exact: bool) -> bytes:
     return file.getvalue()
 
 
-def reduced_appearance(source: PreparedSource, channels: int) -> Tensor:
+def reduced_appearance(source: PreparedSource, channels: int, size: int) -> Tensor:
     """The teacher's appearance volume (1, D, C, s, s) as its ``channels`` strongest components over the plane: (1, channels,
-    s, s), each with unit variance."""
-    volume = source.volume.float().flatten(1, 2)[0]
+    size, size), each with unit variance."""
+    volume = source.volume.float().flatten(1, 2)
+    if volume.shape[-1] != size:
+        volume = F.interpolate(volume, size=(size, size), mode="bilinear", align_corners=False)
+    volume = volume[0]
     features, side = volume.flatten(1), volume.shape[-1]
     features = features - features.mean(1, keepdim=True)
     values, vectors = torch.linalg.eigh(features @ features.T / features.shape[1])

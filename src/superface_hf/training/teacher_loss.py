@@ -25,6 +25,8 @@ RESTORED_WINDOW = 224
 FOUND_WEIGHT = 0.05
 # Points of the face's edge at forehead and temples, and how much farther from its middle the windows of the hair are.
 HAIRLINE, BEYOND = (10, 103, 332, 127, 356), 1.3
+# What is warped counts by this much where the target shows no person.
+OUTSIDE = 0.1
 # A window is judged where at least this share of it is known.
 KNOWN = 0.99
 
@@ -36,7 +38,8 @@ CloseUp = tuple[Tensor, Tensor, Tensor]
 class TeacherLoss:
     """The terms that compare a rendering with its target, each by its weight; a weight of 0 leaves its term out.
 
-    A batch holds ``source``, ``target`` (B, 3, S, S) in [0, 1], ``clean_source`` before any degradation, ``degraded`` (B,)
+    A batch holds ``source``, ``target`` (B, 3, S, S) in [0, 1], ``plate`` (B, 3, S, S) that lies behind the target's person and
+    ``target_matte`` (B, 1, S, S) that tells the two apart, ``clean_source`` before any degradation, ``degraded`` (B,)
     bool, the meshes ``source_landmarks``, ``target_landmarks`` (B, 478, 3), ``sharp`` (B,) bool, ``known``
     (B, 1, S/8, S/8) and ``follows`` (B,) bool (see ``ReenactmentPairs``), and ``window`` (B, 2), the middles in image
     coordinates of the windows that restored sources are looked at in.
@@ -52,41 +55,52 @@ class TeacherLoss:
 
             self.keypoints = KeypointConsistency(embedded_tracker()).to(device)
 
-    def __call__(self, output: TeacherOutput, batch: Batch, patches: list[CloseUp]) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted sum, and its terms without gradients; ``patches`` are the :func:`close_ups` of the frames."""
-        terms = {**self.pixel_terms(output, batch), **self.motion_terms(output, batch)}
+    def __call__(
+        self, output: TeacherOutput, frames: Tensor, batch: Batch, patches: list[CloseUp]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum, and its terms without gradients.
+
+        Args:
+            frames: (B, 3, S, S) what was rendered over the plates.
+            patches: the :func:`close_ups` of the frames.
+        """
+        terms = {**self.pixel_terms(output, frames, batch), **self.motion_terms(output, batch)}
         if self.weights.restoration:
             terms["restoration"] = self.restoration(
-                output.restored, batch["clean_source"], batch["degraded"], batch["window"]
+                Restoration(output.source.image, output.source.need),
+                batch["clean_source"],
+                batch["degraded"],
+                batch["window"],
             )
         if self.perceptual is not None:
-            terms["perceptual"] = self.perceived(output, batch, patches)
+            terms["perceptual"] = self.perceived(frames, batch, patches)
         if self.keypoints is not None:
             some = slice(self.weights.keypoint_items)
             terms["keypoints"] = self.keypoints(
-                output.frames[some], batch["target"][some], batch["target_landmarks"][some], batch["known"][some]
+                frames[some], batch["target"][some], batch["target_landmarks"][some], batch["known"][some]
             )
         loss = torch.stack([getattr(self.weights, name) * term.float() for name, term in terms.items()]).sum()
         return loss, {name: term.detach() for name, term in terms.items()}
 
-    def pixel_terms(self, output: TeacherOutput, batch: Batch) -> dict[str, Tensor]:
-        """Frames, and the pixels that they are mixed from, against the target."""
+    def pixel_terms(self, output: TeacherOutput, rendered: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Frames, the warped person and the matte, against the target."""
         half = batch["target"].shape[-1] // 2
         known = F.interpolate(batch["known"], size=(half, half), mode="nearest")
         emphasis = region_weights(
             batch["target_landmarks"], half, self.weights.region_emphasis, self.weights.opening_emphasis
         )
         weights = known * emphasis
-        frames, wanted, generated = (F.avg_pool2d(x, 2) for x in (output.frames, batch["target"], output.generated))
+        inside = OUTSIDE + (1 - OUTSIDE) * F.avg_pool2d(batch["target_matte"], 2)
+        frames, wanted = (F.avg_pool2d(x, 2) for x in (rendered, batch["target"]))
         terms = {
             "l1": pyramid_l1(frames, wanted, weights, levels=4),
-            "warp": pyramid_l1(half_warped(output, batch), wanted, weights, levels=1),
-            "generated": pyramid_l1(generated, wanted, weights, levels=1),
+            "warp": pyramid_l1(half_warped(output, batch), wanted, weights * inside, levels=1),
             "coarse": coarse_l2(frames, wanted, known, factor=4),
         }
         # Footage of half the resolution has nothing to say about the finest pixels.
         counted = batch["sharp"][:, None, None, None] * F.interpolate(known, scale_factor=2.0, mode="nearest")
-        terms["fine"] = ((output.frames - batch["target"]).abs() * counted).mean()
+        terms["fine"] = ((rendered - batch["target"]).abs() * counted).mean()
+        terms["matte"] = ((output.alpha - batch["target_matte"]).abs() * F.interpolate(known, scale_factor=2.0)).mean()
         if self.weights.temporal:
             terms["temporal"] = flicker_l1(frames, wanted, weights, batch["follows"])
         return terms
@@ -95,10 +109,11 @@ class TeacherLoss:
         """The flow, and the masks that it works with."""
         size = batch["target"].shape[-1]
         sizes = tuple(size // factor for factor in (16, 8, 4))
+        person = F.avg_pool2d(batch["target_matte"], size // batch["known"].shape[-1])
+        inside = batch["known"] * (OUTSIDE + (1 - OUTSIDE) * person)
         # The flow is the same however poor the picture is, and a clean one shows it better.
         terms = {
-            "flow": coarse_warp_l1(batch["clean_source"], output.motion.flow, batch["target"], batch["known"], sizes),
-            "keep": (1 - output.keep).mean(),
+            "flow": coarse_warp_l1(batch["clean_source"], output.rendered.flow, batch["target"], inside, sizes),
         }
         if self.weights.occlusion:
             terms["occlusion"] = (1 - output.motion.occlusion).mean()
@@ -116,10 +131,10 @@ class TeacherLoss:
             error = error + self.weights.perceptual * self.perceptual(*pictures)
         return error
 
-    def perceived(self, output: TeacherOutput, batch: Batch, patches: list[CloseUp]) -> Tensor:
+    def perceived(self, frames: Tensor, batch: Batch, patches: list[CloseUp]) -> Tensor:
         """Perceptual distance of the face at half the resolution, and of mouth, one eye and hair at full resolution."""
         assert self.perceptual is not None
-        frames, landmarks = output.frames, batch["target_landmarks"]
+        landmarks = batch["target_landmarks"]
         # Where nobody knows the target, what was rendered is right.
         target = torch.lerp(frames.detach(), batch["target"], resized(batch["known"], frames.shape[-1]))
         halves = (F.avg_pool2d(frames, 2), F.avg_pool2d(target, 2))
@@ -135,7 +150,7 @@ def half_warped(output: TeacherOutput, batch: Batch) -> Tensor:
     degraded = batch["degraded"]
     if not degraded.any():
         return warped
-    clean = warp(F.avg_pool2d(batch["clean_source"][degraded], 2), output.motion.flow[degraded].float())
+    clean = warp(F.avg_pool2d(batch["clean_source"][degraded], 2), output.rendered.flow[degraded].float())
     return warped.index_put((degraded.nonzero()[:, 0],), clean.to(warped.dtype))
 
 

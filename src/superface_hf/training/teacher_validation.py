@@ -16,6 +16,7 @@ from ..geometry import Square
 from ..metrics.image import box_mask, psnr
 from ..models.teacher.modeling_teacher import SuperFaceTeacherModel, plain_mesh_flow
 from ..provenance import picture_marks
+from .mattes import Mattes, known_plate, person_colours
 from .prepared_set import ClipStream, PreparedClip, load_clips
 
 
@@ -77,7 +78,9 @@ def _validation_clips(prepared: str | Path) -> list[PreparedClip]:
 
 
 @torch.inference_mode()
-def validate(model: SuperFaceTeacherModel, data: ValidationClips, sheet: Path) -> dict[str, float | list[float]]:
+def validate(
+    model: SuperFaceTeacherModel, data: ValidationClips, mattes: Mattes, sheet: Path
+) -> dict[str, float | list[float]]:
     """Mean PSNR of teacher and plain mesh flow over the whole picture and the eye and mouth boxes, and the worst clip.
 
     Writes a contact sheet: for each clip the source, two targets, and these two by the mesh flow and by the teacher.
@@ -86,7 +89,7 @@ def validate(model: SuperFaceTeacherModel, data: ValidationClips, sheet: Path) -
     rows = []
     for clip in data.clips:
         row = [clip.source[0].permute(1, 2, 0).numpy(), clip.targets[-1], clip.targets[len(clip.targets) // 2]]
-        for name, rendered in _rendered(model, clip).items():
+        for name, rendered in _rendered(model, clip, mattes).items():
             pictures = rendered.float().clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
             pairs = list(zip(pictures, clip.targets, clip.masks, strict=True))
             scores[name].append(float(np.mean([psnr(p, t) for p, t, _ in pairs])))
@@ -101,12 +104,15 @@ def validate(model: SuperFaceTeacherModel, data: ValidationClips, sheet: Path) -
     return {**result, "worst_gain": round(float(gains.min()), 3), "gains": [round(float(g), 2) for g in gains]}
 
 
-def _rendered(model: SuperFaceTeacherModel, clip: _Clip) -> dict[str, Tensor]:
+def _rendered(model: SuperFaceTeacherModel, clip: _Clip, mattes: Mattes) -> dict[str, Tensor]:
     """The clip's frames by the plain mesh flow and by the teacher, (T, 3, S, S) each."""
     device = model.device
     source, landmarks, driving = (x.to(device) for x in (clip.source, clip.source_landmarks, clip.target_landmarks))
+    matte = mattes(source)
+    plate = known_plate(source, matte, source, matte)
     with torch.autocast(device.type, dtype=torch.bfloat16):
-        frames = model.render(model.prepare(source, landmarks), driving).frames
+        colours = person_colours(source, matte, plate)
+        frames = model.render(model.prepare(colours, matte, landmarks), driving).over(plate)
     count = len(driving)
     flow = plain_mesh_flow(source.expand(count, -1, -1, -1), landmarks.expand(count, -1, -1), driving)
     return {"flow": flow, "teacher": frames}

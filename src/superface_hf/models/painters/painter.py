@@ -7,18 +7,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...face_model.mesh_image import MESH_CHANNELS, OPENING_CHANNELS, mesh_image, opening_image
-from ...layers.rendered import kept_fine
 from ..teacher.blocks import ResidualBlock, ZeroConv2d, conv, upsample
-from .strokes import repainted
 from .windows import Region, RegionWindow, feather
 
-# The warped region and the portrait's own; the mesh to be shown, how open it is, and how open the portrait's own is.
+# The region so far and the portrait's own; the mesh to be shown, how open it is, and how open the portrait's own is.
 SEEN = 2 * 12 + MESH_CHANNELS + 2 * OPENING_CHANNELS
 
 
 class RegionPainter(nn.Module):
-    """Sees the region as the layers warp it, the portrait's own, and both meshes drawn; paints inside of lips or lids, their
-    rims, and the folds around them.
+    """Sees the region as the person shows it so far, the portrait's own, and both meshes drawn; paints inside of lips or lids,
+    their rims, and the folds around them.
 
     Args:
         points: how many landmarks tell the region's shape beside the drawings.
@@ -39,28 +37,28 @@ class RegionPainter(nn.Module):
         self.middle_after, self.after = ResidualBlock(middle), ResidualBlock(fine)
         self.head = ZeroConv2d(fine, 12, 1)
 
-    def forward(self, warped: Tensor, own: Tensor, drawn: Tensor, shapes: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, shown: Tensor, own: Tensor, drawn: Tensor, shapes: Tensor) -> Tensor:
         """
         Args:
-            warped, own: (B, 3, h, w) in [0, 1].
+            shown, own: (B, 3, h, w) in [0, 1].
             drawn: (B, MESH_CHANNELS + 2 OPENING_CHANNELS, h/2, w/2).
             shapes: (B, 2, points, 3) of the source and of the driver, in the window's unit.
 
         Returns:
-            What is kept (B, 1, h, w) in [0, 1], and what is painted (B, 3, h, w): the result is keep * warped + paint. At the
-            window's rim, and where nothing changes, all is kept.
+            What is added to the person (B, 3, h, w); nothing at the window's rim.
         """
         dtype = self.enter.weight.dtype
-        pixels = F.pixel_unshuffle(torch.cat((warped, own), dim=1) * 2 - 1, 2)
+        pixels = F.pixel_unshuffle(torch.cat((shown, own), dim=1) * 2 - 1, 2)
         fine = self.before(self.enter(torch.cat((pixels, drawn), dim=1).to(dtype)))
         middle = self.middle(self.to_middle(F.silu(fine)))
         coarse = self.to_coarse(F.silu(middle)) + self.shape(shapes.flatten(1).to(dtype))[:, :, None, None]
         x = self.middle_after(middle + upsample(self.from_coarse(F.silu(self.coarse(coarse)))))
         x = self.after(fine + upsample(self.from_middle(F.silu(x))))
         painted = F.pixel_shuffle(self.head(F.silu(x)), 2).float()
-        weight = feather(warped.shape[-2:], warped)  # type: ignore[arg-type]
-        colours = warped.float()
-        return kept_fine(1 - weight, weight * repainted(colours, painted), colours)
+        colours = shown.float()
+        inside = colours.clamp(0.004, 0.996)
+        weight = feather(shown.shape[-2:], shown)  # type: ignore[arg-type]
+        return weight * (torch.sigmoid(torch.logit(inside) + painted) - inside)
 
 
 def draw_region(points: Tensor, window: RegionWindow, canonical: Tensor | None) -> Tensor:

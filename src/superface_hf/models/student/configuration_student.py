@@ -9,6 +9,7 @@ from huggingface_hub.dataclasses import strict
 from ..configuration import Bounds, SuperFaceConfig, shortened
 
 StudentSize = Literal["tiny", "base"]
+LARGEST_FILE = 64 * 2**20  # bytes
 
 # What differs from the defaults, which are ``base``.
 _SIZES: dict[str, dict[str, Any]] = {
@@ -30,18 +31,17 @@ class SuperFaceStudentConfig(SuperFaceConfig):
     """Sizes of the student's parts, and what is needed to lay out the portrait that it stores.
 
     Args:
-        image_size: side of the square crop that is rendered, in pixels; a multiple of 128. Motion is thought out at a
+        image_size: side of the square window that is rendered, in pixels; a multiple of 128. Motion is thought out at a
             sixteenth of it and drawn at an eighth.
         prior_points: landmarks whose displacement makes the mesh flow that the network starts from. More are more exact
-            and cost 50,000 multiply-accumulates each.
+            and cost 20,000 multiply-accumulates each.
         appearance_channels: channels of the appearance feature that the teacher delivers.
         motion_channels: widths of the dense motion network at 1/16, 1/32 and 1/64 of the resolution.
         generator_channels: width of the generator, at 1/8 of the resolution.
         window_channels: width of the painters of mouth and eyes, at 1/4 of the resolution.
         code_channels: size of the motion representation p.
-        sampling: how the portrait's pixels are sampled: "bicubic" keeps texture, as the teacher does; "bilinear" is faster.
         person: the name of whom it shows, at most 200 characters.
-        picture_bytes: length of the stored picture file, which frames are pasted back into.
+        picture_bytes, colours_bytes, alpha_bytes, plate_bytes: lengths of the stored files: the picture, and its layers.
     """
 
     model_type = "superface_student"
@@ -53,19 +53,24 @@ class SuperFaceStudentConfig(SuperFaceConfig):
         "generator_channels": (1, 512),
         "window_channels": (1, 512),
         "code_channels": (1, 2048),
-        "picture_bytes": (0, 64 * 2**20),
+        "picture_bytes": (0, LARGEST_FILE),
+        "colours_bytes": (0, LARGEST_FILE),
+        "alpha_bytes": (0, LARGEST_FILE),
+        "plate_bytes": (0, LARGEST_FILE),
     }
 
     image_size: int = 512
-    prior_points: int = 120
-    appearance_channels: int = 12
-    motion_channels: tuple[int, ...] | list[int] = (16, 32, 48)
-    generator_channels: int = 12
-    window_channels: int = 16
+    prior_points: int = 96
+    appearance_channels: int = 6
+    motion_channels: tuple[int, ...] | list[int] = (10, 20, 24)
+    generator_channels: int = 8
+    window_channels: int = 14
     code_channels: int = 64
-    sampling: str = "bicubic"
     person: str | None = None
     picture_bytes: int = 0
+    colours_bytes: int = 0
+    alpha_bytes: int = 0
+    plate_bytes: int = 0
 
     @classmethod
     def of_size(cls, size: StudentSize, **overrides: Any) -> SuperFaceStudentConfig:
@@ -84,7 +89,5 @@ class SuperFaceStudentConfig(SuperFaceConfig):
             raise ValueError(f"image_size must be a multiple of 128, got {self.image_size}")
         if len(self.motion_channels) != 3:
             raise ValueError(f"motion_channels needs three widths, got {self.motion_channels}")
-        if self.sampling not in ("bicubic", "bilinear"):
-            raise ValueError(f'sampling must be "bicubic" or "bilinear", got {shortened(self.sampling)!r}')
         if self.person is not None and (len(self.person) > 200 or not self.person.isprintable()):
             raise ValueError(f"person must be a name of at most 200 characters, got {shortened(self.person)!r}")

@@ -1,9 +1,10 @@
-"""The student: one person's face, rendered at a hundredth of the teacher's cost (SuperFace, figure 2's dashed lines).
+"""The student: one person, rendered at a hundredth of the teacher's cost (SuperFace, figure 2's dashed lines).
 
-It stores what the teacher delivers for one portrait, once: the portrait's pixels, its appearance feature, its landmarks, and
-the picture that frames are pasted back into. What runs for each frame is small: the mesh flow of some landmarks, a 2D dense
-motion network, a 2D generator, and finer windows at the mouth and at the eyes. Freshly initialised, the student *is* the mesh
-flow, with lids and lips that move with their own skin.
+It stores what the teacher delivers for one portrait, once: the picture and its layers, the appearance feature, the landmarks.
+What runs for each frame is small: the layers' flow from some landmarks, a 2D dense motion network, a 2D generator, and finer
+windows at the mouth and at the eyes. Like the teacher it gives the person's flow, what is kept of the pixels that the flow
+brings, and what is painted; ``layers`` draws that at the picture's own resolution. Freshly initialised, the student *is* the
+untrained layers, with lids and lips that move with their own skin.
 """
 
 from __future__ import annotations
@@ -17,27 +18,30 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
 
-from ...errors import HubError, MediaError, SuperFaceError
-from ...face_model.mesh_flow import identity_grid, warp
+from ...errors import HubError, SuperFaceError
+from ...face_model.mesh_flow import warp
 from ...face_model.topology import POINTS
 from ...geometry import MIN_CROP, Square
 from ...hub.model import HubMixin
-from ...media import load_picture, open_picture
+from ...layers.motion import Window
+from ...layers.portrait import PortraitLayers
+from ...layers.rendered import RenderedWindow
 from ..teacher.blocks import ZeroConv2d
 from .configuration_student import SuperFaceStudentConfig
 from .networks import DenseMotionNetwork, Generator, MotionEncoder, WindowPainter
 from .prior import Prior, spread_out
 from .seam_windows import SIZES, SeamWindow, feather
+from .stored_layers import LAYER_FORMATS, PICTURE_FORMATS, LayerFiles, measured
 
-# What a student may store: a picture of so many pixels, of these kinds, with a crop of so many pixels on a side (pasting back
-# takes 0.12 kB for each of its pixels).
-LARGEST_PICTURE, PICTURE_FORMATS = 25_000_000, ("PNG", "JPEG")
+# The crop that a student may have, in pixels on a side.
 LARGEST_CROP = 4096
 # A face's landmarks, in image coordinates of the crop: how far from its middle, and how small, they cannot be.
 FARTHEST, SMALLEST_FACE = 8.0, 0.02
-# Units of what the heads give: flows in image units, shares of the way to other candidates, logits of what to keep, colours.
-# Small ones keep the first steps of a training from leaving the mesh flow for worse.
-FLOW_UNIT, WINDOW_FLOW_UNIT, MIXING_UNIT, KEEP_UNIT, PAINT_UNIT = 0.02, 0.01, 0.3, 0.5, 0.1
+# Units of what the heads give: flows in image units, shares of the way to other candidates, logits of what to keep, colours,
+# the matte. Small ones keep the first steps of a training from leaving the layers for worse.
+FLOW_UNIT, WINDOW_FLOW_UNIT, MIXING_UNIT, KEEP_UNIT, PAINT_UNIT, ALPHA_UNIT = 0.02, 0.01, 0.3, 0.5, 0.1, 0.2
+# The person may grow by what was hidden up to this far from the moved matte, in cells of 1/8 of the resolution.
+GROWTH = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,18 +49,14 @@ class PreparedStudent:
     """What is computed once from what the student stores.
 
     Attributes:
-        texture: (1, 3, S, S) the portrait in [0, 1].
-        half: (1, 3, S/2, S/2) the same, half as fine.
-        appearance, coarse: the appearance feature (1, A, S/8, S/8), and half as fine.
-        grid: (1, 2, S, S) where each pixel is.
+        texture: (1, 3, S/2, S/2) the person's colours in [0, 1].
+        appearance, coarse: the appearance feature and the matte (1, A + 1, S/8, S/8), and half as fine.
         prior: the landmarks and what they imply.
     """
 
     texture: Tensor
-    half: Tensor
     appearance: Tensor
     coarse: Tensor
-    grid: Tensor
     prior: Prior
 
 
@@ -64,8 +64,9 @@ class PreparedStudent:
 class CoarseMotion:
     """What the dense motion network gives.
 
-    ``flow`` (B, 2, S/8, S/8): backward displacement of the pixels in image units; ``occlusion`` (B, 1, S/8, S/8) in [0, 1], 1
-    where the portrait shows the place; ``features`` (B, width, S/16, S/16) for the generator; ``code`` (B, code) is p.
+    ``flow`` (B, 2, S/8, S/8): backward displacement of the person in the frames' windows; ``occlusion`` (B, 1, S/8, S/8) in
+    [0, 1], 1 where the portrait shows the place; ``features`` (B, width, S/16, S/16) for the generator; ``code`` (B, code) is
+    p.
     """
 
     flow: Tensor
@@ -76,8 +77,8 @@ class CoarseMotion:
 
 @dataclass(frozen=True, eq=False)
 class StudentMotion:
-    """``flow`` (B, 2, S/2, S/2): backward displacement of the pixels in image units; ``coarse`` (B, 2, S/8, S/8): before the
-    windows of mouth and eyes; ``occlusion`` (B, 1, S/8, S/8) in [0, 1], 1 where the portrait shows the place."""
+    """``flow`` (B, 2, S/2, S/2): backward displacement of the person in the frames' windows; ``coarse`` (B, 2, S/8, S/8):
+    before the windows of mouth and eyes; ``occlusion`` (B, 1, S/8, S/8) in [0, 1], 1 where the portrait shows the place."""
 
     flow: Tensor
     coarse: Tensor
@@ -86,15 +87,27 @@ class StudentMotion:
 
 @dataclass(frozen=True, eq=False)
 class StudentOutput:
-    """Frames (B, 3, S, S) in [0, 1] and how they came about: ``keep * warped + painted``.
+    """The person of B frames, in their windows, as the teacher gives it.
 
-    ``warped`` are the portrait's own pixels after the flow, ``code`` (B, code) is p.
+    Attributes:
+        window: where the frames' windows lie in the portrait's crop.
+        motion: where everything comes from.
+        keep, paint: (B, 1, S, S) and (B, 3, S, S): the person is ``keep * warped + paint``.
+        alpha_change: (B, 1, S, S) in [-1, 1], is added to the warped matte.
+        code: (B, code) is p.
     """
 
-    frames: Tensor
-    warped: Tensor
+    window: Window
     motion: StudentMotion
+    keep: Tensor
+    paint: Tensor
+    alpha_change: Tensor
     code: Tensor
+
+    @property
+    def rendered(self) -> RenderedWindow:
+        """What the compositor needs."""
+        return RenderedWindow(self.window, self.motion.flow, self.keep, self.paint, self.alpha_change)
 
 
 class SuperFaceStudentModel(HubMixin, PreTrainedModel):
@@ -107,25 +120,31 @@ class SuperFaceStudentModel(HubMixin, PreTrainedModel):
     config: SuperFaceStudentConfig
     main_input_name = "driving_landmarks"
     texture: Tensor
+    matte: Tensor
     appearance: Tensor
     landmark_bits: Tensor
     carriers: Tensor
     square: Tensor
     picture: Tensor
+    colours: Tensor
+    alpha: Tensor
+    plate: Tensor
 
     def __init__(self, config: SuperFaceStudentConfig) -> None:
         super().__init__(config)
         size, channels = config.image_size, config.appearance_channels
-        self.register_buffer("texture", torch.zeros(3, size, size, dtype=torch.uint8))
+        self.register_buffer("texture", torch.zeros(3, size // 2, size // 2, dtype=torch.uint8))
+        self.register_buffer("matte", torch.zeros(1, size // 8, size // 8, dtype=torch.uint8))
         self.register_buffer("appearance", torch.zeros(channels, size // 8, size // 8))
         # float32 as integers: whoever loads or casts the weights to a narrower type leaves coordinates as they are.
         self.register_buffer("landmark_bits", torch.zeros(POINTS, 3, dtype=torch.int32))
         self.register_buffer("carriers", torch.zeros(config.prior_points, dtype=torch.int64))
         self.register_buffer("square", torch.zeros(3, dtype=torch.int64))
-        self.register_buffer("picture", torch.zeros(config.picture_bytes, dtype=torch.uint8))
+        for name in LayerFiles._fields:
+            self.register_buffer(name, torch.zeros(getattr(config, f"{name}_bytes"), dtype=torch.uint8))
         self.motion_encoder = MotionEncoder(config)
-        # The appearance at rest, moved by the mesh and by the rigid head; two flows, and the mesh's fade.
-        self.dense_motion = DenseMotionNetwork(3 * channels + 5, config)
+        # Appearance and matte at rest, moved by the layers and by the rigid head; two flows; where skin and head are.
+        self.dense_motion = DenseMotionNetwork(3 * (channels + 1) + 6, config)
         self.generator = Generator(config)
         self.painters = nn.ModuleList(WindowPainter(config) for _ in SIZES)
         self.post_init()
@@ -140,21 +159,26 @@ class SuperFaceStudentModel(HubMixin, PreTrainedModel):
             init.zeros_(module.bias)
 
     @torch.no_grad()
-    def store(self, picture: bytes, square: Square, landmarks: np.ndarray, texture: Tensor, appearance: Tensor) -> None:
+    def store(
+        self, files: LayerFiles, square: Square, landmarks: np.ndarray, texture: Tensor, matte: Tensor,
+        appearance: Tensor,
+    ) -> None:  # fmt: skip
         """Takes in what is delivered for the portrait.
 
         Args:
-            picture: the full picture as a file, ``config.picture_bytes`` long.
-            square: the crop that the student renders, in the picture.
+            files: the picture and its layers, as long as the configuration says.
+            square: the crop around the face, in the picture.
             landmarks: (478, 3) float32 in image coordinates of the crop.
-            texture: (1, 3, S, S) the crop in [0, 1].
+            texture, matte: (1, 3, S, S) and (1, 1, S, S): the person's colours and matte in the crop, in [0, 1].
             appearance: (1, A, S/8, S/8).
         """
-        self.picture.copy_(torch.from_numpy(np.frombuffer(picture, np.uint8).copy()))
+        for name, file in zip(LayerFiles._fields, files, strict=True):
+            getattr(self, name).copy_(torch.from_numpy(np.frombuffer(file, np.uint8).copy()))
         self.square.copy_(torch.tensor([int(square.left), int(square.top), int(square.side)]))
         self.landmark_bits.copy_(torch.from_numpy(np.ascontiguousarray(landmarks, np.float32).view(np.int32).copy()))
         self.carriers.copy_(spread_out(self.landmarks[:, :2], self.config.prior_points))
-        self.texture.copy_(texture[0].mul(255).round())
+        self.texture.copy_(F.avg_pool2d(texture, 2)[0].mul(255).round())
+        self.matte.copy_(F.avg_pool2d(matte, 8)[0].mul(255).round())
         self.appearance.copy_(appearance[0])
 
     @property
@@ -164,29 +188,44 @@ class SuperFaceStudentModel(HubMixin, PreTrainedModel):
 
     @property
     def crop(self) -> Square:
-        """Where the rendered square lies in the full picture."""
+        """Where the square around the face lies in the full picture."""
         left, top, side = self.square.tolist()
         return Square(left, top, side)
 
     def full_picture(self) -> np.ndarray:
-        """The picture that frames are pasted back into: (H, W, 3) uint8.
+        """The picture of the portrait: (H, W, 3) uint8.
 
         Raises:
             SuperFaceError: none is stored.
         """
+        return self.layers().picture
+
+    def layers(self) -> PortraitLayers:
+        """The picture and its layers.
+
+        Raises:
+            SuperFaceError: none are stored.
+        """
         if not len(self.picture):
             raise SuperFaceError("This student stores no portrait: make one with `superface distill`.")
-        return load_picture(self._picture_file()[0])
+        return self._files().decoded()
+
+    def _files(self) -> LayerFiles:
+        return LayerFiles(*(getattr(self, name).cpu().numpy().tobytes() for name in LayerFiles._fields))
 
     def check_stored(self) -> None:
         """Refuses a portrait that would take gigabytes, or that no face can be rendered from: students come from strangers.
 
         Raises:
-            SuperFaceError: picture, square or landmarks cannot be.
+            SuperFaceError: picture, layers, square or landmarks cannot be.
         """
         if not len(self.picture):
             return
-        _, width, height = self._picture_file()
+        files = self._files()
+        width, height = measured(files.picture, PICTURE_FORMATS, "picture")
+        for name in LayerFiles._fields[1:]:
+            if measured(getattr(files, name), LAYER_FORMATS, name) != (width, height):
+                raise HubError(f"This student's {name} and picture differ in size: it was not made or copied well.")
         left, top, side = self.square.tolist()
         touches = -side < left < width and -side < top < height
         if not (MIN_CROP <= side <= min(LARGEST_CROP, 3 * max(width, height)) and touches):
@@ -201,65 +240,57 @@ class SuperFaceStudentModel(HubMixin, PreTrainedModel):
         if int(chosen.min()) < 0 or int(chosen.max()) >= POINTS:
             raise HubError(f"This student's carriers are no landmarks: they must be from 0 to {POINTS - 1}.")
 
-    def _picture_file(self) -> tuple[bytes, int, int]:
-        """The stored picture as a file, its width and its height; its pixels have not been decoded.
-
-        Raises:
-            HubError: it is not of a kind and size that a student stores.
-        """
-        file = self.picture.cpu().numpy().tobytes()
-        try:
-            with open_picture(file, PICTURE_FORMATS, LARGEST_PICTURE) as image:
-                return file, image.width, image.height
-        except MediaError as error:
-            raise HubError(f"This student's picture cannot be used (PNG and JPEG can): {error}") from error
-
     def prepare(self) -> PreparedStudent:
         """What does not depend on the motion; keep it for all frames."""
-        texture = self.texture[None].float() / 255
-        appearance = self.appearance[None].float()
+        appearance = torch.cat((self.appearance.float(), self.matte.float() / 255))[None]
         return PreparedStudent(
-            texture,
-            F.avg_pool2d(texture, 2),
+            self.texture[None].float() / 255,
             appearance,
             F.avg_pool2d(appearance, 2),
-            identity_grid(self.config.image_size, texture).permute(0, 3, 1, 2).contiguous(),
             Prior.of(self.landmarks[None], self.carriers),
         )
 
-    def forward(self, driving_landmarks: Tensor) -> StudentOutput:
+    def forward(self, driving_landmarks: Tensor, window: Window | None = None) -> StudentOutput:
         """Renders meshes (B, 478, 3)."""
-        return self.render(self.prepare(), driving_landmarks)
+        return self.render(self.prepare(), driving_landmarks, window)
 
-    def render(self, prepared: PreparedStudent, driving: Tensor) -> StudentOutput:
-        """Renders a batch of driving meshes (B, 478, 3) in image coordinates.
+    def render(self, prepared: PreparedStudent, driving: Tensor, window: Window | None = None) -> StudentOutput:
+        """Renders a batch of driving meshes (B, 478, 3) in image coordinates of the portrait's crop.
 
         Call it under ``torch.inference_mode()`` where no gradient is wanted.
+
+        Args:
+            prepared: what :meth:`prepare` gave.
+            window: where each frame's window lies in the crop; the crop itself by default.
         """
-        driving = driving.float()
-        batch, size = len(driving), self.config.image_size
-        coarse = self.coarse_motion(prepared, driving)
+        window = window or Window.same(driving)
+        size = self.config.image_size
         with torch.autocast(driving.device.type, enabled=False):
-            moved = warp(prepared.appearance.expand(batch, -1, -1, -1), coarse.flow) * coarse.occlusion
+            source = window.enter(prepared.prior.landmarks.expand(len(driving), -1, -1))
+            driving = window.enter(driving.float())
+        coarse = self._coarse_motion(prepared, driving, window)
+        with torch.autocast(driving.device.type, enabled=False):
+            moved = _moved(prepared.appearance, coarse.flow, window)
+            near = _near(moved[:, -1:])
             flow = _enlarged(coarse.flow, size // 2)
-        brush = self.generator(moved.to(coarse.features.dtype), coarse.features).float()
-        source = prepared.prior.landmarks.expand(batch, -1, -1)
+        brush = self.generator((moved * coarse.occlusion).to(coarse.features.dtype), coarse.features).float()
         strokes = []
         for index, painter in enumerate(self.painters):
-            window = SeamWindow.around(source, driving, index, size // 2)
-            strokes.append((window, self._paint_window(painter, window, prepared, coarse.code, flow)))
+            patch = SeamWindow.around(source, driving, index, size // 2)
+            strokes.append((patch, self._paint_window(painter, patch, prepared, coarse.code, flow, window)))
         with torch.autocast(driving.device.type, enabled=False):
-            texture = prepared.texture.expand(batch, -1, -1, -1)
-            grid = (prepared.grid + _enlarged(flow, size)).permute(0, 2, 3, 1)
-            warped = F.grid_sample(texture, grid, self.config.sampling, padding_mode="border", align_corners=False)
-            frames = _painted(warped, brush, strokes)
-        return StudentOutput(frames, warped, StudentMotion(flow, coarse.flow, coarse.occlusion), coarse.code)
+            keep, paint, alpha_change = _painted(brush, near, strokes, size)
+        motion = StudentMotion(flow, coarse.flow, coarse.occlusion)
+        return StudentOutput(window, motion, keep, paint, alpha_change, coarse.code)
 
-    def coarse_motion(self, prepared: PreparedStudent, driving: Tensor) -> CoarseMotion:
-        """How the picture moves for meshes (B, 478, 3) float32, before the windows of mouth and eyes refine it."""
+    def coarse_motion(self, prepared: PreparedStudent, driving: Tensor, window: Window) -> CoarseMotion:
+        """How the person moves for meshes (B, 478, 3) of the crop, before the windows of mouth and eyes refine it."""
+        return self._coarse_motion(prepared, window.enter(driving), window)
+
+    def _coarse_motion(self, prepared: PreparedStudent, driving: Tensor, window: Window) -> CoarseMotion:
         with torch.autocast(driving.device.type, enabled=False):
-            flows, fade = prepared.prior.candidates(driving, self.config.image_size // 8)
-            seen = _look(prepared, flows, fade)
+            flows, places = prepared.prior.candidates(driving, window, self.config.image_size // 8)
+            seen = _look(prepared, flows, places, window)
         code = self.motion_encoder(prepared.prior.landmarks.expand(len(driving), -1, -1), driving)
         features, head = self.dense_motion(seen.to(self.dtype), code)
         with torch.autocast(driving.device.type, enabled=False):
@@ -271,46 +302,68 @@ class SuperFaceStudentModel(HubMixin, PreTrainedModel):
         return CoarseMotion(flow, torch.sigmoid(hiding + 2), features, code)
 
     def _paint_window(
-        self, painter: nn.Module, window: SeamWindow, prepared: PreparedStudent, code: Tensor, flow: Tensor
-    ) -> Tensor:
-        """Gives ``flow`` (B, 2, S/2, S/2) its finer form in the window, in place; what to keep and paint, (B, 4, 2 h, 2 w)."""
+        self, painter: nn.Module, patch: SeamWindow, prepared: PreparedStudent, code: Tensor, flow: Tensor, window: Window
+    ) -> Tensor:  # fmt: skip
+        """Gives ``flow`` (B, 2, S/2, S/2) its finer form in the patch, in place; what to keep and paint, (B, 4, 2 h, 2 w)."""
         with torch.autocast(flow.device.type, enabled=False):
-            around = window.cut(flow)
-            prior = torch.lerp(around, window.flow, window.beside)
-            grid = window.grid + prior.permute(0, 2, 3, 1)
-            half = prepared.half.expand(len(flow), -1, -1, -1)
-            pixels = F.grid_sample(half, grid, padding_mode="border", align_corners=False)
-        fine, painting = painter(window.drawn, pixels, code)
+            around = patch.cut(flow)
+            prior = torch.lerp(around, patch.flow, patch.beside)
+            grid = window.centre[:, None, None] + window.scale[:, None, None, None] * (
+                patch.grid + prior.permute(0, 2, 3, 1)
+            )
+            texture = prepared.texture.expand(len(flow), -1, -1, -1)
+            pixels = F.grid_sample(texture, grid, padding_mode="border", align_corners=False)
+        fine, painting = painter(patch.drawn, pixels, code)
         residual, gate = fine.float().split((2, 1), dim=1)
-        finer = torch.lerp(around, window.flow, window.beside * (1 + MIXING_UNIT * gate)) + WINDOW_FLOW_UNIT * residual
-        window.put(flow, torch.lerp(around, finer, feather(*finer.shape[2:]).to(finer)))
+        finer = torch.lerp(around, patch.flow, patch.beside * (1 + MIXING_UNIT * gate)) + WINDOW_FLOW_UNIT * residual
+        patch.put(flow, torch.lerp(around, finer, feather(*finer.shape[2:]).to(finer)))
         return painting.float()
 
 
-def _look(prepared: PreparedStudent, flows: Tensor, fade: Tensor) -> Tensor:
-    """What the dense motion network sees: (B, 3 A + 5, S/16, S/16)."""
-    coarse = F.avg_pool2d(flows[:, :2].flatten(1, 2), 2)
-    appearance = prepared.coarse.expand(len(flows), -1, -1, -1)
-    moved = [warp(appearance, coarse[:, 2 * i : 2 * i + 2]) for i in range(2)]
-    return torch.cat((appearance, *moved, 4 * coarse, F.avg_pool2d(fade, 2)), dim=1)
+def _moved(maps: Tensor, flow: Tensor, window: Window) -> Tensor:
+    """(1, C, s, s) of the crop as a flow (B, 2, s, s) in the windows brings them: (B, C, s, s)."""
+    return warp(maps.expand(len(flow), -1, -1, -1), window.leave(flow))
 
 
-def _painted(warped: Tensor, brush: Tensor, strokes: list[tuple[SeamWindow, Tensor]]) -> Tensor:
-    """Paints the whole picture (B, 4, S/4, S/4) and the windows (B, 4, h, w) on the warped pixels (B, 3, S, S)."""
+def _look(prepared: PreparedStudent, flows: Tensor, places: Tensor, window: Window) -> Tensor:
+    """What the dense motion network sees: (B, 3 A + 9, S/16, S/16)."""
+    coarse = F.avg_pool2d(flows.flatten(1, 2), 2)
+    moved = [_moved(prepared.coarse, flow, window) for flow in coarse.split(2, dim=1)]
+    return torch.cat((*moved, 4 * coarse[:, :4], F.avg_pool2d(places, 2)), dim=1)
+
+
+def _near(alpha: Tensor) -> Tensor:
+    """1 where a person is, smoothly to exactly 0 a little away from it: (B, 1, s, s) -> (B, 1, 2 s, 2 s)."""
+    grown = F.max_pool2d(alpha, 2 * GROWTH + 1, stride=1, padding=GROWTH)
+    smooth = F.avg_pool2d(grown, 3, stride=1, padding=1, count_include_pad=False)
+    return F.interpolate(smooth, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+def _painted(
+    brush: Tensor, near: Tensor, strokes: list[tuple[SeamWindow, Tensor]], size: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What is kept (B, 1, S, S) and painted (B, 3, S, S), and how the matte changes (B, 1, S, S): by the brush for the whole
+    person (B, 5, S/4, S/4), and by finer strokes (B, 4, h, w) where mouth and eyes are."""
     keep, paint = _mixed(brush)
-    broad = _enlarged(torch.cat((keep, paint), dim=1), warped.shape[-1])
-    frames = torch.addcmul(broad[:, 1:], warped, broad[:, :1])
-    for window, stroke in strokes:
+    changes = _enlarged(torch.cat((keep, paint, near * torch.tanh(ALPHA_UNIT * brush[:, 4:])), dim=1), size)
+    for patch, stroke in strokes:
         keep, paint = _mixed(stroke)
-        around = window.cut(frames, 2)
+        around = patch.cut(changes, 2)
         shade = feather(*stroke.shape[2:]).to(stroke)
-        window.put(frames, torch.lerp(around, torch.addcmul(paint, around, keep), shade), 2)
-    return frames.clamp(0, 1)
+        # Painted after the brush: keep * (keep * warped + paint) + paint.
+        kept = 1 + shade * (keep - 1)
+        patch.put(changes, torch.cat((around[:, :4] * kept, around[:, 4:]), dim=1) + _beside(shade * paint), 2)
+    return changes[:, :1], changes[:, 1:4], changes[:, 4:]
+
+
+def _beside(paint: Tensor) -> Tensor:
+    """(B, 3, h, w) as the change of what is kept, painted, and of the matte: (B, 5, h, w)."""
+    return F.pad(paint, (0, 0, 0, 0, 1, 1))
 
 
 def _mixed(brush: Tensor) -> tuple[Tensor, Tensor]:
-    """What a head gives (B, 4, s, s) -> the mask of what is kept (B, 1, s, s) in [0, 2], and the paint (B, 3, s, s)."""
-    return 2 * torch.sigmoid(KEEP_UNIT * brush[:, :1]), PAINT_UNIT * brush[:, 1:]
+    """What a head gives (B, >=4, s, s) -> the mask of what is kept (B, 1, s, s) in [0, 2], and the paint (B, 3, s, s)."""
+    return 2 * torch.sigmoid(KEEP_UNIT * brush[:, :1]), PAINT_UNIT * brush[:, 1:4]
 
 
 def _enlarged(maps: Tensor, size: int) -> Tensor:

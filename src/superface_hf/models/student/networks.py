@@ -12,9 +12,11 @@ from ..teacher.blocks import ResidualBlock, ZeroConv2d, conv, upsample
 from .configuration_student import SuperFaceStudentConfig
 from .seam_windows import DRAWN_CHANNELS
 
-# Mixing towards the rigid head and towards half of the mesh flow, residual flow (2), occlusion.
+# Mixing towards the rigid head and towards rest, residual flow (2), occlusion.
 MOTION_OUTPUTS = 5
 KEEP_AND_PAINT = 4
+# How far apart the taps of the window painters' layers are.
+STEPS = (1, 2, 1)
 
 
 class MotionEncoder(nn.Module):
@@ -39,7 +41,7 @@ class DenseMotionNetwork(nn.Module):
     def __init__(self, inputs: int, config: SuperFaceStudentConfig) -> None:
         super().__init__()
         fine, middle, coarse = config.motion_channels
-        self.stem = conv(inputs, fine)
+        self.stem = nn.Conv2d(inputs, fine, 1)
         self.enter = ResidualBlock(fine)
         self.to_middle, self.to_coarse = conv(fine, middle, stride=2), conv(middle, coarse, stride=2)
         self.middle_block, self.coarse_block = ResidualBlock(middle), ResidualBlock(coarse)
@@ -58,15 +60,15 @@ class DenseMotionNetwork(nn.Module):
 
 
 class Generator(nn.Module):
-    """The moved appearance feature (B, C, s, s) and the motion network's features (B, C', s/2, s/2) -> logits of what to keep
-    of the warped pixels, and what to paint on them: (B, 4, 2 s, 2 s)."""
+    """The moved appearance and matte (B, C + 1, s, s) and the motion network's features (B, C', s/2, s/2) -> logits of what to
+    keep of the warped pixels, what to paint on them, and how the matte changes: (B, 5, 2 s, 2 s)."""
 
     def __init__(self, config: SuperFaceStudentConfig) -> None:
         super().__init__()
         width = config.generator_channels
-        self.enter = nn.Conv2d(config.appearance_channels + config.motion_channels[0], width, 1)
+        self.enter = nn.Conv2d(config.appearance_channels + 1 + config.motion_channels[0], width, 1)
         self.block = conv(width, width)
-        self.head = ZeroConv2d(width, 4 * KEEP_AND_PAINT, 1)
+        self.head = ZeroConv2d(width, 4 * (KEEP_AND_PAINT + 1), 1)
 
     def forward(self, appearance: Tensor, hidden: Tensor) -> Tensor:
         x = self.enter(torch.cat((appearance, upsample(hidden)), dim=1))
@@ -82,7 +84,7 @@ class WindowPainter(nn.Module):
         width = config.window_channels
         self.enter = nn.Conv2d(4 * (DRAWN_CHANNELS + 3), width, 1)
         self.code = nn.Linear(config.code_channels, width)
-        self.layers = nn.ModuleList(nn.Conv2d(width, width, 3, padding=step, dilation=step) for step in (1, 2, 1))
+        self.layers = nn.ModuleList(nn.Conv2d(width, width, 3, padding=step, dilation=step) for step in STEPS)
         self.flow_head = ZeroConv2d(width, 4 * 3, 1)
         self.paint_head = ZeroConv2d(width, 16 * KEEP_AND_PAINT, 1)
 

@@ -1,7 +1,7 @@
 """What the meshes alone imply, cheaply: the motions that the student's dense motion network starts from.
 
-As ``face_model.mesh_flow``, but with a part of the landmarks and with kernels whose widths are known beforehand: whose face it
-is never changes.
+As ``layers.motion``, but for one face that is known beforehand: with a part of its landmarks, with kernels whose widths never
+change, and without what a graph for other runtimes cannot hold.
 """
 
 from __future__ import annotations
@@ -9,70 +9,185 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from ...face_model import topology
 from ...face_model.mesh_flow import (
     FAR_KERNELS,
     NARROWEST,
     WIDEST,
-    face_fade,
+    at_landmarks,
     face_radius,
+    identity_grid,
     neighbour_distance,
+    pixel_centers,
     rigid_flow,
     rigid_motion,
-    splat,
 )
-from ...face_model.topology import LEFT_IRIS, POINTS, RIGHT_IRIS
+from ...layers.motion import (
+    BEYOND_SKIN,
+    CHIN,
+    FOLLOWING,
+    FOREHEAD,
+    REST,
+    SKIN,
+    HeadMotion,
+    Window,
+    head_weight,
+    skin_points,
+    skull_centre,
+    smoothstep,
+)
 
 # The rigid head flow is offered at the depth of hair and ears, in radii of the face.
 HAIR_DEPTH = -1.0
+# Rounds of Newton's iteration toward the nearest rotation.
+POLAR_ROUNDS = 6
+# Rounds in which the skin's flow comes nearer to the landmarks; the network does the rest.
+ROUNDS = 2
 
 
 @dataclass(frozen=True, eq=False)
 class Prior:
-    """The landmarks that carry the flow, and the rest of the face.
+    """The known face.
 
     Attributes:
         landmarks: (1, 478, 3) of the portrait, in image coordinates.
         chosen: (P,) indices of the landmarks that carry the flow.
         widths: (1, P) of their kernels, in radii of the face.
+        stable: (1, N, 3) the points of the bone from their middle, and (1, 1, 3) that middle.
+        skull: (1, 3) the middle of the head, from that middle.
+        spots: the points of the bone, and those that the skin is measured from, as indices that are quick to take.
     """
 
     landmarks: Tensor
     chosen: Tensor
     widths: Tensor
+    stable: Tensor
+    middle: Tensor
+    skull: Tensor
+    spots: tuple[Tensor, Tensor]
 
     @classmethod
     def of(cls, landmarks: Tensor, chosen: Tensor) -> Prior:
         """``landmarks`` (1, 478, 3), and the indices (P,) of some."""
         radius = face_radius(landmarks)[:, None]
         widths = neighbour_distance(landmarks[:, chosen]) / radius
-        return cls(landmarks, chosen, widths.clamp(NARROWEST, WIDEST))
+        bone, skin = (torch.as_tensor(points, device=landmarks.device) for points in (topology.STABLE, skin_points()))
+        stable = landmarks[:, bone]
+        middle = stable.mean(1, keepdim=True)
+        skull = skull_centre(landmarks).float() - middle[:, 0]
+        return cls(landmarks, chosen, widths.clamp(NARROWEST, WIDEST), stable - middle, middle, skull, (bone, skin))
 
-    def candidates(self, driving: Tensor, size: int) -> tuple[Tensor, Tensor]:
-        """Backward flows (B, 3, 2, size, size) of mesh, rigid head, and half of the mesh; and the fade (B, 1, size, size).
+    def candidates(self, driving: Tensor, window: Window, size: int) -> tuple[Tensor, Tensor]:
+        """Backward flows of the person in the frames' windows (B, 3, 2, size, size): that of the layers, the rigid head, and
+        rest; and how much each place belongs to skin and head (B, 2, size, size).
 
-        ``driving`` is (B, 478, 3) float32.
+        ``driving`` is (B, 478, 3) float32 in the windows.
         """
-        source = self.landmarks.expand(len(driving), -1, -1)
-        points = driving[:, self.chosen]
-        values = (source[:, self.chosen] - points)[..., :2]
-        carried = torch.cat((values, torch.ones_like(values[..., :1])), dim=-1)
+        source = window.enter(self.landmarks.expand(len(driving), -1, -1))
+        layer, places = self._layer(source, driving, window, size)
         radius = face_radius(driving)[:, None]
-        total = splat(points, carried, self.widths * radius, size)
-        for width, weight in FAR_KERNELS:
-            total = total + weight * splat(points, carried, width * radius, size)
-        displacement = total[:, :-1] / total[:, -1:].clamp_min(1e-30)
-        fade = face_fade(points, size)
         depth = driving[..., 2].mean(1, keepdim=True) + HAIR_DEPTH * radius
         rigid = rigid_flow(rigid_motion(source, driving)[:, :2], depth, size)[:, 0]
-        return torch.stack((displacement * fade, rigid, 0.5 * displacement), dim=1), fade
+        return torch.stack((layer, rigid, torch.zeros_like(layer)), dim=1), places
+
+    def flow(self, driving: Tensor, window: Window, size: int) -> Tensor:
+        """As ``layers.motion.layer_flow``, from this face to meshes (B, 478, 3) in the windows: (B, 2, size, size)."""
+        return self._layer(window.enter(self.landmarks.expand(len(driving), -1, -1)), driving, window, size)[0]
+
+    def _layer(self, source: Tensor, driving: Tensor, window: Window, size: int) -> tuple[Tensor, Tensor]:
+        head = self.head(driving, window)
+        grid = identity_grid(size, driving)[0].permute(2, 0, 1)
+        away = grid[None] - head.after[:, :, None, None]
+        hull = torch.einsum("bij,bjhw->bihw", head.turn, away) + head.before[:, :, None, None] - grid
+        face = hull + _twice(self._skin_flow(F.avg_pool2d(hull, 2), source, driving))
+        skin = self._skin_weight(driving, head, size // 2)
+        on_head, below = head_weight(head, grid)
+        torso = FOLLOWING * (head.before - head.after)[:, :, None, None] * (1 - smoothstep(below, *REST))
+        layer = torch.lerp(torso, torch.lerp(hull, face, skin), on_head)
+        return layer, torch.cat((skin, on_head), dim=1)
+
+    def head(self, driving: Tensor, window: Window) -> HeadMotion:
+        """As ``layers.motion.head_motion``, from this face to meshes (B, 478, 3) in the windows."""
+        moved = driving[:, self.spots[0]]
+        middle = moved.mean(1, keepdim=True)
+        covariance = (moved - middle).transpose(1, 2) @ self.stable.expand(len(driving), -1, -1)
+        rotation = nearest_rotation(covariance)
+        scale = (rotation * covariance).sum((1, 2)) / self.stable.square().sum().clamp_min(1e-12)
+        after = scale[:, None] * (rotation @ self.skull[..., None])[..., 0] + middle[:, 0]
+        before = window.enter((self.middle + self.skull[:, None]).expand(len(driving), -1, -1))[:, 0]
+        sine, cosine = rotation[:, 1, 0] - rotation[:, 0, 1], rotation[:, 0, 0] + rotation[:, 1, 1]
+        # The face in the window is larger than in its own coordinates by 1 / window.scale.
+        size = (sine.square() + cosine.square()).sqrt().clamp_min(1e-12) * scale * window.scale
+        cosine, sine = cosine / size, sine / size
+        turn = torch.stack((torch.stack((cosine, sine), -1), torch.stack((-sine, cosine), -1)), dim=1)
+        width = driving[..., 0].amax(1) - driving[..., 0].amin(1)
+        chin = driving[:, CHIN, :2]
+        return HeadMotion(turn, before[:, :2], after[:, :2], width, chin, chin - driving[:, FOREHEAD, :2])
+
+    def _skin_flow(self, hull: Tensor, source: Tensor, driving: Tensor) -> Tensor:
+        """What the chosen landmarks add to the flow of the head: (B, 2, size, size) both."""
+        size = hull.shape[-1]
+        points = driving[:, self.chosen]
+        radius = face_radius(driving)[:, None]
+        axis = pixel_centers(size, driving)
+        far = [(width * torch.ones_like(self.widths), weight) for width, weight in FAR_KERNELS]
+        columns, rows = [], []
+        # One product of all kernels is quicker than one of each.
+        for width, weight in ((self.widths, 1.0), *far):
+            precision = (0.5 / (width * radius).square())[..., None]
+            columns.append(weight * torch.exp(-(points[:, :, 0:1] - axis).square() * precision))
+            rows.append(torch.exp(-(points[:, :, 1:2] - axis).square() * precision))
+        across, down = torch.cat(columns, dim=1), torch.cat(rows, dim=1).transpose(1, 2)  # (B, K P, s), (B, s, K P)
+        density = (down @ across)[:, None].clamp_min(1e-30)
+
+        def spread(values: Tensor) -> Tensor:
+            carried = values.transpose(1, 2).repeat(1, 1, len(rows))[..., None] * across[:, None]
+            return (down[:, None] @ carried) / density
+
+        wanted = (source[:, self.chosen] - points)[..., :2]
+        flow = hull
+        for _ in range(ROUNDS):
+            flow = flow + spread(wanted - at_landmarks(flow, points))
+        return flow - hull
+
+    def _skin_weight(self, driving: Tensor, head: HeadMotion, size: int) -> Tensor:
+        """As ``layers.motion.skin_weight``, thought out at half of the resolution: (B, 1, 2 size, 2 size)."""
+        points = driving[:, self.spots[1], :2]
+        axis = pixel_centers(size, driving)
+        x = (points[..., 0:1] - axis).square()[:, :, None]
+        y = (points[..., 1:2] - axis).square()[:, :, :, None]
+        distance = (x + y).amin(1, keepdim=True).sqrt() / head.width[:, None, None, None]
+        coarse = 1 - smoothstep(distance, SKIN, BEYOND_SKIN)
+        return _twice(coarse)
+
+
+def _twice(maps: Tensor) -> Tensor:
+    return F.interpolate(maps, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+def nearest_rotation(matrix: Tensor) -> Tensor:
+    """The rotation nearest to each of (B, 3, 3), by Newton's iteration (Higham 1986): a graph holds no singular values.
+
+    For matrices of positive determinant, as those between two meshes of a face are.
+    """
+    x = matrix / matrix.square().sum((1, 2), keepdim=True).sqrt().clamp_min(1e-12)
+    for _ in range(POLAR_ROUNDS):
+        ahead, behind = x.roll((-1, -1), (1, 2)), x.roll((1, 1), (1, 2))
+        cofactors = ahead * behind - x.roll((-1, 1), (1, 2)) * x.roll((1, -1), (1, 2))
+        determinant = (x[:, :1] * cofactors[:, :1]).sum(2, keepdim=True).clamp_min(1e-9)
+        inverse = cofactors / determinant  # transposed
+        growth = (inverse.square().sum((1, 2), keepdim=True) / x.square().sum((1, 2), keepdim=True)).sqrt().sqrt()
+        x = 0.5 * (growth * x + inverse / growth)
+    return x
 
 
 def spread_out(points: Tensor, count: int) -> Tensor:
     """Indices (count,) of points (478, 2) that lie as far from each other as they can, irises left out."""
-    distance = torch.full((POINTS,), torch.inf, device=points.device)
-    distance[torch.as_tensor([*LEFT_IRIS, *RIGHT_IRIS], device=points.device)] = -1.0
+    distance = torch.full((topology.POINTS,), torch.inf, device=points.device)
+    distance[torch.as_tensor([*topology.LEFT_IRIS, *topology.RIGHT_IRIS], device=points.device)] = -1.0
     chosen = [0]
     for _ in range(count - 1):
         distance = torch.minimum(distance, (points - points[chosen[-1]]).norm(dim=-1))

@@ -18,8 +18,9 @@ from torch import Tensor
 from ...face_model.seams import PAST, REACH, SEAMS
 from ...face_model.topology import LEFT_IRIS, RIGHT_IRIS
 
-# Of the picture's side, in 64ths: widths and heights of the windows. A face at rest has lips of 11, eyes of 7.
-LEFT_EYE_WINDOW, RIGHT_EYE_WINDOW, MOUTH_WINDOW = (12, 8), (12, 8), (16, 16)
+# Of the picture's side, in 64ths: widths and heights of the windows. A face at rest has lips of 11, eyes of 7; the mouth's
+# window holds the folds around it, and a jaw that drops.
+LEFT_EYE_WINDOW, RIGHT_EYE_WINDOW, MOUTH_WINDOW = (12, 8), (12, 8), (20, 16)
 SIZES = (LEFT_EYE_WINDOW, RIGHT_EYE_WINDOW, MOUTH_WINDOW)
 # What is drawn besides the seam is measured from here: the irises, and the skin under the nose, which moves with the upper
 # teeth.

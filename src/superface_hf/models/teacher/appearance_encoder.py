@@ -10,13 +10,13 @@ from .configuration_teacher import SuperFaceTeacherConfig
 
 
 class AppearanceEncoder(nn.Module):
-    """Source picture (B, 3, S, S) -> volume (B, D, C, S/8, S/8) and detail (B, C', S/4, S/4)."""
+    """Source picture and matte (B, 4, S, S) -> volume (B, D, C, S/8, S/8) and detail (B, C', S/4, S/4)."""
 
     def __init__(self, config: SuperFaceTeacherConfig) -> None:
         super().__init__()
         wide = config.generator_channels[0]
         self.depth = config.volume_depth
-        self.stem = conv(12, 24)
+        self.stem = conv(16, 24)
         self.fine = conv(24, config.detail_channels, stride=2)
         self.fine_block = ResidualBlock(config.detail_channels)
         self.coarse = conv(config.detail_channels, wide, stride=2)

@@ -20,6 +20,8 @@ _SIZES: dict[str, dict[str, Any]] = {
         "detail_channels": 8,
         "motion_channels": 16,
         "generator_channels": [16, 16, 8],
+        "mouth_channels": [8, 8, 16],
+        "eye_channels": [8, 8, 16],
         "restorer_channels": [8, 8],
         "code_channels": 16,
     },
@@ -43,23 +45,22 @@ class SuperFaceTeacherConfig(SuperFaceConfig):
     """Sizes of the teacher's parts.
 
     Args:
-        image_size: side of the square source crop and of the rendered frame, in pixels. Motion is thought out at an eighth
-            of it, so it must be a multiple of 64.
+        image_size: side of the square source crop and of the rendered window, in pixels. Motion is thought out at an
+            eighth of it, so it must be a multiple of 64. The person's own pixels have the picture's resolution.
         volume_channels, volume_depth: the appearance volume F_3D holds this many channels at this many depths.
         volume_blocks: residual blocks that refine the volume before, and again after it was moved.
         detail_channels: width of the appearance features at a quarter of the resolution, which carry what the volume is
             too coarse for.
         motion_channels: width of the dense motion network at its finest level; its coarser levels are 1.5x, 2x and 2.5x.
         generator_channels: widths of the generator at 1/8, 1/4 and 1/2 of the resolution.
+        mouth_channels, eye_channels: widths of the painters of mouth and eyes at 1/2, 1/4 and 1/8 of their windows'
+            resolution.
         restorer_channels: widths of the source's restorer at 1/4 and 1/8 of the resolution.
         code_channels: size of the motion representations p_s and p_d.
         keep_bias: where the mask between warped and generated pixels starts (in logits): above 0 keeps the warped pixel.
-        sharpening: how much moved pixels are sharpened once they are rendered, see
-            :func:`~superface_hf.models.teacher.sharpening.sharpened`; not in training.
         early_mesh: whether networks see the drawn meshes beside the pixels (the early half of the motion-enhancing
             mechanism).
         late_landmarks: whether the 3D landmarks join the motion representations (its late half).
-        mesh_flow_prior: whether the flow starts at what the meshes imply; otherwise it starts at rest.
     """
 
     model_type = "superface_teacher"
@@ -71,10 +72,11 @@ class SuperFaceTeacherConfig(SuperFaceConfig):
         "detail_channels": (1, 1024),
         "motion_channels": (1, 1024),
         "generator_channels": (1, 2048),
+        "mouth_channels": (1, 1024),
+        "eye_channels": (1, 1024),
         "restorer_channels": (1, 2048),
         "code_channels": (1, 4096),
         "keep_bias": (-20, 20),
-        "sharpening": (0, 1),
     }
 
     image_size: int = 512
@@ -84,13 +86,13 @@ class SuperFaceTeacherConfig(SuperFaceConfig):
     detail_channels: int = 32
     motion_channels: int = 48
     generator_channels: tuple[int, ...] | list[int] = (96, 48, 24)
+    mouth_channels: tuple[int, ...] | list[int] = (32, 64, 96)
+    eye_channels: tuple[int, ...] | list[int] = (32, 48, 64)
     restorer_channels: tuple[int, ...] | list[int] = (64, 96)
     code_channels: int = 128
     keep_bias: float = 1.5
-    sharpening: float = 0.3
     early_mesh: bool = True
     late_landmarks: bool = True
-    mesh_flow_prior: bool = True
 
     @classmethod
     def of_size(cls, size: TeacherSize, **overrides: Any) -> SuperFaceTeacherConfig:
@@ -111,6 +113,9 @@ class SuperFaceTeacherConfig(SuperFaceConfig):
             raise ValueError(f"generator_channels needs three widths, got {self.generator_channels}")
         if len(self.restorer_channels) != 2:
             raise ValueError(f"restorer_channels needs two widths, got {self.restorer_channels}")
+        for name in ("mouth_channels", "eye_channels"):
+            if len(getattr(self, name)) != 3:
+                raise ValueError(f"{name} needs three widths, got {getattr(self, name)}")
         if self.volume_channels * self.volume_depth > LARGEST_VOLUME:
             raise ValueError(
                 f"volume_channels times volume_depth may be at most {LARGEST_VOLUME}, got "

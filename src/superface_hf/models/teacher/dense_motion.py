@@ -1,4 +1,4 @@
-"""The 3D dense motion network, 3D DMN: where each place of the frame and of the volume comes from (SuperFace, figure 2)."""
+"""The 3D dense motion network, 3D DMN: where each place of the person and of the volume comes from (SuperFace, figure 2)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...face_model.mesh_flow import face_radius, identity_grid, mesh_flow, rigid_flow, rigid_motion, warp
 from ...face_model.mesh_image import MESH_CHANNELS
-from ...face_model.seams import seam_flow
+from ...layers.motion import Window, head_motion, skin_weight, smoothstep
 from .blocks import MotionUNet, ZeroConv2d
 from .configuration_teacher import SuperFaceTeacherConfig
 from .volume import plane_depths
@@ -19,26 +19,30 @@ from .volume import plane_depths
 RIGID_DEPTHS = (0.0, -1.5)
 # Rounds in which the mesh flow comes nearer to the landmarks: two of them halve what the plain one lacks.
 MESH_ROUNDS = 2
-# Candidate motions of the picture: mesh flow, rigid head flow at two depths, half of the mesh flow (neck and shoulders),
-# the identity.
-CANDIDATES = 5
-# Channels of the drawn candidates that the network reads: flows of the first three, and the fade of the mesh flow.
-CANDIDATE_CHANNELS = 2 * (CANDIDATES - 2) + 1
+# Candidate motions of the person: the layers', the faded mesh flow, the rigid head at two depths, half of the mesh flow (neck
+# and shoulders), and rest.
+CANDIDATES = 6
 APPEARANCE_CHANNELS = 32
+# Where nobody is counts this little in a mean over the person.
+NOBODY = 1e-3
+# What is learned is a mean where the skin's weight is below the first of these, and the place's own from the second on.
+SKIN = (0.5, 1.0)
+# What is learned moves nothing farther than this, in image units; on the validation clips it hardly ever wants to.
+FARTHEST = 0.1
 
 
 @dataclass
 class DenseMotion:
-    """What the dense motion network decides.
+    """What the dense motion network decides, in the coordinates of the frame's window.
 
     Attributes:
-        flow: (B, 2, S/2, S/2) backward displacement of the pixels, in image units.
+        learned: (B, 2, S/4, S/4) what is added to the layers' backward displacement of the person.
         volume_flow: (B, D, 3, S/8, S/8) the 3D flow W_3D: backward displacement at each depth of the volume; x and y in
             image units, z in radii of the face.
         occlusion: (B, 1, S/8, S/8) in [0, 1], 1 where the source shows the place.
     """
 
-    flow: Tensor
+    learned: Tensor
     volume_flow: Tensor
     occlusion: Tensor
 
@@ -48,7 +52,7 @@ class Candidates:
     """Motions to choose from, as the meshes alone imply them; backward, in the units of :class:`DenseMotion`.
 
     Attributes:
-        flows: (B, CANDIDATES, 2, S/4, S/4) of the picture; the first is where the network starts.
+        flows: (B, CANDIDATES, 2, S/4, S/4) of the person; the first is where the network starts.
         fade: (B, 1, S/4, S/4) how far each place belongs to the face.
         parallax: (B, D, 2, 1, 1) how much farther a turning head moves at each depth of the volume.
         rigid: (B, D, 3, S/8, S/8) the rigid motion of the head in the volume.
@@ -60,21 +64,19 @@ class Candidates:
     rigid: Tensor
 
     @classmethod
-    def of(cls, source: Tensor, driving: Tensor, size: int, depth: int, mesh_flow_prior: bool) -> Candidates:
-        """``source`` and ``driving`` (B, 478, 3) float32; ``size`` of the picture's flows, twice the volume's."""
+    def of(cls, source: Tensor, driving: Tensor, layer: Tensor, depth: int) -> Candidates:
+        """``source`` and ``driving`` (B, 478, 3) float32 in the frame's window; ``layer`` (B, 2, S/4, S/4) the layers'
+        displacement, twice as fine as the volume."""
+        size = layer.shape[-1]
         displacement, fade = mesh_flow(source, driving, size, MESH_ROUNDS)
-        if not mesh_flow_prior:
-            displacement = torch.zeros_like(displacement)
         affine = rigid_motion(source, driving)
         radius, centre = face_radius(driving), driving[..., 2].mean(1)
         depths = centre[:, None] + radius[:, None] * radius.new_tensor(RIGID_DEPTHS)
-        rigid = rigid_flow(affine[:, :2], depths, size)
-        faded = displacement * fade
-        flows = torch.stack((faded, rigid[:, 0], rigid[:, 1], 0.5 * displacement, torch.zeros_like(faded)), dim=1)
+        near, far = rigid_flow(affine[:, :2], depths, size).unbind(1)
+        still = torch.zeros_like(layer)
+        flows = torch.stack((layer, displacement * fade, near, far, 0.5 * displacement, still), dim=1)
         steps = plane_depths(depth, radius)
         parallax = (radius[:, None] * steps)[:, :, None] * affine[:, None, :2, 2]
-        if not mesh_flow_prior:
-            parallax = torch.zeros_like(parallax)
         planes = centre[:, None] + radius[:, None] * steps
         volume = rigid_volume_flow(affine, planes, source, size // 2)
         return cls(flows, fade, parallax[..., None, None], volume)
@@ -86,16 +88,14 @@ class DenseMotionNetwork(nn.Module):
     def __init__(self, config: SuperFaceTeacherConfig) -> None:
         super().__init__()
         self.depth = config.volume_depth
-        self.early_mesh, self.mesh_flow_prior = config.early_mesh, config.mesh_flow_prior
+        self.early_mesh = config.early_mesh
         width = config.motion_channels
         self.appearance = nn.Conv2d(config.volume_channels * config.volume_depth, APPEARANCE_CHANNELS, 1)
         self.join_codes = nn.Linear(config.code_channels, config.code_channels)
-        # Appearance at rest, and moved by the mesh and by the rigid head; small pixels at rest and after four candidates.
-        self.unet = MotionUNet(
-            3 * APPEARANCE_CHANNELS + 3 * CANDIDATES + 2 * MESH_CHANNELS + CANDIDATE_CHANNELS,
-            [width, width * 3 // 2, width * 2, width * 5 // 2],
-            config.code_channels,
-        )
+        # Appearance at rest and after the layers, the mesh and the rigid head; small pixels at rest and after all others;
+        # the matte at rest and after the layers; the meshes; flows and fade.
+        seen = 4 * APPEARANCE_CHANNELS + 3 * CANDIDATES + 2 + 2 * MESH_CHANNELS + 2 * (CANDIDATES - 2) + 1
+        self.unet = MotionUNet(seen, [width, width * 3 // 2, width * 2, width * 5 // 2], config.code_channels)
         # How far to go from the first candidate to each other one, residual flow (2), occlusion, gate on the parallax.
         self.head = ZeroConv2d(width, CANDIDATES + 3, 3, padding=1)
         # For each depth of the volume: how far to go to the rigid head and to the identity, and a residual flow (3).
@@ -103,63 +103,96 @@ class DenseMotionNetwork(nn.Module):
 
     def forward(
         self, volume: Tensor, pixels: Tensor, meshes: tuple[Tensor, Tensor], codes: tuple[Tensor, Tensor],
-        landmarks: tuple[Tensor, Tensor],
+        landmarks: tuple[Tensor, Tensor], layer: Tensor, window: Window,
     ) -> tuple[DenseMotion, Tensor]:  # fmt: skip
         """Each pair is of the source and of the driver.
 
         Args:
             volume: (B, D, C, S/8, S/8) of the source.
-            pixels: (B, 3, S/8, S/8) the source, small.
-            meshes: drawn meshes, (B, 7, S/8, S/8) each.
+            pixels: (B, 4, S/8, S/8) the source and its matte, small.
+            meshes: drawn meshes, (B, 7, S/8, S/8) each, the source's in the source's window.
             codes: motion representations p_s and p_d, (B, code) each.
-            landmarks: (B, 478, 3) each.
+            landmarks: (B, 478, 3) each, in the frame's window.
+            layer: (B, 2, S/4, S/4) the layers' displacement of the person.
+            window: where the frame's window lies in the source's.
 
         Returns:
             The motion, and the network's own features (B, motion_channels, S/8, S/8).
         """
-        size = volume.shape[-1]
         source, driving = landmarks[0].float(), landmarks[1].float()
         appearance = self.appearance(volume.flatten(1, 2))
         with torch.autocast(driving.device.type, enabled=False):
-            candidates = Candidates.of(source, driving, 2 * size, self.depth, self.mesh_flow_prior)
-            seen = self._look(appearance.float(), pixels.float(), meshes, candidates)
+            candidates = Candidates.of(source, driving, layer, self.depth)
+            seen = self._look(appearance.float(), pixels.float(), meshes, candidates, window)
         code = F.silu(self.join_codes(F.silu(codes[0] + codes[1]).to(appearance.dtype)))
         hidden = self.unet(seen.to(appearance.dtype), code)
         head, volume_head = self.head(hidden).float(), self.volume_head(hidden).float()
-        # The heads start at zero, which leaves the first candidate, the plain mesh flow, alone.
-        fine = F.interpolate(head[:, : CANDIDATES + 1], scale_factor=2.0, mode="bilinear", align_corners=False)
-        others = candidates.flows[:, 1:] - candidates.flows[:, :1]
-        flow = candidates.flows[:, 0] + (fine[:, : CANDIDATES - 1, None] * others).sum(1)
-        flow = flow + 0.1 * fine[:, CANDIDATES - 1 :]
-        gate = torch.sigmoid(head[:, -1:] + 1.0)
-        occlusion = torch.sigmoid(head[:, -2:-1] + 2.0)
-        volume_flow = self._volume_flow(flow, gate, volume_head, candidates)
-        if self.mesh_flow_prior:
-            flow = beside_seams(flow, candidates.flows[:, 0], source, driving)
-        else:
-            flow = F.interpolate(flow, scale_factor=2.0, mode="bilinear", align_corners=False)
-        return DenseMotion(flow, volume_flow, occlusion), hidden
+        with torch.autocast(driving.device.type, enabled=False):
+            # The heads start at zero, which leaves the first candidate, the layers, alone.
+            fine = F.interpolate(head[:, : CANDIDATES + 1], scale_factor=2.0, mode="bilinear", align_corners=False)
+            others = candidates.flows[:, 1:] - layer[:, None]
+            learned = (fine[:, : CANDIDATES - 1, None] * others).sum(1) + 0.1 * fine[:, CANDIDATES - 1 :]
+            learned = off_skin_as_a_whole(learned, layer, pixels[:, 3:].float(), (source, driving), window)
+            gate = torch.sigmoid(head[:, -1:] + 1.0)
+            occlusion = torch.sigmoid(head[:, -2:-1] + 2.0)
+            volume_flow = self._volume_flow(layer + learned, gate, volume_head, candidates)
+        return DenseMotion(learned, volume_flow, occlusion), hidden
 
     def _look(
-        self, appearance: Tensor, pixels: Tensor, meshes: tuple[Tensor, Tensor], candidates: Candidates
+        self, appearance: Tensor, pixels: Tensor, meshes: tuple[Tensor, Tensor], candidates: Candidates, window: Window
     ) -> Tensor:
         """What the network reads: it sees where each candidate would take the source, and chooses with its eyes open."""
-        coarse = F.avg_pool2d(candidates.flows.flatten(1, 2), 2)
+        coarse = F.avg_pool2d(candidates.flows.flatten(1, 2), 2).unflatten(1, (CANDIDATES, 2))
+        layered, meshed, near, far, damped, still = (window.leave(flow) for flow in coarse.unbind(1))
         both = torch.cat((appearance, pixels), dim=1)
-        meshed, rigid = warp(both, coarse[:, :2]), warp(both, coarse[:, 4:6])
-        nearer, damped = warp(pixels, coarse[:, 2:4]), warp(pixels, coarse[:, 6:8])
+        colours = pixels[:, :3]
         if not self.early_mesh:
             meshes = (torch.zeros_like(meshes[0]), torch.zeros_like(meshes[1]))
-        flows = coarse[:, : 2 * (CANDIDATES - 2)] * 4
+        drawn = warp(meshes[0], still), meshes[1]
         fade = F.avg_pool2d(candidates.fade, 2)
-        return torch.cat((appearance, meshed, pixels, *meshes, flows, fade, rigid, nearer, damped), dim=1)
+        at_rest, moved, layers = warp(both, still), warp(both[:, :-1], meshed), warp(both, layered)
+        rigid = warp(both[:, :-1], far)
+        return torch.cat(
+            (
+                at_rest[:, :APPEARANCE_CHANNELS], moved, at_rest[:, APPEARANCE_CHANNELS:-1], *drawn,
+                4 * coarse[:, 1:4].flatten(1, 2), fade, rigid, warp(colours, near), warp(colours, damped),
+                layers, at_rest[:, -1:], 4 * coarse[:, 0],
+            ), dim=1,
+        )  # fmt: skip
 
     def _volume_flow(self, flow: Tensor, gate: Tensor, head: Tensor, candidates: Candidates) -> Tensor:
-        """W_3D: the picture's flow with parallax at each depth, from there toward rigid head or rest, and a residual."""
+        """W_3D: the person's flow with parallax at each depth, from there toward rigid head or rest, and a residual."""
         surface = F.avg_pool2d(flow, 2)[:, None] + gate[:, None] * candidates.parallax
         base = F.pad(surface, (0, 0, 0, 0, 0, 1))  # no motion in depth
         to_rigid, to_rest, residual = head.unflatten(1, (self.depth, 5)).split((1, 1, 3), dim=2)
         return base + to_rigid * (candidates.rigid - base) - to_rest * base + 0.1 * residual
+
+
+def off_skin_as_a_whole(
+    learned: Tensor, layer: Tensor, matte: Tensor, landmarks: tuple[Tensor, Tensor], window: Window
+) -> Tensor:
+    """What is learned about hair, ears and clothes is a mean over what of the person is near: they may go elsewhere than the
+    layers say, but do not melt. On the skin it stays as it is. Nothing goes far (``FARTHEST``): of motions that it has hardly
+    seen, such as a head that lies on its side, the network knows less than the layers.
+
+    Args:
+        learned, layer: (B, 2, s, s) each; ``matte`` (B, 1, s/2, s/2) the source's.
+        landmarks: (B, 478, 3) of the source and of the driver, in the frame's window.
+    """
+    fine = F.interpolate(matte, scale_factor=2.0, mode="bilinear", align_corners=False)
+    person = warp(fine, window.leave(layer + learned)) + NOBODY
+    mean = _mean(person * learned) / _mean(person)
+    skin = skin_weight(landmarks[1], head_motion(*landmarks), layer.shape[-1])
+    whole = torch.lerp(mean, learned, smoothstep(skin, *SKIN))
+    return whole * (FARTHEST / whole.norm(dim=1, keepdim=True).clamp_min(FARTHEST))
+
+
+def _mean(field: Tensor) -> Tensor:
+    """About a Gaussian's, of a sixteenth of the window."""
+    reach = field.shape[-1] // 16
+    for _ in range(3):
+        field = F.avg_pool2d(F.pad(field, (reach,) * 4, mode="replicate"), 2 * reach + 1, stride=1)
+    return field
 
 
 def rigid_volume_flow(affine: Tensor, planes: Tensor, source: Tensor, size: int) -> Tensor:
@@ -182,14 +215,3 @@ def rigid_volume_flow(affine: Tensor, planes: Tensor, source: Tensor, size: int)
     landed = (landed - centre[:, None, None, None]) / radius[:, None, None, None]
     rest = plane_depths(depth, planes)[:, None, None]
     return torch.cat((plane, (landed - rest)[:, :, None]), dim=2)
-
-
-def beside_seams(flow: Tensor, meshed: Tensor, source: Tensor, driving: Tensor) -> Tensor:
-    """Gives lids and lips their own flow, twice as fine: (B, 2, S/4, S/4) twice -> (B, 2, S/2, S/2).
-
-    ``flow`` is the mesh flow ``meshed`` plus what was learned. What was learned is kept, but not around the eyes.
-    """
-    learned = F.interpolate(flow - meshed, scale_factor=2.0, mode="bilinear", align_corners=False)
-    meshed = F.interpolate(meshed, scale_factor=2.0, mode="bilinear", align_corners=False)
-    seams = seam_flow(source, driving, meshed.shape[-1])
-    return torch.lerp(meshed, seams.flow, seams.weight) + (1 - seams.exact) * learned

@@ -1,4 +1,4 @@
-"""The 3D generator: the moved volume -> the frame, painted on top of the source's own warped pixels."""
+"""The 3D generator: the moved volume -> what is painted on the person's own warped pixels (SuperFace, figure 2)."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ from ...face_model.mesh_image import OPENING_CHANNELS
 from .blocks import ResidualBlock, VolumeBlock, ZeroConv2d, conv, upsample
 from .configuration_teacher import SuperFaceTeacherConfig
 
+# The person may grow by what was hidden up to this far from the warped matte, in cells of 4 pixels.
+GROWTH = 4
+
 
 class Painting(NamedTuple):
-    """Frames and painted pixels (B, 3, S, S) in [0, 1], and the mask (B, 1, S, S) of where the warped pixel is kept."""
+    """``keep`` (B, 1, S, S) of the warped person, and ``paint`` (B, 3, S, S) instead of the rest; ``alpha_change`` (B, 1, S, S)
+    in [-1, 1] is added to the warped matte, and is 0 where no person is near."""
 
-    frames: Tensor
-    generated: Tensor
     keep: Tensor
+    paint: Tensor
+    alpha_change: Tensor
 
 
 class Generator(nn.Module):
-    """Paints on top of the warped source and tells where the warped pixel should be kept."""
+    """Paints on the warped person, tells where the warped pixel should be kept, and lets the person grow by what was hidden."""
 
     def __init__(self, config: SuperFaceTeacherConfig) -> None:
         super().__init__()
@@ -36,17 +40,19 @@ class Generator(nn.Module):
         self.coarse = conv(middle + config.detail_channels + 2 * OPENING_CHANNELS, middle)
         self.coarse_block = ResidualBlock(middle)
         self.to_fine = conv(middle, narrow)
-        self.fine = conv(narrow + 12, narrow)
+        self.fine = conv(narrow + 16, narrow)
         self.fine_block = ResidualBlock(narrow)
-        self.head = ZeroConv2d(narrow, 16, 3, padding=1)
+        self.head = ZeroConv2d(narrow, 20, 3, padding=1)
         self.mouth_interior = nn.Parameter(torch.empty(3))
 
-    def forward(self, volume: Tensor, detail: Tensor, warped: Tensor, hidden: Tensor, opened: Tensor) -> Painting:
+    def forward(
+        self, volume: Tensor, detail: Tensor, warped: Tensor, alpha: Tensor, hidden: Tensor, opened: Tensor
+    ) -> Painting:
         """
         Args:
             volume: (B, D, C, S/8, S/8) after the 3D flow and occlusion.
             detail: (B, C' + 6, S/4, S/4): what the source brings along, and how open eyes and mouth are and shall be.
-            warped: (B, 3, S, S) the source's own pixels after the flow.
+            warped, alpha: (B, 3, S, S) and (B, 1, S, S): the person's own pixels and matte after the flow.
             hidden: (B, motion_channels, S/8, S/8) of the dense motion network.
             opened: (B, 1, S/2, S/2) in [0, 1]: where the mouth opens and the source has only lips to warp there.
         """
@@ -55,12 +61,20 @@ class Generator(nn.Module):
         x = upsample(F.silu(self.to_coarse(F.silu(x))))
         x = self.coarse_block(self.coarse(torch.cat((x, detail), dim=1)))
         x = upsample(F.silu(self.to_fine(F.silu(x))))
-        pixels = F.pixel_unshuffle(warped.to(x.dtype) * 2 - 1, 2)
-        x = self.fine_block(self.fine(torch.cat((x, pixels), dim=1)))
+        pixels = torch.cat((warped, alpha), dim=1).to(x.dtype) * 2 - 1
+        x = self.fine_block(self.fine(torch.cat((x, F.pixel_unshuffle(pixels, 2)), dim=1)))
         painted = F.pixel_shuffle(self.head(F.silu(x)), 2).float()
         opened = F.interpolate(opened, scale_factor=2.0, mode="bilinear", align_corners=False)
         base = torch.logit(warped.float().clamp(0.004, 0.996))
         base = torch.lerp(base, self.mouth_interior.float()[:, None, None], opened)
-        generated = torch.sigmoid(base + painted[:, :3])
-        keep = torch.sigmoid(painted[:, 3:] + self.keep_bias) * (1 - opened)
-        return Painting(keep * warped + (1 - keep) * generated, generated, keep)
+        keep = torch.sigmoid(painted[:, 3:4] + self.keep_bias) * (1 - opened)
+        paint = (1 - keep) * torch.sigmoid(base + painted[:, :3])
+        return Painting(keep, paint, near(alpha.float()) * torch.tanh(painted[:, 4:]))
+
+
+def near(alpha: Tensor) -> Tensor:
+    """1 where a person is, smoothly to exactly 0 a little away from it: (B, 1, S, S) -> the same."""
+    cells = F.avg_pool2d(alpha, 4)
+    grown = F.max_pool2d(cells, 2 * GROWTH + 1, stride=1, padding=GROWTH)
+    smooth = F.avg_pool2d(grown, GROWTH + 1, stride=1, padding=GROWTH // 2, count_include_pad=False)
+    return F.interpolate(smooth, scale_factor=4.0, mode="bilinear", align_corners=False)

@@ -1,13 +1,18 @@
-"""The teacher: one source picture and a mesh that moves -> frames of 512x512 pixels (SuperFace, figure 2).
+"""The teacher: one source picture, its matte, and a mesh that moves -> the person of each frame (SuperFace, figure 2).
 
-The mesh flow does the heavy lifting and needs no training; the networks learn what it cannot know: how hair, neck and
-shoulders follow, and what no warp can show (the inside of a mouth, closing lids, uncovered background). Freshly
-initialised, the teacher *is* the plain mesh-flow warp, but for the inside of an opening mouth.
+The layers do the heavy lifting and need no training (``layers/``): the person moves in front of the plate. The networks learn
+what layers cannot know: how hair, neck and shoulders follow, what a turn uncovers, how light changes, and what no warp can show
+(the inside of a mouth, closing lids). Freshly initialised, the teacher *is* the untrained layers.
+
+Mouth and eyes have painters of their own, which go over what the generator painted; the person's own pixels keep the picture's
+resolution.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -21,16 +26,20 @@ from ...face_model.mesh_image import mesh_image, opening_image
 from ...face_model.seams import mouth_opening_mask
 from ...face_model.topology import POINTS
 from ...hub.model import HubMixin
+from ...layers.motion import Window, beside_seams, layer_flow
+from ...layers.rendered import RenderedWindow, kept_fine
+from ..painters.painter import RegionPainter, draw_region, region_shape
+from ..painters.windows import EYES, MOUTH, Region, RegionWindow
 from .appearance_encoder import AppearanceEncoder
 from .blocks import ZeroConv2d, ZeroLinear
 from .configuration_teacher import SuperFaceTeacherConfig
 from .dense_motion import DenseMotion, DenseMotionNetwork
 from .generator import Generator
 from .motion_enhancer import MotionEnhancer
-from .restorer import Restoration, Restorer
-from .sharpening import sharpened
+from .restorer import Restorer
 from .volume import warp_volume
 
+REGIONS = (MOUTH, *EYES)
 # The colour that an opening mouth starts from: darker than lips, lighter than a throat. Learned from there on.
 MOUTH_INTERIOR = (0.42, 0.26, 0.25)
 
@@ -41,17 +50,20 @@ class PreparedSource:
 
     Attributes:
         image: (1, 3, S, S) the source in [0, 1], restored.
+        matte: (1, 1, S, S) in [0, 1], 1 where the person is.
         need: (1,) in logits, how sure the restorer is that the source was a poor picture.
-        pixels: (1, 3, S/8, S/8) the same, small.
+        pixels: (1, 4, S/8, S/8) image and matte, small.
         landmarks: (1, 478, 3) in image coordinates.
         volume: (1, D, C, S/8, S/8) the appearance volume F_3D.
         detail: (1, C' + 3, S/4, S/4) finer appearance features, and the drawing of how open eyes and mouth are.
         mesh: (1, 7, S/8, S/8) the source's mesh image.
         code: (1, code) the source's motion representation p_s.
         opening: (1, 1, S/2, S/2) where the source's mouth is open.
+        regions: for mouth and eyes each (1, 3, h, w) its pixels, (1, 3, h/2, w/2) how open it is, (1, points, 3) its shape.
     """
 
     image: Tensor
+    matte: Tensor
     need: Tensor
     pixels: Tensor
     landmarks: Tensor
@@ -60,31 +72,57 @@ class PreparedSource:
     mesh: Tensor
     code: Tensor
     opening: Tensor
+    regions: tuple[tuple[Tensor, Tensor, Tensor], ...]
 
     def expand(self, batch: int) -> PreparedSource:
         """The same source for a batch of driving meshes."""
-        parts = (getattr(self, field.name) for field in fields(self))
-        return PreparedSource(*(part.expand(batch, *part.shape[1:]) for part in parts))
+        return self.mapped(lambda part: part.expand(batch, *part.shape[1:]))
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> PreparedSource:
+        """All of it, each part changed."""
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        regions = tuple((change(own), change(drawn), change(shape)) for own, drawn, shape in parts.pop("regions"))
+        return PreparedSource(**{name: change(part) for name, part in parts.items()}, regions=regions)
 
 
 @dataclass
 class TeacherOutput:
-    """Frames (B, 3, S, S) in [0, 1] and how they came about.
+    """The person of B frames in their windows, and how it came about.
 
-    ``restored`` is the source (B, 3, S, S) that everything is made from, and (B,) how sure the restorer is that it was poor;
-    ``warped`` are its pixels after the flow, ``generated`` the painted ones, and ``keep`` (B, 1, S, S) the mask that
-    chooses between them. ``source_code`` and
-    ``driving_code`` (B, code) are p_s and p_d.
+    Attributes:
+        source: what it is made from, one for each frame.
+        rendered: flow, and what is kept of the warped person and what painted.
+        motion: where everything comes from.
+        driving_code: (B, code) p_d.
     """
 
-    frames: Tensor
-    restored: Restoration
-    warped: Tensor
-    generated: Tensor
-    keep: Tensor
+    source: PreparedSource
+    rendered: RenderedWindow
     motion: DenseMotion
-    source_code: Tensor
     driving_code: Tensor
+
+    @cached_property
+    def warped(self) -> Tensor:
+        """(B, 3, S, S): the person's own pixels after the flow. Skin and hair keep their texture when sampled bicubically."""
+        return warp(self.source.image, self._placed, mode="bicubic").clamp(0, 1)
+
+    @cached_property
+    def person(self) -> Tensor:
+        """(B, 3, S, S): keep * warped + paint."""
+        return self.rendered.keep * self.warped + self.rendered.paint
+
+    @cached_property
+    def alpha(self) -> Tensor:
+        """(B, 1, S, S) where the person is."""
+        return (warp(self.source.matte, self._placed) + self.rendered.alpha_change).clamp(0, 1)
+
+    @cached_property
+    def _placed(self) -> Tensor:
+        return self.rendered.window.leave(self.rendered.flow)
+
+    def over(self, plate: Tensor) -> Tensor:
+        """The frames (B, 3, S, S): the person over what lies behind, ``plate`` (B, 3, S, S) in the frames' windows."""
+        return torch.lerp(plate, self.person, self.alpha)
 
 
 class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
@@ -109,6 +147,9 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
         self.motion_enhancer = MotionEnhancer(config)
         self.dense_motion = DenseMotionNetwork(config)
         self.generator = Generator(config)
+        # Both eyes have one painter; it sees the right one in a mirror.
+        self.mouth_painter = _painter(MOUTH, config.mouth_channels)
+        self.eye_painter = _painter(EYES[0], config.eye_channels)
         self.gradient_checkpointing = False  # set by gradient_checkpointing_enable()
         self.post_init()
 
@@ -123,61 +164,106 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
         if isinstance(module, (nn.Conv2d, nn.Linear)) and module.bias is not None:
             init.zeros_(module.bias)
 
-    def forward(self, source: Tensor, source_landmarks: Tensor, driving_landmarks: Tensor) -> TeacherOutput:
-        """Renders one frame per source: (B, 3, S, S), (B, 478, 3), (B, 478, 3) -> :class:`TeacherOutput`."""
-        return self.render(self.prepare(source, source_landmarks), driving_landmarks)
+    def forward(
+        self,
+        source: Tensor,
+        matte: Tensor,
+        source_landmarks: Tensor,
+        driving_landmarks: Tensor,
+        window: Window | None = None,
+    ) -> TeacherOutput:
+        """Renders one frame per source: (B, 3, S, S), (B, 1, S, S), (B, 478, 3), (B, 478, 3) -> :class:`TeacherOutput`."""
+        return self.render(self.prepare(source, matte, source_landmarks), driving_landmarks, window)
 
-    def prepare(self, source: Tensor, landmarks: Tensor) -> PreparedSource:
+    def prepare(self, source: Tensor, matte: Tensor, landmarks: Tensor) -> PreparedSource:
         """Computes, once per portrait, all that does not depend on the motion.
 
         Args:
             source: (B, 3, S, S) pictures in [0, 1], S = ``config.image_size``.
+            matte: (B, 1, S, S) in [0, 1], 1 where the person is.
             landmarks: (B, 478, 3) in image coordinates (see :mod:`superface_hf.face_model`).
         """
         restored, need = self._run(self.restorer, source)
-        source = restored.float()
-        volume, detail = self._run(self.appearance_encoder, source.to(self.dtype))
+        source, matte = restored.float(), matte.float()
+        body = torch.cat((source, matte), dim=1)
+        volume, detail = self._run(self.appearance_encoder, body.to(self.dtype))
         size = volume.shape[-1]
         mesh, openings = self._draw(landmarks, size)
-        pixels = F.interpolate(source, size=(size, size), mode="area")
-        code = self.motion_enhancer.source(pixels, mesh, landmarks)
+        pixels = F.avg_pool2d(body, body.shape[-1] // size)
+        code = self.motion_enhancer.source(pixels[:, :3], mesh, landmarks)
         detail = torch.cat((detail, openings.to(detail.dtype)), dim=1)
         opening = mouth_opening_mask(landmarks.float(), source.shape[-1] // 2)
-        return PreparedSource(source, need, pixels, landmarks, volume, detail, mesh, code, opening)
+        regions = tuple(self._own(source, landmarks.float(), region) for region in REGIONS)
+        return PreparedSource(source, matte, need, pixels, landmarks, volume, detail, mesh, code, opening, regions)
 
-    def render(self, source: PreparedSource, driving: Tensor) -> TeacherOutput:
+    def render(self, source: PreparedSource, driving: Tensor, window: Window | None = None) -> TeacherOutput:
         """Renders a batch of driving meshes (B, 478, 3), of one prepared source or of B of them.
 
         Call it under ``torch.inference_mode()`` where no gradient is wanted.
+
+        Args:
+            source: what :meth:`prepare` gave.
+            driving: landmarks in the source's coordinates.
+            window: where each frame's window lies in them; the source's own by default.
         """
         source = source.expand(len(driving))
+        window = window or Window.same(driving)
         size = source.volume.shape[-1]
-        mesh, openings = self._draw(driving, size)
-        codes = (source.code, self.motion_enhancer.driving(mesh, driving))
+        with torch.autocast(driving.device.type, enabled=False):
+            meshes = window.enter(source.landmarks.float()), window.enter(driving.float())
+            layer = layer_flow(*meshes, 2 * size)
+        mesh, openings = self._draw(meshes[1], size)
+        codes = (source.code, self.motion_enhancer.driving(mesh, meshes[1]))
         motion, hidden = self._run(
-            self.dense_motion,
-            source.volume,
-            source.pixels,
-            (source.mesh, mesh),
-            codes,
-            (source.landmarks, driving),
+            self.dense_motion, source.volume, source.pixels, (source.mesh, mesh), codes, meshes, layer, window
         )
         with torch.autocast(driving.device.type, enabled=False):
-            volume = warp_volume(source.volume.float(), motion.volume_flow) * motion.occlusion[:, None]
-            detail = torch.cat((warp(source.detail.float(), motion.flow), openings), dim=1)
+            flow = beside_seams(layer + motion.learned, layer, *meshes)
+            placed = window.leave(flow)
+            moved = _leave_volume(motion.volume_flow, window)
+            volume = warp_volume(source.volume.float(), moved) * motion.occlusion[:, None]
+            detail = torch.cat((warp(source.detail.float(), placed), openings), dim=1)
             # Skin and hair keep their texture: bilinear sampling took a third of it (variance of the Laplacian).
-            warped = warp(source.image.float(), motion.flow, mode="bicubic").clamp(0, 1)
-            opening = mouth_opening_mask(driving.float(), source.opening.shape[-1])
-            opened = (opening - warp(source.opening, motion.flow)).clamp_min(0)
+            warped = warp(source.image, placed, mode="bicubic").clamp(0, 1)
+            alpha = warp(source.matte, placed)
+            opening = mouth_opening_mask(meshes[1], source.opening.shape[-1])
+            opened = (opening - warp(source.opening, placed)).clamp_min(0)
         dtype = hidden.dtype
-        painting = self._run(self.generator, volume.to(dtype), detail.to(dtype), warped, hidden, opened)
-        frames = painting.frames
-        if not self.training:  # a generator that saw this done would learn to undo it
-            with torch.autocast(driving.device.type, enabled=False):
-                frames = sharpened(frames, motion.flow.float(), self.config.sharpening)
-        return TeacherOutput(
-            frames, Restoration(source.image, source.need), warped, painting.generated, painting.keep, motion, *codes
-        )
+        painting = self._run(self.generator, volume.to(dtype), detail.to(dtype), warped, alpha, hidden, opened)
+        keep, change = painting.keep, painting.alpha_change
+        with torch.autocast(driving.device.type, enabled=False):
+            person = self._paint_regions(source, meshes[1], keep * warped + painting.paint)
+            # Pictures may be finer than the window: where nothing is painted, all of them is kept. Losses need it not.
+            keep, paint = (
+                (keep, person - keep * warped) if self.training else kept_fine(keep, person - keep * warped, warped)
+            )
+        return TeacherOutput(source, RenderedWindow(window, flow, keep, paint, change), motion, codes[1])
+
+    def _paint_regions(self, source: PreparedSource, driving: Tensor, person: Tensor) -> Tensor:
+        """Mouth and eyes go over the person (B, 3, S, S): the same with them."""
+        views = []
+        with torch.autocast(driving.device.type, enabled=False):
+            for region, (own, drawn, shape) in zip(REGIONS, source.regions, strict=True):
+                window = RegionWindow.around(driving, region)
+                inside = window.enter(driving)
+                drawn = torch.cat((draw_region(inside, window, self.canonical.float()), drawn), dim=1)
+                shapes = torch.stack((shape, region_shape(inside, region)), dim=1)
+                views.append((window, (window.cut(person).clamp(0, 1), own, drawn, shapes)))
+        mouth, left, right = views
+        strokes = [self._run(self.mouth_painter, *mouth[1])]
+        # Both eyes in one batch.
+        strokes += self._run(
+            self.eye_painter, *(torch.cat(pair) for pair in zip(left[1], right[1], strict=True))
+        ).chunk(2)
+        with torch.autocast(driving.device.type, enabled=False):
+            laid = [window.put(stroke, person.shape[-1]) for (window, _), stroke in zip(views, strokes, strict=True)]
+            return person + torch.stack(laid).sum(0)
+
+    @staticmethod
+    def _own(source: Tensor, landmarks: Tensor, region: Region) -> tuple[Tensor, Tensor, Tensor]:
+        window = RegionWindow.around(landmarks, region)
+        inside = window.enter(landmarks)
+        return window.cut(source), draw_region(inside, window, None), region_shape(inside, region)
 
     def _run(self, part: nn.Module, *inputs: Any) -> Any:
         if self.gradient_checkpointing and self.training:
@@ -189,6 +275,18 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
         with torch.autocast(landmarks.device.type, enabled=False):
             points = landmarks.float()
             return mesh_image(points, self.canonical.float(), size), opening_image(points, 2 * size)
+
+
+def _painter(region: Region, widths: tuple[int, ...] | list[int]) -> RegionPainter:
+    return RegionPainter(len(region.points), (widths[0], widths[1], widths[2]))
+
+
+def _leave_volume(flow: Tensor, window: Window) -> Tensor:
+    """As ``Window.leave``, for each plane of a volume's flow (B, D, 3, s, s), whose depths stay."""
+    depth = flow.shape[1]
+    spread = Window(window.centre.repeat_interleave(depth, 0), window.scale.repeat_interleave(depth, 0))
+    plane = spread.leave(flow[:, :, :2].flatten(0, 1)).unflatten(0, (-1, depth))
+    return torch.cat((plane, flow[:, :, 2:]), dim=2)
 
 
 def plain_mesh_flow(source: Tensor, source_landmarks: Tensor, driving_landmarks: Tensor) -> Tensor:

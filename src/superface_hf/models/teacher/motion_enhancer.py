@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,9 +12,6 @@ from ...face_model.topology import POINTS
 from .blocks import ZeroLinear, conv
 from .configuration_teacher import SuperFaceTeacherConfig
 
-if TYPE_CHECKING:
-    from ..layered_teacher.configuration_layered_teacher import SuperFaceLayeredTeacherConfig
-
 
 class MotionEnhancer(nn.Module):
     """Lets the 3D prior in twice. Early, in the picture's plane: the drawn mesh is joined to the pixels and read by
@@ -26,7 +21,7 @@ class MotionEnhancer(nn.Module):
     projections of their own into one space, where the dense motion network adds the two.
     """
 
-    def __init__(self, config: SuperFaceTeacherConfig | SuperFaceLayeredTeacherConfig) -> None:
+    def __init__(self, config: SuperFaceTeacherConfig) -> None:
         super().__init__()
         self.early_mesh, self.late_landmarks = config.early_mesh, config.late_landmarks
         code = config.code_channels

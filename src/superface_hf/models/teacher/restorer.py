@@ -4,7 +4,7 @@ stands still, which is easier than in every frame anew."""
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,9 +12,6 @@ from torch import Tensor, nn
 
 from .blocks import ResidualBlock, ZeroConv2d, ZeroLinear, conv, upsample
 from .configuration_teacher import SuperFaceTeacherConfig
-
-if TYPE_CHECKING:
-    from ..layered_teacher.configuration_layered_teacher import SuperFaceLayeredTeacherConfig
 
 LUMINANCE = (0.299, 0.587, 0.114)
 # Works on 4 x 4 pixels at a time.
@@ -51,7 +48,7 @@ class Restorer(nn.Module):
     from good pictures, which some are, it learns to change nothing.
     """
 
-    def __init__(self, config: SuperFaceTeacherConfig | SuperFaceLayeredTeacherConfig) -> None:
+    def __init__(self, config: SuperFaceTeacherConfig) -> None:
         super().__init__()
         fine, coarse = config.restorer_channels
         self.enter = conv(3 * CELL**2, fine)

@@ -17,8 +17,9 @@ from ...layers.motion import Window, beside_seams, layer_flow
 from ..mattes import LUMINANCE, NOBODY, exact_matte, grown, known_plate, person_colours, pull_push
 from .shards import PackedClip, PackedPortrait, inverse_pose
 
-# Windows are drawn around the true one: sizes by this factor either way, places by this share of its side.
-SIZE_JITTER, PLACE_JITTER = 1.08, 0.03
+# Windows are drawn around the true one: sizes by this factor either way, places by this share of its side. This share of the
+# targets is seen in the window of the source, as a head that moves little will be.
+SIZE_JITTER, PLACE_JITTER, STAYING = 1.08, 0.03, 0.7
 # Of clips narrower than this the finest pixels are not known.
 SHARP_SIDE = 400
 # Share of the items that are seen in a mirror, and of those without colour; how far light and colour are varied.
@@ -145,6 +146,8 @@ class Batches:
         jitter = torch.from_numpy(self.rng.uniform(-1, 1, size=(len(points), 3)).astype(np.float32)).to(points.device)
         scale = side / 2 * torch.exp(math.log(SIZE_JITTER) * jitter[:, 0])
         middle = middle + 2 * PLACE_JITTER * scale[:, None] * jitter[:, 1:]
+        if self.rng.random() < STAYING:
+            middle, scale = middle[:1].expand_as(middle), scale[:1].expand_as(scale)
         grid = identity_grid(self.size, points) * scale[:, None, None, None] + middle[:, None, None]
         cut = F.grid_sample(pictures, grid, mode="bicubic", padding_mode="border", align_corners=False).clamp(0, 1)
         cut = self._relit(cut)

@@ -79,12 +79,10 @@ def load_shards(
     threads: int = 16,
     most: int | None = None,
     stride: int = 1,
-    side: int | None = None,
 ) -> tuple[list[PackedClip], list[PackedPortrait]]:
     """All clips and portraits of ``split`` ("train" or "val").
 
-    To save memory, ``most`` limits how many of both, ``stride`` takes every so many-th frame, and larger frames are
-    made ``side`` pixels wide.
+    To save memory, ``most`` limits how many of both, and ``stride`` takes every so many-th frame.
     """
     files: dict[str, dict[str, bytes]] = {}
     for shard in sorted(folder.glob("*.tar")):
@@ -98,18 +96,18 @@ def load_shards(
     clips = [(name, parts) for name, parts in files.items() if "mp4" in parts][:most]
     portraits = [(name, parts) for name, parts in files.items() if "jpg" in parts][:most]
     with ThreadPoolExecutor(threads) as pool:
-        loaded = list(pool.map(lambda item: _clip(item[0], item[1], device, stride, side), clips))
+        loaded = list(pool.map(lambda item: _clip(item[0], item[1], device, stride), clips))
     return loaded, [_portrait(name, parts, device) for name, parts in portraits]
 
 
-def _clip(name: str, parts: dict[str, bytes], device: torch.device, stride: int, side: int | None) -> PackedClip:
+def _clip(name: str, parts: dict[str, bytes], device: torch.device, stride: int) -> PackedClip:
     with np.load(io.BytesIO(parts["npz"])) as stored:
         arrays = dict(stored)
     kept = arrays["sources"] % stride == 0
     arrays["sources"], arrays["source_landmarks"] = arrays["sources"][kept] // stride, arrays["source_landmarks"][kept]
     for key in ("frames", *MOTION_ARRAYS):
         arrays[key] = arrays[key][::stride]
-    frames = _decoded(parts["mp4"], arrays["frames"], side)
+    frames = _decoded(parts["mp4"], arrays["frames"])
     mattes = _decoded(parts["matte.mp4"], arrays["frames"] // 2)[..., 0]
     motion = Motion(**{key: arrays[key] for key in MOTION_ARRAYS}, fps=float(arrays["fps"]))
     meshes = FaceModel.default().animate(FaceShape(torch.from_numpy(arrays["shape"])), motion)
@@ -122,8 +120,8 @@ def _clip(name: str, parts: dict[str, bytes], device: torch.device, stride: int,
     )  # fmt: skip
 
 
-def _decoded(video: bytes, wanted: Iterable[int], side: int | None = None) -> np.ndarray:
-    """The wanted frames (T, H, W, 3) uint8 RGB of an mp4; larger ones are made ``side`` wide."""
+def _decoded(video: bytes, wanted: Iterable[int]) -> np.ndarray:
+    """The wanted frames (T, H, W, 3) uint8 RGB of an mp4."""
     import cv2
 
     chosen = {int(index): place for place, index in enumerate(wanted)}
@@ -137,8 +135,6 @@ def _decoded(video: bytes, wanted: Iterable[int], side: int | None = None) -> np
             if not good:
                 raise RuntimeError(f"an mp4 of the shards ends at frame {index} of {max(chosen) + 1}")
             if index in chosen:
-                if side is not None and frame.shape[1] > side:
-                    frame = cv2.resize(frame, (side, side), interpolation=cv2.INTER_AREA)
                 found[chosen[index]] = frame[..., ::-1]
         capture.release()
     return np.stack(found)  # type: ignore[arg-type]

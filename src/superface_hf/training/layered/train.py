@@ -2,8 +2,8 @@
 
     python -m superface_hf.training.layered.train --shards shards/ --out runs/layered --minutes 8
 
-On a CPU that is too much at once: ``--body`` trains all but the painters, at the resolution of the body and without judges, and
-``layered.painters`` trains the painters alone.
+``--start`` begins with weights: those of ``layered.warm_start``, or earlier ones. On a CPU discriminators cost more than they
+teach in the time: ``--no-judges`` leaves them out.
 
 The learning rate and the weights of the judges follow the time that has passed. Every two minutes (``--every``) the mean of
 the latest weights is written to ``--out`` as ``teacher.safetensors`` (float16, under 16 MiB), and beside it all that is
@@ -28,8 +28,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ...face_model.linear import FaceModel
-from ...models.layered_teacher.configuration_layered_teacher import SuperFaceLayeredTeacherConfig
-from ...models.layered_teacher.modeling_layered_teacher import SuperFaceLayeredTeacherModel, TeacherOutput
+from ...models.teacher.configuration_teacher import SuperFaceTeacherConfig
+from ...models.teacher.modeling_teacher import SuperFaceTeacherModel, TeacherOutput
 from ..degradations import DegradationConfig, SourceDegradation
 from ..perceptual import PerceptualDistance
 from ..run import channels_last
@@ -50,20 +50,11 @@ class Trainer:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(arguments.seed)
         torch.set_float32_matmul_precision("high")
-        config = SuperFaceLayeredTeacherConfig.of_size(arguments.size)
-        if arguments.body:
-            config = SuperFaceLayeredTeacherConfig.of_size(arguments.size, image_size=config.body_size)
-        self.model = SuperFaceLayeredTeacherModel(config)
+        self.model = SuperFaceTeacherModel(SuperFaceTeacherConfig.of_size(arguments.size))
         self.model.canonical.copy_(FaceModel.default().mean)
-        if arguments.restorer:
-            stored = load_file(arguments.restorer)
-            parts = {name[9:]: value.float() for name, value in stored.items() if name.startswith("restorer.")}
-            self.model.restorer.load_state_dict(parts)
-        for part in (
-            self.model.restorer,
-            *([self.model.mouth_painter, self.model.eye_painter] if arguments.body else []),
-        ):
-            part.requires_grad_(False)
+        if arguments.start:
+            self.model.load_state_dict({name: value.float() for name, value in load_file(arguments.start).items()})
+        self.model.restorer.requires_grad_(False)
         channels_last(self.model).to(self.device).train()  # type: ignore[arg-type]
         self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.judges = channels_last(Judges()).to(self.device)
@@ -84,9 +75,8 @@ class Trainer:
 
     def train(self) -> None:
         arguments = self.arguments
-        side = self.model.config.image_size if arguments.body else None
         clips, portraits = load_shards(
-            Path(arguments.shards), "train", self.device, arguments.threads, arguments.most, arguments.stride, side
+            Path(arguments.shards), "train", self.device, arguments.threads, arguments.most, arguments.stride
         )
         batches = Batches(
             clips,
@@ -147,13 +137,12 @@ class Trainer:
         rendered = torch.lerp(batch.target, rendered, batch.known)
         with self._autocast():
             terms = fidelity(output, rendered, batch, self.perceptual)
-        if not self.arguments.body:
-            views = Views.of(rendered, batch, self._generator("cpu"))
-            self.judges.requires_grad_(False)
-            with self._autocast():
-                terms["perceptual"] = terms["perceptual"] + closely(views, self.perceptual)
-                if heard:
-                    terms.update(self.judges.judge(views, batch.sharp))
+        views = Views.of(rendered, batch, self._generator("cpu"))
+        with self._autocast():
+            terms["perceptual"] = terms["perceptual"] + closely(views, self.perceptual)
+            if heard and self.arguments.judges:
+                self.judges.requires_grad_(False)
+                terms.update(self.judges.judge(views, batch.sharp))
         loss = rendered.new_zeros(())
         for name, term in terms.items():
             switched = heard if name in ("adversarial", "matching") else 1.0
@@ -164,7 +153,7 @@ class Trainer:
             self.optimizer.step()
             self._average()
         self.optimizer.zero_grad(set_to_none=True)
-        if progress > HEARD / 2 and not self.arguments.body:
+        if progress > HEARD / 2 and self.arguments.judges:
             self.judges.requires_grad_(True)
             with self._autocast():
                 judged = self.judges.learn(views, batch.sharp)
@@ -180,7 +169,7 @@ class Trainer:
         )
         times = len(batch.target) // len(batch.source)
         repeated = prepared.mapped(lambda part: part.repeat_interleave(times, 0))
-        return self.model.render(repeated, batch.driving, batch.window, regions=not self.arguments.body)
+        return self.model.render(repeated, batch.driving, batch.window)
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -260,8 +249,8 @@ def parsed(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--stride", type=int, default=1, help="use every so many-th of the packed frames, to save memory"
     )
-    parser.add_argument("--body", action="store_true", help="train all but the painters, without judges")
-    parser.add_argument("--restorer", help="a teacher's safetensors whose restorer is taken over")
+    parser.add_argument("--start", help="safetensors of a whole teacher to start from")
+    parser.add_argument("--judges", action=argparse.BooleanOptionalAction, default=True, help="discriminators")
     parser.add_argument("--perceptual", help="safetensors of EfficientNet-Lite0, where its wheel is missing")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args(words)
