@@ -21,7 +21,7 @@ space: $(VENV)/.installed-space
 	$(BIN)/superface serve
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # The fast tests on every supported Python that is found; FULL=1 for all of them, with torch.
 test-pythons: $(BIN)/python
