@@ -55,7 +55,7 @@ def test_its_flow_goes_from_the_layers_to_where_it_was(before):
     was = mesh + sum(old[:, [k]] * (other - mesh) for k, other in enumerate(others))
     now = layers + sum(new[:, [k]] * (other - layers) for k, other in enumerate((mesh, *others)))
     assert torch.allclose(now, was, atol=1e-3)
-    assert torch.equal(new[:, 1 + OTHERS :], old[:, OTHERS:])
+    assert torch.allclose(new[:, 1 + OTHERS :], old[:, OTHERS:], atol=1e-4)
 
 
 def test_weights_of_another_size_are_refused(before):
