@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from typing import Any
 
 from ..errors import SuperFaceError
+from ..stopping import Stopped
 
 
 def add_parser(commands: Any) -> None:
@@ -39,5 +42,10 @@ def run(options: argparse.Namespace) -> None:
         ) from error
     try:
         launch(server_name=options.host, server_port=options.port, inbrowser=options.open)
+    except (Stopped, KeyboardInterrupt) as stop:
+        # The visitors' files are gone by now. Models may still be loading, and a process that ends meanwhile is aborted.
+        message, status = (str(stop), stop.status) if isinstance(stop, Stopped) else ("stopped", 130)
+        print(f"superface: {message}.", file=sys.stderr, flush=True)
+        os._exit(status)
     except OSError as error:
         raise SuperFaceError(f"{options.host}:{options.port} cannot be listened on: {error}") from error
