@@ -57,20 +57,44 @@ def splat(points: Tensor, values: Tensor, width: Tensor, size: int) -> Tensor:
     return rows.transpose(1, 2)[:, None] @ carried
 
 
-def spread(points: Tensor, values: Tensor, size: int, weights: Tensor | None = None) -> Tensor:
-    """Values of the landmarks, spread to the whole picture by nearness: (B, N, 3), (B, N, C) -> (B, C, size, size).
+class Spread:
+    """Spreads values of landmarks to the whole picture by nearness. The kernels are made once, for any number of values.
 
-    ``weights`` (B, N) tell how much each landmark counts.
+    Args:
+        points: (B, N, >=2) where the landmarks are.
+        near: (B, N) or (B, 1) how wide their narrowest kernels are.
+        radius: (B, 1) of the face.
+        size: side of the field in cells.
+        weights: (B, N) how much each landmark counts; alike by default.
     """
-    radius = face_radius(points)[:, None]
-    carried = torch.cat((values, torch.ones_like(values[..., :1])), dim=-1)
-    if weights is not None:
-        carried = carried * weights[..., None]
-    near = neighbour_distance(points).clamp_min(NARROWEST * radius).minimum(WIDEST * radius)
-    total = splat(points, carried, near, size)
-    for width, weight in FAR_KERNELS:
-        total = total + weight * splat(points, carried, width * radius, size)
-    return total[:, :-1] / total[:, -1:].clamp_min(1e-30)
+
+    def __init__(self, points: Tensor, near: Tensor, radius: Tensor, size: int, weights: Tensor | None = None) -> None:
+        axis = pixel_centers(size, points)
+        across = -(points[:, :, 0:1] - axis).square()
+        down = -(points[:, :, 1:2] - axis).square()
+        columns, rows = [], []
+        # One product of all kernels is quicker than one of each.
+        for width, weight in ((near, 1.0), *((width * radius, weight) for width, weight in FAR_KERNELS)):
+            precision = (0.5 / width.square())[..., None]
+            columns.append(weight * torch.exp(across * precision))
+            rows.append(torch.exp(down * precision))
+        if weights is not None:
+            columns = [column * weights[..., None] for column in columns]
+        self._kernels = len(rows)
+        self._columns, self._rows = torch.cat(columns, dim=1), torch.cat(rows, dim=1).transpose(1, 2)
+        self._density = (self._rows @ self._columns)[:, None].clamp_min(1e-30)
+
+    @classmethod
+    def of(cls, points: Tensor, size: int, weights: Tensor | None = None) -> Spread:
+        """With kernels as wide as the landmarks (B, N, >=2) are apart, and the radius of the face that they are."""
+        radius = face_radius(points)[:, None]
+        near = neighbour_distance(points).clamp_min(NARROWEST * radius).minimum(WIDEST * radius)
+        return cls(points, near, radius, size, weights)
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """(B, N, C) -> (B, C, size, size)."""
+        carried = values.transpose(1, 2).repeat(1, 1, self._kernels)[..., None] * self._columns[:, None]
+        return (self._rows[:, None] @ carried) / self._density
 
 
 def neighbour_distance(points: Tensor) -> Tensor:
@@ -101,9 +125,10 @@ def mesh_flow(source: Tensor, driving: Tensor, size: int, rounds: int = 0) -> tu
         plain mesh-flow warp samples the source at ``identity + displacement * fade``.
     """
     wanted = (source - driving)[..., :2]
-    displacement = spread(driving, wanted, size)
+    spread = Spread.of(driving, size)
+    displacement = spread(wanted)
     for _ in range(rounds):
-        displacement = displacement + spread(driving, wanted - at_landmarks(displacement, driving), size)
+        displacement = displacement + spread(wanted - at_landmarks(displacement, driving))
     return displacement, face_fade(driving, size)
 
 

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..face_model import topology
-from ..face_model.mesh_flow import at_landmarks, identity_grid, spread
+from ..face_model.mesh_flow import Spread, at_landmarks, identity_grid
 from ..face_model.seams import seam_flow
 from ..geometry import Square
 
@@ -121,8 +121,9 @@ def layer_flow(
     points = slice(None) if carriers is None else torch.as_tensor(carriers, device=driving.device)
     carrying, wanted = driving[:, points], (source - driving)[:, points, :2]
     seen = visible(driving)[:, points]
+    spread = Spread.of(carrying, size, seen)
     for _ in range(MESH_ROUNDS):
-        face = face + spread(carrying, wanted - at_landmarks(face, carrying), size, seen)
+        face = face + spread(wanted - at_landmarks(face, carrying))
     moving = torch.lerp(hull, face, skin_weight(driving, head, size))
     on_head, below = head_weight(head, grid)
     torso = FOLLOWING * (head.before - head.after)[:, :, None, None] * (1 - smoothstep(below, *REST))
@@ -221,7 +222,7 @@ class Window:
 
     @classmethod
     def following(cls, crop: Square, own: Tensor, driving: Tensor) -> Window:
-        """Around each driving face as ``crop`` is around the source's, on whole pixels of the picture.
+        """For each driving face: where ``crop`` is, as long as it moves little, and then along with it, on whole pixels.
 
         (478, 3) and (B, 478, 3) landmarks in IMAGE coordinates of the crop.
         """

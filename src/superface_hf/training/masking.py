@@ -23,7 +23,7 @@ from torch import Tensor
 from ..face_model import topology
 from ..face_model.arkit import EXPRESSION_REGIONS
 from ..face_model.linear import FaceModel
-from ..face_model.mesh_flow import face_radius, identity_grid, pixel_centers, splat, spread
+from ..face_model.mesh_flow import Spread, face_radius, identity_grid, pixel_centers, splat
 from ..motion import Motion
 from .degradations import check_share
 from .face_regions import LID_NEIGHBOURS, NOSE_BOTTOM
@@ -163,7 +163,7 @@ def _patched(own: Tensor, other: Tensor, meshes: Tensor, mixed: Tensor, points: 
     size = own.shape[-1]
     box = _Box.around(mixed[points], size)
     around, local = box.inside(mixed)[None], box.inside(meshes)
-    displacement = spread(around.expand(2, -1, -1), (local - around)[..., :2], FLOW_CELLS)
+    displacement = Spread.of(around.expand(2, -1, -1), FLOW_CELLS)((local - around)[..., :2])
     displacement = F.interpolate(displacement, size=(box.side, box.side), mode="bilinear", align_corners=False)
     # The target's own picture stays in place at the box's rim.
     rim = ((1 - pixel_centers(box.side, own).abs()) / BOX_RIM).clamp(0, 1)

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from ...face_model import topology
 from ...face_model.mesh_flow import (
-    FAR_KERNELS,
     NARROWEST,
     WIDEST,
+    Spread,
     at_landmarks,
     face_radius,
     identity_grid,
@@ -129,24 +129,9 @@ class Prior:
 
     def _skin_flow(self, hull: Tensor, source: Tensor, driving: Tensor) -> Tensor:
         """What the chosen landmarks add to the flow of the head: (B, 2, size, size) both."""
-        size = hull.shape[-1]
         points = driving[:, self.chosen]
         radius = face_radius(driving)[:, None]
-        axis = pixel_centers(size, driving)
-        far = [(width * torch.ones_like(self.widths), weight) for width, weight in FAR_KERNELS]
-        columns, rows = [], []
-        # One product of all kernels is quicker than one of each.
-        for width, weight in ((self.widths, 1.0), *far):
-            precision = (0.5 / (width * radius).square())[..., None]
-            columns.append(weight * torch.exp(-(points[:, :, 0:1] - axis).square() * precision))
-            rows.append(torch.exp(-(points[:, :, 1:2] - axis).square() * precision))
-        across, down = torch.cat(columns, dim=1), torch.cat(rows, dim=1).transpose(1, 2)  # (B, K P, s), (B, s, K P)
-        density = (down @ across)[:, None].clamp_min(1e-30)
-
-        def spread(values: Tensor) -> Tensor:
-            carried = values.transpose(1, 2).repeat(1, 1, len(rows))[..., None] * across[:, None]
-            return (down[:, None] @ carried) / density
-
+        spread = Spread(points, self.widths * radius, radius, hull.shape[-1])
         wanted = (source[:, self.chosen] - points)[..., :2]
         flow = hull
         for _ in range(ROUNDS):
