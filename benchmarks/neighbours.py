@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 import superface_hf  # noqa: F401 - before torch: how its threads wait is read when it is loaded
-from superface_hf.demo import ASSETS, PORTRAIT
-from superface_hf.neighbours import WAITING
+from superface_hf.utils.assets import ASSETS, PORTRAIT
+from superface_hf.utils.neighbours import WAITING
 
 WANTED = 0.4
 COMMANDS = ("generate", "prepare")

@@ -36,7 +36,7 @@ from typing import Any
 
 import superface_hf  # noqa: F401 - before torch: how its threads wait is read when it is loaded
 from superface_hf import cli
-from superface_hf.demo import PORTRAIT, SPEECH
+from superface_hf.utils.assets import PORTRAIT, SPEECH
 
 MOST_SECONDS, MOST_MB = 1.0, 500.0  # that a refusal of a student may take
 MOST_GROWTH = 50.0  # MB of memory over a long run
@@ -356,7 +356,7 @@ def _killed_training(folder: Path) -> Row:
     sys.path.insert(0, str(HERE.parent / "tests"))
     from teacher_training_set import settings, write_set
 
-    from superface_hf.training.settings import as_yaml
+    from superface_hf.utils.settings import as_yaml
 
     prepared = write_set(folder / "set")
     for name in ("whole", "killed"):
