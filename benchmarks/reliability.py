@@ -8,7 +8,8 @@
 Each check is bounded and runs on a folder of its own. It prints one table, whose last column says whether all held; ``--out``
 puts it into a page between the lines ``<!-- figures -->`` and ``<!-- /figures -->`` (``<!-- long -->`` for ``--long``). The
 long checks let the bundled sentence be said for ``--minutes``, and compare the memory of the process that renders after a
-tenth of the time with its end, and where sound and picture end in the file. Where the teacher renders, few frames a second are asked for; it takes some fifteen minutes on two idle cores.
+tenth of the time with its end, and where sound and picture end in the file. Where the teacher renders, few frames a second
+are asked for; it takes some fifteen minutes on two idle cores.
 """
 
 from __future__ import annotations
