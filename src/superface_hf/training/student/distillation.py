@@ -307,3 +307,8 @@ def distill(config: DistillationConfig) -> StudentReport | None:
     distiller = Distiller(config)
     student = distiller.run()
     return distiller.report(student) if distiller.accelerator.is_main_process else None
+
+
+def run(config: DistillationConfig) -> Path | None:
+    """As :func:`distill`; gives the student's folder, and None in all processes except the main one."""
+    return None if distill(config) is None else config.folder

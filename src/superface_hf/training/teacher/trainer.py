@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,7 +26,8 @@ from ...errors import SuperFaceError
 from ...face_model.linear import FaceModel
 from ...models.teacher.modeling_teacher import SuperFaceTeacherModel
 from ...utils.settings import SettingsError, as_dict, flat
-from ..core.run import TrainingError, TrainingRun, channels_last, falling_rate
+from ..core.run import TrainingError, TrainingRun, channels_last
+from ..core.schedules import falling_rate
 from ..losses.adversarial import Judge
 from ..losses.pixels import windows
 from .config import ModelSettings, TeacherTrainingConfig
@@ -273,3 +275,14 @@ def _check_trackers(names: tuple[str, ...]) -> None:
     for name in names:
         if importlib.util.find_spec(name) is None:
             raise SettingsError(f"run.trackers names {name}, which is not installed: pip install {name}.")
+
+
+def run(config: TeacherTrainingConfig, until: int | None = None) -> Path | None:
+    """Trains to the end, or to step ``until``.
+
+    Returns:
+        The folder of the averaged weights; None in all processes except the main one.
+    """
+    trainer = TeacherTrainer(config)
+    trainer.train(until)
+    return config.out / "checkpoint" / "averaged" if trainer.accelerator.is_main_process else None
