@@ -77,10 +77,10 @@ import sys
 from pathlib import Path
 import numpy as np, torch
 torch.set_num_threads(1)
-from accelerate import Accelerator
 from superface_hf import SuperFaceAudioToLipConfig, SuperFaceSyncExpertConfig
 from superface_hf.data.speech.clips import SpeechClip
 from superface_hf.training.audio_to_lip.trainer import AudioToLipTrainer, AudioToLipTrainingConfig
+from superface_hf.training.core.processes import accelerator_for
 from superface_hf.training.sync_expert.trainer import SyncExpertTrainer, SyncExpertTrainingConfig
 from superface_hf.training.sync_expert.windows import WindowSampling
 from superface_hf.training.tracker.common import Averaged, Checkpoints, RandomDraws, TrainingClock
@@ -112,7 +112,7 @@ sync.train()
 
 class Draws(RandomDraws):
     pass
-accelerator, draws = Accelerator(), Draws()
+accelerator, draws = accelerator_for(), Draws()
 draws.begin(0, accelerator)
 network = accelerator.prepare(torch.nn.Linear(2, 1))
 averaged, clock = Averaged(accelerator.unwrap_model(network), 0.9), TrainingClock(3, 1e9)

@@ -20,7 +20,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
@@ -32,6 +31,7 @@ from ...data.speech.takes import load_speech_takes
 from ...models.audio_to_lip.configuration_audio_to_lip import SuperFaceAudioToLipConfig
 from ...models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
 from ...utils.settings import number
+from ..core.processes import accelerator_for
 from ..core.run import TrainingRun
 from ..core.schedules import falling_rate
 from .data import SpeechWindows, WindowSampling
@@ -120,7 +120,7 @@ class AudioToLipTrainer:
         self.spoken, self.clips = spoken, clips
         self.held_out, self.test_spoken = held_out or [], test_spoken or []
         set_seed(config.seed)
-        self.accelerator = Accelerator(mixed_precision=config.mixed_precision)
+        self.accelerator = accelerator_for(config.mixed_precision)
         if config.init:
             model = SuperFaceAudioToLipModel.from_pretrained(config.init)
         else:

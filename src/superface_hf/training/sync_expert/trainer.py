@@ -21,7 +21,6 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
@@ -31,6 +30,7 @@ from ...errors import MotionError
 from ...models.sync_expert.configuration_sync_expert import SuperFaceSyncExpertConfig
 from ...models.sync_expert.modeling_sync_expert import SuperFaceSyncExpertModel, at_rate
 from ...utils.settings import number
+from ..core.processes import accelerator_for
 from ..core.run import TrainingRun
 from ..core.schedules import cosine, rising
 from .windows import SyncWindows, WindowSampling
@@ -120,7 +120,7 @@ class SyncExpertTrainer:
         self.config, self.sampling = config, sampling
         self.clips, self.synthetic = list(clips), list(synthetic)
         set_seed(config.seed)
-        self.accelerator = Accelerator(mixed_precision=config.mixed_precision)
+        self.accelerator = accelerator_for(config.mixed_precision)
         if config.init:
             model = SuperFaceSyncExpertModel.from_pretrained(config.init)
         else:

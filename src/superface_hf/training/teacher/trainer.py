@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration, set_seed
 from torch import Tensor, nn
 from transformers.utils import logging
@@ -26,6 +25,7 @@ from ...errors import SuperFaceError
 from ...face_model.linear import FaceModel
 from ...models.teacher.modeling_teacher import SuperFaceTeacherModel
 from ...utils.settings import SettingsError, as_dict, flat
+from ..core.processes import accelerator_for
 from ..core.run import TrainingError, TrainingRun, channels_last
 from ..core.schedules import falling_rate
 from ..losses.adversarial import Judge
@@ -50,9 +50,8 @@ class TeacherTrainer:
         set_seed(config.run.seed)
         _check_trackers(config.run.trackers)
         model = initial_model(config.model)
-        self.accelerator = Accelerator(
-            mixed_precision=config.run.mixed_precision,
-            cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()),
+        self.accelerator = accelerator_for(
+            config.run.mixed_precision,
             log_with=list(config.run.trackers) or None,
             project_config=ProjectConfiguration(str(config.out), logging_dir=str(config.out)),
             # Of a part that is switched off the weights remain, and get no gradient.

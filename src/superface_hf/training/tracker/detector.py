@@ -26,6 +26,7 @@ from ...models.tracker.crops import FaceCrop
 from ...models.tracker.detection import pixels_of, read_maps
 from ...models.tracker.networks import DETECTOR_STRIDE, FaceDetector
 from ...utils.settings import number
+from ..core.processes import accelerator_for
 from ..core.run import channels_last
 from .common import Averaged, Checkpoints, RandomDraws, TrainingClock, freeze_stages, train_mode
 
@@ -166,7 +167,7 @@ def train(config: DetectorTrainingConfig, model_config: SuperFaceTrackerConfig |
         The file with the averaged weights of the detector.
     """
     model_config = model_config or SuperFaceTrackerConfig()
-    accelerator = Accelerator()
+    accelerator = accelerator_for()
     torch.manual_seed(config.seed)
     data = DetectorData(config, accelerator)
     detector = channels_last(FaceDetector(model_config))

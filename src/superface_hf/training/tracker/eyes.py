@@ -25,6 +25,7 @@ from ...models.tracker.configuration_tracker import SuperFaceTrackerConfig
 from ...models.tracker.crops import FaceCrop
 from ...models.tracker.networks import EyeRefiner
 from ...utils.settings import number
+from ..core.processes import accelerator_for
 from ..core.run import channels_last
 from .common import Averaged, Checkpoints, RandomDraws, TrainingClock, cached
 
@@ -198,7 +199,8 @@ class EyeData(RandomDraws):
 
     def __init__(self, config: EyeTrainingConfig, model: SuperFaceTrackerConfig, accelerator: Accelerator) -> None:
         self.size, self.batch, self.zoom = model.eye_size, config.batch, 1 / config.crop_margin
-        self.train, self.val = (self._eyes(config, held_out) for held_out in (False, True))
+        with accelerator.main_process_first():  # the others find its crops in the cache
+            self.train, self.val = (self._eyes(config, held_out) for held_out in (False, True))
         self.begin(config.seed, accelerator)
         order = np.argsort(self.train.groups, kind="stable")
         self.members = np.split(order, np.cumsum(np.bincount(self.train.groups))[:-1])
@@ -320,7 +322,7 @@ def train(config: EyeTrainingConfig, model_config: SuperFaceTrackerConfig | None
         The file with the averaged weights of the refiner.
     """
     model_config = model_config or SuperFaceTrackerConfig()
-    accelerator = Accelerator()
+    accelerator = accelerator_for()
     torch.manual_seed(config.seed)
     data = EyeData(config, model_config, accelerator)
     refiner = channels_last(EyeRefiner(model_config))

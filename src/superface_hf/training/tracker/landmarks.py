@@ -26,6 +26,7 @@ from ...models.imagenet import imagenet_state
 from ...models.tracker.configuration_tracker import SuperFaceTrackerConfig
 from ...models.tracker.networks import LandmarkRegressor
 from ...utils.settings import number
+from ..core.processes import accelerator_for
 from ..core.run import channels_last
 from .common import Averaged, Checkpoints, RandomDraws, TrainingClock, cached, freeze_stages, train_mode
 from .negatives import mistaken_places, random_places
@@ -124,9 +125,11 @@ class LandmarkData(RandomDraws):
     def __init__(self, config: LandmarkTrainingConfig, model: SuperFaceTrackerConfig, accelerator: Accelerator) -> None:
         self.size, self.batch, self.negatives = model.crop_size, config.batch, config.negatives
         self.zoom = model.crop_margin / config.crop_margin
-        self.train, self.val = (self._crops(config, held_out) for held_out in (False, True))
+        with accelerator.main_process_first():  # the others find its crops in the cache
+            self.train, self.val = (self._crops(config, held_out) for held_out in (False, True))
         self.twins = torch.from_numpy(mirror_map(self.train.points))
-        self.background = self._backgrounds(config, model)
+        with accelerator.main_process_first():
+            self.background = self._backgrounds(config, model)
         self.begin(config.seed, accelerator)
 
     @staticmethod
@@ -222,7 +225,7 @@ def train(config: LandmarkTrainingConfig, model_config: SuperFaceTrackerConfig |
         The file with the averaged weights of the regressor.
     """
     model_config = model_config or SuperFaceTrackerConfig()
-    accelerator = Accelerator()
+    accelerator = accelerator_for()
     torch.manual_seed(config.seed)
     data = LandmarkData(config, model_config, accelerator)
     regressor = channels_last(LandmarkRegressor(model_config))

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
 from safetensors.torch import load_file
 
 from ...models.tracker.configuration_tracker import SuperFaceTrackerConfig
 from ...models.tracker.modeling_tracker import SuperFaceTrackerModel
 from ...utils.files import write_tensors
 from ...utils.settings import number
+from ..core.processes import accelerator_for
 from . import detector as tracker_detector
 from . import eyes as tracker_eyes
 from . import landmarks as tracker_landmarks
@@ -85,7 +85,7 @@ def run(config: TrackerTrainingConfig) -> Path | None:
     Returns:
         The model folder; None in all processes except the main one.
     """
-    main = PartialState().is_main_process
+    main = accelerator_for().is_main_process
     eye_config = tracker_eyes.EyeTrainingConfig(
         config.prepared, config.runs / "tracker_eyes", minutes=config.eye_minutes
     )
