@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .neighbours import wait_passively
 from .registration import register
+from .version import __version__ as __version__
 
 if TYPE_CHECKING:
     from .drivers.bundled import bundled_motion
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
     from .pipelines.clip import TalkingFaceClip
     from .pipelines.talking_face import TalkingFacePipeline
     from .provenance import Provenance, inspect_file
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "FaceModel": ".face_model.linear",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ..errors import SuperFaceError
+from ..errors import SuperFaceError, install_command
 from .options import which_face
 
 EPILOG = """examples:
@@ -48,9 +48,7 @@ def run(options: argparse.Namespace) -> None:
         from ..training.distillation_config import DistillationConfig
         from ..training.settings import load_settings
     except ImportError as error:
-        raise SuperFaceError(
-            f"Distilling needs the extra [train]: pip install 'superface-hf[train]' ({error})."
-        ) from error
+        raise SuperFaceError(f"Distilling needs the extra [train]: {install_command('train')} ({error}).") from error
     names = ("portrait", "name", "out", "videos", "minutes", "teacher", "face")
     config = load_settings(DistillationConfig, None, options.changes, {name: getattr(options, name) for name in names})
     report = distill(config)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from ..errors import install_command
+
 if TYPE_CHECKING:
     from ..provenance import Provenance
 
@@ -13,7 +15,7 @@ CREDENTIALS = {
     "trusted": "signed by {signer}, a trusted signer; unchanged since",
     "intact": "signed by {signer}; unchanged since. Whether this signer can be trusted is not known here",
     "broken": "signed by {signer}, but DAMAGED OR CHANGED SINCE: the signature does not fit the file",
-    "unchecked": 'there are some, but they were not checked: pip install "superface-hf[c2pa]"',
+    "unchecked": f"there are some, but they were not checked: {install_command('c2pa')}",
 }
 
 

@@ -77,7 +77,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from ..errors import SuperFaceError
+    from ..errors import SuperFaceError, install_command
 
     try:
         from ..training.prepare import prepare
@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> None:
         from ..training.prepare_sources import videos_of
         from ..training.settings import as_yaml, load_settings
     except ImportError as error:
-        raise SuperFaceError(f"`superface prepare` needs {error.name}: pip install superface-hf[train]") from error
+        raise SuperFaceError(f"`superface prepare` needs {error.name}: {install_command('train')}.") from error
 
     settings = load_settings(PrepareSettings, options.config, options.changes)
     if options.show_settings:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ..errors import SuperFaceError
+from ..errors import SuperFaceError, install_command
 
 EPILOG = """examples:
   superface train teacher --config configs/teacher_base.yaml --prepared .cache/prepared --out runs/teacher
@@ -67,4 +67,4 @@ def _named(options: argparse.Namespace) -> dict[str, str]:
 
 
 def _missing(error: ImportError) -> SuperFaceError:
-    return SuperFaceError(f"Training needs the extra [train]: pip install 'superface-hf[train]' ({error}).")
+    return SuperFaceError(f"Training needs the extra [train]: {install_command('train')} ({error}).")
