@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SuperFaceError, install_command
+from .output import add_json_option, print_result
 
 EPILOG = """examples:
   superface train teacher --config configs/teacher_base.yaml --prepared .cache/prepared --out runs/teacher
@@ -37,6 +38,7 @@ def add_parser(commands: Any) -> None:
     teacher.add_argument("--prepared", help="folder or Hub id of a prepared set (data.prepared)")
     teacher.add_argument("--until", type=int, metavar="STEP", help="stop after this step, to go on another time")
     teacher.add_argument("--print", action="store_true", help="print all settings as YAML instead of training")
+    add_json_option(teacher)
     teacher.set_defaults(run=run)
 
 
@@ -57,7 +59,8 @@ def run(options: argparse.Namespace) -> None:
     trainer = TeacherTrainer(config)
     trainer.train(options.until)
     if trainer.accelerator.is_main_process:
-        print(config.out / "checkpoint" / "averaged")
+        model = config.out / "checkpoint" / "averaged"
+        print_result(options, model, model=model)
 
 
 def _named(options: argparse.Namespace) -> dict[str, str]:

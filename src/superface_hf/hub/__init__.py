@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from ..errors import SuperFaceError
 from .cards import CardFacts, make_card
 from .failures import loading, pushing
-from .quiet import quiet_loading
 from .upload import push_checkpoint
 
 if TYPE_CHECKING:
@@ -65,8 +64,7 @@ def embedded_tracker(device: str | torch.device = "cpu") -> SuperFaceTrackerMode
 
     from ..models.tracker.modeling_tracker import SuperFaceTrackerModel
 
-    with quiet_loading():
-        model = SuperFaceTrackerModel.from_pretrained(weights_folder("tracker"), dtype=torch.float32)
+    model = SuperFaceTrackerModel.from_pretrained(weights_folder("tracker"), dtype=torch.float32)
     return model.to(device).eval()
 
 
@@ -96,8 +94,7 @@ def embedded_sync_expert(device: str | torch.device = "cpu") -> SuperFaceSyncExp
 
     from ..models.sync_expert.modeling_sync_expert import SuperFaceSyncExpertModel
 
-    with quiet_loading():
-        model = SuperFaceSyncExpertModel.from_pretrained(weights_folder("sync_expert"), dtype=torch.float32)
+    model = SuperFaceSyncExpertModel.from_pretrained(weights_folder("sync_expert"), dtype=torch.float32)
     return model.to(device).eval()
 
 
@@ -123,8 +120,7 @@ def load_audio_to_lip(
     if not isinstance(source, (str, os.PathLike)):
         return source.to(device).eval()  # type: ignore[arg-type]
     try:
-        with quiet_loading():
-            model = SuperFaceAudioToLipModel.from_pretrained(source, dtype=torch.float32)
+        model = SuperFaceAudioToLipModel.from_pretrained(source, dtype=torch.float32)
     except (OSError, ValueError, RuntimeError) as error:
         raise SuperFaceError(f"The audio-to-lip model {source} cannot be loaded: {error}") from error
     return model.to(device).eval()
