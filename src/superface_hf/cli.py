@@ -33,7 +33,7 @@ from .commands import (
 )
 from .commands.output import silence
 from .errors import SuperFaceError
-from .stopping import Stopped, stopping
+from .utils.stopping import Stopped, stopping
 from .version import __version__
 
 COMMANDS = (

@@ -89,8 +89,8 @@ def register_task() -> None:
 
     from .hub import WEIGHTS
     from .hub.quiet import ExpectedDefault
-    from .pipelines.renderer import AutoRenderer
     from .pipelines.talking_face import TalkingFacePipeline
+    from .renderers.auto import AutoRenderer
 
     if TASK in PIPELINE_REGISTRY.supported_tasks:
         return

@@ -1,3 +1,5 @@
-"""Hold the version of the package; ``pyproject.toml`` reads it from here."""
+"""The version of the package; ``pyproject.toml`` reads it from here."""
+
+from __future__ import annotations
 
 __version__ = "0.1.0"

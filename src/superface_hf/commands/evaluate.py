@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ..device import AUTO, DEVICE_HELP, choose_device
+from ..utils.device import AUTO, DEVICE_HELP, choose_device
 from .output import add_json_option, print_result
 
 PROTOCOLS = ("self", "cross", "degraded", "regions", "colour", "turns")
@@ -71,8 +71,9 @@ def run(options: argparse.Namespace) -> None:
 
     from ..evaluation.expression import find_landmarker
     from ..evaluation.teacher import EvaluationSettings, evaluate_teacher, load_teacher
-    from ..hub import embedded_tracker, weights_folder
+    from ..hub import weights_folder
     from ..media import check_writable
+    from ..models.embedded import embedded_tracker
 
     settings = EvaluationSettings(
         data=Path(options.data),

@@ -9,7 +9,7 @@ from ..errors import install_command
 from .output import add_json_option, print_result
 
 if TYPE_CHECKING:
-    from ..provenance import Provenance
+    from ..media.inspection import Provenance
 
 NOT_MARKED = 3  # the exit status; 1 and 2 say that there is no answer
 CREDENTIALS = {
@@ -33,7 +33,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from ..provenance import inspect_file
+    from ..media.inspection import inspect_file
 
     provenance = inspect_file(options.file)
     print_result(options, describe(provenance), **provenance.as_dict())
