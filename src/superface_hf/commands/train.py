@@ -7,8 +7,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from ..errors import SuperFaceError
+from ..errors import SuperFaceError, install_command
 from ..training.models import TRAINABLE, Trainable, load
+from .output import add_json_option, print_result
 
 EPILOG = """examples:
   superface train teacher --config configs/teacher_base.yaml --prepared .cache/prepared --out runs/teacher
@@ -44,6 +45,7 @@ def add_parser(commands: Any) -> None:
         if model.stops:
             one.add_argument("--until", type=int, metavar="STEP", help="stop after this step, to go on another time")
         one.add_argument("--print", action="store_true", help="print all settings as YAML instead of training")
+        add_json_option(one)
         one.set_defaults(run=run, model=name)
 
 
@@ -58,13 +60,11 @@ def run(options: argparse.Namespace) -> None:
             return
         train = load(model.train)
     except ImportError as error:
-        raise SuperFaceError(
-            f"Training needs the extra [train]: pip install 'superface-hf[train]' ({error})."
-        ) from error
+        raise SuperFaceError(f"Training needs the extra [train]: {install_command('train')} ({error}).") from error
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     made = train(config, until=options.until) if model.stops else train(config)
     if made is not None:
-        print(made)
+        print_result(options, made, model=made)
 
 
 def _named(model: Trainable, options: argparse.Namespace) -> dict[str, str]:
