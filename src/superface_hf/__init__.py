@@ -41,8 +41,14 @@ if TYPE_CHECKING:
     from .models.teacher.modeling_teacher import SuperFaceTeacherModel
     from .models.tracker.configuration_tracker import SuperFaceTrackerConfig
     from .models.tracker.modeling_tracker import SuperFaceTrackerModel
+    from .models.face_space.modeling_face_space import FaceSpace
+    from .models.speech_to_portrait.modeling_portrait_denoiser import PortraitDenoiser
+    from .models.voice_encoder.configuration_voice_encoder import SuperFaceVoiceEncoderConfig
+    from .models.voice_encoder.modeling_voice_encoder import SuperFaceVoiceEncoderModel
     from .motion import Motion
     from .pipelines.clip import TalkingFaceClip
+    from .pipelines.speech_to_portrait import SpeechToPortraitPipeline
+    from .pipelines.speech_to_talking_face import SpeechToTalkingFacePipeline
     from .pipelines.talking_face import TalkingFacePipeline
     from .provenance import Provenance, inspect_file
 
@@ -51,14 +57,18 @@ __version__ = "0.1.0"
 _HOMES = {
     "FaceModel": ".face_model.linear",
     "FaceShape": ".face_model.linear",
+    "FaceSpace": ".models.face_space.modeling_face_space",
     "HubError": ".errors",
     "MediaError": ".errors",
     "Motion": ".motion",
     "MotionError": ".errors",
     "NoFaceError": ".errors",
+    "PortraitDenoiser": ".models.speech_to_portrait.modeling_portrait_denoiser",
     "Provenance": ".provenance",
     "ProvenanceError": ".errors",
     "SeveralFacesError": ".errors",
+    "SpeechToPortraitPipeline": ".pipelines.speech_to_portrait",
+    "SpeechToTalkingFacePipeline": ".pipelines.speech_to_talking_face",
     "SuperFaceAudioToLipConfig": ".models.audio_to_lip.configuration_audio_to_lip",
     "SuperFaceAudioToLipFeatureExtractor": ".models.audio_to_lip.feature_extraction_audio_to_lip",
     "SuperFaceAudioToLipModel": ".models.audio_to_lip.modeling_audio_to_lip",
@@ -75,6 +85,8 @@ _HOMES = {
     "SuperFaceTeacherModel": ".models.teacher.modeling_teacher",
     "SuperFaceTrackerConfig": ".models.tracker.configuration_tracker",
     "SuperFaceTrackerModel": ".models.tracker.modeling_tracker",
+    "SuperFaceVoiceEncoderConfig": ".models.voice_encoder.configuration_voice_encoder",
+    "SuperFaceVoiceEncoderModel": ".models.voice_encoder.modeling_voice_encoder",
     "TalkingFaceClip": ".pipelines.clip",
     "TalkingFacePipeline": ".pipelines.talking_face",
     "UnknownNameError": ".errors",
@@ -85,14 +97,18 @@ _HOMES = {
 __all__ = [
     "FaceModel",
     "FaceShape",
+    "FaceSpace",
     "HubError",
     "MediaError",
     "Motion",
     "MotionError",
     "NoFaceError",
+    "PortraitDenoiser",
     "Provenance",
     "ProvenanceError",
     "SeveralFacesError",
+    "SpeechToPortraitPipeline",
+    "SpeechToTalkingFacePipeline",
     "SuperFaceAudioToLipConfig",
     "SuperFaceAudioToLipFeatureExtractor",
     "SuperFaceAudioToLipModel",
@@ -109,6 +125,8 @@ __all__ = [
     "SuperFaceTeacherModel",
     "SuperFaceTrackerConfig",
     "SuperFaceTrackerModel",
+    "SuperFaceVoiceEncoderConfig",
+    "SuperFaceVoiceEncoderModel",
     "TalkingFaceClip",
     "TalkingFacePipeline",
     "UnknownNameError",

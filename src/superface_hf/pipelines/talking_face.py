@@ -26,13 +26,15 @@ from ..hub import embedded_inpainter, embedded_matte, embedded_tracker, load_aud
 from ..layers.background import Background
 from ..layers.portrait import PortraitLayers, as_pictures, cut_out
 from ..media import Mp4Writer, Work, WorkLimit, check_transparent_path, check_video_path, transparent_writer
-from ..media.sound import comes_in_chunks
+from ..media.sound import SPEECH_RATE, comes_in_chunks
 from ..models.tracker.base import FaceTracker
 from ..motion import Motion
+from ..provenance import MADE_UP, SOURCE_TYPE
 from .clip import TalkingFaceClip
 from .driving import Driving, Request, follow_driver, read_driver, read_dubbing
 from .dubbing import Dubber, WhenShort
 from .layered import LayeredFrames, LayeredPortrait
+from .made_up import MadeUpPortrait, first_seconds, make_up
 from .memory import keep_freed_memory
 from .portrait import Portrait, brings_portrait, find_portrait, stored_portrait
 from .progress import progress_bar
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from ..models.matte.modeling_matte import SuperFaceMatteModel
     from ..models.student.modeling_student import SuperFaceStudentModel
     from ..models.teacher.modeling_teacher import SuperFaceTeacherModel
+    from .speech_to_portrait import SpeechToPortraitPipeline
 
 FRAMES_AT_ONCE = {"cpu": 2}  # how many frames are rendered together; others than the CPU take 8
 
@@ -61,6 +64,7 @@ class TalkingFacePipeline(Pipeline):
         face_model: the linear face model; the embedded one by default.
         audio_to_lip: makes a mouth of speech: a model, or the Hub id or folder of one; the embedded one by default.
         matte, inpainter: tell the person from what is behind, and paint that; the embedded ones by default.
+        speech_to_portrait: makes up a face where there is no picture; the embedded one by default.
         batch_size: frames rendered at once (default: 2 on a CPU, 8 elsewhere).
     """
 
@@ -79,6 +83,7 @@ class TalkingFacePipeline(Pipeline):
         audio_to_lip: SuperFaceAudioToLipModel | str | os.PathLike[str] | None = None,
         matte: SuperFaceMatteModel | None = None,
         inpainter: SuperFaceInpainterModel | None = None,
+        speech_to_portrait: SpeechToPortraitPipeline | None = None,
         **kwargs: Any,
     ) -> None:
         if str(kwargs.get("device")).startswith((AUTO, "cuda", "mps")):
@@ -90,6 +95,7 @@ class TalkingFacePipeline(Pipeline):
         self._audio_to_lip = audio_to_lip
         self._matte = matte
         self._inpainter = inpainter
+        self._speech_to_portrait = speech_to_portrait
         self.model.eval()
         if self.device.type == "cpu":
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
@@ -118,6 +124,13 @@ class TalkingFacePipeline(Pipeline):
         """Loaded when the place of a person first has to be filled."""
         return self._inpainter if self._inpainter is not None else embedded_inpainter(self.device)
 
+    @cached_property
+    def speech_to_portrait(self) -> SpeechToPortraitPipeline:
+        """Loaded when a portrait first has to be made up."""
+        from .speech_to_portrait import SpeechToPortraitPipeline
+
+        return self._speech_to_portrait or SpeechToPortraitPipeline.embedded()
+
     @property
     def _teacher(self) -> SuperFaceTeacherModel:
         return cast("SuperFaceTeacherModel", self.model)
@@ -143,6 +156,7 @@ class TalkingFacePipeline(Pipeline):
         paste_back: bool = True,
         background: Any = None,
         fps: float | None = None,
+        portrait: Mapping[str, Any] | bool | None = None,
         seed: int | None = None,
         batch_size: int | None = None,
         progress: bool | None = None,
@@ -191,8 +205,12 @@ class TalkingFacePipeline(Pipeline):
             background: what stands behind the person: "transparent", "blur", a colour ("white", "#20304a", or three numbers
                 from 0 to 255), a picture, or a video, which starts again at its end. By default what the picture shows.
             fps: frame rate of the result; by default that of the video or motion, 25 for speech alone.
-            seed: which of the possible idle motions (default 0), and whatever is random in a renderer. The embedded teacher
-                is deterministic.
+            portrait: with speech and neither ``image`` nor ``video``, a face is made up that suits the voice: see
+                :class:`~superface_hf.pipelines.speech_to_portrait.SpeechToPortraitPipeline`. A mapping such as
+                ``{"presentation": "feminine", "age": 60, "tone": 0.3}`` says what is not to be taken from the voice; False
+                makes nothing up.
+            seed: which of the possible idle motions (default 0), which made-up face, and whatever is random in a renderer. The
+                embedded teacher is deterministic.
             batch_size: frames rendered at once.
             progress: True or False shows or hides the progress bar; by default it appears on a terminal, on long work.
             limit: the most work that the call may be (:class:`~superface_hf.media.WorkLimit`): pixels of the video's frames,
@@ -202,7 +220,8 @@ class TalkingFacePipeline(Pipeline):
             A :class:`TalkingFaceClip`, or a list or iterator of them.
 
         Raises:
-            MediaError: a picture, video or sound cannot be read, is empty, too large or too short, or ``limit`` is passed.
+            MediaError: a picture, video or sound cannot be read, is empty, too large or too short, ``limit`` is passed, or a
+                picture is needed (``portrait=False``, or no speech).
             NoFaceError, SeveralFacesError: see ``face``; NoFaceError also for a video without a face.
             MotionError, UnknownNameError: a motion, region, blendshape or option that does not fit.
             SuperFaceError: there is no ``tts`` for the text, or it fails.
@@ -212,10 +231,15 @@ class TalkingFacePipeline(Pipeline):
             video, motion, audio, sampling_rate, text, tts, edit, regions, relative, idle, when_short, fps, seed, work,
             driving_face, articulation,
         )  # fmt: skip
-        options = self._options(image, request, face, paste_back, background, batch_size, progress)
-        if self._dubs(image):
+        makes_up = self._makes_up(image, request, portrait)
+        options = self._options(image, request, face, paste_back, background, batch_size, progress, makes_up)
+        if self._dubs(image) and not makes_up:
             return self._clip(self._dubbed(request, options), options)
         driving = read_driver(request, self, progress).held()
+        if makes_up:
+            made_up = self._made_up(driving.sound, portrait, seed)
+            clip = self._clip(self._animated(made_up.picture, driving, options), options)
+            return replace(clip, portrait=made_up.picture, hearing=made_up.hearing)
         if isinstance(image, (list, tuple)):
             return [self._clip(self._animated(one, driving, options), options) for one in image]
         if isinstance(image, GeneratorType):
@@ -244,6 +268,7 @@ class TalkingFacePipeline(Pipeline):
         paste_back: bool = True,
         background: Any = None,
         fps: float | None = None,
+        portrait: Mapping[str, Any] | bool | None = None,
         seed: int | None = None,
         batch_size: int | None = None,
         progress: bool | None = None,
@@ -260,18 +285,25 @@ class TalkingFacePipeline(Pipeline):
             video, motion, audio, sampling_rate, text, tts, edit, regions, relative, idle, when_short, fps, seed, work,
             driving_face, articulation,
         )  # fmt: skip
-        options = self._options(image, request, face, paste_back, background, batch_size, progress)
+        makes_up = self._makes_up(image, request, portrait)
+        options = self._options(image, request, face, paste_back, background, batch_size, progress, makes_up)
         transparent = options.background is not None and options.background.transparent
         (check_transparent_path if transparent else check_video_path)(path)
-        rendering = (
-            self._dubbed(request, options)
-            if self._dubs(image)
-            else self._animated(image, lambda: read_driver(request, self, progress), options)
-        )
+        if makes_up:
+            driving = read_driver(request, self, progress)
+            rendering = self._animated(self._made_up(driving.sound, portrait, seed).picture, driving, options)
+        elif self._dubs(image):
+            rendering = self._dubbed(request, options)
+        else:
+            rendering = self._animated(image, lambda: read_driver(request, self, progress), options)
         sound = rendering.sound
         with (
             (transparent_writer if transparent else Mp4Writer)(
-                path, rendering.fps, sound, sound.rate if sound else None
+                path,
+                rendering.fps,
+                sound,
+                sound.rate if sound else None,
+                source_type=MADE_UP if makes_up else SOURCE_TYPE,
             ) as writer,
             progress_bar("Rendering", rendering.total, progress) as bar,
         ):
@@ -300,6 +332,7 @@ class TalkingFacePipeline(Pipeline):
         paste_back: bool = True,
         background: Any = None,
         fps: float | None = None,
+        portrait: Mapping[str, Any] | bool | None = None,
         seed: int | None = None,
         limit: WorkLimit | None = None,
     ) -> Iterator[np.ndarray]:
@@ -321,8 +354,16 @@ class TalkingFacePipeline(Pipeline):
             video, motion, audio, sampling_rate, text, tts, edit, regions, relative, idle, when_short, fps, seed, work,
             driving_face, articulation,
         )  # fmt: skip
-        options = self._options(image, request, face, paste_back, background, 1, progress=False)
+        makes_up = self._makes_up(image, request, portrait)
+        options = self._options(image, request, face, paste_back, background, 1, False, makes_up)
         options = replace(options, streaming=True, live=comes_in_chunks(audio) or isinstance(video, GeneratorType))
+        if makes_up:
+            heard: Any = audio
+            if comes_in_chunks(audio):
+                heard, chunks = first_seconds(audio, sampling_rate or SPEECH_RATE)
+                request = replace(request, audio=chunks)
+            made_up = self._made_up(heard, portrait, seed, sampling_rate)
+            return self._animated(made_up.picture, lambda: follow_driver(request, self), options).frames
         if self._dubs(image):
             return self._dubbed(request, options).frames
         return self._animated(image, lambda: follow_driver(request, self), options).frames
@@ -373,23 +414,43 @@ class TalkingFacePipeline(Pipeline):
         background: Any,
         batch_size: int | None,
         progress: bool | None,
+        makes_up: bool = False,
     ) -> Options:
-        if self._dubs(image) and not (request.video is not None and request.spoken):
+        if self._dubs(image) and not makes_up and not (request.video is not None and request.spoken):
             raise MediaError(
                 "A picture of the person is needed: pass its path, URL, bytes, PIL image or array. "
-                "(Only a video that is to be dubbed needs none: pass video= and audio=.)"
+                "(Speech alone needs none: a face is made up, unless portrait=False. A video that is to be dubbed needs none "
+                "either: pass video= and audio=.)"
             )
         check_face_choice(face)
         size = batch_size or self._batch_size or FRAMES_AT_ONCE.get(self.device.type, 8)
         if size < 1:
             raise SuperFaceError(f"batch_size must be at least 1, not {size}.")
-        if background is not None and self._dubs(image):
+        if background is not None and self._dubs(image) and not makes_up:
             raise MediaError("A video that is dubbed keeps its background: background= needs a portrait.")
         behind = None if background is None else Background(background)
         return Options(face, paste_back, size, progress, request.seed, request.work, behind)
 
     def _dubs(self, image: Any) -> bool:
         return image is None and not brings_portrait(self.model, image)
+
+    def _makes_up(self, image: Any, request: Request, portrait: Mapping[str, Any] | bool | None) -> bool:
+        """Whether a face is made up: there is speech, and nothing that shows one.
+
+        Raises:
+            MediaError: ``portrait`` says what it should look like, and there is a picture.
+        """
+        alone = self._dubs(image) and request.video is None and request.spoken
+        if isinstance(portrait, Mapping) and not alone:
+            raise MediaError(
+                "portrait= says what a made-up face looks like: leave the picture and the video out, and pass speech."
+            )
+        return alone and portrait is not False
+
+    def _made_up(
+        self, sound: Any, portrait: Mapping[str, Any] | bool | None, seed: int | None, rate: float | None = None
+    ) -> MadeUpPortrait:
+        return make_up(self.speech_to_portrait, sound, rate, portrait, seed)
 
     def _animated(self, image: Any, driving: Driving | Callable[[], Driving], options: Options) -> Rendering:
         """``driving`` may be a function, called once the picture is known to show a face."""
