@@ -27,7 +27,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("faces", type=Path)
-    parser.add_argument("--judge", type=Path, required=True, help="folder package/models of the npm package @vladmandic/human")
+    parser.add_argument(
+        "--judge", type=Path, required=True, help="folder package/models of the npm package @vladmandic/human"
+    )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--people", type=int, help="only the first so many people")
     parser.add_argument("--sheet", type=Path, help="a picture of the first 20 voices with 4 seeds each")

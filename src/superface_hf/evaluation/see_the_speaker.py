@@ -120,7 +120,8 @@ def measures(drawn: Drawn, voices: Voices, training: np.ndarray, real_sharpness:
     return {
         "pictures": len(rows), "people": len(np.unique(drawn.person)),
         "presentation agrees (second judge)": float(agrees.mean()),
-        "presentation agrees, feminine": float(agrees[~theirs].mean()), "presentation agrees, masculine": float(agrees[theirs].mean()),
+        "presentation agrees, feminine": float(agrees[~theirs].mean()),
+        "presentation agrees, masculine": float(agrees[theirs].mean()),
         "presentation, majority": float(max(theirs.mean(), 1 - theirs.mean())),
         "age MAE (second judge)": float(np.abs(drawn.age - years).mean()),
         "age MAE of the mean": float(np.abs(years - years.mean()).mean()),

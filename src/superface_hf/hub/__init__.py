@@ -48,8 +48,7 @@ def weights_folder(name: str) -> Path:
     """The folder of an embedded checkpoint.
 
     Args:
-        name: ``teacher``, ``student``, ``tracker``, ``matte``, ``inpainter``, ``audio_to_lip``, ``sync_expert``,
-            ``voice_encoder``, ``face_space`` or ``speech_to_portrait``.
+        name: ``teacher``, ``student``, ``tracker``, ``matte``, ``inpainter``, ``audio_to_lip`` or ``sync_expert``.
 
     Raises:
         SuperFaceError: this installation does not hold it.

@@ -26,11 +26,12 @@ from ..media import SPEECH_RATE, SoundReader
 from ..models.face_space.modeling_face_space import FaceSpace
 from ..models.face_space.prior import OLDEST, YOUNGEST, Group
 from ..models.speech_to_portrait.modeling_portrait_denoiser import PortraitDenoiser
-from ..wording import DISCLAIMER
 from ..models.voice_encoder.modeling_voice_encoder import Hearing, SuperFaceVoiceEncoderModel
+from ..wording import DISCLAIMER
 
 logger = logging.get_logger(__name__)
 
+EMBEDDED = WEIGHTS / "speech_to_portrait"
 PRESENTATIONS = {"feminine": 0.0, "androgynous": 0.5, "masculine": 1.0}
 SIZES = 64, 2048  # pixels
 MOST_IMAGES = 64
@@ -109,29 +110,28 @@ class SpeechToPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
     @classmethod
     def embedded(cls) -> Any:
         """The pipeline that comes with the package."""
-        from ..hub import weights_folder
         from ..hub.quiet import quiet_loading
 
         with quiet_loading():
-            voice_encoder = SuperFaceVoiceEncoderModel.from_pretrained(
-                weights_folder("voice_encoder"), dtype=torch.float32
-            )
-        folder = weights_folder("face_space").parent
+            hears = SuperFaceVoiceEncoderModel.from_pretrained(EMBEDDED / "voice_encoder", dtype=torch.float32)
         return cls(
-            voice_encoder.eval(),
-            FaceSpace.from_pretrained(folder / "face_space"),
-            PortraitDenoiser.from_pretrained(folder / "speech_to_portrait"),
-            default_scheduler(),
+            hears.eval(),
+            FaceSpace.from_pretrained(EMBEDDED / "face_space"),
+            PortraitDenoiser.from_pretrained(EMBEDDED / "denoiser"),
+            DDIMScheduler.from_pretrained(EMBEDDED / "scheduler"),
         )
 
-    def save_pretrained(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **options: Any) -> None:
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **options: Any
+    ) -> None:
         """Saves all components, and the card that says what made-up faces are; ``push_to_hub=True`` pushes that folder."""
         repo_id = options.pop("repo_id", Path(save_directory).name)
         pushed = {name: options.pop(name) for name in _PUSHED if name in options}
         super().save_pretrained(save_directory, **options)
         follow_umask(Path(save_directory))
-        for name, home in (("README.md", "speech_to_portrait"), ("NOTICE", "voice_encoder")):
-            shutil.copyfile(WEIGHTS / home / name, Path(save_directory) / name)
+        for name in ("README.md", "NOTICE"):
+            if not (Path(save_directory) / name).exists():
+                shutil.copyfile(EMBEDDED / name, Path(save_directory) / name)
         if push_to_hub:
             self._push_folder(Path(save_directory), repo_id, **pushed)
 

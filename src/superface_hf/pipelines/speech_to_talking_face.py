@@ -58,7 +58,10 @@ class SpeechToTalkingFacePipeline(SpeechToPortraitPipeline):
         """The transformers pipeline that renders, with this one's models."""
         portraits = SpeechToPortraitPipeline(self.voice_encoder, self.face_space, self.denoiser, self.scheduler)
         return TalkingFacePipeline(
-            model=self.renderer, audio_to_lip=self.audio_to_lip, speech_to_portrait=portraits, device=self.renderer.device
+            model=self.renderer,
+            audio_to_lip=self.audio_to_lip,
+            speech_to_portrait=portraits,
+            device=self.renderer.device,
         )
 
     def __call__(  # type: ignore[override]

@@ -203,5 +203,3 @@ def _least_squares(maps: Maps, pictures: Tensor, alpha: Tensor | None = None) ->
 
 def _large(pictures: Tensor, size: int = SIZE) -> Tensor:
     return F.interpolate(pictures, (size, size), mode="bicubic", align_corners=False)
-
-

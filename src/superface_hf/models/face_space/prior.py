@@ -90,7 +90,7 @@ class GroupPrior(nn.Module):
         self.person = Maps(FEATURES, 3, size)
         self.alpha = Maps(FEATURES, 1, size // 2)
         self.background = Maps(FEATURES, 3, size // 8)
-        # Local energy of two bands of fine detail, and the direction of fine detail (double angle), weighted by how clear it is.
+        # Local energy of two bands of fine detail, and its direction (double angle), weighted by how clear it is.
         self.texture = Maps(FEATURES, 4, size // 4)
         self.register_buffer("shape", torch.zeros(FEATURES, shape_size))
 

@@ -11,6 +11,8 @@ convolution (Cabral and Leedom 1993).
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -38,7 +40,7 @@ def blur(pictures: Tensor, sigma: float) -> Tensor:
 def bands(luminance: Tensor) -> list[Tensor]:
     """The two bands of detail of (B, 1, H, W)."""
     blurred = [luminance if sigma < 0.9 else blur(luminance, sigma) for sigma in BANDS]
-    return [fine - coarse for fine, coarse in zip(blurred, blurred[1:], strict=False)]
+    return [fine - coarse for fine, coarse in pairwise(blurred)]
 
 
 def direction(luminance: Tensor) -> Tensor:

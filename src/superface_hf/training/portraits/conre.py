@@ -1,8 +1,9 @@
-"""ConRe, a recipe for large sets: speech and face are drawn together by contrast, and a projection of the voice moves the prior.
+"""ConRe, a recipe for large sets: contrast draws voice and face into one space.
 
 After "See the Speaker" (arXiv 2510.26819). InfoNCE of voice embeddings against FaceSpace latents, with a memory bank, and
-negatives of the speaker's own presentation only, so that presentation alone cannot win. It needs sets of VoxCeleb's or AVSpeech's
-size (thousands of people): with the hundred of the embedded weights it learns nothing that holds, and is not used::
+negatives of the speaker's own presentation only, so that presentation alone cannot win. It needs sets of VoxCeleb's or
+AVSpeech's size (thousands of people). With the hundred people of the embedded weights it learns nothing that holds, and is not
+used there::
 
     python -m superface_hf.training.portraits.conre PAIRS.npz OUT --steps 20000
 
@@ -55,9 +56,7 @@ class ConRe(nn.Module):
         return normalize(self.voice(voices), dim=1), normalize(self.face(faces), dim=1)
 
 
-def info_nce(
-    queries: Tensor, keys: Tensor, same_person: Tensor, same_group: Tensor, temperature: float
-) -> Tensor:
+def info_nce(queries: Tensor, keys: Tensor, same_person: Tensor, same_group: Tensor, temperature: float) -> Tensor:
     """The loss of queries (B, E) whose own keys are the first B of (K, E).
 
     Args:

@@ -3,8 +3,8 @@
     python -m superface_hf.training.portraits.voices DATA FACES VOICE_ENCODER OUT
 
 ``DATA`` holds the clips, ``FACES`` is what ``gather`` wrote (presentation and age of each clip's face, and who is whom),
-``VOICE_ENCODER`` the converted network. ``OUT`` gets ``voice_encoder/``, ``speech_to_portrait/`` and ``voices.json``, with what was
-measured on held-out people. Ridge regressions: with a hundred people nothing else is learnable.
+``VOICE_ENCODER`` the converted network. ``OUT`` gets ``voice_encoder/``, ``speech_to_portrait/`` and ``voices.json``, with
+what was measured on held-out people. Ridge regressions: with a hundred people nothing else is learnable.
 """
 
 from __future__ import annotations
