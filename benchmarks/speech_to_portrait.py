@@ -17,7 +17,7 @@ import numpy as np
 from superface_hf import SpeechToPortraitPipeline
 from superface_hf.evaluation.second_judge import SecondJudge
 from superface_hf.evaluation.see_the_speaker import draw, measures, sharpness
-from superface_hf.hub import embedded_tracker
+from superface_hf.models.embedded import embedded_tracker
 from superface_hf.training.portraits.faces import suitable
 from superface_hf.training.portraits.labels import FaceGuesser
 from superface_hf.training.portraits.voices import gather_voices
@@ -59,7 +59,7 @@ def main() -> None:
         options.out.write_text(json.dumps(results, indent=1))
     if options.sheet and options.seeds >= 4:
         from superface_hf.media import save_picture
-        from superface_hf.provenance import MADE_UP
+        from superface_hf.provenance.marks import MADE_UP
 
         rows = [np.hstack(kept[row * options.seeds :][:4]) for row in range(min(20, len(kept) // options.seeds))]
         save_picture(options.sheet, np.vstack(rows), source_type=MADE_UP)

@@ -105,10 +105,9 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    from ..animation.retargeting import as_motion
     from ..layers.background import TRANSPARENT, Background
     from ..media import check_transparent_path, check_video_path, load_picture
-    from ..pipelines.portrait import brings_portrait
-    from ..pipelines.retarget import as_motion
 
     if not any((options.audio, options.text, options.video, options.motion)):
         options.refuse("one of --audio, --text, --video and --motion is needed")
@@ -127,7 +126,7 @@ def run(options: argparse.Namespace) -> None:
     regions = {region: as_motion(other) for region, other in options.region or []}
     speech = speech_of(options)
     pipe = load_pipeline(options)
-    if picture is None and not makes_up and not brings_portrait(pipe.model, None):
+    if picture is None and not makes_up and not pipe.renderer.brings_portrait:
         raise MediaError(NO_PHOTO)
     pipe.write(
         options.output,

@@ -50,8 +50,7 @@ def run(options: argparse.Namespace) -> None:
 
     from ..media import SoundReader, check_picture_path, save_picture
     from ..pipelines.speech_to_portrait import SpeechToPortraitPipeline
-    from ..provenance import MADE_UP
-    from ..wording import DISCLAIMER
+    from ..provenance.marks import DISCLAIMER, MADE_UP
 
     audio = SoundReader(options.audio)
     pipe = SpeechToPortraitPipeline.embedded()

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..device import AUTO, DEVICE_HELP, choose_device
+from ..utils.device import AUTO, DEVICE_HELP, choose_device
 
 if TYPE_CHECKING:
     from ..motion import Motion
@@ -41,26 +41,26 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _motion_of_video(options: argparse.Namespace) -> tuple[Motion, list[int]]:
-    from ..drivers.video import video_to_motion
-    from ..hub import embedded_tracker
+    from ..drivers.watching import watch_video
     from ..hub.quiet import quiet_loading
     from ..media import VideoReader
-    from ..pipelines.progress import progress_bar
+    from ..models.embedded import embedded_tracker
+    from ..utils.progress import progress_bar
 
     reader = VideoReader(options.video)
     with quiet_loading():
         tracker = embedded_tracker(choose_device(options.device))
     with progress_bar("Tracking", reader.frame_count, None) as bar:
-        driven = video_to_motion(bar.over(reader), reader.fps, tracker)
+        driven = watch_video(reader, tracker, frames=bar.over(reader))
     return driven.motion, driven.missing
 
 
 def _motion_of_speech(options: argparse.Namespace) -> tuple[Motion, list[int]]:
     from ..drivers.audio import speech_to_motion
     from ..drivers.idle import IdleMotion
-    from ..hub import embedded_audio_to_lip
     from ..hub.quiet import quiet_loading
     from ..media import load_sound
+    from ..models.embedded import embedded_audio_to_lip
 
     sound = load_sound(options.audio)
     with quiet_loading():

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 
-from ..credentials import Signer
 from ..errors import MediaError
-from ..provenance import SOURCE_TYPE, picture_marks
+from ..provenance.credentials import Signer
+from ..provenance.marks import SOURCE_TYPE, picture_marks
 from .foreign import advice, is_heic
 from .label import labelled
 from .sources import describe, open_source
@@ -117,13 +117,13 @@ def _add_heif(name: str) -> None:
 def save_picture(
     path: str | os.PathLike[str], picture: np.ndarray, label: bool = False, source_type: str = SOURCE_TYPE
 ) -> None:
-    """Writes a generated picture, marked as such in its metadata (:mod:`superface_hf.provenance`).
+    """Writes a generated picture, marked as such in its metadata (:mod:`superface_hf.provenance.marks`).
 
     Args:
         path: ends in .png, .jpg, .jpeg or .webp. A failed write leaves nothing behind.
         picture: (H, W, 3) uint8.
         label: whether "AI-generated" stands in a corner of the picture for everybody to see.
-        source_type: IPTC's term for how it was made; ``provenance.MADE_UP`` for a face that is nobody's.
+        source_type: IPTC's term for how it was made; ``marks.MADE_UP`` for a face that is nobody's.
 
     Raises:
         MediaError: an unsupported suffix, or a place that cannot be written.

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..media import transparent_writer, write_mp4
 from ..motion import Motion
-from ..provenance import MADE_UP, SOURCE_TYPE
+from ..provenance.marks import MADE_UP, SOURCE_TYPE
 
 if TYPE_CHECKING:
     from .speech_to_portrait import PortraitHearing

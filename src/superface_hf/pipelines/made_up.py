@@ -13,7 +13,7 @@ from transformers.utils import logging
 
 from ..errors import UnknownNameError
 from ..media import SPEECH_RATE, Sound, mono_blocks
-from ..wording import DISCLAIMER
+from ..provenance.marks import DISCLAIMER
 
 if TYPE_CHECKING:
     from .speech_to_portrait import PortraitHearing, SpeechToPortraitPipeline
@@ -37,6 +37,16 @@ class MadeUpPortrait:
     hearing: PortraitHearing
 
 
+def check_portrait(portrait: Mapping[str, Any] | bool | None) -> None:
+    """
+    Raises:
+        UnknownNameError: a setting that does not exist.
+    """
+    for name in portrait if isinstance(portrait, Mapping) else ():
+        if name not in SETTINGS:
+            raise UnknownNameError(f"portrait has no setting {name!r}: there are {', '.join(SETTINGS)}.")
+
+
 def make_up(
     pipe: SpeechToPortraitPipeline,
     audio: Any,
@@ -52,13 +62,9 @@ def make_up(
 
     Raises:
         MediaError: the sound cannot be read.
-        UnknownNameError: a setting that does not exist.
         SuperFaceError: a number out of its range.
     """
     settings = dict(portrait) if isinstance(portrait, Mapping) else {}
-    for name in settings:
-        if name not in SETTINGS:
-            raise UnknownNameError(f"portrait has no setting {name!r}: there are {', '.join(SETTINGS)}.")
     generator = torch.Generator().manual_seed(seed or 0)
     drawn = pipe(audio, sampling_rate=sampling_rate, generator=generator, output_type="np", **settings)
     logger.warning_once(DISCLAIMER)
@@ -82,6 +88,3 @@ def first_seconds(chunks: Iterable[Any], rate: float) -> tuple[Sound, Iterator[A
             break
     start = np.concatenate(heard) if heard else np.zeros(0, np.float32)
     return Sound(start, SPEECH_RATE), chain(taken, rest)
-
-
-__all__ = ["MadeUpPortrait", "first_seconds", "make_up"]

@@ -19,7 +19,6 @@ from torch import Tensor
 from transformers.utils import logging
 
 from ..errors import SuperFaceError, UnknownNameError
-from ..files import follow_umask
 from ..hub import WEIGHTS
 from ..hub.upload import Destination, check_token, upload
 from ..media import SPEECH_RATE, SoundReader
@@ -27,7 +26,8 @@ from ..models.face_space.modeling_face_space import FaceSpace
 from ..models.face_space.prior import OLDEST, YOUNGEST, Group
 from ..models.speech_to_portrait.modeling_portrait_denoiser import PortraitDenoiser
 from ..models.voice_encoder.modeling_voice_encoder import Hearing, SuperFaceVoiceEncoderModel
-from ..wording import DISCLAIMER
+from ..provenance.marks import DISCLAIMER
+from ..utils.files import follow_umask
 
 logger = logging.get_logger(__name__)
 
@@ -81,7 +81,7 @@ class SpeechToPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
     """Draws made-up portraits that suit a voice.
 
     Of the voice only presentation and age are used; everything else is drawn by seed. See
-    :data:`superface_hf.wording.DISCLAIMER`, which comes with every result.
+    :data:`superface_hf.provenance.marks.DISCLAIMER`, which comes with every result.
 
     Args:
         voice_encoder: hears.

@@ -45,8 +45,9 @@ class SpeechToTalkingFacePipeline(SpeechToPortraitPipeline):
     @classmethod
     def embedded(cls) -> Any:
         """The pipeline that comes with the package."""
-        from ..hub import embedded_audio_to_lip, weights_folder
+        from ..hub import weights_folder
         from ..hub.quiet import quiet_loading
+        from ..models.embedded import embedded_audio_to_lip
 
         portrait = SpeechToPortraitPipeline.embedded()
         with quiet_loading():

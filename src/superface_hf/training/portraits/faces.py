@@ -11,8 +11,8 @@ import torch
 from tqdm import tqdm
 
 from ...face_model.linear import FaceModel
-from ...hub import embedded_matte
 from ...layers.matting import cut_out_person, foreground_colours
+from ...models.embedded import embedded_matte
 from ...models.face_space.canonical import SIZE, laid_on, mean_landmarks, off_canvas
 
 YOUNGEST = 20.0  # years as guessed; below it somebody may be under 18

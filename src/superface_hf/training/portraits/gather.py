@@ -23,9 +23,9 @@ from tqdm import tqdm
 from ...errors import MediaError
 from ...face_model.linear import FaceModel, lid_gap
 from ...face_model.topology import INNER_LIPS, LEFT_LIDS, RIGHT_LIDS, inter_ocular
-from ...hub import embedded_tracker
 from ...media import load_picture
 from ...media.video import VideoReader
+from ...models.embedded import embedded_tracker
 from ...models.face_space.canonical import Upright
 from ...models.tracker.base import FaceTracker
 from .labels import FaceGuesser
