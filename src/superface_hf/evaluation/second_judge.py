@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import SuperFaceError
-from ..geometry import Square
+from ..face_model.coordinates import Square
 
 SIZE = 224
 FACE = 1.35  # the crop's side, in those of the landmarks' box

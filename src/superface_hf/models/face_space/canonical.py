@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...face_model.coordinates import Square
 from ...face_model.linear import FaceModel
 from ...face_model.mesh_flow import mesh_flow, warp
-from ...face_model.pose import fit_similarity
 from ...face_model.topology import STABLE
-from ...geometry import Square
+from ...motion.rotations import fit_similarity
 
 SIZE = 512  # pixels of the canonical square
 UNIT = 116.0 / SIZE  # of its side: the mean face's distance of the outer eye corners

@@ -16,12 +16,13 @@ from .canonical import SIZE, Upright, laid_on, mean_landmarks, off_canvas, on_ca
 from .prior import Group, GroupPrior, Maps
 from .texture import blur, luminance_of, with_detail
 
+CLOTHES_SMOOTH = 0.75  # share of fine detail that clothes do without
 # Rows and columns of the canonical square that hold the face, where luminance detail lives.
 FACE_BOX = (slice(134, 358), slice(144, 368))
 EDGE = 0.16  # width over which the person's outline goes from all to nothing, in the mean's share of people
 OUTLINE_BLUR = 3.0  # pixels: an outline that is a level of many people's shares would be ragged
-BACKGROUND_PIXELS = 24  # what lies behind is as soft as before a photographer's wall
-CLOTHES, CLOTHES_BLUR = (385, 450), 9.0  # rows over which clothes become plain; many people's patterns make only stains
+BACKGROUND_PIXELS = 8  # what lies behind is as soft as before a photographer's wall
+CLOTHES, CLOTHES_BLUR = (350, 430), 12.0  # rows over which clothes become plain; many people's patterns make only stains
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,8 +119,7 @@ class FaceSpace(ModelMixin, ConfigMixin):
         person, alpha = person + changes[:, :3], blur(alpha + changes[:, 3:4], OUTLINE_BLUR)
         soft = F.interpolate(background + changes[:, 4:], (BACKGROUND_PIXELS,) * 2, mode="area")
         background = _large(soft)
-        rows = torch.arange(SIZE, device=person.device, dtype=person.dtype)[:, None]
-        plain = ((rows - CLOTHES[0]) / (CLOTHES[1] - CLOTHES[0])).clamp(0, 1)
+        plain = _plain(person)
         person = person + plain * (blur(person, CLOTHES_BLUR) - person)
         person[:, :, FACE_BOX[0], FACE_BOX[1]] += _large(self.detail(detail), FACE_BOX[0].stop - FACE_BOX[0].start)
         return person, alpha, background
@@ -132,8 +132,9 @@ class FaceSpace(ModelMixin, ConfigMixin):
         if generator is not None:
             texture = _large(self.prior.texture(features))
             energies, angle = texture[:, :2].clamp_min(0), texture[:, 2:]
-            clear = angle.norm(dim=1, keepdim=True).clamp(0, 1)
-            person = with_detail(person, energies, angle, clear, generator)
+            plain = _plain(person)
+            clear = angle.norm(dim=1, keepdim=True).clamp(0, 1) * (1 - plain)
+            person = with_detail(person, energies * (1 - CLOTHES_SMOOTH * plain), angle, clear, generator)
         goal = self.landmarks(latents, features)
         layers = torch.cat([person, alpha], 1)
         laid = laid_on(layers, mean_landmarks(), goal)
@@ -199,6 +200,13 @@ def _least_squares(maps: Maps, pictures: Tensor, alpha: Tensor | None = None) ->
     gram = flat @ flat.T
     gram = gram + 1e-3 * gram.diagonal().mean() * torch.eye(len(gram))
     return torch.linalg.solve(gram, flat @ pictures.flatten(1).T).T
+
+
+def _plain(pictures: Tensor) -> Tensor:
+    """(S, 1): 0 on head and neck, 1 on clothes."""
+    rows = torch.arange(SIZE, device=pictures.device, dtype=pictures.dtype)[:, None]
+    place = ((rows - CLOTHES[0]) / (CLOTHES[1] - CLOTHES[0])).clamp(0, 1)
+    return place * place * (3 - 2 * place)
 
 
 def _large(pictures: Tensor, size: int = SIZE) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ...errors import SuperFaceError
 
 YOUNGEST, OLDEST = 18.0, 90.0  # years; nobody younger is ever drawn
+OLDEST_SEEN = 62.0  # years; so few training people are older that beyond it nothing more is told
 FEATURES = 6
 MEAN_AGE, AGE_SPAN = 40.0, 20.0  # years
 
@@ -41,7 +42,7 @@ class Group:
     @property
     def features(self) -> Tensor:
         """(6,): 1, presentation, age, its square, presentation times age, tone."""
-        p, a = 2 * self.presentation - 1, (min(self.age, 75.0) - MEAN_AGE) / AGE_SPAN
+        p, a = 2 * self.presentation - 1, (min(self.age, OLDEST_SEEN) - MEAN_AGE) / AGE_SPAN
         return torch.tensor([1.0, p, a, a * a, p * a, 2 * self.tone - 1])
 
 
