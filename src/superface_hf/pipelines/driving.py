@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from math import ceil
 from types import GeneratorType
-from typing import TYPE_CHECKING, Any, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from PIL import Image
 from transformers.utils import logging
 
 from ..drivers.audio import Loudness, follow_speech, speech_to_motion
+from ..drivers.diffusion import perform_speech, performed
 from ..drivers.following import WATCHED, DrivingFace, SpeechHeard, check_driving_face
 from ..drivers.idle import IdleMotion
 from ..drivers.loudness import speech_level
@@ -26,6 +27,7 @@ from ..face_model.linear import FaceModel
 from ..media import SoundReader, VideoReader, Work, mono_blocks
 from ..media.sound import SPEECH_RATE, comes_in_chunks
 from ..media.video import DEFAULT_FPS
+from ..models.speech_to_motion.performance import GUIDANCE, Performance
 from ..models.tracker.base import FaceTracker
 from ..motion import FPS_RANGE, Motion
 from .dubbing import WhenShort
@@ -35,6 +37,7 @@ from .retarget import Changes, MotionLike, Relative, as_motion, resampled, rest_
 
 if TYPE_CHECKING:
     from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
+    from .speech_to_motion import SpeechToMotionPipeline
 
 logger = logging.get_logger(__name__)
 
@@ -43,6 +46,9 @@ PIECE = 64  # frames of a known motion that are retargeted at once
 SPARE = 0.5  # seconds
 # So much of a video that streams is watched before its speaker is known.
 WATCHED_LIVE = 2.0  # seconds
+# What accompanies speech: the idle driver (how strongly), or the motion diffusion.
+DIFFUSION = "diffusion"
+Idle = bool | float | Literal["diffusion"]
 # How far speech may be calmed and strengthened.
 ARTICULATION = 0.5, 1.5
 
@@ -58,6 +64,8 @@ class Models(Protocol):
     def face_model(self) -> FaceModel: ...
     @property
     def audio_to_lip(self) -> SuperFaceAudioToLipModel: ...
+    @property
+    def speech_to_motion(self) -> SpeechToMotionPipeline: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,13 +81,17 @@ class Request:
     edit: Mapping[str, float] | None = None
     regions: Mapping[str, MotionLike] | None = None
     relative: Relative = "auto"
-    idle: bool | float = True
+    idle: Idle = True
     when_short: WhenShort = "bounce"
     fps: float | None = None
     seed: int | None = None
     work: Work = field(default_factory=Work)
     driving_face: DrivingFace = "largest"
     articulation: float = 1.0
+    style: Motion | str | None = None
+    emotion: Mapping[str, float] | str | None = None
+    strength: float = 1.0
+    guidance_scale: float | None = None
 
     def __post_init__(self) -> None:
         if self.video is not None and self.motion is not None:
@@ -99,7 +111,36 @@ class Request:
             raise MotionError(
                 f"articulation must lie between {ARTICULATION[0]:g} and {ARTICULATION[1]:g}, not {self.articulation}."
             )
-        IdleMotion(strength=float(self.idle))
+        self._check_accompaniment()
+
+    def _check_accompaniment(self) -> None:
+        if isinstance(self.idle, str) and self.idle != DIFFUSION:
+            raise UnknownNameError(f'idle must be True, False, a strength from 0 to 2, or "{DIFFUSION}", not {self.idle!r}.')
+        if not isinstance(self.idle, str):
+            IdleMotion(strength=float(self.idle))
+        if not self._directed:
+            return
+        if not self.spoken or self.driven:
+            raise MotionError(
+                "style=, emotion=, strength= and guidance_scale= are for a face that speech alone moves: pass audio= or text=, "
+                "without video= or motion=."
+            )
+        if self.idle is not True and self.idle != DIFFUSION:
+            raise MotionError(f'style=, emotion=, strength= and guidance_scale= need idle="{DIFFUSION}", not {self.idle!r}.')
+        _ = self.performance
+
+    @property
+    def _directed(self) -> bool:
+        """Whether anything is asked for that only the diffusion can do."""
+        return any(asked is not None for asked in (self.style, self.emotion, self.guidance_scale)) or self.strength != 1
+
+    @property
+    def performance(self) -> Performance | None:
+        """What the diffusion is to do where speech alone drives; None where the idle driver does."""
+        if self.idle != DIFFUSION and not self._directed:
+            return None
+        guidance = GUIDANCE if self.guidance_scale is None else self.guidance_scale
+        return Performance(guidance_scale=guidance, style=self.style, emotion=self.emotion, strength=self.strength)
 
     @property
     def spoken(self) -> bool:
@@ -302,14 +343,16 @@ def _still(request: Request) -> Driving:
 def _speaking(request: Request, models: Models, head: _Head | None, sound: SoundReader | None) -> Driving:
     fps = head.fps if head else request.fps or DEFAULT_FPS
     changes = Changes.checked(request.relative, request.edit, request.regions, fps)
-    idle = None if head else IdleMotion(request.seed or 0, float(request.idle))
+    idle = None if head or _accompanying(request) else IdleMotion(request.seed or 0, float(request.idle))
     if sound is None:
         speech, frames = _spoken_chunks(request, fps, models, idle), None
     else:
         speech = _spoken(request, sound, fps, models, idle)
         frames = None if sound.seconds is None else max(1, round(sound.seconds * fps))
     if head is None:
-        return Driving(fps, changes, (Piece(motion, motion.mouth) for motion in speech), frames, sound)
+        # The diffusion need not begin at rest, as the idle driver does.
+        rest = Rest(Motion.neutral(1, fps), lips=False) if _accompanying(request) else None
+        return Driving(fps, changes, (Piece(motion, motion.mouth, rest) for motion in speech), frames, sound)
     if request.when_short == "stop" and frames and head.frames:
         frames = min(frames, head.frames)
     pieces = _with_mouth(head.pieces, speech, request.when_short)
@@ -320,13 +363,22 @@ def _spoken(
     request: Request, sound: SoundReader, fps: float, models: Models, idle: IdleMotion | None
 ) -> Iterator[Motion]:
     """The sound is at hand: it is heard once for its loudness, and once for what it says."""
-    model = models.audio_to_lip
+    model, performance = models.audio_to_lip, _accompanying(request)
     rate = model.config.sampling_rate
     level = speech_level(sound.mono(rate), rate)
-    if model.config.audio_encoder is None:
+    streams = model.config.audio_encoder is None
+    if performance and streams:
+        speech = perform_speech(
+            sound.mono(rate), fps, model, models.speech_to_motion, performance, request.seed or 0, level
+        )
+    elif streams:
         speech = follow_speech(sound.mono(rate), fps, model, idle, level)
     else:  # a pretrained encoder hears the whole sound at once
         speech = _pieces(speech_to_motion(sound.read(), fps, model, idle, level))
+        if performance:
+            seed = torch.Generator().manual_seed(request.seed or 0)
+            changes = models.speech_to_motion.changes(sound.mono(), fps, performance, level, generator=seed)
+            speech = performed(speech, changes)
     yield from _articulated(speech, request.articulation, models)
 
 
@@ -335,7 +387,17 @@ def _spoken_chunks(request: Request, fps: float, models: Models, idle: IdleMotio
         raise MediaError("Chunks of sound need their sampling rate: pass sampling_rate=16000 (or whatever it is).")
     model = models.audio_to_lip
     blocks = mono_blocks(request.audio, request.sampling_rate, model.config.sampling_rate)
-    return _articulated(follow_speech(blocks, fps, model, idle), request.articulation, models)
+    performance = _accompanying(request)
+    if performance:
+        speech = perform_speech(blocks, fps, model, models.speech_to_motion, performance, request.seed or 0)
+    else:
+        speech = follow_speech(blocks, fps, model, idle)
+    return _articulated(speech, request.articulation, models)
+
+
+def _accompanying(request: Request) -> Performance | None:
+    """What the diffusion is to do; None where something else moves the head."""
+    return None if request.driven else request.performance
 
 
 def _articulated(speech: Iterable[Motion], strength: float, models: Models) -> Iterator[Motion]:

@@ -30,7 +30,7 @@ from ..media.sound import comes_in_chunks
 from ..models.tracker.base import FaceTracker
 from ..motion import Motion
 from .clip import TalkingFaceClip
-from .driving import Driving, Request, follow_driver, read_driver, read_dubbing
+from .driving import Driving, Idle, Request, follow_driver, read_driver, read_dubbing
 from .dubbing import Dubber, WhenShort
 from .layered import LayeredFrames, LayeredPortrait
 from .memory import keep_freed_memory
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from ..models.matte.modeling_matte import SuperFaceMatteModel
     from ..models.student.modeling_student import SuperFaceStudentModel
     from ..models.teacher.modeling_teacher import SuperFaceTeacherModel
+    from .speech_to_motion import SpeechToMotionPipeline
 
 FRAMES_AT_ONCE = {"cpu": 2}  # how many frames are rendered together; others than the CPU take 8
 
@@ -61,6 +62,7 @@ class TalkingFacePipeline(Pipeline):
         face_model: the linear face model; the embedded one by default.
         audio_to_lip: makes a mouth of speech: a model, or the Hub id or folder of one; the embedded one by default.
         matte, inpainter: tell the person from what is behind, and paint that; the embedded ones by default.
+        speech_to_motion: the motion diffusion; the embedded one by default.
         batch_size: frames rendered at once (default: 2 on a CPU, 8 elsewhere).
     """
 
@@ -79,6 +81,7 @@ class TalkingFacePipeline(Pipeline):
         audio_to_lip: SuperFaceAudioToLipModel | str | os.PathLike[str] | None = None,
         matte: SuperFaceMatteModel | None = None,
         inpainter: SuperFaceInpainterModel | None = None,
+        speech_to_motion: SpeechToMotionPipeline | None = None,
         **kwargs: Any,
     ) -> None:
         if str(kwargs.get("device")).startswith((AUTO, "cuda", "mps")):
@@ -90,6 +93,7 @@ class TalkingFacePipeline(Pipeline):
         self._audio_to_lip = audio_to_lip
         self._matte = matte
         self._inpainter = inpainter
+        self._speech_to_motion = speech_to_motion
         self.model.eval()
         if self.device.type == "cpu":
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
@@ -118,6 +122,13 @@ class TalkingFacePipeline(Pipeline):
         """Loaded when the place of a person first has to be filled."""
         return self._inpainter if self._inpainter is not None else embedded_inpainter(self.device)
 
+    @cached_property
+    def speech_to_motion(self) -> SpeechToMotionPipeline:
+        """Loaded when the diffusion first has to accompany speech."""
+        from .speech_to_motion import SpeechToMotionPipeline
+
+        return self._speech_to_motion or SpeechToMotionPipeline.embedded(self.device)
+
     @property
     def _teacher(self) -> SuperFaceTeacherModel:
         return cast("SuperFaceTeacherModel", self.model)
@@ -136,10 +147,14 @@ class TalkingFacePipeline(Pipeline):
         regions: Mapping[str, MotionLike] | None = None,
         relative: Relative = "auto",
         articulation: float = 1.0,
-        idle: bool | float = True,
+        idle: Idle = True,
         when_short: WhenShort = "bounce",
         face: FaceChoice = "largest",
         driving_face: DrivingFace = "largest",
+        style: Motion | str | None = None,
+        emotion: Mapping[str, float] | str | None = None,
+        strength: float = 1.0,
+        guidance_scale: float | None = None,
         paste_back: bool = True,
         background: Any = None,
         fps: float | None = None,
@@ -181,6 +196,12 @@ class TalkingFacePipeline(Pipeline):
             articulation: how strongly the mouth speaks, from 0.5 (calm) to 1.5 (strong); lips that shut do so at any strength.
                 How loud the speech was recorded makes no difference.
             idle: how strongly head, eyes and brows idle while only speech drives: 0 to 2, True is 1, False keeps them still.
+                "diffusion" moves them as speaking people do (:class:`~superface_hf.pipelines.speech_to_motion.
+                SpeechToMotionPipeline`), in windows of 3 s: a live sound is answered that much later.
+            style, emotion, strength, guidance_scale: for the diffusion, which they choose if ``idle`` is not given. How widely
+                the face moves (a Motion of at least a second, or a name: calm, usual, lively); an emotion's name or
+                strengths by name (``{"happiness": 0.6}``); how far head and brows go (0 to 2); and how closely all of it
+                follows the sound (1.5 by default).
             when_short: what a video or motion does that is shorter than the speech: it plays backward and forward again
                 ("bounce"), its last frame stays ("hold"), or the clip ends with it ("stop").
             face: which face of the picture: "largest", "only" (an error if there are several), or an index from 0, the
@@ -210,7 +231,7 @@ class TalkingFacePipeline(Pipeline):
         work = Work(limit)
         request = Request(
             video, motion, audio, sampling_rate, text, tts, edit, regions, relative, idle, when_short, fps, seed, work,
-            driving_face, articulation,
+            driving_face, articulation, style, emotion, strength, guidance_scale,
         )  # fmt: skip
         options = self._options(image, request, face, paste_back, background, batch_size, progress)
         if self._dubs(image):
@@ -237,10 +258,14 @@ class TalkingFacePipeline(Pipeline):
         regions: Mapping[str, MotionLike] | None = None,
         relative: Relative = "auto",
         articulation: float = 1.0,
-        idle: bool | float = True,
+        idle: Idle = True,
         when_short: WhenShort = "bounce",
         face: FaceChoice = "largest",
         driving_face: DrivingFace = "largest",
+        style: Motion | str | None = None,
+        emotion: Mapping[str, float] | str | None = None,
+        strength: float = 1.0,
+        guidance_scale: float | None = None,
         paste_back: bool = True,
         background: Any = None,
         fps: float | None = None,
@@ -258,7 +283,7 @@ class TalkingFacePipeline(Pipeline):
         work = Work(limit)
         request = Request(
             video, motion, audio, sampling_rate, text, tts, edit, regions, relative, idle, when_short, fps, seed, work,
-            driving_face, articulation,
+            driving_face, articulation, style, emotion, strength, guidance_scale,
         )  # fmt: skip
         options = self._options(image, request, face, paste_back, background, batch_size, progress)
         transparent = options.background is not None and options.background.transparent
@@ -293,10 +318,14 @@ class TalkingFacePipeline(Pipeline):
         regions: Mapping[str, MotionLike] | None = None,
         relative: Relative = "auto",
         articulation: float = 1.0,
-        idle: bool | float = True,
+        idle: Idle = True,
         when_short: WhenShort = "bounce",
         face: FaceChoice = "largest",
         driving_face: DrivingFace = "largest",
+        style: Motion | str | None = None,
+        emotion: Mapping[str, float] | str | None = None,
+        strength: float = 1.0,
+        guidance_scale: float | None = None,
         paste_back: bool = True,
         background: Any = None,
         fps: float | None = None,
@@ -319,7 +348,7 @@ class TalkingFacePipeline(Pipeline):
         work = Work(limit)
         request = Request(
             video, motion, audio, sampling_rate, text, tts, edit, regions, relative, idle, when_short, fps, seed, work,
-            driving_face, articulation,
+            driving_face, articulation, style, emotion, strength, guidance_scale,
         )  # fmt: skip
         options = self._options(image, request, face, paste_back, background, 1, progress=False)
         options = replace(options, streaming=True, live=comes_in_chunks(audio) or isinstance(video, GeneratorType))
