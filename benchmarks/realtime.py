@@ -34,12 +34,12 @@ from PIL import Image
 from transformers import pipeline
 
 from superface_hf import SuperFaceStudentModel
-from superface_hf.demo import SPEECH
 from superface_hf.hub import weights_folder
 from superface_hf.layers.compositing import Compositor
 from superface_hf.media import Mp4Writer, load_sound
-from superface_hf.pipelines.memory import keep_freed_memory
-from superface_hf.pipelines.workers import in_order
+from superface_hf.renderers.memory import keep_freed_memory
+from superface_hf.renderers.threads import in_order
+from superface_hf.utils.assets import SPEECH
 
 RATE, FPS = 16000, 25.0
 WIDTH, HEIGHT = 1280, 720

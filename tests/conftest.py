@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from superface_hf import FaceModel, SuperFaceTeacherConfig, SuperFaceTeacherModel
-from superface_hf.demo import PORTRAIT
 from superface_hf.models.tracker.base import Face
+from superface_hf.utils.assets import PORTRAIT
 
 HEIGHT, WIDTH = 240, 320
 FACE_AT = (160.0, 130.0)  # pixels

@@ -12,7 +12,6 @@ import os
 import sys
 from collections.abc import Sequence
 
-from . import __version__
 from .commands import (
     demo,
     distill,
@@ -30,7 +29,8 @@ from .commands import (
     train,
 )
 from .errors import SuperFaceError
-from .stopping import Stopped, stopping
+from .utils.stopping import Stopped, stopping
+from .version import __version__
 
 COMMANDS = (generate, dub, track, edit, matte, demo, prepare, train, distill, evaluate, export, inspect, push, serve)
 

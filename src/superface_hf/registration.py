@@ -87,8 +87,8 @@ def register_task() -> None:
     from transformers.pipelines import PIPELINE_REGISTRY
 
     from .hub import WEIGHTS
-    from .pipelines.renderer import AutoRenderer
     from .pipelines.talking_face import TalkingFacePipeline
+    from .renderers.auto import AutoRenderer
 
     if TASK in PIPELINE_REGISTRY.supported_tasks:
         return

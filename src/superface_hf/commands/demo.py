@@ -21,7 +21,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from ..demo import write_demo, write_student_demo
+    from ..pipelines.demo import write_demo, write_student_demo
 
     write = write_student_demo if options.student else write_demo
     for path in write(options.output):

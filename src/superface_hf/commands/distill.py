@@ -44,9 +44,9 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     try:
-        from ..training.distillation import distill
-        from ..training.distillation_config import DistillationConfig
-        from ..training.settings import load_settings
+        from ..training.student.config import DistillationConfig
+        from ..training.student.distillation import distill
+        from ..utils.settings import load_settings
     except ImportError as error:
         raise SuperFaceError(
             f"Distilling needs the extra [train]: pip install 'superface-hf[train]' ({error})."

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ..device import AUTO, DEVICE_HELP, choose_device
+from ..utils.device import AUTO, DEVICE_HELP, choose_device
 
 PROTOCOLS = ("self", "cross", "degraded", "regions", "colour", "turns")
 
@@ -69,9 +69,10 @@ def run(options: argparse.Namespace) -> None:
 
     from ..evaluation.expression import find_landmarker
     from ..evaluation.teacher import EvaluationSettings, evaluate_teacher, load_teacher
-    from ..hub import embedded_tracker, weights_folder
+    from ..hub import weights_folder
     from ..hub.quiet import quiet_loading
     from ..media import check_writable
+    from ..models.embedded import embedded_tracker
 
     settings = EvaluationSettings(
         data=Path(options.data),

@@ -99,10 +99,10 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    from ..animation.portrait import brings_portrait
+    from ..animation.retargeting import as_motion
     from ..layers.background import TRANSPARENT, Background
     from ..media import check_transparent_path, check_video_path, load_picture
-    from ..pipelines.portrait import brings_portrait
-    from ..pipelines.retarget import as_motion
 
     if not any((options.audio, options.text, options.video, options.motion)):
         options.refuse("one of --audio, --text, --video and --motion is needed")

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..provenance import Provenance
+    from ..media.inspection import Provenance
 
 NOT_MARKED = 3  # the exit status; 1 and 2 say that there is no answer
 CREDENTIALS = {
@@ -32,7 +32,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     import json
 
-    from ..provenance import inspect_file
+    from ..media.inspection import inspect_file
 
     provenance = inspect_file(options.file)
     print(json.dumps(provenance.as_dict(), indent=2) if options.json else describe(provenance))

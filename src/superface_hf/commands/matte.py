@@ -28,12 +28,12 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     import numpy as np
 
+    from ..animation.portrait import find_portrait
     from ..errors import MediaError
     from ..face_model.linear import FaceModel
-    from ..hub import embedded_inpainter, embedded_matte, embedded_tracker
     from ..layers.portrait import PortraitLayers
     from ..media import check_picture_path, save_picture
-    from ..pipelines.portrait import find_portrait
+    from ..models.embedded import embedded_inpainter, embedded_matte, embedded_tracker
 
     if check_picture_path(options.output).suffix.lower() not in (".png", ".webp"):
         raise MediaError(f"{options.output} cannot be transparent: name a .png or .webp file.")

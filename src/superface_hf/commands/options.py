@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ..device import AUTO, DEVICE_HELP, choose_device
 from ..errors import SuperFaceError
+from ..utils.device import AUTO, DEVICE_HELP, choose_device
 
 
 def add_speech_options(parser: argparse.ArgumentParser, required: bool) -> None:

@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ..device import AUTO, DEVICE_HELP, choose_device
+from ..utils.device import AUTO, DEVICE_HELP, choose_device
 
 EPILOG = """examples:
   superface prepare VoxCeleb2/dev/mp4 -o sets/voxceleb --workers 8
@@ -80,12 +80,12 @@ def run(options: argparse.Namespace) -> None:
     from ..errors import SuperFaceError
 
     try:
-        from ..training.prepare import prepare
-        from ..training.prepare_clips import PrepareSettings
-        from ..training.prepare_labels import LabelSource
-        from ..training.prepare_portraits import picture_chunks
-        from ..training.prepare_sources import videos_of
-        from ..training.settings import as_yaml, load_settings
+        from ..data.prepare.clips import PrepareSettings
+        from ..data.prepare.labels import LabelSource
+        from ..data.prepare.portraits import picture_chunks
+        from ..data.prepare.prepare import prepare
+        from ..data.prepare.sources import videos_of
+        from ..utils.settings import as_yaml, load_settings
     except ImportError as error:
         raise SuperFaceError(f"`superface prepare` needs {error.name}: pip install superface-hf[train]") from error
 

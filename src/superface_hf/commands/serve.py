@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from ..errors import SuperFaceError
-from ..stopping import Stopped
+from ..utils.stopping import Stopped
 
 
 def add_parser(commands: Any) -> None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..device import AUTO, DEVICE_HELP, choose_device
+from ..utils.device import AUTO, DEVICE_HELP, choose_device
 
 if TYPE_CHECKING:
     from ..motion import Motion
@@ -42,10 +42,10 @@ def run(options: argparse.Namespace) -> None:
 
 def _motion_of_video(options: argparse.Namespace) -> tuple[Motion, list[int]]:
     from ..drivers.video import video_to_motion
-    from ..hub import embedded_tracker
     from ..hub.quiet import quiet_loading
     from ..media import VideoReader
-    from ..pipelines.progress import progress_bar
+    from ..models.embedded import embedded_tracker
+    from ..utils.progress import progress_bar
 
     reader = VideoReader(options.video)
     with quiet_loading():
@@ -58,9 +58,9 @@ def _motion_of_video(options: argparse.Namespace) -> tuple[Motion, list[int]]:
 def _motion_of_speech(options: argparse.Namespace) -> tuple[Motion, list[int]]:
     from ..drivers.audio import speech_to_motion
     from ..drivers.idle import IdleMotion
-    from ..hub import embedded_audio_to_lip
     from ..hub.quiet import quiet_loading
     from ..media import load_sound
+    from ..models.embedded import embedded_audio_to_lip
 
     sound = load_sound(options.audio)
     with quiet_loading():

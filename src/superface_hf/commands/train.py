@@ -42,8 +42,8 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     try:
-        from ..training.settings import as_yaml, load_settings
-        from ..training.teacher_config import TeacherTrainingConfig
+        from ..training.teacher.config import TeacherTrainingConfig
+        from ..utils.settings import as_yaml, load_settings
     except ImportError as error:
         raise _missing(error) from error
     config = load_settings(TeacherTrainingConfig, options.config, options.changes, _named(options))
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
         print(as_yaml(config), end="")
         return
     try:
-        from ..training.teacher import TeacherTrainer
+        from ..training.teacher.trainer import TeacherTrainer
     except ImportError as error:
         raise _missing(error) from error
     trainer = TeacherTrainer(config)

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..animation.portrait import Portrait, snap
+from ..face_model.coordinates import Square
 from ..face_model.linear import FaceModel
-from ..geometry import Square
-from ..hub import embedded_inpainter, embedded_matte
 from ..layers.portrait import PortraitLayers, as_pictures, resize
 from ..layers.untrained import UntrainedLayers
+from ..models.embedded import embedded_inpainter, embedded_matte
 from ..models.teacher.modeling_teacher import SuperFaceTeacherModel, plain_mesh_flow
-from ..pipelines.layered import LayeredPortrait
-from ..pipelines.portrait import Portrait, snap
+from ..renderers.layered import LayeredPortrait
 
 METHODS = ("source", "flow", "layers", "teacher")
 MOVING = METHODS[1:]  # those that move the picture

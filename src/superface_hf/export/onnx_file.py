@@ -124,7 +124,7 @@ def run_with_onnxruntime(content: bytes, threads: int | None = None) -> Callable
 
 
 def _about(model: PreTrainedModel, precision: str) -> dict[str, Any]:
-    from .. import __version__
+    from ..version import __version__
 
     return {
         "model_type": model.config.model_type,

@@ -11,7 +11,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedModel
 
 from ..errors import HubError
-from ..files import follow_umask
+from ..utils.files import follow_umask
 from .cards import CardFacts
 from .checkpoint import check_finite, check_headers, read_config, weight_files
 from .failures import BadConfiguration, loading

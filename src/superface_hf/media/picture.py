@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 
-from ..credentials import Signer
 from ..errors import MediaError
-from ..provenance import picture_marks
+from ..provenance.credentials import Signer
+from ..provenance.marks import picture_marks
 from .foreign import advice, is_heic
 from .label import labelled
 from .sources import describe, open_source
@@ -115,7 +115,7 @@ def _add_heif(name: str) -> None:
 
 
 def save_picture(path: str | os.PathLike[str], picture: np.ndarray, label: bool = False) -> None:
-    """Writes a generated picture, marked as such in its metadata (:mod:`superface_hf.provenance`).
+    """Writes a generated picture, marked as such in its metadata (:mod:`superface_hf.provenance.marks`).
 
     Args:
         path: ends in .png, .jpg, .jpeg or .webp. A failed write leaves nothing behind.

@@ -39,7 +39,7 @@ class FeatureNetwork:
     """
 
     def __init__(self, device: str | torch.device = "cpu", name: Literal["lite0", "lite2"] = "lite0") -> None:
-        from ..training.imagenet import imagenet_backbone, second_backbone
+        from ..models.imagenet import imagenet_backbone, second_backbone
 
         try:
             backbone = imagenet_backbone(STAGES) if name == "lite0" else second_backbone(STAGES)

@@ -14,12 +14,14 @@ import torch
 from PIL import Image
 from transformers.utils import logging
 
+from ..animation.mouth_swap import shut_mouth
+from ..animation.rest import Rest, RunningRest, calmest
+from ..animation.retargeting import Changes, MotionLike, Relative, as_motion, resampled, rest_of
 from ..drivers.audio import Loudness, follow_speech, speech_to_motion
 from ..drivers.diffusion import perform_speech, performed
 from ..drivers.following import WATCHED, DrivingFace, SpeechHeard, check_driving_face
 from ..drivers.idle import IdleMotion
 from ..drivers.loudness import speech_level
-from ..drivers.rest import Rest, RunningRest, calmest
 from ..drivers.text import TextToSpeech, text_to_sound
 from ..drivers.video import DrivenMotion, follow_motion, video_to_motion
 from ..errors import MediaError, MotionError, UnknownNameError
@@ -29,11 +31,10 @@ from ..media.sound import SPEECH_RATE, comes_in_chunks
 from ..media.video import DEFAULT_FPS
 from ..models.speech_to_motion.performance import GUIDANCE, Performance
 from ..models.tracker.base import FaceTracker
-from ..motion import FPS_RANGE, Motion
+from ..motion import Motion
+from ..motion.motion import FPS_RANGE
+from ..utils.progress import progress_bar
 from .dubbing import WhenShort
-from .mouth_swap import shut_mouth
-from .progress import progress_bar
-from .retarget import Changes, MotionLike, Relative, as_motion, resampled, rest_of
 
 if TYPE_CHECKING:
     from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel

@@ -16,19 +16,20 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 import torch
 
-from ..drivers.following import WHAT_A_FACE_NEEDS, FaceChoice, check_face_choice, follow_face
+from ..animation.faces import WHAT_A_FACE_NEEDS, FaceChoice, check_face_choice
+from ..animation.mouth_region import MouthRegion
+from ..animation.mouth_swap import MouthSwap, Person
+from ..animation.portrait import snap
+from ..drivers.following import follow_face
 from ..errors import MotionError, NoFaceError, UnknownNameError
+from ..face_model.coordinates import Square
 from ..face_model.linear import FaceModel
-from ..geometry import Square
-from ..hub import embedded_matte
 from ..layers.matting import cut_out_person
+from ..layers.paste_back import PasteBack, RenderedCrops
 from ..layers.portrait import as_pictures, cut_out
 from ..media import VideoReader
+from ..models.embedded import embedded_matte
 from ..motion import Motion
-from .mouth_region import MouthRegion
-from .mouth_swap import MouthSwap, Person
-from .paste_back import PasteBack, RenderedCrops
-from .portrait import snap
 
 if TYPE_CHECKING:
     from ..models.matte.modeling_matte import SuperFaceMatteModel

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..drivers.following import FaceChoice
+from ..animation.faces import FaceChoice
 from ..errors import MediaError
 from ..layers.background import Background
 from ..media import SoundReader, Work

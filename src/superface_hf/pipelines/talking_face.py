@@ -16,30 +16,31 @@ from torch import Tensor
 from transformers import Pipeline
 from transformers.utils import logging
 
-from ..device import AUTO, choose_device
-from ..drivers.following import DrivingFace, FaceChoice, check_face_choice
+from ..animation.faces import FaceChoice, check_face_choice
+from ..animation.portrait import Portrait, brings_portrait, find_portrait, stored_portrait
+from ..animation.retargeting import MotionLike, Relative, Retargeter
+from ..drivers.following import DrivingFace
 from ..drivers.text import TextToSpeech
 from ..drivers.video import DrivenMotion
 from ..errors import MediaError, SuperFaceError
 from ..face_model.linear import FaceModel
-from ..hub import embedded_inpainter, embedded_matte, embedded_tracker, load_audio_to_lip
 from ..layers.background import Background
 from ..layers.portrait import PortraitLayers, as_pictures, cut_out
 from ..media import Mp4Writer, Work, WorkLimit, check_transparent_path, check_video_path, transparent_writer
 from ..media.sound import comes_in_chunks
+from ..models.embedded import embedded_inpainter, embedded_matte, embedded_tracker, load_audio_to_lip
 from ..models.tracker.base import FaceTracker
 from ..motion import Motion
+from ..renderers.auto import check_renderer
+from ..renderers.layered import LayeredFrames, LayeredPortrait
+from ..renderers.memory import keep_freed_memory
+from ..renderers.threads import in_order, on_one_thread
+from ..utils.device import AUTO, choose_device
+from ..utils.progress import progress_bar
 from .clip import TalkingFaceClip
 from .driving import Driving, Idle, Request, follow_driver, read_driver, read_dubbing
 from .dubbing import Dubber, WhenShort
-from .layered import LayeredFrames, LayeredPortrait
-from .memory import keep_freed_memory
-from .portrait import Portrait, brings_portrait, find_portrait, stored_portrait
-from .progress import progress_bar
-from .renderer import check_renderer
 from .rendering import Options, Rendering, batched, seeded
-from .retarget import MotionLike, Relative, Retargeter
-from .workers import in_order, on_one_thread
 
 if TYPE_CHECKING:
     from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel

@@ -21,7 +21,7 @@ from .sliders import GROUPS, NAMES, PRESETS, SLIDERS, blendshapes, posed
 from .studio import Remembered, Studio, key_of
 
 if TYPE_CHECKING:
-    from ..pipelines.layered import LayeredPortrait
+    from ..renderers.layered import LayeredPortrait
 
 # Portraits that are kept ready, so that a slider's move costs one frame: a few visitors' worth, about 25 MB each.
 KEPT_READY = 8
@@ -45,7 +45,7 @@ class Editor:
         Raises:
             NoFaceError: it shows no face.
         """
-        from ..pipelines.retarget import Changes, Retargeter
+        from ..animation.retargeting import Changes, Retargeter
 
         pipe = self._studio.pipe
         ready = self._ready.get(key_of(picture), lambda: pipe.ready(self._studio.portrait(picture)))

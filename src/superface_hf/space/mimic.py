@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from ..pipelines.retarget import Relative
+from ..animation.retargeting import Relative
 from .background import FIRST_COLOUR, PICTURE, TRANSPARENT, background_of, in_settings
 from .device import on_gpu
 from .film import Take, screening

@@ -14,7 +14,7 @@ from ..errors import SuperFaceError
 if TYPE_CHECKING:
     from numpy import ndarray
 
-    from ..pipelines.portrait import Portrait
+    from ..animation.portrait import Portrait
     from ..pipelines.talking_face import TalkingFacePipeline
 
 ValueT = TypeVar("ValueT")
@@ -110,9 +110,10 @@ def _load() -> TalkingFacePipeline:
 
     import superface_hf  # noqa: F401 - registers the task
 
-    from ..device import choose_device
-    from ..hub import embedded_tracker, weights_folder
+    from ..hub import weights_folder
     from ..hub.quiet import quiet_loading
+    from ..models.embedded import embedded_tracker
+    from ..utils.device import choose_device
 
     device = choose_device()
     with quiet_loading():

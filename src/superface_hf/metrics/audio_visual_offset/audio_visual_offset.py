@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from superface_hf.hub import embedded_sync_expert
 from superface_hf.metrics.module import MOUTH, SOUND, SuperFaceMetric
+from superface_hf.models.embedded import embedded_sync_expert
 from superface_hf.models.sync_expert import SuperFaceSyncExpertModel
 
 CITATION = """\

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from superface_hf.hub import embedded_tracker
 from superface_hf.metrics.identity import IdentityNetwork, identity_distance, identity_similarity
 from superface_hf.metrics.module import PICTURE, SuperFaceMetric, as_pictures
+from superface_hf.models.embedded import embedded_tracker
 
 
 class IdentitySimilarity(SuperFaceMetric, predictions=PICTURE, references=PICTURE):

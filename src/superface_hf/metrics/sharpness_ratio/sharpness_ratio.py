@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from superface_hf.hub import embedded_tracker
 from superface_hf.metrics.module import PICTURE, SuperFaceMetric, as_pictures
 from superface_hf.metrics.sharpness import hair_mask, sharpness_ratio, skin_mask
+from superface_hf.models.embedded import embedded_tracker
 
 
 class SharpnessRatio(SuperFaceMetric, predictions=PICTURE, references=PICTURE):

@@ -1,0 +1,114 @@
+"""Trains the parts of the tracker and joins them into a model folder::
+
+    python -m superface_hf.training.tracker.trainer --out src/superface_hf/weights/tracker
+
+Detector and regressor can be trained on their own (``tracker_detector``, ``tracker_landmarks``); ``--join-only`` joins
+what is there, ``--only-eyes`` trains the eye refiner and puts it into the model folder that is there.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from ...models.tracker.configuration_tracker import SuperFaceTrackerConfig
+from ...models.tracker.modeling_tracker import SuperFaceTrackerModel
+from ...utils.files import write_tensors
+from ..core.run import parse_config
+from . import detector as tracker_detector
+from . import eyes as tracker_eyes
+from . import landmarks as tracker_landmarks
+
+
+@dataclass
+class TrackerTrainingConfig:
+    """How the tracker is trained; the parts' own configurations say more.
+
+    Attributes:
+        prepared: a set of ``superface prepare --labels mediapipe``; out: the model folder to write.
+        runs: folder of checkpoints.
+        detector_minutes, landmark_minutes, eye_minutes: how long each part trains.
+        join_only: train nothing, take the checkpoints that are there.
+        only_eyes: train the eye refiner alone; the rest of the model in ``out`` stays as it is.
+    """
+
+    out: Path
+    prepared: Path = Path(".cache/prepared")
+    runs: Path = Path("runs")
+    detector_minutes: float = 13.0
+    landmark_minutes: float = 36.0
+    eye_minutes: float = 16.0
+    join_only: bool = False
+    only_eyes: bool = False
+
+
+def join(detector: Path, landmarks: Path, eyes: Path, out: Path, config: SuperFaceTrackerConfig | None = None) -> None:
+    """Writes a model folder from the averaged weights of all parts."""
+    model = SuperFaceTrackerModel(config or SuperFaceTrackerConfig())
+    model.detector.load_state_dict(load_file(detector))
+    model.regressor.load_state_dict(load_file(landmarks))
+    model.eyes.load_state_dict(load_file(eyes))
+    write(model, out)
+
+
+def replace_eyes(eyes: Path, out: Path) -> None:
+    """Puts another eye refiner, or the first one, into a model folder."""
+    model = SuperFaceTrackerModel(SuperFaceTrackerConfig.from_pretrained(out))
+    rest = {
+        name: tensor for name, tensor in load_file(out / "model.safetensors").items() if not name.startswith("eyes.")
+    }
+    refiner = {f"eyes.{name}": tensor for name, tensor in load_file(eyes).items()}
+    model.load_state_dict(rest | refiner)
+    write(model, out)
+
+
+def write(model: SuperFaceTrackerModel, out: Path) -> None:
+    """Writes a model folder in half precision; it loads as float32."""
+    model.config.dtype = torch.float32
+    model.config.architectures = [type(model).__name__]
+    out.mkdir(parents=True, exist_ok=True)
+    model.config.save_pretrained(out)
+    state = {
+        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    write_tensors(out / "model.safetensors", state, {"format": "pt"})
+
+
+def train(config: TrackerTrainingConfig) -> None:
+    """Trains the detector, the regressor and the eye refiner, and joins them."""
+    eye_config = tracker_eyes.EyeTrainingConfig(
+        config.prepared, config.runs / "tracker_eyes", minutes=config.eye_minutes
+    )
+    eyes = eye_config.out / "averaged.safetensors"
+    if not config.join_only:
+        tracker_eyes.train(eye_config)
+    if config.only_eyes:
+        replace_eyes(eyes, config.out)
+        return
+    detector_config = tracker_detector.DetectorTrainingConfig(
+        config.prepared, config.runs / "tracker_detector", minutes=config.detector_minutes
+    )
+    landmark_config = tracker_landmarks.LandmarkTrainingConfig(
+        config.prepared,
+        config.runs / "tracker_landmarks",
+        minutes=config.landmark_minutes,
+        detector=detector_config.out / "averaged.safetensors",
+    )
+    if not config.join_only:
+        tracker_detector.train(detector_config)
+        tracker_landmarks.train(landmark_config)
+    join(detector_config.out / "averaged.safetensors", landmark_config.out / "averaged.safetensors", eyes, config.out)
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    train(parse_config(TrackerTrainingConfig, __doc__ or ""))
+
+
+if __name__ == "__main__":
+    main()
