@@ -1,8 +1,8 @@
-"""The diffusion driver: speech -> ``Motion`` by a :class:`~superface_hf.pipelines.speech_to_motion.SpeechToMotionPipeline`.
+"""The diffusion driver: speech -> ``Motion`` by the motion diffusion.
 
 A peer of ``audio``, which accompanies speech with idle motion. Here head, eyes, brows and gaze come from the diffusion, in
 windows of 3 s, and the mouth stays audio-to-lip's, plus what the diffusion's lip refiner and an emotion add to it. Nothing
-grows with the length of the sound; a frame comes up to 3.2 s after its sound.
+that is held grows with the length of the sound; a frame comes up to 3.2 s after its sound.
 """
 
 from __future__ import annotations
@@ -10,24 +10,42 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import tee
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import torch
 
+from ..models.speech_to_motion.motion_vector import from_vectors
+from ..models.speech_to_motion.performance import Performance
+from ..models.speech_to_motion.windows import MotionWindowSampler, Resampled
 from ..motion import Motion
+from ..motion.motion import check_fps
 from .audio import follow_speech
+from .loudness import Levelled
 
 if TYPE_CHECKING:
+    from diffusers import DDIMScheduler
+
     from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
-    from ..pipelines.speech_to_motion import Performance, SpeechToMotionPipeline
+    from ..models.speech_to_motion.denoiser import MotionDenoiser
+    from ..models.speech_to_motion.lip_refiner import LipRefiner
+    from ..models.speech_to_motion.motion_statistics import MotionStatistics
+
+
+class MotionModels(Protocol):
+    """What the diffusion is made of: a :class:`~superface_hf.pipelines.speech_to_motion.SpeechToMotionPipeline` has it."""
+
+    denoiser: MotionDenoiser
+    statistics: MotionStatistics
+    lip_refiner: LipRefiner
+    audio_to_lip: SuperFaceAudioToLipModel
+    scheduler: DDIMScheduler
 
 
 def perform_speech(
     blocks: Iterable[np.ndarray],
     fps: float,
     model: SuperFaceAudioToLipModel,
-    diffusion: SpeechToMotionPipeline,
+    diffusion: MotionModels,
     performance: Performance,
     seed: int = 0,
     level: float | None = None,
@@ -35,7 +53,7 @@ def perform_speech(
     """The motion of a sound that comes in pieces, in constant memory.
 
     Args:
-        blocks: (n,) float32 mono samples each, at the model's rate; cut up differently, the motion is the same.
+        blocks: (n,) float32 mono samples each, at the model's rate.
         fps: frame rate of the motion.
         model: makes the mouth; one that streams.
         diffusion, performance: make the rest.
@@ -46,8 +64,49 @@ def perform_speech(
         Frames as they are known, changes from rest but for the mouth, which is absolute.
     """
     heard, seen = tee(blocks)
-    changes = diffusion.changes(seen, fps, performance, level, generator=torch.Generator().manual_seed(seed))
+    changes = follow_changes(seen, fps, diffusion, performance, seed, level)
     return performed(follow_speech(heard, fps, model, None, level), changes)
+
+
+def follow_changes(
+    blocks: Iterable[np.ndarray],
+    fps: float,
+    diffusion: MotionModels,
+    performance: Performance,
+    seed: int = 0,
+    level: float | None = None,
+    previous: Motion | None = None,
+) -> Iterator[Motion]:
+    """What the diffusion does to a sound that comes in pieces; the mouth is what is to be added to audio-to-lip's.
+
+    Args:
+        blocks: (n,) float32 mono samples each, at the rate of the diffusion's audio-to-lip model. Cut up differently, the
+            motion is the same but for rounding.
+        fps, diffusion, performance, seed, level: as of :func:`perform_speech`.
+        previous: what the face did before: the motion goes on from its last frames.
+
+    Yields:
+        The frames of a window, once the sound of all of it (3 s) and 0.2 s more are there.
+    """
+    check_fps(fps)
+    sampler = MotionWindowSampler(
+        diffusion.denoiser, diffusion.statistics, diffusion.lip_refiner, diffusion.audio_to_lip, diffusion.scheduler,
+        performance, previous, seed,
+    )  # fmt: skip
+    rate = diffusion.audio_to_lip.config.sampling_rate
+    levelled, resampled = Levelled(rate, level), Resampled(diffusion.denoiser.config.fps, fps)
+    samples = 0
+    for block in blocks:
+        samples += len(block)
+        for rows in sampler.push(levelled.push(block)):
+            if len(ready := resampled.push(rows)):
+                yield from_vectors(ready, fps)
+    for rows in sampler.flush():
+        if len(ready := resampled.push(rows)):
+            yield from_vectors(ready, fps)
+    frames = max(1, round(samples / rate * fps)) if samples else 0
+    if len(ready := resampled.flush(frames)):
+        yield from_vectors(ready, fps)
 
 
 def performed(speech: Iterable[Motion], changes: Iterable[Motion]) -> Iterator[Motion]:

@@ -11,13 +11,25 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import MotionError
-from ..face_model.arkit import EXPRESSION_REGIONS, ArkitMaps, arkit_index
-from ..face_model.pose import mean_rotation, rotation_matrix, rotation_vector
 from ..motion import Motion
+from ..motion.arkit import EXPRESSION_REGIONS, ArkitMaps, arkit_index
+from ..motion.rotations import mean_rotation, rotation_matrix, rotation_vector
 
 FPS = 25.0
 WINDOW, HOP = 50, 25  # frames
-CHANNELS = ("pitch", "yaw", "roll", "right", "down", "nearer", "gaze_right", "gaze_down", "blink", "brows_up", "brows_down")
+CHANNELS = (
+    "pitch",
+    "yaw",
+    "roll",
+    "right",
+    "down",
+    "nearer",
+    "gaze_right",
+    "gaze_down",
+    "blink",
+    "brows_up",
+    "brows_down",
+)
 # One unit of each channel in the features: what it spreads by, and what its speed does, in the middle of 49 training people.
 UNITS = np.array([1.6, 2.9, 1.8, 0.08, 0.05, 0.01, 3.0, 2.2, 0.14, 0.12, 0.1])
 SPEED_UNITS = np.array([6.0, 8.0, 4.7, 0.23, 0.17, 0.02, 11.0, 8.5, 1.2, 0.54, 0.5])
@@ -75,7 +87,9 @@ def motion_frechet_distance(predictions: Sequence[Motion], references: Sequence[
     """
     (mine, spread), (real, real_spread) = (
         (rows.mean(0), np.cov(rows, rowvar=False))
-        for rows in (np.concatenate([movement_features(motion) for motion in side]) for side in (predictions, references))
+        for rows in (
+            np.concatenate([movement_features(motion) for motion in side]) for side in (predictions, references)
+        )
     )
     # The trace of the product's root is the sum of the roots of its eigenvalues, which are real and not negative.
     roots = np.sqrt(np.maximum(np.linalg.eigvals(spread @ real_spread).real, 0)).sum()

@@ -18,7 +18,7 @@ from ..animation.mouth_swap import shut_mouth
 from ..animation.rest import Rest, RunningRest, calmest
 from ..animation.retargeting import Changes, MotionLike, Relative, as_motion, resampled, rest_of
 from ..drivers.audio import Loudness, follow_speech, speech_to_motion
-from ..drivers.diffusion import perform_speech, performed
+from ..drivers.diffusion import follow_changes, perform_speech, performed
 from ..drivers.following import WATCHED, DrivingFace, SpeechHeard, check_driving_face
 from ..drivers.idle import IdleMotion
 from ..drivers.loudness import speech_level
@@ -116,7 +116,9 @@ class Request:
 
     def _check_accompaniment(self) -> None:
         if isinstance(self.idle, str) and self.idle != DIFFUSION:
-            raise UnknownNameError(f'idle must be True, False, a strength from 0 to 2, or "{DIFFUSION}", not {self.idle!r}.')
+            raise UnknownNameError(
+                f'idle must be True, False, a strength from 0 to 2, or "{DIFFUSION}", not {self.idle!r}.'
+            )
         if not isinstance(self.idle, str):
             IdleMotion(strength=float(self.idle))
         if not self._directed:
@@ -127,7 +129,9 @@ class Request:
                 "without video= or motion=."
             )
         if self.idle is not True and self.idle != DIFFUSION:
-            raise MotionError(f'style=, emotion=, strength= and guidance_scale= need idle="{DIFFUSION}", not {self.idle!r}.')
+            raise MotionError(
+                f'style=, emotion=, strength= and guidance_scale= need idle="{DIFFUSION}", not {self.idle!r}.'
+            )
         _ = self.performance
 
     @property
@@ -377,8 +381,7 @@ def _spoken(
     else:  # a pretrained encoder hears the whole sound at once
         speech = _pieces(speech_to_motion(sound.read(), fps, model, idle, level))
         if performance:
-            seed = torch.Generator().manual_seed(request.seed or 0)
-            changes = models.speech_to_motion.changes(sound.mono(), fps, performance, level, generator=seed)
+            changes = follow_changes(sound.mono(), fps, models.speech_to_motion, performance, request.seed or 0, level)
             speech = performed(speech, changes)
     yield from _articulated(speech, request.articulation, models)
 

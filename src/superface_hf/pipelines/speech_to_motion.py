@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,17 +12,18 @@ from diffusers import DDIMScheduler, DiffusionPipeline
 from diffusers.utils import BaseOutput
 
 from ..drivers.audio import warn_if_silent
+from ..drivers.diffusion import follow_changes
 from ..drivers.loudness import Levelled, speech_level
-from ..hub import embedded_audio_to_lip, weights_folder
+from ..hub import weights_folder
 from ..media import load_sound
 from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
+from ..models.embedded import embedded_audio_to_lip
 from ..models.speech_to_motion.denoiser import MotionDenoiser
 from ..models.speech_to_motion.lip_refiner import LipRefiner
 from ..models.speech_to_motion.motion_statistics import MotionStatistics
-from ..models.speech_to_motion.motion_vector import from_vectors
-from ..models.speech_to_motion.performance import MOVED, Performance
-from ..models.speech_to_motion.windows import MotionWindowSampler, Resampled
-from ..motion import Motion, check_fps
+from ..models.speech_to_motion.performance import GUIDANCE, MOVED, Performance
+from ..motion import Motion
+
 
 @dataclass
 class SpeechToMotionOutput(BaseOutput):
@@ -64,7 +65,7 @@ class SpeechToMotionPipeline(DiffusionPipeline):
     @classmethod
     def embedded(cls, device: str | torch.device = "cpu") -> SpeechToMotionPipeline:
         """The pipeline that comes with the package."""
-        folder = weights_folder("speech_to_motion")
+        folder = weights_folder("speech_to_motion/denoiser").parent
         parts = {
             name: kind.from_pretrained(folder / name, dtype=torch.float32).eval()
             for name, kind in (
@@ -83,7 +84,7 @@ class SpeechToMotionPipeline(DiffusionPipeline):
         sampling_rate: float | None = None,
         fps: float = 25.0,
         num_inference_steps: int = 12,
-        guidance_scale: float = 1.5,
+        guidance_scale: float = GUIDANCE,
         style: Motion | str | None = None,
         emotion: Mapping[str, float] | str | None = None,
         strength: float = 1.0,
@@ -113,50 +114,9 @@ class SpeechToMotionPipeline(DiffusionPipeline):
         warn_if_silent(float(np.abs(samples).max(initial=0)))
         level = speech_level([samples], rate)
         mouth = self.audio_to_lip.predict(Levelled(rate, level).push(samples), fps)
-        pieces = list(self.changes([samples], fps, performance, level, previous, generator))
-        change = Motion.concatenate(pieces)
+        changes = follow_changes([samples], fps, self, performance, seed_of(generator), level, previous)
+        change = Motion.concatenate(list(changes))
         return SpeechToMotionOutput(motion=replace(change, mouth=mouth + change.mouth))
-
-    def changes(
-        self,
-        blocks: Iterable[np.ndarray],
-        fps: float,
-        performance: Performance | None = None,
-        level: float | None = None,
-        previous: Motion | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Iterator[Motion]:
-        """The motion of a sound that comes in pieces, a window at a time, in constant memory; the mouth is what is to be
-        added to audio-to-lip's.
-
-        Args:
-            blocks: (n,) float32 mono samples each, at 16 kHz. Cut up differently, the motion is the same but for rounding.
-            level: of the speech (:func:`~superface_hf.drivers.loudness.speech_level`); None estimates it on the way.
-            fps, performance, previous, generator: see :meth:`__call__`.
-
-        Yields:
-            The frames of a window, once the sound of all of it (3 s) and 0.2 s more are there.
-        """
-        check_fps(fps)
-        performance = performance or Performance()
-        sampler = MotionWindowSampler(
-            self.denoiser, self.statistics, self.lip_refiner, self.audio_to_lip, self.scheduler, performance,
-            previous, seed_of(generator),
-        )  # fmt: skip
-        levelled = Levelled(self.audio_to_lip.config.sampling_rate, level)
-        resampled = Resampled(self.denoiser.config.fps, fps)
-        samples = 0
-        for block in blocks:
-            samples += len(block)
-            for rows in sampler.push(levelled.push(block)):
-                if len(ready := resampled.push(rows)):
-                    yield from_vectors(ready, fps)
-        for rows in sampler.flush():
-            if len(ready := resampled.push(rows)):
-                yield from_vectors(ready, fps)
-        frames = max(1, round(samples / self.audio_to_lip.config.sampling_rate * fps)) if samples else 0
-        if len(ready := resampled.flush(frames)):
-            yield from_vectors(ready, fps)
 
 
 def seed_of(generator: torch.Generator | None) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ...face_model.arkit import ArkitMaps
+from ...motion.arkit import ArkitMaps
 from ..audio_to_lip.feature_extraction_audio_to_lip import SILENCE
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
 from ...errors import MotionError, UnknownNameError
-from ...face_model.arkit import nearest_names
 from ...face_model.lips import mouth_opening
 from ...motion import Motion
+from ...motion.arkit import nearest_names
 from .motion_vector import region_slices, rest_frame, to_vectors
 
 # What a style tells: the spread of each, as the logarithm of its standard deviation.
@@ -114,5 +114,12 @@ def style_code(vectors: np.ndarray) -> np.ndarray:
     head, gaze = spread[slices["head"]], spread[slices["gaze"]]
     together = {name: np.sqrt(np.square(spread[slices[name]]).mean()) for name in ("eyes", "brows")}
     opening = mouth_opening(vectors[:, slices["mouth"]]).std()
-    parts = [*head[:3], np.linalg.norm(head[3:5]), np.linalg.norm(gaze[:2]), together["eyes"], together["brows"], opening]
+    parts = [
+        *head[:3],
+        np.linalg.norm(head[3:5]),
+        np.linalg.norm(gaze[:2]),
+        together["eyes"],
+        together["brows"],
+        opening,
+    ]
     return np.log(np.maximum(parts, LEAST_SPREAD)).astype(np.float32)

@@ -6,10 +6,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from ...face_model.arkit import EXPRESSION_REGIONS, ArkitMaps
 from ...face_model.linear import FaceModel
-from ...face_model.pose import mean_rotation, rotation_matrix, rotation_vector
 from ...motion import Motion
+from ...motion.arkit import EXPRESSION_REGIONS, ArkitMaps
+from ...motion.rotations import mean_rotation, rotation_matrix, rotation_vector
 
 HEAD_SIZE = 6  # three of rotation, two of translation, one of scale
 

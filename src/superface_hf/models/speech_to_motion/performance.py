@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...errors import MotionError, UnknownNameError
-from ...motion import REGIONS, Motion
+from ...motion import Motion
 
 STRENGTH_RANGE = (0.0, 2.0)
 GUIDANCE_RANGE = (0.0, 10.0)
 GUIDANCE = 1.5
-MOVED = ("head", "eyes", "brows", "gaze")  # by default; the mouth is audio-to-lip's
+MOVED = ("head", "eyes", "brows", "gaze")  # the mouth is audio-to-lip's
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class Performance:
         style: how widely the face moves: a reference motion of at least a second, or a name; None leaves it to the seed.
         emotion: a name, or strengths by name, 0 to 1.5.
         strength: 0 to 2, scales how far head and brows go.
-        regions: which parts of the face are moved; others rest. "mouth" takes the diffused mouth instead of audio-to-lip's.
+        regions: which of head, eyes, brows and gaze are moved; others rest. The mouth always speaks.
 
     Raises:
         MotionError: a number out of range.
@@ -45,5 +45,5 @@ class Performance:
         if not 1 <= self.num_inference_steps <= 1000:
             raise MotionError(f"num_inference_steps must lie between 1 and 1000, not {self.num_inference_steps}.")
         for region in self.regions:
-            if region not in REGIONS:
-                raise UnknownNameError(f"Unknown region {region!r}: there are {', '.join(REGIONS)}.")
+            if region not in MOVED:
+                raise UnknownNameError(f"The diffusion moves {', '.join(MOVED)}; there is no {region!r} to ask for.")

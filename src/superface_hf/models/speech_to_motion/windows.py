@@ -65,21 +65,21 @@ class MotionWindowSampler:
 
     def push(self, samples: np.ndarray) -> Iterator[np.ndarray]:
         """(N,) samples -> windows (frames, motion_size) that are known now. The mouth is a change of audio-to-lip's."""
-        self._rows = np.concatenate([self._rows, self._features.push(samples)])
-        return self._full_windows()
+        yield from self.hear(self._features.push(samples))
+
+    def hear(self, rows: np.ndarray) -> Iterator[np.ndarray]:
+        """The same for features (n, condition_size) that are made already, the mouth not scaled."""
+        self._rows = np.concatenate([self._rows, rows])
+        frames = self._denoiser.config.frames
+        while len(self._rows) >= frames:
+            heard, self._rows = self._rows[:frames], self._rows[frames:]
+            yield self._made(heard)
 
     def flush(self) -> Iterator[np.ndarray]:
         """Ends the sound: the windows that are left, the last one cut."""
-        self._rows = np.concatenate([self._rows, self._features.flush()])
-        yield from self._full_windows()
+        yield from self.hear(self._features.flush())
         if len(self._rows):
             yield self._made(self._rows)
-
-    def _full_windows(self) -> Iterator[np.ndarray]:
-        frames = self._denoiser.config.frames
-        while len(self._rows) >= frames:
-            rows, self._rows = self._rows[:frames], self._rows[frames:]
-            yield self._made(rows)
 
     @torch.inference_mode()
     def _made(self, heard: np.ndarray) -> np.ndarray:
@@ -131,7 +131,7 @@ class MotionWindowSampler:
         slices, asked = region_slices(), self._settings.regions
         played = np.zeros_like(rows)
         for region, part in slices.items():
-            if region in asked and region != "mouth":
+            if region in asked:
                 strength = self._settings.strength if region in ("head", "brows") else 1.0
                 played[:, part] = strength * rows[:, part]
         played[:, slices["mouth"]] = lips

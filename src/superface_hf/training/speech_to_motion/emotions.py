@@ -2,7 +2,7 @@
 
 ::
 
-    python -m superface_hf.training.emotion_offsets $SUPERFACE_DATA/portraits_small.parquet -o .cache/emotions.npz
+    python -m superface_hf.training.speech_to_motion.emotions $SUPERFACE_DATA/portraits_small.parquet -o .cache/emotions.npz
 
 The table has the columns ``image`` and ``emotion``. An emotion's offset is the mean face of its pictures less that of the
 neutral ones, made the same on both sides. Of the mouth, what would open or shut the lips is taken out: they belong to speech.
@@ -19,13 +19,13 @@ import pyarrow.parquet as pq
 import torch
 from tqdm import tqdm
 
-from ..face_model.arkit import EXPRESSION_REGIONS
-from ..face_model.linear import FaceModel
-from ..face_model.topology import INNER_LIPS
-from ..geometry import Square
-from ..hub import embedded_tracker
-from ..media import load_picture
-from ..models.speech_to_motion.motion_vector import mirror_matrix, motion_size, region_slices
+from ...face_model.coordinates import Square
+from ...face_model.linear import FaceModel
+from ...face_model.topology import INNER_LIPS
+from ...media import load_picture
+from ...models.embedded import embedded_tracker
+from ...models.speech_to_motion.motion_vector import mirror_matrix, motion_size, region_slices
+from ...motion.arkit import EXPRESSION_REGIONS
 
 NEUTRAL = "neutral"
 FEWEST, MOST = 30, 250  # pictures of an emotion: with fewer it is left out, of more the first are taken
@@ -50,9 +50,7 @@ def emotion_offsets(table: Path) -> dict[str, np.ndarray]:
         if np.abs(motion.rotation).max() <= MAX_TURN:
             rows[emotion].append(np.concatenate([getattr(motion, region)[0] for region in EXPRESSION_REGIONS]))
     neutral = np.mean(rows.pop(NEUTRAL), axis=0)
-    return {
-        emotion: _kept(np.mean(found, axis=0) - neutral) for emotion, found in rows.items() if len(found) >= FEWEST
-    }
+    return {emotion: _kept(np.mean(found, axis=0) - neutral) for emotion, found in rows.items() if len(found) >= FEWEST}
 
 
 def _kept(difference: np.ndarray) -> np.ndarray:

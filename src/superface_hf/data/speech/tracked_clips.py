@@ -2,7 +2,7 @@
 
 ::
 
-    python -m superface_hf.training.motion_cache DATA -o CACHE
+    python -m superface_hf.data.speech.tracked_clips DATA -o CACHE
 
 ``DATA`` holds ``clips/`` and ``clips.csv`` (columns clip, split, audio, repo, path). A run that was stopped goes on.
 """
@@ -21,13 +21,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..drivers.following import follow_face
-from ..face_model.topology import POINTS
-from ..geometry import Square
-from ..hub import embedded_tracker
-from ..media import VideoReader, load_sound
-from ..models.tracker.base import FaceTracker
-from .speech_clips import person_at
+from ...drivers.following import follow_face
+from ...face_model.coordinates import Square
+from ...face_model.topology import POINTS
+from ...media import VideoReader, load_sound
+from ...models.embedded import embedded_tracker
+from ...models.tracker.base import FaceTracker
+from .clips import person_at
 
 SAMPLING_RATE = 16000
 MAX_SECONDS = 12.0  # of a clip for training; what comes later shows the same person again

@@ -2,8 +2,9 @@
 
 ::
 
-    python -m superface_hf.training.motion_cache $SUPERFACE_DATA -o .cache/speech_to_motion
-    python -m superface_hf.training.speech_to_motion --data $SUPERFACE_DATA --cache .cache/speech_to_motion --out runs/motion
+    python -m superface_hf.data.speech.tracked_clips $SUPERFACE_DATA -o .cache/speech_to_motion
+    python -m superface_hf.training.speech_to_motion.trainer --data $SUPERFACE_DATA --cache .cache/speech_to_motion \\
+        --out runs/speech_to_motion
 
 Resumes by itself from the newest checkpoint in ``--out``; the finished network is in its ``final``.
 """
@@ -22,11 +23,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 from transformers.utils import logging
 
-from ..models.speech_to_motion.denoiser import MotionDenoiser
-from ..models.speech_to_motion.motion_statistics import MotionStatistics
-from ..models.speech_to_motion.motion_vector import region_slices
-from .run import TrainingRun, falling_rate, parse_config
-from .speech_to_motion_data import MotionClip, MotionWindows, fit_statistics, load_motion_clips
+from ...models.speech_to_motion.denoiser import MotionDenoiser
+from ...models.speech_to_motion.motion_statistics import MotionStatistics
+from ...models.speech_to_motion.motion_vector import region_slices
+from ..core.run import TrainingRun, falling_rate, parse_config
+from .data import MotionClip, MotionWindows, fit_statistics, load_motion_clips
 
 logger = logging.get_logger(__name__)
 
@@ -198,7 +199,9 @@ class SpeechToMotionTrainer:
         moving = counts.clone()
         moving[:, 0] *= given
         velocity = _mean(joined.square() @ self.weight, moving)
-        parts = {name: _mean(error[..., part].square().mean(-1), counts).detach() for name, part in region_slices().items()}
+        parts = {
+            name: _mean(error[..., part].square().mean(-1), counts).detach() for name, part in region_slices().items()
+        }
         loss = position + config.velocity * velocity
         return loss, {"loss": loss.detach(), "velocity": velocity.detach(), **parts}
 

@@ -14,20 +14,20 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from ..drivers.loudness import Levelled, speech_level
-from ..face_model.linear import FaceModel
-from ..face_model.lips import mouth_opening
-from ..hub import embedded_audio_to_lip
-from ..models.audio_to_lip.feature_extraction_audio_to_lip import SILENCE, SPREAD
-from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
-from ..models.speech_to_motion.conditioning import MOUTH, SpeechFeatures, empty_condition, scaled_condition
-from ..models.speech_to_motion.motion_statistics import STYLE_LIMIT, MotionStatistics, style_code
-from ..models.speech_to_motion.motion_vector import mirror_matrix, region_slices, rest_frame, to_vectors
-from ..motion import Motion
-from .audio_to_lip_validation import correlation
-from .motion_cache import SAMPLING_RATE, TrackedClip, load_tracked
-from .speech_clips import MAX_TURN, REST_SHARE, person_at
-from .visemes import closed_mouth
+from ...data.speech.clips import MAX_TURN, REST_SHARE, person_at
+from ...data.speech.tracked_clips import SAMPLING_RATE, TrackedClip, load_tracked
+from ...data.speech.visemes import closed_mouth
+from ...drivers.loudness import Levelled, speech_level
+from ...face_model.linear import FaceModel
+from ...face_model.lips import mouth_opening
+from ...models.audio_to_lip.feature_extraction_audio_to_lip import SILENCE, SPREAD
+from ...models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
+from ...models.embedded import embedded_audio_to_lip
+from ...models.speech_to_motion.conditioning import MOUTH, SpeechFeatures, empty_condition, scaled_condition
+from ...models.speech_to_motion.motion_statistics import STYLE_LIMIT, MotionStatistics, style_code
+from ...models.speech_to_motion.motion_vector import mirror_matrix, region_slices, rest_frame, to_vectors
+from ...motion import Motion
+from ..audio_to_lip.validation import correlation
 
 FPS = 25.0
 SHORTEST = 40  # frames of a stretch without cut or gap
@@ -44,7 +44,8 @@ class MotionClip:
 
     Attributes:
         person, name: who is seen, and in which clip.
-        held_out: whether the person is in no training.
+        held_out: whether the person is in no training of the diffusion.
+        validation: whether the person is in no training at all, audio-to-lip's included.
         vectors: (T, 66) float32 rows of ``motion_vector`` at 25 fps, smoothed.
         condition: (T, 286) float32 what is heard, in step; the mouth not scaled.
         loudness: (T,) decibels.
@@ -54,6 +55,7 @@ class MotionClip:
     person: str
     name: str
     held_out: bool
+    validation: bool
     vectors: np.ndarray
     condition: np.ndarray
     loudness: np.ndarray
@@ -99,7 +101,9 @@ def motion_clips(clip: TrackedClip, model: SuperFaceAudioToLipModel) -> list[Mot
         rows = [to_vectors(motion, rest) for motion in (smooth, raw)]
         for row in rows:
             row[:, region_slices()["mouth"]] += closed_mouth()
-        found.append(MotionClip(person, clip.name, held_out, rows[0], heard[kept], loudness[kept], rows[1]))
+        found.append(
+            MotionClip(person, clip.name, held_out, clip.split == "val", rows[0], heard[kept], loudness[kept], rows[1])
+        )
     return found
 
 
@@ -162,7 +166,9 @@ def _in_step(openings: Sequence[tuple[int, np.ndarray]], expected: np.ndarray) -
 def fit_statistics(clips: Sequence[MotionClip]) -> MotionStatistics:
     """Scales and styles of the people in ``clips``, each counting the same."""
     people = Counter(clip.person for clip in clips)
-    weights = np.concatenate([np.full(len(clip.vectors), 1 / people[clip.person] / len(clip.vectors)) for clip in clips])
+    weights = np.concatenate(
+        [np.full(len(clip.vectors), 1 / people[clip.person] / len(clip.vectors)) for clip in clips]
+    )
     weights /= weights.sum()
     rows = np.concatenate([clip.vectors for clip in clips])
     rows = np.concatenate([rows, rows @ mirror_matrix()])
