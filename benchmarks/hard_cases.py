@@ -36,7 +36,7 @@ from superface_hf.layers.untrained import UntrainedLayers
 from superface_hf.media import load_picture
 from superface_hf.models.embedded import embedded_inpainter, embedded_matte, embedded_tracker
 from superface_hf.motion.rotations import rotation_matrix, rotation_vector
-from superface_hf.renderers.layered import LayeredPortrait
+from superface_hf.renderers.teacher import TeacherRenderer
 from superface_hf.utils.assets import PORTRAIT
 
 SHOWN = Path("docs/images/hard_cases")
@@ -181,8 +181,8 @@ def draw(case: Case, picture: np.ndarray, teacher: SuperFaceTeacherModel, path: 
     moved = [FaceModel.default().animate(portrait.shape, move.of(portrait.motion)) for move in case.moves]
     frames = []
     for model in (UntrainedLayers(teacher.config.image_size), teacher):
-        ready = LayeredPortrait.of(portrait, layers, model)  # type: ignore[arg-type]
-        frames.append([ready.compose(ready.render(model, meshes))[0] for meshes in moved])  # type: ignore[arg-type]
+        ready = TeacherRenderer(model, torch.float32).prepare(portrait, lambda: layers)
+        frames.append([ready.frames(meshes)[0] for meshes in moved])
     rows, columns = _view(portrait, case.full_size)
     sheet = []
     for move, row in zip(case.moves, zip(*frames, strict=True), strict=True):

@@ -100,7 +100,7 @@ def in_720p(student: SuperFaceStudentModel) -> None:
 
 def student_alone(student: SuperFaceStudentModel) -> dict[str, float]:
     """Frame after frame with all threads, and side by side with one thread each, as the pipeline does where it can."""
-    keep_freed_memory()  # as the pipeline does
+    keep_freed_memory(student)  # as the pipeline does
     prepared, mesh = student.prepare(), student.landmarks[None]
     compositor = Compositor(student.layers(), student.crop, student.landmarks.numpy(), prepared.prior)
 

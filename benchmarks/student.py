@@ -97,7 +97,7 @@ def alone(work: Callable[..., Any], *args: Any) -> Any:
 
 def student_row(source: str, dtype: str, threads: int) -> dict[str, float]:
     student = loaded(SuperFaceStudentModel, source)
-    keep_freed_memory()
+    keep_freed_memory(student)
     with torch.inference_mode():
         prepared, mesh = student.prepare(), student.landmarks[None] + MOVED
         compositor = Compositor(student.layers(), student.crop, student.landmarks.numpy(), prepared.prior)

@@ -16,13 +16,15 @@ from superface_hf.drivers.audio import speech_to_motion
 from superface_hf.drivers.following import SpeechHeard, follow_face
 from superface_hf.drivers.loudness import Levelled, speech_level
 from superface_hf.drivers.video import video_to_motion
+from superface_hf.drivers.watching import levels_of
 from superface_hf.face_model.linear import lid_gap
 from superface_hf.face_model.lips import CLOSED, mouth_opening
 from superface_hf.face_model.topology import LEFT_LIDS
 from superface_hf.media import Sound, load_picture, load_sound, write_mp4
 from superface_hf.models.embedded import load_audio_to_lip
 from superface_hf.models.tracker.base import Face
-from superface_hf.pipelines.driving import Request, levels_of, read_driver
+from superface_hf.pipelines.driving import changes_of, driver_of
+from superface_hf.pipelines.request import Request
 from superface_hf.utils.assets import PORTRAIT, SPEECH
 
 FPS = 25.0
@@ -85,8 +87,8 @@ class TestWhoIsImitated:
         nods = replace(Motion.neutral(12, FPS), rotation=np.linspace(0, 0.3, 12)[:, None] * np.array([1.0, 0, 0]))
         for face, moves in ((0, False), (1, True)):
             quick_pipe._tracker = quick_pipe.__dict__["tracker"] = two_people(meshes, Motion.neutral(12, FPS), nods)
-            driving = read_driver(Request(video=frames_of(12), driving_face=face), quick_pipe)
-            rotation = Motion.concatenate([piece.motion for piece in driving.pieces]).rotation
+            driver = driver_of(Request(video=frames_of(12), driving_face=face), quick_pipe)
+            rotation = Motion.concatenate([piece.motion for piece in driver.pieces()]).rotation
             assert (np.ptp(rotation[:, 0]) > 0.1) == moves
 
     def test_the_one_whose_mouth_moves_speaks(self, meshes):
@@ -175,11 +177,11 @@ class TestADriversRest:
         if stream:
             recorded: list[Motion] = []
             from superface_hf.animation.retargeting import Retargeter
-            from superface_hf.pipelines.driving import follow_driver
 
-            driving = follow_driver(Request(video=frames_of(len(points)), **options), quick_pipe)
-            retarget = Retargeter(quick_pipe.preprocess(scene), driving.changes, quick_pipe.face_model)
-            recorded = [retarget(piece.motion, piece.mouth, piece.rest)[0] for piece in driving.pieces]
+            request = Request(video=frames_of(len(points)), **options)
+            driver = driver_of(request, quick_pipe, live=True)
+            retarget = Retargeter(quick_pipe.preprocess(scene), changes_of(request, driver.fps), quick_pipe.face_model)
+            recorded = [retarget(piece.motion, piece.mouth, piece.rest)[0] for piece in driver.pieces()]
             return Motion.concatenate(recorded)
         return quick_pipe(scene, video=frames_of(len(points)), **options).motion
 
@@ -315,7 +317,7 @@ class TestLoudness:
         openings = {}
         for strength in (0.5, 1.0, 1.5):
             request = Request(audio=sentence[:32000], sampling_rate=16000, articulation=strength, idle=False)
-            mouth = np.concatenate([piece.mouth for piece in read_driver(request, quick_pipe).pieces])
+            mouth = np.concatenate([piece.mouth for piece in driver_of(request, quick_pipe).pieces()])
             openings[strength] = mouth_opening(mouth)
         assert openings[0.5].max() < 0.75 * openings[1.0].max() < 0.75 * openings[1.5].max()
         shut = openings[1.0] < CLOSED / 2

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from transformers.utils import logging
 
-from ..errors import MediaError
 from ..face_model.coordinates import Square
 from ..face_model.linear import FaceModel, FaceShape
 from ..media import load_picture
@@ -75,19 +74,6 @@ def find_portrait(image: Any, tracker: FaceTracker, face_model: FaceModel, face:
     _, motion = face_model.fit(landmarks[None], fps=1.0)
     # The fitted shape is only close; the picture's own landmarks must come back exactly, or a face at rest would move.
     return Portrait(picture, crop, landmarks, face_model.neutral_shape(landmarks, motion), motion, others)
-
-
-def brings_portrait(model: Any, image: Any) -> bool:
-    """Whether a renderer is a student, which stores the one portrait that it can show.
-
-    Raises:
-        MediaError: it does, and ``image`` is another picture.
-    """
-    stores = hasattr(model, "full_picture")
-    if stores and image is not None:
-        person = model.config.person or "one person"
-        raise MediaError(f"This model is a student of {person} and brings the portrait: leave the picture out.")
-    return stores
 
 
 def stored_portrait(model: SuperFaceStudentModel, face_model: FaceModel) -> Portrait:

@@ -99,7 +99,6 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from ..animation.portrait import brings_portrait
     from ..animation.retargeting import as_motion
     from ..layers.background import TRANSPARENT, Background
     from ..media import check_transparent_path, check_video_path, load_picture
@@ -117,7 +116,7 @@ def run(options: argparse.Namespace) -> None:
     regions = {region: as_motion(other) for region, other in options.region or []}
     speech = speech_of(options)
     pipe = load_pipeline(options)
-    if picture is None and not brings_portrait(pipe.model, None):
+    if picture is None and not pipe.renderer.brings_portrait:
         raise MediaError(NO_PHOTO)
     pipe.write(
         options.output,

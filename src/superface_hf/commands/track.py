@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _motion_of_video(options: argparse.Namespace) -> tuple[Motion, list[int]]:
-    from ..drivers.video import video_to_motion
+    from ..drivers.watching import watch_video
     from ..hub.quiet import quiet_loading
     from ..media import VideoReader
     from ..models.embedded import embedded_tracker
@@ -51,7 +51,7 @@ def _motion_of_video(options: argparse.Namespace) -> tuple[Motion, list[int]]:
     with quiet_loading():
         tracker = embedded_tracker(choose_device(options.device))
     with progress_bar("Tracking", reader.frame_count, None) as bar:
-        driven = video_to_motion(bar.over(reader), reader.fps, tracker)
+        driven = watch_video(reader, tracker, frames=bar.over(reader))
     return driven.motion, driven.missing
 
 

@@ -8,7 +8,7 @@ that is held grows with the length of the sound; a frame comes up to 3.2 s after
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import tee
 from typing import TYPE_CHECKING, Protocol
 
@@ -41,13 +41,20 @@ class MotionModels(Protocol):
     scheduler: DDIMScheduler
 
 
+@dataclass(frozen=True, eq=False)
+class Diffusion:
+    """The motion diffusion, and what it is asked for: ``performance``, and ``seed``, which of the possible motions."""
+
+    models: MotionModels
+    performance: Performance
+    seed: int = 0
+
+
 def perform_speech(
     blocks: Iterable[np.ndarray],
     fps: float,
     model: SuperFaceAudioToLipModel,
-    diffusion: MotionModels,
-    performance: Performance,
-    seed: int = 0,
+    diffusion: Diffusion,
     level: float | None = None,
 ) -> Iterator[Motion]:
     """The motion of a sound that comes in pieces, in constant memory.
@@ -56,24 +63,20 @@ def perform_speech(
         blocks: (n,) float32 mono samples each, at the model's rate.
         fps: frame rate of the motion.
         model: makes the mouth; one that streams.
-        diffusion, performance: make the rest.
-        seed: which of the possible motions.
+        diffusion: makes the rest.
         level: how loud the speech is, as in :func:`~superface_hf.drivers.audio.speech_to_motion`.
 
     Yields:
-        Frames as they are known, changes from rest but for the mouth, which is absolute.
+        Frames as they are known, changes from rest except for the mouth, which is absolute.
     """
     heard, seen = tee(blocks)
-    changes = follow_changes(seen, fps, diffusion, performance, seed, level)
-    return performed(follow_speech(heard, fps, model, None, level), changes)
+    return performed(follow_speech(heard, fps, model, None, level), follow_changes(seen, fps, diffusion, level))
 
 
 def follow_changes(
     blocks: Iterable[np.ndarray],
     fps: float,
-    diffusion: MotionModels,
-    performance: Performance,
-    seed: int = 0,
+    diffusion: Diffusion,
     level: float | None = None,
     previous: Motion | None = None,
 ) -> Iterator[Motion]:
@@ -81,20 +84,21 @@ def follow_changes(
 
     Args:
         blocks: (n,) float32 mono samples each, at the rate of the diffusion's audio-to-lip model. Cut up differently, the
-            motion is the same but for rounding.
-        fps, diffusion, performance, seed, level: as of :func:`perform_speech`.
+            motion is the same except for rounding.
+        fps, diffusion, level: as of :func:`perform_speech`.
         previous: what the face did before: the motion goes on from its last frames.
 
     Yields:
         The frames of a window, once the sound of all of it (3 s) and 0.2 s more are there.
     """
     check_fps(fps)
+    models = diffusion.models
     sampler = MotionWindowSampler(
-        diffusion.denoiser, diffusion.statistics, diffusion.lip_refiner, diffusion.audio_to_lip, diffusion.scheduler,
-        performance, previous, seed,
+        models.denoiser, models.statistics, models.lip_refiner, models.audio_to_lip, models.scheduler,
+        diffusion.performance, previous, diffusion.seed,
     )  # fmt: skip
-    rate = diffusion.audio_to_lip.config.sampling_rate
-    levelled, resampled = Levelled(rate, level), Resampled(diffusion.denoiser.config.fps, fps)
+    rate = models.audio_to_lip.config.sampling_rate
+    levelled, resampled = Levelled(rate, level), Resampled(models.denoiser.config.fps, fps)
     samples = 0
     for block in blocks:
         samples += len(block)
@@ -110,7 +114,7 @@ def follow_changes(
 
 
 def performed(speech: Iterable[Motion], changes: Iterable[Motion]) -> Iterator[Motion]:
-    """What the diffusion does (``changes``), with the mouth of ``speech``; both come in pieces of any length."""
+    """What the diffusion does (``changes``) with the mouth of ``speech``; both come in pieces of any length."""
     mouths = iter(speech)
     mouth: np.ndarray | None = None
     for change in changes:

@@ -12,7 +12,7 @@ from diffusers import DDIMScheduler, DiffusionPipeline
 from diffusers.utils import BaseOutput
 
 from ..drivers.audio import warn_if_silent
-from ..drivers.diffusion import follow_changes
+from ..drivers.diffusion import Diffusion, follow_changes
 from ..drivers.loudness import Levelled, speech_level
 from ..hub import weights_folder
 from ..media import load_sound
@@ -114,7 +114,7 @@ class SpeechToMotionPipeline(DiffusionPipeline):
         warn_if_silent(float(np.abs(samples).max(initial=0)))
         level = speech_level([samples], rate)
         mouth = self.audio_to_lip.predict(Levelled(rate, level).push(samples), fps)
-        changes = follow_changes([samples], fps, self, performance, seed_of(generator), level, previous)
+        changes = follow_changes([samples], fps, Diffusion(self, performance, seed_of(generator)), level, previous)
         change = Motion.concatenate(list(changes))
         return SpeechToMotionOutput(motion=replace(change, mouth=mouth + change.mouth))
 

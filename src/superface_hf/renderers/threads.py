@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain, islice
-from threading import Barrier
+from threading import Event, Lock, Thread
 from typing import TypeVar
 
 import torch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_changing = Lock()  # one thread at a time changes how many threads torch uses
 
 
 def in_order(work: Callable[[Item], Result], groups: Iterable[Iterable[Item]], threads: int) -> Iterator[Result]:
@@ -59,21 +61,36 @@ def _ahead(work: Callable[[Item], Result], items: Iterable[Item], pool: Executor
 @contextmanager
 def _pool(threads: int) -> Iterator[Executor]:
     """Threads in each of which torch uses one; everywhere else it goes on using as many as before."""
-    usual, started = torch.get_num_threads(), Barrier(threads)
-
-    def start() -> None:
-        torch.set_num_threads(1)
-        torch.get_num_threads()  # only now does torch know this thread, and leave it at that
-
-    with ThreadPoolExecutor(threads, "superface", start) as pool:
-        # `set_num_threads` is for the thread that calls it and for those that torch has not seen yet: it is set back once
-        # all of ours have called it.
-        list(pool.map(lambda _: started.wait(), range(threads)))
-        torch.set_num_threads(usual)
+    with ThreadPoolExecutor(threads, "superface", use_threads, (1,)) as pool:
         try:
             yield pool
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def use_threads(count: int) -> None:
+    """Sets how many threads torch uses for the work of the calling thread, and of no other.
+
+    ``torch.set_num_threads`` sets the number for the calling thread, and for all threads that have not used torch yet. A new
+    thread sets the latter back to what it was.
+    """
+    changed = Event()
+
+    def keep(ready: Event) -> None:
+        usual = torch.get_num_threads()
+        ready.set()
+        changed.wait()
+        torch.set_num_threads(usual)
+
+    with _changing:
+        ready = Event()
+        keeper = Thread(target=keep, args=(ready,), name="superface-keeper")
+        keeper.start()
+        ready.wait()
+        torch.set_num_threads(count)
+        torch.get_num_threads()  # from here on torch has seen this thread, and leaves its number as it is
+        changed.set()
+        keeper.join()
 
 
 def on_one_thread(results: Iterator[Result]) -> Iterator[Result]:
@@ -83,11 +100,11 @@ def on_one_thread(results: Iterator[Result]) -> Iterator[Result]:
     """
     while True:
         usual = torch.get_num_threads()
-        torch.set_num_threads(1)
+        use_threads(1)
         try:
             result = next(results)
         except StopIteration:
             return
         finally:
-            torch.set_num_threads(usual)
+            use_threads(usual)
         yield result

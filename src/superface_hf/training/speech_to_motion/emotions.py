@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +25,25 @@ from ...face_model.linear import FaceModel
 from ...face_model.topology import INNER_LIPS
 from ...media import load_picture
 from ...models.embedded import embedded_tracker
-from ...models.speech_to_motion.motion_vector import mirror_matrix, motion_size, region_slices
-from ...motion.arkit import EXPRESSION_REGIONS
+from ...models.speech_to_motion.motion_vector import from_vectors, mirror_matrix, motion_size, region_slices
+from ...motion.arkit import EXPRESSION_REGIONS, arkit_index
 
 NEUTRAL = "neutral"
 FEWEST, MOST = 30, 250  # pictures of an emotion: with fewer it is left out, of more the first are taken
 MAX_TURN = 0.45  # radians
 MOVED = ("mouth", "eyes", "brows")
+# What must rise with an emotion (Ekman and Friesen 1978, Facial Action Coding System): by less than LEAST (ARKit scores, mean
+# of both sides), its pictures do not show it, and it is left out. Pictures of one frame understate: at full strength an
+# emotion raises these to FULL, or MOST_GAIN times as far as was measured.
+ACTION_UNITS = {
+    "anger": ("browDownLeft", "browDownRight"),
+    "disgust": ("noseSneerLeft", "noseSneerRight"),
+    "fear": ("browInnerUp", "eyeWideLeft", "eyeWideRight"),
+    "happiness": ("mouthSmileLeft", "mouthSmileRight"),
+    "sadness": ("mouthFrownLeft", "mouthFrownRight"),
+    "surprise": ("browInnerUp", "browOuterUpLeft", "browOuterUpRight"),
+}
+LEAST, FULL, MOST_GAIN = 0.04, 0.5, 3.0
 
 
 def emotion_offsets(table: Path) -> dict[str, np.ndarray]:
@@ -51,6 +64,17 @@ def emotion_offsets(table: Path) -> dict[str, np.ndarray]:
             rows[emotion].append(np.concatenate([getattr(motion, region)[0] for region in EXPRESSION_REGIONS]))
     neutral = np.mean(rows.pop(NEUTRAL), axis=0)
     return {emotion: _kept(np.mean(found, axis=0) - neutral) for emotion, found in rows.items() if len(found) >= FEWEST}
+
+
+def shown(offsets: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The emotions whose action units rise, at full strength."""
+    kept = {}
+    for emotion, offset in offsets.items():
+        scores = from_vectors(offset[None], 1.0).to_arkit()[0]
+        units = [scores[arkit_index(name)] for name in ACTION_UNITS.get(emotion, ())]
+        if units and np.mean(units) >= LEAST:
+            kept[emotion] = offset * min(MOST_GAIN, FULL / float(np.mean(units)))
+    return kept
 
 
 def _kept(difference: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ from diffusers import DDIMScheduler
 from ...models.speech_to_motion.denoiser import MotionDenoiser
 from ...models.speech_to_motion.lip_refiner import LipRefiner
 from ...models.speech_to_motion.motion_statistics import STYLE_PARTS, MotionStatistics
+from .emotions import shown
 
 # Styles by how many standard deviations they are from the usual one, over the people who were trained on.
 STYLES = {"calm": -1.0, "usual": 0.0, "lively": 1.0}
@@ -25,6 +26,7 @@ STYLES = {"calm": -1.0, "usual": 0.0, "lively": 1.0}
 
 def complete_statistics(scales: MotionStatistics, emotions: dict[str, np.ndarray]) -> MotionStatistics:
     """The same scales, with styles and emotions by name."""
+    emotions = shown(emotions)
     names = sorted(emotions)
     statistics = MotionStatistics(scales.config.motion_size, tuple(STYLES), tuple(names))
     for name in ("mean", "spread", "style_mean", "style_spread"):
