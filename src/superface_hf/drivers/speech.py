@@ -1,4 +1,4 @@
-"""The speech driver: a sound, or chunks of one as they come -> the mouth, with idle or diffused motion of head, eyes and brows."""
+"""The speech driver: a sound, or chunks of one as they come -> the mouth, with idle motion or the diffusion's."""
 
 from __future__ import annotations
 

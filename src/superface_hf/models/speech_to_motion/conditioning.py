@@ -52,7 +52,7 @@ class SpeechFeatures:
     def _take(self, rows: int) -> np.ndarray:
         mel, mouth = self._mel[: rows * self.hops], self._mouth[:rows]
         self._mel, self._mouth, self._given = self._mel[rows * self.hops :], self._mouth[rows:], self._given + rows
-        return np.concatenate([mel.reshape(rows, -1), mouth], axis=1)
+        return np.concatenate([mel.reshape(rows, self.hops * mel.shape[1]), mouth], axis=1)
 
 
 def scaled_condition(rows: np.ndarray, statistics: MotionStatistics) -> np.ndarray:

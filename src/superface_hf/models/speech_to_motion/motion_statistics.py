@@ -20,6 +20,7 @@ from .motion_vector import region_slices, rest_frame, to_vectors
 STYLE_PARTS = ("pitch", "yaw", "roll", "shift", "gaze", "lids", "brows", "mouth")
 LEAST_SPREAD = 1e-3
 STYLE_LIMIT = 2.5  # standard deviations
+DRAWN_LIMIT = 1.5  # the same, of a style that is drawn: what is drawn stays away from the rarest
 SHORTEST_REFERENCE = 1.0  # seconds, below which a spread means nothing
 EMOTION_RANGE = (0.0, 1.5)
 
@@ -32,7 +33,8 @@ class MotionStatistics(ModelMixin, ConfigMixin):
         styles, emotions: the names, in the order of the rows.
 
     Buffers: ``mean`` and ``spread`` (motion_size,) of speaking people; ``style_mean`` and ``style_spread`` (8,) of their
-    style codes; ``style_codes`` (S, 8); ``emotion_offsets`` (E, motion_size), added to the motion at full strength.
+    style codes; ``style_middle`` (8,) and ``style_factor`` (8, 8): scaled codes of people are distributed like
+    ``style_middle + style_factor @ z`` of normal ``z``; ``style_codes`` (S, 8); ``emotion_offsets`` (E, motion_size), added to the motion at full strength.
     """
 
     @register_to_config
@@ -40,7 +42,8 @@ class MotionStatistics(ModelMixin, ConfigMixin):
         super().__init__()
         shapes = {
             "mean": (motion_size,), "spread": (motion_size,), "style_mean": (len(STYLE_PARTS),),
-            "style_spread": (len(STYLE_PARTS),), "style_codes": (len(styles), len(STYLE_PARTS)),
+            "style_spread": (len(STYLE_PARTS),), "style_middle": (len(STYLE_PARTS),),
+            "style_factor": (len(STYLE_PARTS), len(STYLE_PARTS)), "style_codes": (len(styles), len(STYLE_PARTS)),
             "emotion_offsets": (len(emotions), motion_size),
         }  # fmt: skip
         for name, shape in shapes.items():
@@ -50,6 +53,8 @@ class MotionStatistics(ModelMixin, ConfigMixin):
     spread: Tensor
     style_mean: Tensor
     style_spread: Tensor
+    style_middle: Tensor
+    style_factor: Tensor
     style_codes: Tensor
     emotion_offsets: Tensor
 
@@ -83,6 +88,12 @@ class MotionStatistics(ModelMixin, ConfigMixin):
             )
         code = torch.from_numpy(style_code(to_vectors(style, rest_frame(style))))
         return ((code - self.style_mean) / self.style_spread).clamp(-STYLE_LIMIT, STYLE_LIMIT)
+
+    def drawn_style(self, generator: torch.Generator) -> Tensor:
+        """(8,) the scaled code of somebody: as people's styles are distributed, but not the rarest."""
+        normal = torch.randn(len(STYLE_PARTS), generator=generator).clamp(-DRAWN_LIMIT, DRAWN_LIMIT)
+        code = self.style_middle + self.style_factor @ normal.to(self.style_factor)
+        return code.clamp(-STYLE_LIMIT, STYLE_LIMIT)
 
     def emotion(self, emotion: Mapping[str, float] | str) -> np.ndarray:
         """(motion_size,) what to add to every frame.

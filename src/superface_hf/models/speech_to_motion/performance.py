@@ -21,7 +21,8 @@ class Performance:
     Attributes:
         num_inference_steps: of the scheduler, for each window.
         guidance_scale: how closely the motion follows the sound: 1 as it was learned, above more so, 0 not at all.
-        style: how widely the face moves: a reference motion of at least a second, or a name; None leaves it to the seed.
+        style: how widely the face moves: a reference motion of at least a second, or a name; None
+            draws one by the seed.
         emotion: a name, or strengths by name, 0 to 1.5.
         strength: 0 to 2, scales how far head and brows go.
         regions: which of head, eyes, brows and gaze are moved; others rest. The mouth always speaks.

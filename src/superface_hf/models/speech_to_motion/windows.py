@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 MEAN_LIMIT = 1.0
 
 
+STYLE_DRAW = 2**31 - 1  # the number of the draw that no window has
+
+
 class MotionWindowSampler:
     """Rows of ``motion_vector`` for a sound that comes in pieces. What is held does not grow with its length.
 
@@ -57,7 +60,10 @@ class MotionWindowSampler:
         config = denoiser.config
         self._rows = np.empty((0, config.condition_size), np.float32)
         self._heard = empty_condition(config.known_frames, config.condition_size)
-        self._style = None if settings.style is None else statistics.style(settings.style).to(denoiser.device)
+        if settings.style is None:
+            self._style = statistics.drawn_style(torch.Generator().manual_seed(_mixed(seed, STYLE_DRAW)))
+        else:
+            self._style = statistics.style(settings.style)
         self._offset = self._mean_of(settings.style)
         if settings.emotion is not None:
             self._offset = self._offset + statistics.emotion(settings.emotion)
@@ -100,9 +106,8 @@ class MotionWindowSampler:
     def _denoised(self, condition: Tensor) -> Tensor:
         """(1, frames, motion_size) scaled, from this window's noise."""
         config, device, scheduler = self._denoiser.config, condition.device, self._scheduler
-        words = np.random.SeedSequence([self._seed, self._window]).generate_state(2)
+        generator = torch.Generator().manual_seed(_mixed(self._seed, self._window))
         self._window += 1
-        generator = torch.Generator().manual_seed(int(words[0]) << 20 ^ int(words[1]))
         sample = torch.randn((1, config.frames, config.motion_size), generator=generator).to(device, condition.dtype)
         guidance = self._settings.guidance_scale
         both = guidance != 1
@@ -110,7 +115,7 @@ class MotionWindowSampler:
         copies = len(heard)
         condition = condition.expand(copies, -1, -1)
         known = None if self._known is None else self._known.expand(copies, -1, -1)
-        style = None if self._style is None else self._style.to(condition.dtype).expand(copies, -1)
+        style = self._style.to(device, condition.dtype).expand(copies, -1)
         for step in scheduler.timesteps:
             clean = self._denoiser(sample.expand(copies, -1, -1), step, condition, known, None, heard, style)
             if both:
@@ -166,6 +171,12 @@ class MotionWindowSampler:
         rows[:, mouth] = motion.mouth
         scaled = self._statistics.scale(torch.from_numpy(rows)[None].to(self._denoiser.device))
         return scaled.to(self._denoiser.dtype)
+
+
+def _mixed(seed: int, number: int) -> int:
+    """A seed of its own for each number."""
+    words = np.random.SeedSequence([seed, number]).generate_state(2)
+    return int(words[0]) << 20 ^ int(words[1])
 
 
 class Resampled:

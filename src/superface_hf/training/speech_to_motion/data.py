@@ -24,7 +24,7 @@ from ...models.audio_to_lip.feature_extraction_audio_to_lip import SILENCE, SPRE
 from ...models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
 from ...models.embedded import embedded_audio_to_lip
 from ...models.speech_to_motion.conditioning import MOUTH, SpeechFeatures, empty_condition, scaled_condition
-from ...models.speech_to_motion.motion_statistics import STYLE_LIMIT, MotionStatistics, style_code
+from ...models.speech_to_motion.motion_statistics import LEAST_SPREAD, STYLE_LIMIT, MotionStatistics, style_code
 from ...models.speech_to_motion.motion_vector import mirror_matrix, region_slices, rest_frame, to_vectors
 from ...motion import Motion
 from ..audio_to_lip.validation import correlation
@@ -174,17 +174,37 @@ def fit_statistics(clips: Sequence[MotionClip]) -> MotionStatistics:
     rows = np.concatenate([rows, rows @ mirror_matrix()])
     weights = np.concatenate([weights, weights]) / 2
     mean = weights @ rows
-    spread = np.sqrt(weights @ np.square(rows - mean))
+    spread = np.maximum(np.sqrt(weights @ np.square(rows - mean)), LEAST_SPREAD)
     codes = np.stack([style_code(clip.vectors) for clip in clips])
-    counts = np.array([1 / people[clip.person] for clip in clips])
-    counts /= counts.sum()
+    counts = _equally(clips)
     style_mean = counts @ codes
     statistics = MotionStatistics(motion_size=rows.shape[1])
     statistics.mean.copy_(torch.from_numpy(mean))
     statistics.spread.copy_(torch.from_numpy(spread))
     statistics.style_mean.copy_(torch.from_numpy(style_mean))
-    statistics.style_spread.copy_(torch.from_numpy(np.sqrt(counts @ np.square(codes - style_mean))))
+    style_spread = np.maximum(np.sqrt(counts @ np.square(codes - style_mean)), LEAST_SPREAD)
+    statistics.style_spread.copy_(torch.from_numpy(style_spread))
+    fit_styles(statistics, clips)
     return statistics
+
+
+def fit_styles(statistics: MotionStatistics, clips: Sequence[MotionClip]) -> None:
+    """How the styles of the people in ``clips`` are distributed, each counting the same, for ``drawn_style``."""
+    codes = np.stack([style_code(clip.vectors) for clip in clips])
+    scaled = (codes - statistics.style_mean.numpy()) / statistics.style_spread.numpy()
+    counts = _equally(clips)
+    middle = counts @ scaled
+    covariance = (scaled - middle).T @ (counts[:, None] * (scaled - middle))
+    factor = np.linalg.cholesky(covariance + LEAST_SPREAD * np.eye(len(covariance)))
+    statistics.style_middle.copy_(torch.from_numpy(middle))
+    statistics.style_factor.copy_(torch.from_numpy(factor))
+
+
+def _equally(clips: Sequence[MotionClip]) -> np.ndarray:
+    """How much each clip counts if all people count the same; sums to 1."""
+    people = Counter(clip.person for clip in clips)
+    counts = np.array([1 / people[clip.person] for clip in clips])
+    return counts / counts.sum()
 
 
 class MotionWindows(Dataset[dict[str, Tensor]]):

@@ -5,8 +5,8 @@
     python -m superface_hf.training.speech_to_motion.lip_refiner --data $SUPERFACE_DATA --cache .cache/speech_to_motion \\
         --diffusion runs/speech_to_motion/final --out runs/lip_refiner
 
-The gate is the one of ``GATES`` under which mouths of people who were held out open and shut most truly. If on the clips for
-validation that is less true than audio-to-lip alone, the gate is 0: the refiner is never worse.
+The gate is the one of ``GATES`` under which mouths of people who were held out open and shut most truly, of those that are no
+less true than audio-to-lip alone on the clips for validation. If none is, the gate is 0: the refiner is never worse.
 """
 
 from __future__ import annotations
@@ -155,9 +155,9 @@ def opening_correlation(
 
 
 def choose_gate(held_out: dict[float, float], validation: dict[float, float]) -> float:
-    """The best gate for those held out, unless it is worse than none on those for validation."""
-    best = max(held_out, key=lambda gate: held_out[gate])
-    return best if validation[best] >= validation[0.0] else 0.0
+    """The best gate for those held out, of those that are no worse than none for validation."""
+    allowed = [gate for gate in held_out if validation[gate] >= validation[0.0]]
+    return max(allowed, key=lambda gate: held_out[gate])
 
 
 def run(config: LipRefinerTrainingConfig) -> dict[str, dict[float, float]]:

@@ -29,7 +29,7 @@ def complete_statistics(scales: MotionStatistics, emotions: dict[str, np.ndarray
     emotions = shown(emotions)
     names = sorted(emotions)
     statistics = MotionStatistics(scales.config.motion_size, tuple(STYLES), tuple(names))
-    for name in ("mean", "spread", "style_mean", "style_spread"):
+    for name in ("mean", "spread", "style_mean", "style_spread", "style_middle", "style_factor"):
         getattr(statistics, name).copy_(getattr(scales, name))
     codes = torch.tensor(list(STYLES.values()))[:, None].expand(-1, len(STYLE_PARTS)).clone()
     codes[:, STYLE_PARTS.index("mouth")] = 0  # the mouth is audio-to-lip's
