@@ -16,6 +16,7 @@ from .options import (
     speech_of,
     which_face,
 )
+from .output import add_json_option, print_result
 
 NO_PHOTO = (
     "A picture of the person is needed: superface generate photo.jpg --audio speech.wav -o out.mp4. Only a student brings its "
@@ -95,6 +96,7 @@ def add_parser(commands: Any) -> None:
         'as "#20304a", a picture, or a video',
     )
     add_portrait_options(parser)
+    add_json_option(parser)
     parser.set_defaults(run=run, refuse=parser.error)
 
 
@@ -118,7 +120,7 @@ def run(options: argparse.Namespace) -> None:
     pipe = load_pipeline(options)
     if picture is None and not pipe.renderer.brings_portrait:
         raise MediaError(NO_PHOTO)
-    pipe.write(
+    motion = pipe.write(
         options.output,
         picture,
         video=options.video,
@@ -135,4 +137,4 @@ def run(options: argparse.Namespace) -> None:
         background=options.background,
         fps=options.fps,
     )
-    print(options.output)
+    print_result(options, options.output, output=options.output, frames=len(motion), fps=motion.fps)
