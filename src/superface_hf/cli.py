@@ -38,7 +38,23 @@ from .utils.stopping import Stopped, stopping
 from .version import __version__
 
 COMMANDS = (
-    *(generate, dub, track, edit, matte, portrait, demo, prepare, train, distill, evaluate, export, inspect, push, serve),
+    *(
+        generate,
+        dub,
+        track,
+        edit,
+        matte,
+        portrait,
+        demo,
+        prepare,
+        train,
+        distill,
+        evaluate,
+        export,
+        inspect,
+        push,
+        serve,
+    ),
     completion,
 )
 

@@ -14,6 +14,7 @@ import numpy as np
 from ..animation.retargeting import Changes, as_motion
 from ..drivers.base import Driver
 from ..drivers.combine import WithMouth
+from ..drivers.diffusion import Diffusion
 from ..drivers.idle import IdleMotion
 from ..drivers.recorded import RecordedDriver, StillDriver
 from ..drivers.speech import SpeechDriver
@@ -31,6 +32,7 @@ from .request import Request
 
 if TYPE_CHECKING:
     from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
+    from .speech_to_motion import SpeechToMotionPipeline
 
 # A file's own word on how long it lasts may be wrong by a little.
 SPARE = 0.5  # seconds
@@ -47,6 +49,8 @@ class Models(Protocol):
     def face_model(self) -> FaceModel: ...
     @property
     def audio_to_lip(self) -> SuperFaceAudioToLipModel: ...
+    @property
+    def speech_to_motion(self) -> SpeechToMotionPipeline: ...
 
 
 def driver_of(request: Request, models: Models, live: bool = False) -> Driver:
@@ -69,7 +73,7 @@ def driver_of(request: Request, models: Models, live: bool = False) -> Driver:
         assert head is not None
         return head
     if head is None:
-        return _speech(request, sound, fps, models, IdleMotion(request.seed or 0, float(request.idle)))
+        return _alone(request, sound, fps, models)
     return WithMouth(head, _speech(request, sound, head.fps, models, None), request.when_short)
 
 
@@ -124,12 +128,25 @@ def read_dubbing(request: Request, models: Models) -> Dubbing:
     return Dubbing(video, (row for motion in speech.motions() for row in motion.mouth), frames, speech.sound)
 
 
+def _alone(request: Request, sound: SoundReader | GeneratorType, fps: float, models: Models) -> SpeechDriver:
+    """Speech that nothing else goes with: the idle driver or the diffusion does."""
+    if request.performance is None:
+        return _speech(request, sound, fps, models, IdleMotion(request.seed or 0, float(request.idle)))
+    diffusion = Diffusion(models.speech_to_motion, request.performance, request.seed or 0)
+    return _speech(request, sound, fps, models, None, diffusion)
+
+
 def _speech(
-    request: Request, sound: SoundReader | GeneratorType, fps: float, models: Models, idle: IdleMotion | None
+    request: Request,
+    sound: SoundReader | GeneratorType,
+    fps: float,
+    models: Models,
+    idle: IdleMotion | None,
+    diffusion: Diffusion | None = None,
 ) -> SpeechDriver:
     return SpeechDriver(
         sound, fps, models.audio_to_lip, models.face_model,
-        idle=idle, articulation=request.articulation, sampling_rate=request.sampling_rate,
+        idle=idle, diffusion=diffusion, articulation=request.articulation, sampling_rate=request.sampling_rate,
     )  # fmt: skip
 
 
