@@ -13,7 +13,7 @@ SHOW_AFTER = 1.5  # seconds
 
 
 def no_bars() -> bool | None:
-    """Return what tqdm's ``disable`` wants: True where bars are switched off, else None, which shows them on terminals alone."""
+    """Return tqdm's ``disable``: True where bars are switched off, else None, which shows them on terminals alone."""
     return None if logging.is_progress_bar_enabled() else True
 
 
