@@ -29,6 +29,7 @@ from superface_hf import (
 )
 from superface_hf.hub import WEIGHTS, CardFacts, make_card, weights_folder
 
+pytestmark = pytest.mark.e2e  # each client is a process of its own, with torch and the embedded weights
 TEACHER, LIPS = "org/teacher", "org/lips"
 
 # What the client's processes do.

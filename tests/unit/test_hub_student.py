@@ -32,6 +32,7 @@ from test_student import made_student, trained_a_little
 from superface_hf import HubError, SuperFaceStudentConfig, SuperFaceStudentModel
 from superface_hf.training.student.report import SHEET, StudentReport, write_card
 
+pytestmark = pytest.mark.e2e  # as test_hub
 REPO = "org/superface-student-alice"
 REPORT = StudentReport(33.21, 28.5, 27.0, 25.0, {"nod": (33.21, 28.5)}, 55.5, 6000.0, 200_000, 1.2, 70.0, 2)
 

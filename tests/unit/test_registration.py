@@ -23,6 +23,7 @@ def test_the_import_is_cheap():
     assert run_python(code) == "[]"
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(
     "imports",
     [
@@ -39,6 +40,7 @@ def test_the_task_is_known_in_whatever_order_things_are_imported(imports):
     assert run_python(f"{imports}; print(type(pipeline('talking-face')).__name__)") == "TalkingFacePipeline"
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("first", ["AutoConfig", "AutoModel"])
 def test_the_auto_classes_know_our_models(first):
     code = (

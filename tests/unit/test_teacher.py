@@ -123,6 +123,7 @@ def test_an_untrained_restorer_changes_nothing(scene):
     assert torch.equal(fresh(tiny()).prepare(source, everybody(source), landmarks).image, source)
 
 
+@pytest.mark.e2e
 def test_the_embedded_restorer_cleans_a_poor_picture_and_leaves_a_good_one(portrait_crop):
     """A photograph that is small, noisy and compressed comes nearer to itself; as it is, it hardly changes."""
     restorer = SuperFaceTeacherModel.from_pretrained(weights_folder("teacher"), dtype=torch.float32).eval().restorer
@@ -167,6 +168,7 @@ def test_an_impossible_size_is_refused():
         SuperFaceTeacherConfig(image_size=100)
 
 
+@pytest.mark.e2e
 def test_the_embedded_teacher_is_trained_and_small():
     folder = weights_folder("teacher")
     model = SuperFaceTeacherModel.from_pretrained(folder)
@@ -244,6 +246,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(scene):
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*gradients, strict=True))
 
 
+@pytest.mark.e2e
 def test_the_paper_scale_teacher_renders_and_takes_a_training_step():
     torch.manual_seed(0)
     model = fresh(SuperFaceTeacherConfig.of_size("large", image_size=128, body_size=128)).train()

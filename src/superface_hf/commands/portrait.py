@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from .output import add_json_option, print_result
+
 
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
@@ -20,6 +22,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--seed", type=int, default=0, help="which of the possible faces (default: 0)")
     parser.add_argument("--size", type=int, default=512, help="side of the pictures in pixels (default: 512)")
     add_group_options(parser)
+    add_json_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -66,10 +69,10 @@ def run(options: argparse.Namespace) -> None:
     )
     for path, picture in zip(paths, drawn.images, strict=True):
         save_picture(path, picture, source_type=MADE_UP)
-        print(path)
     heard = drawn.hearing
-    print(
+    line = (
         f"heard {heard.seconds:.1f} s of voice: presentation {heard.presentation:.2f} (0 feminine, 1 masculine; certainty "
         f"{heard.presentation_certainty:.2f}), age {heard.age:.0f} (certainty {heard.age_certainty:.2f}), beta {heard.beta:.2f}"
     )
-    print(DISCLAIMER)
+    lines = [*map(str, paths), line, DISCLAIMER]
+    print_result(options, "\n".join(lines), outputs=paths, heard=vars(heard), disclaimer=DISCLAIMER)

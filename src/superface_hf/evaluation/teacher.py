@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 from ..errors import MediaError, SuperFaceError
 from ..models.teacher.modeling_teacher import SuperFaceTeacherModel
 from ..models.tracker.base import FaceTracker
+from ..utils.progress import no_bars
 from .colour import colour_shifts
 from .cross import CLIPS as CROSS_CLIPS
 from .cross import COMPARED, CrossResults, DrivingClip, reenact_portrait
@@ -183,7 +184,7 @@ def _evaluate_clips(
     if not results:
         paths = paths[:CROSS_CLIPS]
     driving = []
-    for place, path in enumerate(tqdm(paths, desc="clips", disable=None)):
+    for place, path in enumerate(tqdm(paths, desc="clips", disable=no_bars())):
         clip = track_clip(path, settings.frames, settings.window, judge.tracker)
         if place < CROSS_CLIPS:
             driving.append(DrivingClip.of(clip.spread))
@@ -216,7 +217,7 @@ def _evaluate_portraits(
     """The protocols ``cross``, ``regions`` and ``colour``."""
     if "cross" in settings.protocols:
         cross = CrossResults()
-        for item in tqdm(portraits, desc="cross", disable=None):
+        for item in tqdm(portraits, desc="cross", disable=no_bars()):
             reenact_portrait(item, driving, methods, judge, cross)
         headings = ["portrait", *(clip.name for clip in driving)]
         for method in COMPARED:
@@ -251,9 +252,9 @@ def _evaluate_turns(
 ) -> None:
     """The protocol ``turns``."""
     results = TurnResults()
-    for path in tqdm(validation_clips(settings.data, settings.clips), desc="turning clips", disable=None):
+    for path in tqdm(validation_clips(settings.data, settings.clips), desc="turning clips", disable=no_bars()):
         results.add_clip(path, methods, tracker)
-    for item in tqdm(portraits, desc="turning portraits", disable=None):
+    for item in tqdm(portraits, desc="turning portraits", disable=no_bars()):
         results.add_portrait(item, methods)
     evaluation.protocols["turns"] = results.as_dict()
     write_sheet(settings.out / "turns.png", CLIP_HEADINGS, results.clip_rows)

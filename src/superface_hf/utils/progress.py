@@ -12,6 +12,11 @@ from transformers.utils import logging
 SHOW_AFTER = 1.5  # seconds
 
 
+def no_bars() -> bool | None:
+    """Return tqdm's ``disable``: True where bars are switched off, else None, which shows them on terminals alone."""
+    return None if logging.is_progress_bar_enabled() else True
+
+
 class progress_bar(tqdm):
     """A tqdm bar.
 

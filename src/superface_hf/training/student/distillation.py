@@ -37,6 +37,7 @@ from ...models.student.stored_layers import LARGEST_PICTURE, LayerFiles, picture
 from ...models.teacher.modeling_teacher import SuperFaceTeacherModel
 from ...models.tracker.base import FaceTracker
 from ...utils.files import hold
+from ...utils.progress import no_bars
 from ...utils.settings import SettingsError
 from ..core.processes import accelerator_for
 from ..core.run import TrainingError, TrainingRun, channels_last
@@ -230,7 +231,7 @@ class Distiller:
         return channels_last(student).eval().requires_grad_(False)
 
     def _bar(self, title: str, total: int, unit: str) -> tqdm:
-        return tqdm(total=total, desc=title, unit=unit, disable=None if self.accelerator.is_main_process else True)
+        return tqdm(total=total, desc=title, unit=unit, disable=no_bars() if self.accelerator.is_main_process else True)
 
 
 def _load_teacher(source: str | None) -> SuperFaceTeacherModel:
