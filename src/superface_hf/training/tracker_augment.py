@@ -1,15 +1,15 @@
-"""Augmentation of face crops and pictures, in batches, with operations that are cheap on a CPU."""
+"""Augmentation of face crops and pictures, in batches, with operations that are cheap on a CPU and run on any device (the
+generator's)."""
 
 from __future__ import annotations
 
-import io
 import math
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
+
+from .degradations import jpeg
 
 
 def random_similarity(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -64,62 +64,62 @@ def mirror(pictures: Tensor, points: Tensor, twins: Tensor, which: Tensor) -> tu
 def random_light(pictures: Tensor, generator: torch.Generator) -> Tensor:
     """Brightness, contrast, gamma, colour cast, a light from one side, and grey, on (B, 3, H, W) in [0, 1]."""
     count, _, height, width = pictures.shape
+    device = generator.device
 
     def spread(*shape: int, amount: float) -> Tensor:
-        return torch.randn(*shape, generator=generator).clamp(-2, 2) * amount
+        return torch.randn(*shape, generator=generator, device=device).clamp(-2, 2) * amount
 
     gamma = torch.exp(spread(count, 1, 1, 1, amount=0.25))
     pictures = pictures.clamp(1e-4, 1) ** gamma
     mean = pictures.mean(dim=(1, 2, 3), keepdim=True)
     pictures = (pictures - mean) * torch.exp(spread(count, 1, 1, 1, amount=0.22)) + mean
     pictures = pictures * torch.exp(spread(count, 1, 1, 1, amount=0.15) + spread(count, 3, 1, 1, amount=0.06))
-    x = torch.linspace(-1, 1, width)[None, None, None]
-    y = torch.linspace(-1, 1, height)[None, None, :, None]
+    x = torch.linspace(-1, 1, width, device=device)[None, None, None]
+    y = torch.linspace(-1, 1, height, device=device)[None, None, :, None]
     side = spread(count, 1, 1, 1, amount=0.2) * x + spread(count, 1, 1, 1, amount=0.15) * y
     pictures = pictures * (1 + side)
-    grey = torch.rand(count, 1, 1, 1, generator=generator) < 0.15
+    grey = torch.rand(count, 1, 1, 1, generator=generator, device=device) < 0.15
     return torch.where(grey, pictures.mean(dim=1, keepdim=True), pictures).clamp(0, 1)
 
 
 def random_degradation(pictures: Tensor, generator: torch.Generator) -> Tensor:
     """Blur as by a small face or lost focus, sensor noise and JPEG, on (B, 3, H, W) in [0, 1]."""
     count, _, height, width = pictures.shape
-    order = torch.randperm(count, generator=generator)
+    device = generator.device
+    order = torch.randperm(count, generator=generator, device=device)
+    # Strengths are shared by a few pictures each: one by one would keep a graphics card waiting.
+    few = max(1, count // 24)
     pictures = pictures.clone()
-    for group in order[: count // 3].split(4):
-        small = int(height / (1.2 + 2.6 * torch.rand((), generator=generator)))
+    for group in order[: count // 3].split(few):
+        small = int(height / (1.2 + 2.6 * torch.rand((), generator=generator, device=device)))
         shrunk = F.interpolate(pictures[group], (small, small * width // height), mode="bilinear", antialias=True)
         pictures[group] = F.interpolate(shrunk, (height, width), mode="bilinear")
     noisy = order[count // 4 : count * 3 // 4]
-    level = torch.rand(len(noisy), 1, 1, 1, generator=generator) ** 2 * 0.06
-    pictures[noisy] += torch.randn(len(noisy), 3, height, width, generator=generator) * level
+    level = torch.rand(len(noisy), 1, 1, 1, generator=generator, device=device) ** 2 * 0.06
+    pictures[noisy] += torch.randn(len(noisy), 3, height, width, generator=generator, device=device) * level
     pictures = pictures.clamp(0, 1)
-    for index in order[-(count // 4) :].tolist():
-        quality = int(torch.randint(15, 85, (), generator=generator))
-        pictures[index] = jpeg_again(pictures[index], quality)
+    for group in order[count - count // 4 :].split(few):
+        quality = int(torch.randint(15, 85, (), generator=generator, device=device))
+        pictures[group] = jpeg(pictures[group], quality)
     return pictures
-
-
-def jpeg_again(picture: Tensor, quality: int) -> Tensor:
-    """(3, H, W) in [0, 1] through JPEG."""
-    buffer = io.BytesIO()
-    array = (picture.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
-    Image.fromarray(array).save(buffer, "JPEG", quality=quality)
-    return torch.from_numpy(np.asarray(Image.open(buffer, formats=("JPEG",))).copy()).permute(2, 0, 1).float() / 255
 
 
 def random_occlusion(pictures: Tensor, generator: torch.Generator, share: float = 0.3) -> Tensor:
     """Covers part of some pictures by an ellipse or a box of plain colour or of another picture's pixels."""
     count, _, height, width = pictures.shape
+    device = generator.device
     pictures = pictures.clone()
-    y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
-    for index in torch.nonzero(torch.rand(count, generator=generator) < share)[:, 0].tolist():
-        draw = torch.rand(9, generator=generator)
+    axes = (torch.linspace(-1, 1, length, device=device) for length in (height, width))
+    y, x = torch.meshgrid(*axes, indexing="ij")
+    chosen = torch.nonzero(torch.rand(count, generator=generator, device=device) < share)[:, 0].tolist()
+    draws = torch.rand(len(chosen), 9, generator=generator, device=device)
+    for index, draw, numbers in zip(chosen, draws.tolist(), draws, strict=True):
         u, v = x - (draw[0] * 2 - 1) * 0.9, y - (draw[1] * 2 - 1) * 0.9
-        turn = draw[2] * math.pi
-        u, v = u * torch.cos(turn) + v * torch.sin(turn), v * torch.cos(turn) - u * torch.sin(turn)
+        cos, sin = math.cos(draw[2] * math.pi), math.sin(draw[2] * math.pi)
+        u, v = u * cos + v * sin, v * cos - u * sin
         a, b = 0.08 + 0.35 * draw[3], 0.08 + 0.35 * draw[4]
         covered = (u / a) ** 2 + (v / b) ** 2 < 1 if draw[5] < 0.6 else (u.abs() < a) & (v.abs() < b)
-        other = pictures[(index + 1) % count] if draw[5] > 0.3 else draw[6:9, None, None].expand(3, height, width)
+        plain = numbers[6:9, None, None].expand(3, height, width)
+        other = pictures[(index + 1) % count] if draw[5] > 0.3 else plain
         pictures[index] = torch.where(covered, other, pictures[index])
     return pictures

@@ -10,10 +10,9 @@ import time
 import typing
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from accelerate import Accelerator
 from safetensors.torch import load_file
 from torch import nn
 
@@ -89,13 +88,38 @@ class TrainingClock:
         return min(1.0, (self.step + 1) / self.warmup) * (0.01 + 0.99 * (1 + math.cos(math.pi * self.progress)) / 2)
 
 
+class Saved(Protocol):
+    """What a checkpoint keeps besides the averaged weights: an ``Accelerator``, or a :class:`PlainState`."""
+
+    def save_state(self, output_dir: str) -> Any: ...
+
+    def load_state(self, input_dir: str) -> Any: ...
+
+
+class PlainState:
+    """Network and optimizer on one device, for a training without Accelerate."""
+
+    def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self.network, self.optimizer = network, optimizer
+
+    def save_state(self, output_dir: str) -> None:
+        folder = Path(output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / "state.tmp"
+        torch.save({"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}, temporary)
+        temporary.rename(folder / "state.pt")
+
+    def load_state(self, input_dir: str) -> None:
+        state = torch.load(Path(input_dir) / "state.pt", map_location="cpu", weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
 class Checkpoints:
     """Saves a training every few minutes and takes it up again."""
 
-    def __init__(
-        self, out: Path, accelerator: Accelerator, averaged: Averaged, clock: TrainingClock, seconds: float
-    ) -> None:
-        self.out, self.accelerator, self.averaged, self.clock, self.seconds = out, accelerator, averaged, clock, seconds
+    def __init__(self, out: Path, saved: Saved, averaged: Averaged, clock: TrainingClock, seconds: float) -> None:
+        self.out, self.saved, self.averaged, self.clock, self.seconds = out, saved, averaged, clock, seconds
         self.weights = out / "averaged.safetensors"
         hold(out, "a training")
         self._saved_at = time.monotonic()
@@ -118,7 +142,7 @@ class Checkpoints:
 
     def _save(self, figures: dict[str, Any]) -> None:
         self.out.mkdir(parents=True, exist_ok=True)
-        self.accelerator.save_state(str(self.out / "state"))
+        self.saved.save_state(str(self.out / "state"))
         state = {name: tensor.contiguous() for name, tensor in self.averaged.model.state_dict().items()}
         write_tensors(self.weights, state)
         progress = {"step": self.clock.step, "seconds": self.clock.seconds, "updates": self.averaged.updates}
@@ -134,7 +158,7 @@ class Checkpoints:
         cut_log(self.out / "figures.jsonl", progress["step"] if progress else 0)
         if progress is None:
             return
-        self.accelerator.load_state(str(self.out / "state"))
+        self.saved.load_state(str(self.out / "state"))
         self.averaged.model.load_state_dict(load_file(self.weights))
         self.averaged.updates = progress["updates"]
         self.clock.step, self.clock.seconds = progress["step"], progress["seconds"]
