@@ -36,7 +36,8 @@ class Page:
 
 PAGES = {
     "pipeline": Page("The pipeline", "What `pipeline(\"talking-face\")` makes, and what it returns.", (
-        "superface_hf: TalkingFacePipeline TalkingFaceClip",)),
+        "superface_hf: TalkingFacePipeline TalkingFaceClip",
+        "superface_hf.pipelines.request: Request",)),
     "motion": Page("Motion", "What lies between drivers and renderers.", (
         "superface_hf: Motion bundled_motion",)),
     "models": Page("Models", "All of them load and save as every model of transformers does.", (
@@ -53,21 +54,27 @@ PAGES = {
     "face_model": Page("Face model", "The linear face model over the 478-point mesh.", (
         "superface_hf: FaceModel FaceShape",)),
     "drivers": Page("Drivers", "Anything -> `Motion`.", (
+        "superface_hf.drivers.base: Driver Piece",
+        "superface_hf.drivers.combine: WithMouth",
+        "superface_hf.drivers.watching: watch_video",
         "superface_hf.drivers.video: video_to_motion follow_motion DrivenMotion",
         "superface_hf.drivers.audio: speech_to_motion follow_speech",
         "superface_hf.drivers.text: text_to_sound",
         "superface_hf.drivers.idle: IdleMotion",)),
+    "renderers": Page("Renderers", "A portrait and landmarks -> frames.", (
+        "superface_hf.renderers.base: Renderer ReadyPortrait CropRenderer",)),
     "media": Page("Pictures, video and sound", "In from anything people have, out as PNG, JPEG and mp4.", (
         "superface_hf.media: load_picture save_picture VideoReader SoundReader Sound load_sound Mp4Writer "
         "write_mp4 WorkLimit Work",)),
     "hub": Page("Hub and embedded weights", "Checkpoints that come with the package, and the way to the Hub and back.", (
-        "superface_hf.hub: weights_folder embedded_tracker embedded_audio_to_lip load_audio_to_lip push_checkpoint",
-        "superface_hf.hub: embedded_matte embedded_inpainter",
+        "superface_hf.hub: weights_folder push_checkpoint",
+        "superface_hf.models.embedded: embedded_tracker embedded_audio_to_lip load_audio_to_lip",
+        "superface_hf.models.embedded: embedded_matte embedded_inpainter",
         "superface_hf.hub: CardFacts make_card",)),
     "provenance": Page(
         "Marks of generated files",
         "What a file says about where it comes from.",
-        ("superface_hf: inspect_file Provenance", "superface_hf.credentials: ContentCredentials"),
+        ("superface_hf: inspect_file Provenance", "superface_hf.provenance.credentials: ContentCredentials"),
     ),
     "export": Page(
         "Export to ONNX",
@@ -80,14 +87,14 @@ PAGES = {
         ("superface_hf.space: build launch Limits Studio",),
     ),
     "training": Page("Settings", "What the YAML files and `--set` of `superface prepare`, `train` and `distill` can change.", (
-        "superface_hf.training.prepare_clips: PrepareSettings",
-        "superface_hf.training.quality_filters: QualityThresholds",
-        "superface_hf.training.teacher_config: TeacherTrainingConfig ModelSettings DataSettings LossWeights",
-        "superface_hf.training.teacher_config: OptimizerSettings ScheduleSettings RunSettings",
-        "superface_hf.training.reenactment_data: PairSampling",
-        "superface_hf.training.masking: MaskingConfig",
-        "superface_hf.training.degradations: DegradationConfig",
-        "superface_hf.training.distillation_config: DistillationConfig StudentLossWeights",)),
+        "superface_hf.data.prepare.clips: PrepareSettings",
+        "superface_hf.data.prepare.quality_filters: QualityThresholds",
+        "superface_hf.training.teacher.config: TeacherTrainingConfig ModelSettings DataSettings LossWeights",
+        "superface_hf.training.teacher.config: OptimizerSettings ScheduleSettings RunSettings",
+        "superface_hf.data.pairs.reenactment: PairSampling",
+        "superface_hf.data.pairs.masking: MaskingConfig",
+        "superface_hf.data.degradations: DegradationConfig",
+        "superface_hf.training.student.config: DistillationConfig StudentLossWeights",)),
     "errors": Page("Errors", "Everything that is raised on bad input.", (
         "superface_hf: SuperFaceError HubError MediaError MotionError NoFaceError ProvenanceError SeveralFacesError",
         "superface_hf: UnknownNameError",)),
@@ -172,7 +179,7 @@ def class_head(name: str, thing: type) -> str:
     head = f"class {name}({parents}):" if parents else f"class {name}:"
     if dataclasses.is_dataclass(thing):
         return "\n    ".join([head, *(fields_of(thing) or ["..."])])
-    if "__init__" in vars(thing):
+    if "__init__" in vars(thing) and not getattr(thing, "_is_protocol", False):
         return f"{head}\n    {signature('__init__', vars(thing)['__init__'], 4)}"
     return f"{head} ..."
 

@@ -1,0 +1,122 @@
+"""Trains the parts of the tracker and joins them into a model folder::
+
+    superface train tracker --out src/superface_hf/weights/tracker
+
+Each part can be trained on its own (``tracker-detector``, ``tracker-landmarks``, ``tracker-eyes``, ``tracker-mouth``);
+``join_only`` joins what is there, ``only_eyes`` and ``only_mouth`` train that refiner and put it into the model folder that is
+there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from ...models.tracker.configuration_tracker import SuperFaceTrackerConfig
+from ...models.tracker.modeling_tracker import SuperFaceTrackerModel
+from ...utils.files import write_tensors
+from ...utils.settings import number
+from ..core.processes import accelerator_for
+from . import detector as tracker_detector
+from . import eyes as tracker_eyes
+from . import landmarks as tracker_landmarks
+from . import mouth as tracker_mouth
+
+
+@dataclass
+class TrackerTrainingConfig:
+    """How the tracker is trained; the parts' own configurations say more.
+
+    Attributes:
+        prepared: a set of ``superface prepare --labels mediapipe``; out: the model folder to write.
+        runs: folder of checkpoints.
+        detector_minutes, landmark_minutes, eye_minutes, mouth_minutes: how long each part trains.
+        join_only: train nothing, take the checkpoints that are there.
+        only_eyes, only_mouth: train that refiner alone; the rest of the model in ``out`` stays as it is.
+    """
+
+    out: Path = Path("runs/tracker")
+    prepared: Path = Path(".cache/prepared")
+    runs: Path = Path("runs")
+    detector_minutes: float = number(13.0, low=0.01)
+    landmark_minutes: float = number(36.0, low=0.01)
+    eye_minutes: float = number(16.0, low=0.01)
+    mouth_minutes: float = number(45.0, low=0.01)
+    join_only: bool = False
+    only_eyes: bool = False
+    only_mouth: bool = False
+
+
+def join(parts: dict[str, Path], out: Path, config: SuperFaceTrackerConfig | None = None) -> None:
+    """Writes a model folder from the averaged weights of all parts, by the model's names for them."""
+    model = SuperFaceTrackerModel(config or SuperFaceTrackerConfig())
+    for name, part in model.named_children():
+        part.load_state_dict(load_file(parts[name]))
+    write(model, out)
+
+
+def replace_refiner(name: str, weights: Path, out: Path) -> None:
+    """Puts another refiner (``eyes`` or ``mouth``), or the first one, into a model folder."""
+    model = SuperFaceTrackerModel(SuperFaceTrackerConfig.from_pretrained(out))
+    there = load_file(out / "model.safetensors")
+    state = {key: tensor for key, tensor in there.items() if not key.startswith(f"{name}.")}
+    state |= {f"{name}.{key}": tensor for key, tensor in load_file(weights).items()}
+    model.load_state_dict(state)
+    write(model, out)
+
+
+def write(model: SuperFaceTrackerModel, out: Path) -> None:
+    """Writes a model folder in half precision; it loads as float32."""
+    model.config.dtype = torch.float32
+    model.config.architectures = [type(model).__name__]
+    out.mkdir(parents=True, exist_ok=True)
+    model.config.save_pretrained(out)
+    state = {
+        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    write_tensors(out / "model.safetensors", state, {"format": "pt"})
+
+
+def run(config: TrackerTrainingConfig) -> Path | None:
+    """Trains detector, regressor and both refiners, and joins them.
+
+    Returns:
+        The model folder; None in all processes except the main one.
+    """
+    main = accelerator_for().is_main_process
+    folders = {name: config.runs / f"tracker_{name}" for name in ("detector", "landmarks", "eyes", "mouth")}
+    detector = folders["detector"] / "averaged.safetensors"
+    one = "eyes" if config.only_eyes else "mouth" if config.only_mouth else None
+    if not config.join_only:
+        if one in (None, "eyes"):
+            eyes = tracker_eyes.EyeTrainingConfig(config.prepared, folders["eyes"], minutes=config.eye_minutes)
+            tracker_eyes.train(eyes)
+        if one in (None, "mouth"):
+            mouth = tracker_mouth.MouthTrainingConfig(config.prepared, folders["mouth"], minutes=config.mouth_minutes)
+            tracker_mouth.train(mouth)
+        if one is None:
+            whole = tracker_detector.DetectorTrainingConfig(
+                config.prepared, folders["detector"], minutes=config.detector_minutes
+            )
+            tracker_detector.train(whole)
+            landmarks = tracker_landmarks.LandmarkTrainingConfig(
+                config.prepared, folders["landmarks"], minutes=config.landmark_minutes, detector=detector
+            )
+            tracker_landmarks.train(landmarks)
+    if not main:
+        return None
+    parts = {
+        "detector": detector,
+        "regressor": folders["landmarks"] / "averaged.safetensors",
+        "eyes": folders["eyes"] / "averaged.safetensors",
+        "mouth": folders["mouth"] / "weights.safetensors",
+    }
+    if one is None:
+        join(parts, config.out)
+    else:
+        replace_refiner(one, parts[one], config.out)
+    return config.out
