@@ -24,7 +24,6 @@ import numpy as np
 import torch
 from official_scores import OfficialScores
 from PIL import Image
-from superface_hf.face_model.arkit import ARKIT_NAMES, arkit_index
 
 from superface_hf.data.prepared_set import load_clips
 from superface_hf.data.tracker.crops import (
@@ -51,6 +50,7 @@ from superface_hf.media import VideoReader
 from superface_hf.models.tracker.base import Face
 from superface_hf.models.tracker.detection import box_overlap
 from superface_hf.models.tracker.modeling_tracker import SuperFaceTrackerModel
+from superface_hf.motion.arkit import ARKIT_NAMES, arkit_index
 
 WEIGHTS = Path(__file__).parents[1] / "src/superface_hf/weights/tracker"
 # Held-out portraits that are drawn, painted or rendered; the rest are photographs or look like them.
