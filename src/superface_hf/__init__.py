@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from .motion import Motion
     from .motion.bundled import bundled_motion
     from .pipelines.clip import TalkingFaceClip
+    from .pipelines.speech_to_motion import SpeechToMotionPipeline
     from .pipelines.talking_face import TalkingFacePipeline
 
 _HOMES = {
@@ -58,6 +59,7 @@ _HOMES = {
     "Provenance": ".media.inspection",
     "ProvenanceError": ".errors",
     "SeveralFacesError": ".errors",
+    "SpeechToMotionPipeline": ".pipelines.speech_to_motion",
     "SuperFaceAudioToLipConfig": ".models.audio_to_lip.configuration_audio_to_lip",
     "SuperFaceAudioToLipFeatureExtractor": ".models.audio_to_lip.feature_extraction_audio_to_lip",
     "SuperFaceAudioToLipModel": ".models.audio_to_lip.modeling_audio_to_lip",
@@ -92,6 +94,7 @@ __all__ = [
     "Provenance",
     "ProvenanceError",
     "SeveralFacesError",
+    "SpeechToMotionPipeline",
     "SuperFaceAudioToLipConfig",
     "SuperFaceAudioToLipFeatureExtractor",
     "SuperFaceAudioToLipModel",
