@@ -26,6 +26,7 @@ from ..media import Work, WorkLimit
 from ..models.speech_to_motion.performance import GUIDANCE, Performance
 from ..motion import Motion
 from ..motion.motion import FPS_RANGE
+from .made_up import check_portrait
 
 MOST_FPS = 240.0
 ARTICULATION = 0.5, 1.5  # how far speech may be calmed and strengthened
@@ -80,8 +81,12 @@ class Request:
         background: what stands behind the person: "transparent", "blur", a colour ("white", "#20304a", or three numbers
             from 0 to 255), a picture, or a video, which starts again at its end. By default what the picture shows.
         fps: frame rate of the result; by default that of the video or motion, 25 for speech alone.
-        seed: which of the possible idle motions (default 0), and whatever is random in a renderer. The embedded teacher
-            is deterministic.
+        portrait: with speech and neither picture nor video, a face is made up that suits the voice: see
+            :class:`~superface_hf.pipelines.speech_to_portrait.SpeechToPortraitPipeline`. A mapping such as
+            ``{"presentation": "feminine", "age": 60, "tone": 0.3}`` says what is not to be taken from the voice; False makes
+            nothing up.
+        seed: which of the possible idle motions (default 0), which made-up face, and whatever is random in a renderer. The
+            embedded teacher is deterministic.
         batch_size: frames rendered at once; a stream renders them one by one by default.
         progress: True or False shows or hides the progress bar; by default it appears on a terminal, on long work. A
             stream has none.
@@ -113,6 +118,7 @@ class Request:
     paste_back: bool = True
     background: Any = None
     fps: float | None = None
+    portrait: Mapping[str, Any] | bool | None = None
     seed: int | None = None
     batch_size: int | None = None
     progress: bool | None = None
@@ -135,6 +141,7 @@ class Request:
             raise MotionError(
                 f"articulation must lie between {ARTICULATION[0]:g} and {ARTICULATION[1]:g}, not {self.articulation}."
             )
+        check_portrait(self.portrait)
         self._check_accompaniment()
         if self.batch_size is not None and self.batch_size < 1:
             raise SuperFaceError(f"batch_size must be at least 1, not {self.batch_size}.")
@@ -189,6 +196,11 @@ class Request:
     def spoken(self) -> bool:
         """Whether something is to be said."""
         return self.audio is not None or self.text is not None
+
+    @property
+    def makes_up(self) -> bool:
+        """Whether a face is made up where no picture shows one: for speech without a video."""
+        return self.spoken and self.video is None and self.portrait is not False
 
     @property
     def transparent(self) -> bool:
