@@ -22,7 +22,10 @@ FACE_BOX = (slice(134, 358), slice(144, 368))
 EDGE = 0.16  # width over which the person's outline goes from all to nothing, in the mean's share of people
 OUTLINE_BLUR = 3.0  # pixels: an outline that is a level of many people's shares would be ragged
 BACKGROUND_PIXELS = 8  # what lies behind is as soft as before a photographer's wall
-CLOTHES, CLOTHES_BLUR = (350, 430), 12.0  # rows over which clothes become plain; many people's patterns make only stains
+CLOTHES, CLOTHES_BLUR = (
+    (350, 430),
+    12.0,
+)  # rows over which clothes become plain; many people's patterns make only stains
 
 
 @dataclass(frozen=True, eq=False)
