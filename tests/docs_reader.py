@@ -74,8 +74,8 @@ class Block:
 
 
 def pages() -> list[Path]:
-    """README.md and all of docs/."""
-    return [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+    """README.md, CONTRIBUTING.md and all of docs/."""
+    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 
 
 def name_of(page: Path) -> str:
@@ -142,7 +142,7 @@ def make_files(folder: Path) -> Path:
     write_mp4(folder / "validation/clips/val_1.mp4", swaying(whole, 8), 25)
     (folder / "portraits").mkdir()
     whole.crop((96, 0, 352, 256)).resize((512, 512)).save(folder / "portraits/one.png")
-    for name in ("configs", "spaces"):
+    for name in ("configs", "spaces", "src"):
         (folder / name).symlink_to(ROOT / name)
     make_student(folder / "alice-student", np.asarray(photo))
     return folder

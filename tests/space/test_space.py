@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import io
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
+import tomllib
 import zipfile
 from itertools import count
 from pathlib import Path
@@ -551,10 +553,27 @@ def test_the_front_matter_is_what_the_hub_reads():
     assert front["sdk"] == "gradio"
     assert (SPACE / front["app_file"]).is_file()
     assert len(front["short_description"]) <= 60
-    pins = dict(
-        line.split("==") for line in (SPACE / "requirements.txt").read_text().splitlines() if line and line[0] != "#"
-    )
+    pins = dict(line.split("==") for line in requirements() if "==" in line)
     assert front["sdk_version"] == pins["gradio"] == gr.__version__
+
+
+def test_the_requirements_are_what_the_package_needs():
+    """The package lies beside ``app.py``, so that nothing but this file names what it needs."""
+
+    def names(lines: list[str]) -> set[str]:
+        return {re.split(r"[^\w-]", line, maxsplit=1)[0].replace("_", "-").lower() for line in lines}
+
+    project = tomllib.loads((SPACE.parents[1] / "pyproject.toml").read_text())["project"]
+    needed = [
+        *project["dependencies"],
+        *project["optional-dependencies"]["space"],
+        *project["optional-dependencies"]["train"],
+    ]
+    assert names(needed) <= names(requirements())
+
+
+def requirements() -> list[str]:
+    return [line for line in (SPACE / "requirements.txt").read_text().splitlines() if line and line[0] != "#"]
 
 
 def seconds_of_work(pid: int) -> float:

@@ -26,7 +26,7 @@ import json, os, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from superface_hf.training import run
+from superface_hf.training.core import run
 from superface_hf.utils.settings import load_settings
 from superface_hf.training.teacher.trainer import TeacherTrainer
 from superface_hf.training.teacher.config import TeacherTrainingConfig

@@ -248,7 +248,7 @@ def test_a_worker_of_prepare_that_is_ended_leaves_nothing_half_written(tmp_path)
     """What the main process does to its workers when it is told to stop."""
     code = (
         "import sys, time, signal\nfrom pathlib import Path\n"
-        "from superface_hf.training import prepare\nfrom superface_hf.media import replacing\n"
+        "from superface_hf.data.prepare import prepare\nfrom superface_hf.media import replacing\n"
         "def slow(*_):\n"
         "    with replacing(Path(sys.argv[1]) / 'rows.parquet') as temporary:\n"
         "        temporary.write_bytes(b'half'); print('working', flush=True); time.sleep(60)\n"

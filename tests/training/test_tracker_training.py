@@ -25,7 +25,7 @@ from superface_hf.models.tracker.detection import read_maps
 from superface_hf.training.tracker import detector as tracker_detector
 from superface_hf.training.tracker import eyes as tracker_eyes
 from superface_hf.training.tracker import landmarks as tracker_landmarks
-from superface_hf.training.tracker.common import TrainingClock
+from superface_hf.training.tracker.common import Checkpoints, TrainingClock
 from superface_hf.training.tracker.trainer import join, replace_eyes
 
 
@@ -180,3 +180,29 @@ def test_the_opening_counts_as_far_as_the_lids_are_apart(face_points) -> None:
     target = torch.cat([eye, half, eye, half])
     assert tracker_eyes.eye_loss(target, target, 1.0).item() == pytest.approx(0, abs=1e-7)
     assert tracker_eyes.eye_loss(half.expand(4, -1, -1), target, 1.0).item() > 0.01
+
+
+class Killed(BaseException):
+    """As if the process had been ended."""
+
+
+def test_a_part_that_is_killed_goes_on_exactly(prepared, tmp_path, monkeypatch):
+    def settings(name: str) -> tracker_eyes.EyeTrainingConfig:
+        return tracker_eyes.EyeTrainingConfig(
+            prepared=prepared, out=tmp_path / name, cache=tmp_path / "cache", steps=4, minutes=1e9, batch=64,
+            checkpoint_seconds=0.0,
+        )  # fmt: skip
+
+    whole = tracker_eyes.train(settings("whole")).read_bytes()
+    step = Checkpoints.step
+
+    def until_killed(self, *arguments):
+        step(self, *arguments)
+        if self.clock.step == 2:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "step", until_killed)
+        with pytest.raises(Killed):
+            tracker_eyes.train(settings("parts"))
+    assert tracker_eyes.train(settings("parts")).read_bytes() == whole

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+import json
+import os
+import shutil
 import subprocess
 import sys
-import time
 import wave
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -14,10 +18,11 @@ from PIL import Image
 from test_student import made_student
 from transformers import pipeline
 
+import superface_hf
 from superface_hf import Motion, SuperFaceAudioToLipConfig, SuperFaceAudioToLipModel, SuperFaceStudentConfig, cli
-from superface_hf.commands import dub, edit, generate
+from superface_hf.commands import completion, dub, edit, generate
+from superface_hf.commands.output import SILENT, print_result, silence
 from superface_hf.media import VideoReader, load_picture, write_mp4
-from superface_hf.utils.assets import PORTRAIT
 
 
 @pytest.fixture
@@ -73,11 +78,22 @@ class TestCommands:
         assert len(frames) == 2
         assert frames[0].shape == (128, 128, 3)
 
+    def test_generate_tells_programs_what_it_made(self, photo, tmp_path, capsys):
+        Motion.neutral(4, 25).save(tmp_path / "m.safetensors")
+        command = ["--quiet", "generate", photo, "--motion", tmp_path / "m.safetensors", "--json"]
+        assert run(*command, "-o", tmp_path / "out.mp4") == 0
+        told = capsys.readouterr()
+        assert json.loads(told.out) == {"output": str(tmp_path / "out.mp4"), "frames": 4, "fps": 25.0}
+        assert told.err == ""
+
     def test_track_writes_a_motion(self, tmp_path, capsys):
         write_mp4(tmp_path / "d.mp4", np.zeros((6, 64, 64, 3), np.uint8), 25)
         assert run("track", tmp_path / "d.mp4", "-o", tmp_path / "m.safetensors") == 0
         assert len(Motion.load(tmp_path / "m.safetensors")) == 6
         assert "6 frames" in capsys.readouterr().out
+        assert run("track", tmp_path / "d.mp4", "-o", tmp_path / "m.safetensors", "--json") == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told == {"output": str(tmp_path / "m.safetensors"), "frames": 6, "fps": 25.0, "missing": []}
 
     @pytest.mark.parametrize("more", [[], ["--no-idle"], ["--motion", "nod"], ["--seed", "4", "--fps", "25"]])
     def test_generate_from_speech(self, photo, speech, tmp_path, more):
@@ -201,28 +217,69 @@ def test_help_does_not_load_torch():
         "import sys, superface_hf.cli as c; c.build_parser(); "
         "assert not {'torch', 'transformers', 'numpy'} & set(sys.modules)"
     )
-    started = time.monotonic()
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
-    assert time.monotonic() - started < 5
 
 
-@pytest.mark.e2e
-def test_the_installed_command_says_no_in_one_line(tmp_path):
-    """The real command in a process of its own: a picture without a face, and no traceback."""
-    Image.new("RGB", (200, 200), "white").save(tmp_path / "white.png")
-    command = [sys.executable, "-m", "superface_hf.cli", "edit", tmp_path / "white.png", "--set", "jawOpen=0.4"]
-    result = subprocess.run([*command, "-o", tmp_path / "out.png"], capture_output=True, text=True, timeout=120)
-    assert result.returncode == 1
-    assert result.stderr.strip().splitlines()[-1].startswith("superface: No face was found")
-    assert "Traceback" not in result.stderr
-    assert not (tmp_path / "out.png").exists()
+@pytest.mark.skipif(os.name == "nt", reason="Windows tells no times of child processes")
+@pytest.mark.parametrize(
+    ("program", "most"), [(["-m", "superface_hf", "--help"], 0.3), (["-c", "import superface_hf"], 0.5)]
+)
+def test_help_and_import_are_quick(program, most):
+    """In seconds of computing, so that a busy machine makes no difference; the second run has compiled modules."""
+    for _ in range(2):
+        before = os.times()
+        subprocess.run([sys.executable, *program], check=True, timeout=60, stdout=subprocess.DEVNULL)
+        after = os.times()
+    assert after.children_user + after.children_system - before.children_user - before.children_system < most
 
 
-@pytest.mark.e2e
-def test_the_installed_command_edits_a_photograph(tmp_path):
-    out = tmp_path / "out.png"
-    command = [sys.executable, "-m", "superface_hf.cli", "edit", PORTRAIT, "--set", "jawOpen=0.5", "-o", out]
-    subprocess.run(command, check=True, timeout=120)
-    change = np.abs(load_picture(out).astype(int) - load_picture(PORTRAIT))
-    assert change[:200, 330:].max() == 0  # what lies behind holds still
-    assert change.max() > 30
+def test_the_package_runs_as_a_module():
+    command = [sys.executable, "-m", "superface_hf", "--version"]
+    result = subprocess.run(command, check=True, timeout=60, capture_output=True, text=True)
+    assert result.stdout == f"superface-hf {superface_hf.__version__}\n"
+
+
+def leaves(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """The parsers of all commands, those below `train` and `evaluate` among them."""
+    below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    for action in below:
+        for child in action.choices.values():
+            yield from leaves(child)
+    if not below:
+        yield parser
+
+
+def test_every_command_can_be_quiet_and_tell_programs_its_result():
+    parsers = list(leaves(cli.build_parser()))
+    assert len(parsers) >= len(cli.COMMANDS)
+    for parser in parsers:
+        options = {option for action in parser._actions for option in action.option_strings}
+        assert "--quiet" in options, parser.prog
+        assert ("--json" in options) != (parser.prog.split()[-1] in ("serve", "completion")), parser.prog
+
+
+def test_quiet_hides_bars_and_warnings_and_is_undone(monkeypatch):
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    code = "import sys, tqdm, warnings; warnings.warn('careful'); list(tqdm.tqdm([1])); print('error', file=sys.stderr)"
+    with silence():
+        result = subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True)
+    assert result.stderr == "error\n"
+    assert os.environ["PYTHONWARNINGS"] == "error"
+    assert "TQDM_DISABLE" not in os.environ
+    assert set(SILENT) >= {"HF_HUB_DISABLE_PROGRESS_BARS", "TRANSFORMERS_VERBOSITY"}
+
+
+def test_json_holds_no_figure_that_json_does_not_know(capsys):
+    print_result(argparse.Namespace(json=True), "a line", psnr=float("inf"), by_motion={"nod": (1.0, float("nan"))})
+    assert json.loads(capsys.readouterr().out) == {"psnr": None, "by_motion": {"nod": [1.0, None]}}
+
+
+@pytest.mark.parametrize("shell", completion.SHELLS)
+def test_shells_complete_every_command(shell, capsys):
+    assert run("completion", shell) == 0
+    script = capsys.readouterr().out
+    for command in cli.COMMANDS:
+        assert command.__name__.rpartition(".")[2] in script
+    if shutil.which(shell):
+        assert subprocess.run([shell, "-n"], input=script, text=True, check=False, timeout=60).returncode == 0

@@ -292,7 +292,7 @@ class TestRoundTrip:
         online(saved_and_pushed, lips_folder, tmp_path, "org/saved")
         assert (tmp_path / "model.safetensors").is_file()
         assert set(hub.repos["org/saved"].files()) >= {"model.safetensors", "preprocessor_config.json"}
-        assert "pip install superface-hf" in card_of(hub, "org/saved").text
+        assert "pip install ./superface-hf" in card_of(hub, "org/saved").text
 
     def test_an_interrupted_download_is_resumed(self, hub, online, pushed_teacher, teacher_digest):
         hub.repos["org/resumed"] = hub.repos[TEACHER]
@@ -325,7 +325,7 @@ class TestCard:
             assert card.data.library_name == "superface-hf"
             assert card.data.pipeline_tag == task
             assert {"superface", "talking-face"} <= set(card.data.tags)
-            for needed in ("pip install superface-hf", f'"{repo_id}"', "## Limits", "## What it is for", "consent"):
+            for needed in ("pip install ./superface-hf", f'"{repo_id}"', "## Limits", "## What it is for", "consent"):
                 assert needed in card.text
             assert "transformers model that has been pushed" not in card.text
 
@@ -356,7 +356,7 @@ class TestCard:
         online(pushed, lips_folder, "org/edited", tags=["mine"])
         card = card_of(hub, "org/edited")
         assert "My own words." in card.text
-        assert "pip install superface-hf" in card.text
+        assert "pip install ./superface-hf" in card.text
         assert (card.data.license, card.data.pipeline_tag) == ("mit", "other")
         assert {"mine", "superface"} <= set(card.data.tags)
 

@@ -338,7 +338,7 @@ class TestContentCredentials:
         monkeypatch.setattr(credentials, "find_spec", lambda name: None)
         assert inspect_file(made).credentials == credentials.ContentCredentials("unchecked")
         assert inspect(made) == 0
-        assert "superface-hf[c2pa]" in capsys.readouterr().out
+        assert "pip install '.[c2pa]'" in capsys.readouterr().out
 
     @pytest.mark.parametrize(
         ("change", "says"),

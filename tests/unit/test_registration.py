@@ -11,9 +11,10 @@ import superface_hf
 
 
 def run_python(code: str) -> str:
-    """The last line that a fresh Python prints."""
+    """The last line that a fresh Python prints; it must print nothing on stderr."""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
     return done.stdout.strip().splitlines()[-1]
 
 

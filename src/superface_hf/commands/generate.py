@@ -16,6 +16,7 @@ from .options import (
     speech_of,
     which_face,
 )
+from .output import add_json_option, print_result
 from .portrait import add_group_options, group_of
 
 NO_PHOTO = (
@@ -101,6 +102,7 @@ def add_parser(commands: Any) -> None:
     )
     add_group_options(parser)
     add_portrait_options(parser)
+    add_json_option(parser)
     parser.set_defaults(run=run, refuse=parser.error)
 
 
@@ -128,7 +130,7 @@ def run(options: argparse.Namespace) -> None:
     pipe = load_pipeline(options)
     if picture is None and not makes_up and not pipe.renderer.brings_portrait:
         raise MediaError(NO_PHOTO)
-    pipe.write(
+    motion = pipe.write(
         options.output,
         picture,
         video=options.video,
@@ -146,4 +148,4 @@ def run(options: argparse.Namespace) -> None:
         fps=options.fps,
         portrait=group or None,
     )
-    print(options.output)
+    print_result(options, options.output, output=options.output, frames=len(motion), fps=motion.fps)

@@ -108,8 +108,8 @@ def _add_heif(name: str) -> None:
         from pillow_heif import register_heif_opener
     except ImportError as error:
         raise MediaError(
-            f"{name} is a HEIC photograph, which needs another package: pip install 'superface-hf[heic]' (it is "
-            "pillow-heif). Or convert it to JPEG or PNG."
+            f"{name} is a HEIC photograph, which needs the package pillow-heif: pip install pillow-heif. "
+            "Or convert it to JPEG or PNG."
         ) from error
     register_heif_opener()
 

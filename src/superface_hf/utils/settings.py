@@ -173,6 +173,8 @@ def converted(value: Any, hint: Any, name: str) -> Any:
         return {str(key): converted(entry, parts[1], _join(name, str(key))) for key, entry in value.items()}
     if hint is Any:
         return value
+    if hint is Path and isinstance(value, str):
+        return Path(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from ...errors import SuperFaceError
+from ...errors import SuperFaceError, install_command
 from ...models.tracker.base import Face
 from ...models.tracker.detection import box_overlap
 
@@ -70,11 +70,9 @@ class TrackerLabels:
     """The embedded tracker: landmarks, no blendshapes."""
 
     def __init__(self, device: str = "cpu") -> None:
-        from ...hub.quiet import quiet_loading
         from ...models.embedded import embedded_tracker
 
-        with quiet_loading():
-            self._tracker = embedded_tracker(device)
+        self._tracker = embedded_tracker(device)
 
     def follow(self, frames: Iterable[np.ndarray]) -> Iterator[Label | None]:
         for face in self._tracker.follow(frames):
@@ -91,9 +89,7 @@ class Landmarker:
         try:
             from mediapipe.tasks.python import BaseOptions, vision
         except ImportError as error:
-            raise SuperFaceError(
-                "Labels from mediapipe need the package: pip install superface-hf[mediapipe]"
-            ) from error
+            raise SuperFaceError(f"Labels from mediapipe need the package: {install_command('mediapipe')}.") from error
         options = vision.FaceLandmarkerOptions(
             base_options=BaseOptions(model_asset_path=str(model_path)),
             output_face_blendshapes=True,

@@ -1,5 +1,7 @@
 """Identity similarity, for ``evaluate``."""
 
+from typing import Any
+
 import numpy as np
 
 from superface_hf.metrics.identity import IdentityNetwork, identity_distance, identity_similarity
@@ -23,7 +25,7 @@ class IdentitySimilarity(SuperFaceMetric, predictions=PICTURE, references=PICTUR
         >>> metric.compute(predictions=[picture], references=[true_picture])
     """
 
-    def _compute(self, predictions, references) -> dict[str, float]:
+    def _compute(self, predictions: list[Any], references: list[Any]) -> dict[str, float]:
         network, tracker = IdentityNetwork(), embedded_tracker()
         pairs = list(zip(as_pictures(predictions), as_pictures(references), strict=True))
         faces = [[tracker.find_faces(picture) for picture in pair] for pair in pairs]

@@ -1,5 +1,7 @@
 """Sharpness of skin and hair against the truth, for ``evaluate``."""
 
+from typing import Any
+
 import numpy as np
 
 from superface_hf.metrics.module import PICTURE, SuperFaceMetric, as_pictures
@@ -23,7 +25,7 @@ class SharpnessRatio(SuperFaceMetric, predictions=PICTURE, references=PICTURE):
         >>> metric.compute(predictions=[picture], references=[true_picture])
     """
 
-    def _compute(self, predictions, references) -> dict[str, float]:
+    def _compute(self, predictions: list[Any], references: list[Any]) -> dict[str, float]:
         tracker = embedded_tracker()
         ratios = []
         for picture, true in zip(as_pictures(predictions), as_pictures(references), strict=True):

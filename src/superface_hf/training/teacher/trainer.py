@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import importlib.util
 from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration, set_seed
 from torch import Tensor, nn
 from transformers.utils import logging
@@ -25,7 +25,9 @@ from ...errors import SuperFaceError
 from ...face_model.linear import FaceModel
 from ...models.teacher.modeling_teacher import SuperFaceTeacherModel
 from ...utils.settings import SettingsError, as_dict, flat
-from ..core.run import TrainingError, TrainingRun, channels_last, falling_rate
+from ..core.processes import accelerator_for
+from ..core.run import TrainingError, TrainingRun, channels_last
+from ..core.schedules import falling_rate
 from ..losses.adversarial import Judge
 from ..losses.pixels import windows
 from .config import ModelSettings, TeacherTrainingConfig
@@ -48,9 +50,8 @@ class TeacherTrainer:
         set_seed(config.run.seed)
         _check_trackers(config.run.trackers)
         model = initial_model(config.model)
-        self.accelerator = Accelerator(
-            mixed_precision=config.run.mixed_precision,
-            cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()),
+        self.accelerator = accelerator_for(
+            config.run.mixed_precision,
             log_with=list(config.run.trackers) or None,
             project_config=ProjectConfiguration(str(config.out), logging_dir=str(config.out)),
             # Of a part that is switched off the weights remain, and get no gradient.
@@ -273,3 +274,14 @@ def _check_trackers(names: tuple[str, ...]) -> None:
     for name in names:
         if importlib.util.find_spec(name) is None:
             raise SettingsError(f"run.trackers names {name}, which is not installed: pip install {name}.")
+
+
+def run(config: TeacherTrainingConfig, until: int | None = None) -> Path | None:
+    """Trains to the end, or to step ``until``.
+
+    Returns:
+        The folder of the averaged weights; None in all processes except the main one.
+    """
+    trainer = TeacherTrainer(config)
+    trainer.train(until)
+    return config.out / "checkpoint" / "averaged" if trainer.accelerator.is_main_process else None

@@ -1,25 +1,29 @@
-"""What the trainings of both halves of the tracker share: frozen stages, averaged weights, checkpoints, a clock."""
+"""What the trainings of both halves of the tracker share: frozen stages, averaged weights, checkpoints, caches."""
 
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import logging
-import math
 import time
 import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast, gather_object
 from safetensors.torch import load_file
 from torch import nn
 
 from ...models.backbone import LiteBackbone
-from ...utils.files import hold, write_tensors
+from ...utils.files import hold, part_of, write_tensors
+from ..core.averaging import follow
 from ..core.run import cut_log
+from ..core.schedules import TrainingClock
 
 logger = logging.getLogger(__name__)
 LOG_EVERY = 50  # steps
@@ -50,54 +54,79 @@ class Averaged:
         self.network, self.decay, self.updates = network, decay, 0
         self.model = copy.deepcopy(network).requires_grad_(False)
 
-    @torch.no_grad()
     def update(self) -> None:
+        follow(self.model, self.network, self.decay, self.updates)
         self.updates += 1
-        # A young average follows quickly, or it would keep the untrained start for long.
-        decay = min(self.decay, self.updates / (self.updates + 20))
-        for mine, new in zip(self.model.state_dict().values(), self.network.state_dict().values(), strict=True):
-            if mine.is_floating_point():
-                mine.lerp_(new, 1 - decay)
-            else:
-                mine.copy_(new)
 
 
-class TrainingClock:
-    """Counts steps and seconds over restarts, and gives the learning rate's course."""
+class Draws(typing.Protocol):
+    """What draws batches at random."""
 
-    def __init__(self, steps: int, minutes: float, warmup: int = 100) -> None:
-        self.steps, self.minutes, self.warmup = steps, minutes, warmup
-        self.step, self.seconds = 0, 0.0
-        self._last = time.monotonic()
+    def state(self) -> Any:
+        """Its random numbers, as JSON can hold them."""
 
-    def tick(self) -> None:
-        now = time.monotonic()
-        self.seconds, self._last = self.seconds + now - self._last, now
-        self.step += 1
+    def restore(self, state: Any) -> None:
+        """Goes on from a :meth:`state`."""
 
-    @property
-    def progress(self) -> float:
-        """How much of the training is done, in [0, 1]."""
-        return min(1.0, max(self.step / self.steps, self.seconds / 60 / self.minutes))
 
-    @property
-    def over(self) -> bool:
-        return self.progress >= 1
+class RandomDraws:
+    """Random numbers of a process, which a training goes on with."""
 
-    def rate(self) -> float:
-        """Warm-up, then a cosine to zero: a factor on the peak learning rate."""
-        return min(1.0, (self.step + 1) / self.warmup) * (0.01 + 0.99 * (1 + math.cos(math.pi * self.progress)) / 2)
+    random: np.random.Generator
+    generator: torch.Generator
+
+    def begin(self, seed: int, accelerator: Accelerator) -> None:
+        """Each process draws its own."""
+        seed += 1000 * accelerator.process_index
+        self.random = np.random.default_rng(seed)
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def state(self) -> Any:
+        return {"random": self.random.bit_generator.state, "generator": self.generator.get_state().tolist()}
+
+    def restore(self, state: Any) -> None:
+        self.random.bit_generator.state = state["random"]
+        self.generator.set_state(torch.tensor(state["generator"], dtype=torch.uint8))
+
+
+def cached(folder: Path, name: str, prepared: Path, *facts: Any) -> Path:
+    """A file of a cache, named after all that its content follows from.
+
+    Args:
+        prepared: the set; it counts what files it has, and when they were written.
+        facts: settings.
+    """
+    files = sorted(path for path in prepared.rglob("*") if path.is_file())
+    listed = [(str(path.relative_to(prepared)), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    digest = hashlib.sha256(repr((str(prepared.resolve()), listed, facts)).encode()).hexdigest()[:12]
+    folder.mkdir(parents=True, exist_ok=True)
+    stem, _, ending = name.rpartition(".")
+    return folder / f"{stem}_{digest}.{ending}"
 
 
 class Checkpoints:
-    """Saves a training every few minutes and takes it up again."""
+    """Saves a training every few minutes and takes it up again. Only the main process writes.
+
+    Args:
+        out: folder for ``averaged.safetensors``, ``state``, ``progress.json`` and the log ``figures.jsonl``.
+        averaged, clock, draws: what goes on with the network and its optimizer.
+        seconds: how often to save.
+    """
 
     def __init__(
-        self, out: Path, accelerator: Accelerator, averaged: Averaged, clock: TrainingClock, seconds: float
+        self,
+        out: Path,
+        accelerator: Accelerator,
+        averaged: Averaged,
+        clock: TrainingClock,
+        seconds: float,
+        draws: Draws | None = None,
     ) -> None:
         self.out, self.accelerator, self.averaged, self.clock, self.seconds = out, accelerator, averaged, clock, seconds
+        self.draws = draws
         self.weights = out / "averaged.safetensors"
-        hold(out, "a training")
+        if accelerator.is_main_process:
+            hold(out, "a training")
         self._saved_at = time.monotonic()
         self._recent: list[dict[str, float]] = []
 
@@ -111,30 +140,49 @@ class Checkpoints:
             shown = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
             logger.info("step %d  %.1f min  %s", self.clock.step, self.clock.seconds / 60, shown)
             self._recent.clear()
-        if self.clock.over or time.monotonic() - self._saved_at >= self.seconds:
-            figures = validate()
+        self.clock.seconds, due = self._agreed(time.monotonic() - self._saved_at >= self.seconds)
+        if self.clock.over or due:
+            figures = validate() if self.accelerator.is_main_process else {}
             logger.info("step %d  %s", self.clock.step, figures)
             self._save({"step": self.clock.step, "minutes": self.clock.seconds / 60, **figures})
 
+    def _agreed(self, due: bool) -> tuple[float, bool]:
+        """The main process's clock, by which all of them end and save at the same step."""
+        if self.accelerator.num_processes == 1:
+            return self.clock.seconds, due
+        told = broadcast(
+            torch.tensor([self.clock.seconds, float(due)], dtype=torch.float64, device=self.accelerator.device)
+        )
+        return float(told[0]), bool(told[1] > 0)
+
     def _save(self, figures: dict[str, Any]) -> None:
+        self._saved_at = time.monotonic()
+        draws = gather_object([self.draws.state() if self.draws else None])
+        if not self.accelerator.is_main_process:
+            return
         self.out.mkdir(parents=True, exist_ok=True)
         self.accelerator.save_state(str(self.out / "state"))
         state = {name: tensor.contiguous() for name, tensor in self.averaged.model.state_dict().items()}
         write_tensors(self.weights, state)
         progress = {"step": self.clock.step, "seconds": self.clock.seconds, "updates": self.averaged.updates}
-        (self.out / "progress.json").write_text(json.dumps(progress))
+        temporary = part_of(self.out / "progress.json")
+        temporary.write_text(json.dumps({**progress, "draws": draws}))
+        temporary.replace(self.out / "progress.json")
         with (self.out / "figures.jsonl").open("a") as file:
             file.write(json.dumps(figures) + "\n")
-        self._saved_at = time.monotonic()
 
     def resume(self) -> None:
         """Goes on from the last checkpoint, where there is one."""
         progress_file = self.out / "progress.json"
         progress = json.loads(progress_file.read_text()) if progress_file.exists() else None
-        cut_log(self.out / "figures.jsonl", progress["step"] if progress else 0)
+        if self.accelerator.is_main_process:
+            cut_log(self.out / "figures.jsonl", progress["step"] if progress else 0)
         if progress is None:
             return
         self.accelerator.load_state(str(self.out / "state"))
         self.averaged.model.load_state_dict(load_file(self.weights))
         self.averaged.updates = progress["updates"]
         self.clock.step, self.clock.seconds = progress["step"], progress["seconds"]
+        draws, mine = progress.get("draws", []), self.accelerator.process_index
+        if self.draws and mine < len(draws) and draws[mine]:
+            self.draws.restore(draws[mine])

@@ -1,13 +1,12 @@
 """Trains the tracker's face detector::
 
-    python -m superface_hf.training.tracker.detector --prepared .cache/prepared
+    superface train tracker-detector --prepared .cache/prepared
 
 Checkpoints are written every few minutes; the same command goes on from the last one.
 """
 
 from __future__ import annotations
 
-import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +25,10 @@ from ...models.tracker.configuration_tracker import SuperFaceTrackerConfig
 from ...models.tracker.crops import FaceCrop
 from ...models.tracker.detection import pixels_of, read_maps
 from ...models.tracker.networks import DETECTOR_STRIDE, FaceDetector
-from ..core.run import channels_last, parse_config
-from .common import Averaged, Checkpoints, TrainingClock, freeze_stages, train_mode
+from ...utils.settings import number
+from ..core.processes import accelerator_for
+from ..core.run import channels_last
+from .common import Averaged, Checkpoints, RandomDraws, TrainingClock, freeze_stages, train_mode
 
 
 @dataclass
@@ -45,11 +46,11 @@ class DetectorTrainingConfig:
 
     prepared: Path = Path(".cache/prepared")
     out: Path = Path("runs/tracker_detector")
-    steps: int = 1_000_000
-    minutes: float = 15.0
-    batch: int = 12
+    steps: int = number(1_000_000, low=1)
+    minutes: float = number(15.0, low=0.01)
+    batch: int = number(12, low=1)
     size: int = 256
-    learning_rate: float = 2e-3
+    learning_rate: float = number(2e-3, low=0)
     backbone_rate: float = 5e-4
     weight_decay: float = 0.02
     frozen_stages: int = 2
@@ -101,17 +102,18 @@ def detector_loss(
     return focal, (error * weight).sum() / weight.sum().clamp(min=1)
 
 
-class DetectorData:
+class DetectorData(RandomDraws):
     """Augmented scenes in batches, and a fixed set of validation scenes made of held-out people."""
 
-    def __init__(self, config: DetectorTrainingConfig) -> None:
+    def __init__(self, config: DetectorTrainingConfig, accelerator: Accelerator) -> None:
         shares = {
             "clips": config.clips,
             "portraits_small": config.portraits_small,
             "portraits_large": config.portraits_large,
         }
+        self.begin(config.seed, accelerator)
         sources = all_sources(config.prepared, held_out=False, frames=16)
-        random = np.random.default_rng(config.seed)
+        random = np.random.default_rng(config.seed)  # the same backgrounds in every process
         faceless = faceless_pictures(FACELESS_TRAIN)
         # As many backgrounds from portraits as from those pictures.
         large = [source for source in sources if source.domain == "portraits_large"]
@@ -119,7 +121,7 @@ class DetectorData:
         faceless = faceless * max(1, len(parts) // len(faceless) // 2) + parts
         self.batch = config.batch
         self.scenes = SceneMaker(sources, faceless, shares, config.size, config.seed)
-        self.generator = torch.Generator().manual_seed(config.seed)
+        self.scenes.random = self.random
         held_out = all_sources(config.prepared, held_out=True, frames=8)
         make = SceneMaker(held_out, faceless_pictures(FACELESS_TRAIN), shares, config.size, seed=1)
         self.validation = [make() for _ in range(200)]
@@ -165,9 +167,9 @@ def train(config: DetectorTrainingConfig, model_config: SuperFaceTrackerConfig |
         The file with the averaged weights of the detector.
     """
     model_config = model_config or SuperFaceTrackerConfig()
-    accelerator = Accelerator()
+    accelerator = accelerator_for()
     torch.manual_seed(config.seed)
-    data = DetectorData(config)
+    data = DetectorData(config, accelerator)
     detector = channels_last(FaceDetector(model_config))
     load_imagenet(detector.backbone, imagenet_state())
     # Nearly all places show no face: starting there spares the first steps.
@@ -184,7 +186,7 @@ def train(config: DetectorTrainingConfig, model_config: SuperFaceTrackerConfig |
     detector, optimizer = accelerator.prepare(detector, optimizer)
     averaged = Averaged(accelerator.unwrap_model(detector), decay=0.995)
     clock = TrainingClock(config.steps, config.minutes, warmup=30)
-    checkpoints = Checkpoints(config.out, accelerator, averaged, clock, config.checkpoint_seconds)
+    checkpoints = Checkpoints(config.out, accelerator, averaged, clock, config.checkpoint_seconds, data)
     checkpoints.resume()
 
     while not clock.over:
@@ -202,12 +204,3 @@ def train(config: DetectorTrainingConfig, model_config: SuperFaceTrackerConfig |
         losses = {"heatmap": float(focal.detach()), "geometry": float(geometry.detach())}
         checkpoints.step(losses, lambda: validate(averaged.model, data.validation))
     return checkpoints.weights
-
-
-def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    train(parse_config(DetectorTrainingConfig, __doc__ or ""))
-
-
-if __name__ == "__main__":
-    main()

@@ -24,8 +24,10 @@ from ...models.tracker import eyes
 from ...models.tracker.configuration_tracker import SuperFaceTrackerConfig
 from ...models.tracker.crops import FaceCrop
 from ...models.tracker.networks import EyeRefiner
+from ...utils.settings import number
+from ..core.processes import accelerator_for
 from ..core.run import channels_last
-from .common import Averaged, Checkpoints, TrainingClock
+from .common import Averaged, Checkpoints, RandomDraws, TrainingClock, cached
 
 # Samples that follow each other in a batch are of one person, so many: what differs between them is the eyes' movement.
 GROUP = 4
@@ -50,10 +52,10 @@ class EyeTrainingConfig:
     out: Path = Path("runs/tracker_eyes")
     cache: Path = Path(".cache/tracker_eyes")
     frames: int = 28
-    steps: int = 1_000_000
-    minutes: float = 18.0
-    batch: int = 96
-    learning_rate: float = 3e-3
+    steps: int = number(1_000_000, low=1)
+    minutes: float = number(18.0, low=0.01)
+    batch: int = number(96, low=1)
+    learning_rate: float = number(3e-3, low=0)
     weight_decay: float = 0.02
     crop_pixels: int = 96
     crop_margin: float = 1.5
@@ -192,14 +194,14 @@ def build_eyes(sources: Iterator[Source], config: EyeTrainingConfig) -> EyeSet:
     return EyeSet(np.stack(pictures), mesh, groups, weights / weights.sum())
 
 
-class EyeData:
+class EyeData(RandomDraws):
     """Draws augmented batches from crops in memory."""
 
-    def __init__(self, config: EyeTrainingConfig, model: SuperFaceTrackerConfig) -> None:
+    def __init__(self, config: EyeTrainingConfig, model: SuperFaceTrackerConfig, accelerator: Accelerator) -> None:
         self.size, self.batch, self.zoom = model.eye_size, config.batch, 1 / config.crop_margin
-        self.train, self.val = (self._eyes(config, held_out) for held_out in (False, True))
-        self.random = np.random.default_rng(config.seed)
-        self.generator = torch.Generator().manual_seed(config.seed)
+        with accelerator.main_process_first():  # the others find its crops in the cache
+            self.train, self.val = (self._eyes(config, held_out) for held_out in (False, True))
+        self.begin(config.seed, accelerator)
         order = np.argsort(self.train.groups, kind="stable")
         self.members = np.split(order, np.cumsum(np.bincount(self.train.groups))[:-1])
         self.shares = np.array([self.train.weights[rows].sum() for rows in self.members])
@@ -207,7 +209,8 @@ class EyeData:
 
     @staticmethod
     def _eyes(config: EyeTrainingConfig, held_out: bool) -> EyeSet:
-        path = config.cache / f"{'val' if held_out else 'train'}.npz"
+        facts = (config.crop_pixels, config.crop_margin, config.shares, config.frames)
+        path = cached(config.cache, f"{'val' if held_out else 'train'}.npz", config.prepared, *facts)
         if not path.exists():
             if held_out:
                 sources = iter([s for s in all_sources(config.prepared, True, frames=60) if s.domain == "clips"])
@@ -319,16 +322,16 @@ def train(config: EyeTrainingConfig, model_config: SuperFaceTrackerConfig | None
         The file with the averaged weights of the refiner.
     """
     model_config = model_config or SuperFaceTrackerConfig()
-    accelerator = Accelerator()
+    accelerator = accelerator_for()
     torch.manual_seed(config.seed)
-    data = EyeData(config, model_config)
+    data = EyeData(config, model_config, accelerator)
     refiner = channels_last(EyeRefiner(model_config))
     initialise_shape(refiner, torch.cat([data()[1] for _ in range(max(1, 2000 // config.batch))]))
     optimizer = torch.optim.AdamW(refiner.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     refiner, optimizer = accelerator.prepare(refiner, optimizer)
     averaged = Averaged(accelerator.unwrap_model(refiner), decay=0.995)
     clock = TrainingClock(config.steps, config.minutes)
-    checkpoints = Checkpoints(config.out, accelerator, averaged, clock, config.checkpoint_seconds)
+    checkpoints = Checkpoints(config.out, accelerator, averaged, clock, config.checkpoint_seconds, data)
     checkpoints.resume()
     held_out = data.validation()
 

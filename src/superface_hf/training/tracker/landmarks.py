@@ -1,6 +1,6 @@
 """Trains the tracker's landmark regressor::
 
-    python -m superface_hf.training.tracker.landmarks --prepared .cache/prepared
+    superface train tracker-landmarks --prepared .cache/prepared
 
 Checkpoints are written every few minutes; the same command goes on from the last one.
 """
@@ -25,8 +25,10 @@ from ...models.backbone import load_imagenet
 from ...models.imagenet import imagenet_state
 from ...models.tracker.configuration_tracker import SuperFaceTrackerConfig
 from ...models.tracker.networks import LandmarkRegressor
-from ..core.run import channels_last, parse_config
-from .common import Averaged, Checkpoints, TrainingClock, freeze_stages, train_mode
+from ...utils.settings import number
+from ..core.processes import accelerator_for
+from ..core.run import channels_last
+from .common import Averaged, Checkpoints, RandomDraws, TrainingClock, cached, freeze_stages, train_mode
 from .negatives import mistaken_places, random_places
 
 logger = logging.getLogger(__name__)
@@ -51,11 +53,11 @@ class LandmarkTrainingConfig:
     prepared: Path = Path(".cache/prepared")
     out: Path = Path("runs/tracker_landmarks")
     cache: Path = Path(".cache/tracker")
-    steps: int = 1_000_000
-    minutes: float = 40.0
-    batch: int = 40
+    steps: int = number(1_000_000, low=1)
+    minutes: float = number(40.0, low=0.01)
+    batch: int = number(40, low=1)
     negatives: int = 7
-    learning_rate: float = 1.5e-3
+    learning_rate: float = number(1.5e-3, low=0)
     backbone_rate: float = 1e-3
     weight_decay: float = 0.02
     frozen_stages: int = 2
@@ -117,24 +119,26 @@ def initialise_mesh(regressor: LandmarkRegressor, points: Tensor) -> None:
     nn.init.constant_(regressor.face.bias, 2.0)
 
 
-class LandmarkData:
+class LandmarkData(RandomDraws):
     """Draws augmented batches from crops in memory."""
 
-    def __init__(self, config: LandmarkTrainingConfig, model: SuperFaceTrackerConfig) -> None:
-        config.cache.mkdir(parents=True, exist_ok=True)
+    def __init__(self, config: LandmarkTrainingConfig, model: SuperFaceTrackerConfig, accelerator: Accelerator) -> None:
         self.size, self.batch, self.negatives = model.crop_size, config.batch, config.negatives
         self.zoom = model.crop_margin / config.crop_margin
-        self.train, self.val = (self._crops(config, held_out) for held_out in (False, True))
+        with accelerator.main_process_first():  # the others find its crops in the cache
+            self.train, self.val = (self._crops(config, held_out) for held_out in (False, True))
         self.twins = torch.from_numpy(mirror_map(self.train.points))
-        self.background = self._backgrounds(config, model)
-        self.random = np.random.default_rng(config.seed)
-        self.generator = torch.Generator().manual_seed(config.seed)
+        with accelerator.main_process_first():
+            self.background = self._backgrounds(config, model)
+        self.begin(config.seed, accelerator)
 
     @staticmethod
     def _crops(config: LandmarkTrainingConfig, held_out: bool) -> CropSet:
-        path = config.cache / f"{'val' if held_out else 'train'}.npz"
+        frames = 24 if held_out else 40
+        facts = (config.crop_pixels, config.crop_margin, config.shares, frames)
+        path = cached(config.cache, f"{'val' if held_out else 'train'}.npz", config.prepared, *facts)
         if not path.exists():
-            sources = all_sources(config.prepared, held_out, frames=24 if held_out else 40)
+            sources = all_sources(config.prepared, held_out, frames=frames)
             build_crops(sources, config.crop_pixels, config.crop_margin, config.shares).save(path)
         return CropSet.load(path)
 
@@ -143,7 +147,8 @@ class LandmarkData:
         side = self.size * 3 // 2
         groups = []
         for name in ("random", "mistaken"):
-            path = config.cache / f"negatives_{name}.npy"
+            facts = (side, config.seed, str(config.detector) if name == "mistaken" else "")
+            path = cached(config.cache, f"negatives_{name}.npy", config.prepared, *facts)
             if name == "mistaken" and config.detector is None:
                 continue
             if not path.exists():
@@ -220,9 +225,9 @@ def train(config: LandmarkTrainingConfig, model_config: SuperFaceTrackerConfig |
         The file with the averaged weights of the regressor.
     """
     model_config = model_config or SuperFaceTrackerConfig()
-    accelerator = Accelerator()
+    accelerator = accelerator_for()
     torch.manual_seed(config.seed)
-    data = LandmarkData(config, model_config)
+    data = LandmarkData(config, model_config, accelerator)
     regressor = channels_last(LandmarkRegressor(model_config))
     load_imagenet(regressor.backbone, imagenet_state())
     some = np.random.default_rng(0).choice(len(data.train.points), 6000)
@@ -242,7 +247,7 @@ def train(config: LandmarkTrainingConfig, model_config: SuperFaceTrackerConfig |
     regressor, optimizer = accelerator.prepare(regressor, optimizer)
     averaged = Averaged(accelerator.unwrap_model(regressor), decay=0.998)
     clock = TrainingClock(config.steps, config.minutes)
-    checkpoints = Checkpoints(config.out, accelerator, averaged, clock, config.checkpoint_seconds)
+    checkpoints = Checkpoints(config.out, accelerator, averaged, clock, config.checkpoint_seconds, data)
     checkpoints.resume()
     weights = point_weights().to(accelerator.device)
     held_out = data.validation()
@@ -263,12 +268,3 @@ def train(config: LandmarkTrainingConfig, model_config: SuperFaceTrackerConfig |
         losses = {"mesh": float(mesh_loss.detach()), "face": float(face_loss.detach())}
         checkpoints.step(losses, lambda: validate(averaged.model, *held_out))
     return checkpoints.weights
-
-
-def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    train(parse_config(LandmarkTrainingConfig, __doc__ or ""))
-
-
-if __name__ == "__main__":
-    main()

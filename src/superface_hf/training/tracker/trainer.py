@@ -1,14 +1,13 @@
 """Trains the parts of the tracker and joins them into a model folder::
 
-    python -m superface_hf.training.tracker.trainer --out src/superface_hf/weights/tracker
+    superface train tracker --out src/superface_hf/weights/tracker
 
-Detector and regressor can be trained on their own (``tracker_detector``, ``tracker_landmarks``); ``--join-only`` joins
-what is there, ``--only-eyes`` trains the eye refiner and puts it into the model folder that is there.
+Each part can be trained on its own (``tracker-detector``, ``tracker-landmarks``, ``tracker-eyes``); ``join_only`` joins what
+is there, ``only_eyes`` trains the eye refiner and puts it into the model folder that is there.
 """
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,8 @@ from safetensors.torch import load_file
 from ...models.tracker.configuration_tracker import SuperFaceTrackerConfig
 from ...models.tracker.modeling_tracker import SuperFaceTrackerModel
 from ...utils.files import write_tensors
-from ..core.run import parse_config
+from ...utils.settings import number
+from ..core.processes import accelerator_for
 from . import detector as tracker_detector
 from . import eyes as tracker_eyes
 from . import landmarks as tracker_landmarks
@@ -36,12 +36,12 @@ class TrackerTrainingConfig:
         only_eyes: train the eye refiner alone; the rest of the model in ``out`` stays as it is.
     """
 
-    out: Path
+    out: Path = Path("runs/tracker")
     prepared: Path = Path(".cache/prepared")
     runs: Path = Path("runs")
-    detector_minutes: float = 13.0
-    landmark_minutes: float = 36.0
-    eye_minutes: float = 16.0
+    detector_minutes: float = number(13.0, low=0.01)
+    landmark_minutes: float = number(36.0, low=0.01)
+    eye_minutes: float = number(16.0, low=0.01)
     join_only: bool = False
     only_eyes: bool = False
 
@@ -79,8 +79,13 @@ def write(model: SuperFaceTrackerModel, out: Path) -> None:
     write_tensors(out / "model.safetensors", state, {"format": "pt"})
 
 
-def train(config: TrackerTrainingConfig) -> None:
-    """Trains the detector, the regressor and the eye refiner, and joins them."""
+def run(config: TrackerTrainingConfig) -> Path | None:
+    """Trains the detector, the regressor and the eye refiner, and joins them.
+
+    Returns:
+        The model folder; None in all processes except the main one.
+    """
+    main = accelerator_for().is_main_process
     eye_config = tracker_eyes.EyeTrainingConfig(
         config.prepared, config.runs / "tracker_eyes", minutes=config.eye_minutes
     )
@@ -88,8 +93,9 @@ def train(config: TrackerTrainingConfig) -> None:
     if not config.join_only:
         tracker_eyes.train(eye_config)
     if config.only_eyes:
-        replace_eyes(eyes, config.out)
-        return
+        if main:
+            replace_eyes(eyes, config.out)
+        return config.out if main else None
     detector_config = tracker_detector.DetectorTrainingConfig(
         config.prepared, config.runs / "tracker_detector", minutes=config.detector_minutes
     )
@@ -102,13 +108,8 @@ def train(config: TrackerTrainingConfig) -> None:
     if not config.join_only:
         tracker_detector.train(detector_config)
         tracker_landmarks.train(landmark_config)
-    join(detector_config.out / "averaged.safetensors", landmark_config.out / "averaged.safetensors", eyes, config.out)
-
-
-def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    train(parse_config(TrackerTrainingConfig, __doc__ or ""))
-
-
-if __name__ == "__main__":
-    main()
+    if main:
+        join(
+            detector_config.out / "averaged.safetensors", landmark_config.out / "averaged.safetensors", eyes, config.out
+        )
+    return config.out if main else None
