@@ -122,9 +122,12 @@ def noises(count: int, seed: int = 0) -> list[np.ndarray]:
             spectrum /= np.maximum(1, np.arange(len(spectrum))) ** random.uniform(0, 1.2)
             sound = np.fft.irfft(spectrum, len(time))
         elif kind == 1:  # hum and beeps
-            sound = sum(
-                np.sin(2 * np.pi * random.uniform(50, 3000) * time + random.uniform(0, 6))
-                for _ in range(random.integers(1, 4))
+            sound = np.sum(
+                [
+                    np.sin(2 * np.pi * random.uniform(50, 3000) * time + random.uniform(0, 6))
+                    for _ in range(random.integers(1, 4))
+                ],
+                axis=0,
             )
         else:  # chords of decaying strings, or held ones, and beats
             sound = np.zeros(len(time))
