@@ -48,6 +48,11 @@ PAGES = {
         "superface_hf.models.teacher.modeling_teacher: PreparedSource TeacherOutput",
         "superface_hf.models.student.modeling_student: PreparedStudent StudentOutput",
         "superface_hf.hub.model: HubMixin",)),
+    "made_up_faces": Page("Made-up faces", "Speech alone -> a portrait, and a talking face, as pipelines of diffusers.", (
+        "superface_hf: SpeechToPortraitPipeline SpeechToTalkingFacePipeline FaceSpace PortraitDenoiser",
+        "superface_hf: SuperFaceVoiceEncoderModel SuperFaceVoiceEncoderConfig",
+        "superface_hf.pipelines.speech_to_portrait: SpeechToPortraitOutput PortraitHearing",
+        "superface_hf.models.face_space.prior: Group",)),
     "layers": Page("Layers", "A portrait's layers: the person, cut out, and the plate behind.", (
         "superface_hf.layers.matting: cut_out_person foreground_colours",
         "superface_hf.layers.plate: make_plate hole_behind",)),

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from .motion import Motion
     from .motion.bundled import bundled_motion
     from .pipelines.clip import TalkingFaceClip
+    from .pipelines.speech_to_motion import SpeechToMotionPipeline
     from .pipelines.speech_to_portrait import SpeechToPortraitPipeline
     from .pipelines.speech_to_talking_face import SpeechToTalkingFacePipeline
     from .pipelines.talking_face import TalkingFacePipeline
@@ -66,6 +67,7 @@ _HOMES = {
     "Provenance": ".media.inspection",
     "ProvenanceError": ".errors",
     "SeveralFacesError": ".errors",
+    "SpeechToMotionPipeline": ".pipelines.speech_to_motion",
     "SpeechToPortraitPipeline": ".pipelines.speech_to_portrait",
     "SpeechToTalkingFacePipeline": ".pipelines.speech_to_talking_face",
     "SuperFaceAudioToLipConfig": ".models.audio_to_lip.configuration_audio_to_lip",
@@ -106,6 +108,7 @@ __all__ = [
     "Provenance",
     "ProvenanceError",
     "SeveralFacesError",
+    "SpeechToMotionPipeline",
     "SpeechToPortraitPipeline",
     "SpeechToTalkingFacePipeline",
     "SuperFaceAudioToLipConfig",

@@ -117,10 +117,11 @@ def register_diffusers() -> None:
     """``DiffusionPipeline.from_pretrained`` looks a pipeline's class up on ``diffusers``, by the name in its folder."""
     import diffusers
 
+    from .pipelines.speech_to_motion import SpeechToMotionPipeline
     from .pipelines.speech_to_portrait import SpeechToPortraitPipeline
     from .pipelines.speech_to_talking_face import SpeechToTalkingFacePipeline
 
-    for pipeline in (SpeechToPortraitPipeline, SpeechToTalkingFacePipeline):
+    for pipeline in (SpeechToMotionPipeline, SpeechToPortraitPipeline, SpeechToTalkingFacePipeline):
         setattr(diffusers, pipeline.__name__, pipeline)
 
 
@@ -135,7 +136,11 @@ ACTIONS: dict[str, Callable[[], None]] = {
 # outermost of all these modules.
 OF_DIFFUSERS = (
     "superface_hf.models.face_space.modeling_face_space",
+    "superface_hf.models.speech_to_motion.denoiser",
+    "superface_hf.models.speech_to_motion.lip_refiner",
+    "superface_hf.models.speech_to_motion.motion_statistics",
     "superface_hf.models.speech_to_portrait.modeling_portrait_denoiser",
+    "superface_hf.pipelines.speech_to_motion",
     "superface_hf.pipelines.speech_to_portrait",
     "superface_hf.pipelines.speech_to_talking_face",
 )

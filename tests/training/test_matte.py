@@ -190,7 +190,7 @@ class TestTraining:
         data = load_packed(shards, "val", 96)
         assert (len(data), data.pictures.shape, data.mattes.shape) == (2, (2, 3, 96, 96), (2, 1, 256, 256))
         assert data.pictures[0, :, 40, 56].tolist() == list(RED)
-        with pytest.raises(SuperFaceError, match="pack_pictures"):
+        with pytest.raises(SuperFaceError, match=r"pictures\.pack"):
             load_packed(shards / "nowhere", "val", 96)
 
     def test_a_batch_is_in_range_and_asks_for_nothing_beyond_a_picture(self, shards):

@@ -17,7 +17,7 @@ from superface_hf.metrics.movement import (
     head_spread,
     motion_frechet_distance,
 )
-from superface_hf.models.speech_to_motion.motion_statistics import STYLE_PARTS, style_code
+from superface_hf.models.speech_to_motion.motion_statistics import STYLE_PARTS, MotionStatistics, style_code
 from superface_hf.models.speech_to_motion.motion_vector import from_vectors, region_slices, to_vectors
 from superface_hf.motion import Motion
 from superface_hf.training.speech_to_motion.data import MotionClip, MotionWindows, fit_statistics
@@ -101,14 +101,14 @@ class TestDiffusion:
 
 class TestRefiner:
     def test_it_learns_what_the_diffused_mouth_knows(self, clips):
-        statistics = fit_statistics(clips[:3])
+        statistics = MotionStatistics()
         torch.manual_seed(0)
-        truth = 0.3 * torch.randn(6, 20, 30)
+        truth = torch.randn(6, 20, 30)
         part = region_slices()["mouth"]
         scaled = (truth - statistics.mean[part]) / statistics.spread[part]
         condition = torch.cat([torch.randn(6, 20, 256), torch.zeros(6, 20, 30)], dim=-1)
         windows = LipWindows(condition, scaled, truth, torch.ones(6, 20))
-        config = LipRefinerTrainingConfig(steps=60, batch_size=6, blind=0.0, learning_rate=3e-3)
+        config = LipRefinerTrainingConfig(steps=80, batch_size=6, blind=0.0, learning_rate=5e-3)
         refiner = train_refiner(config, windows, statistics)
         errors = [float((refined(refiner, statistics, windows, gate) - truth).square().mean()) for gate in (0.0, 1.0)]
         assert errors[1] < 0.8 * errors[0]
@@ -134,7 +134,7 @@ class TestStylesAndEmotions:
         assert (lively > calm).sum() == len(STYLE_PARTS) - 1
 
     def test_a_style_knows_how_far_things_move(self, clips):
-        rows = clips[0].vectors
+        rows = clips[0].vectors + np.random.default_rng(0).normal(0, 0.1, clips[0].vectors.shape).astype(np.float32)
         assert (style_code(2 * rows) > style_code(rows)).all()
 
     def test_emotions_whose_faces_do_not_show_them_are_left_out(self):

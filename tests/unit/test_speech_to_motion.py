@@ -71,6 +71,11 @@ def embedded() -> SpeechToMotionPipeline:
     return SpeechToMotionPipeline.embedded()
 
 
+@pytest.fixture(scope="module")
+def usual(embedded, samples) -> Motion:
+    return embedded(samples, 16000, generator=generator(1)).motion
+
+
 class TestVectors:
     def test_rows_give_back_the_motion_they_came_from(self):
         rows = np.random.default_rng(0).normal(0, 0.2, (9, 66)).astype(np.float32)
@@ -127,16 +132,18 @@ class TestWindows:
         assert same(first, other, ("rotation",)) > 0.01
         assert same(first, other, ("mouth",)) == 0  # follows the sound alone
 
-    def test_it_goes_on_from_what_went_before(self, tiny, samples):
-        before = tiny(samples[:48000], 16000, generator=generator(1), **STEPS).motion
-        alone = tiny(samples, 16000, generator=generator(0), **STEPS).motion
-        after = tiny(samples, 16000, generator=generator(0), previous=before, **STEPS).motion
-        assert same(alone, after, ("rotation",)) > 1e-4
+    def test_it_goes_on_from_what_went_before(self, embedded, samples, usual):
+        # The motion went on in the same way after its first three seconds, whoever made them.
+        after = embedded(
+            samples[48000:], 16000, generator=generator(0), previous=usual[:75], num_inference_steps=6
+        ).motion
+        turn = np.degrees(np.linalg.norm(after.rotation[0] - usual.rotation[74]))
+        assert turn < 1.5
         with pytest.raises(MotionError, match="12 frames"):
-            tiny(samples, 16000, previous=before[:5])
+            embedded(samples, 16000, previous=usual[:5])
 
     def test_silence_and_the_shortest_sound_have_motion_too(self, tiny):
-        assert len(tiny(np.zeros(10, np.float32), 16000, **STEPS).motion) == 1
+        assert len(tiny(np.zeros(400, np.float32), 16000, **STEPS).motion) == 1
         assert len(tiny(np.zeros(16000, np.float32), 16000, **STEPS).motion) == 25
 
 
@@ -184,7 +191,7 @@ class TestSettings:
 
     def test_the_talking_face_asks_the_diffusion_where_only_it_can_answer(self):
         assert Request(audio=b"x").performance is None
-        assert Request(audio=b"x", idle="diffusion").performance == Performance()
+        assert vars(Request(audio=b"x", idle="diffusion").performance) == vars(Performance())
         assert Request(audio=b"x", emotion="happiness").performance.emotion == "happiness"
         for wrong in ({"idle": 0.5, "strength": 2}, {"idle": "diffuse"}, {"motion": "nod", "emotion": "happiness"}):
             with pytest.raises((MotionError, UnknownNameError)):
@@ -209,10 +216,6 @@ class TestSaved:
 
 
 class TestEmbedded:
-    @pytest.fixture(scope="class")
-    def usual(self, embedded, samples) -> Motion:
-        return embedded(samples, 16000, generator=generator(1)).motion
-
     def test_the_head_moves_by_degrees_and_smoothly(self, usual):
         degrees = np.degrees(usual.rotation)
         assert 0.3 < degrees.std(0).max() < 12

@@ -61,7 +61,7 @@ def add_parser(commands: Any) -> None:
         required=True,
         help="the mp4 to write (with --background transparent: .webm, .mov, or a folder)",
     )
-    parser.add_argument("--no-idle", action="store_true", help="with speech alone: keep head, eyes and brows still")
+    _add_accompaniment(parser)
     parser.add_argument("--seed", type=int, help="which of the possible idle motions (default: 0)")
     parser.add_argument(
         "--set",
@@ -106,6 +106,32 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(run=run, refuse=parser.error)
 
 
+def _add_accompaniment(parser: argparse.ArgumentParser) -> None:
+    """How head, eyes and brows go with speech alone."""
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--no-idle", action="store_true", help="with speech alone: keep head, eyes and brows still")
+    how.add_argument(
+        "--diffusion",
+        action="store_true",
+        help="with speech alone: move head, eyes and brows by the motion diffusion; the four options below do so too",
+    )
+    parser.add_argument("--style", help="how widely the face moves: calm, usual or lively")
+    parser.add_argument(
+        "--emotion", type=strength, action="append", metavar="NAME=VALUE", help="add happiness=0.6, anger, surprise"
+    )
+    parser.add_argument("--strength", type=float, default=1.0, help="how far head and brows go, 0 to 2 (default: 1)")
+    parser.add_argument("--guidance-scale", type=float, help="how closely motion follows the sound (default: 1.5)")
+
+
+def strength(text: str) -> tuple[str, float]:
+    """``happiness=0.6``; a name alone is at full strength."""
+    name, equals, value = text.partition("=")
+    try:
+        return name, float(value) if equals else 1.0
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"NAME or NAME=VALUE, such as happiness=0.6, not {text!r}") from error
+
+
 def run(options: argparse.Namespace) -> None:
     from ..animation.retargeting import as_motion
     from ..layers.background import TRANSPARENT, Background
@@ -139,7 +165,11 @@ def run(options: argparse.Namespace) -> None:
         edit=dict(options.edit or []),
         regions=regions,
         relative=False if options.absolute else True if options.from_first_frame else "auto",
-        idle=not options.no_idle,
+        idle="diffusion" if options.diffusion else not options.no_idle,
+        style=options.style,
+        emotion=dict(options.emotion) if options.emotion else None,
+        strength=options.strength,
+        guidance_scale=options.guidance_scale,
         seed=options.seed,
         face=options.face,
         driving_face=options.driving_face,

@@ -163,7 +163,8 @@ class SpeechToPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
         Raises:
             MediaError: it cannot be read.
         """
-        return self.voice_encoder.hear(heard_part(SoundReader(audio, sampling_rate)))
+        reader = audio if isinstance(audio, SoundReader) else SoundReader(audio, sampling_rate)
+        return self.voice_encoder.hear(heard_part(reader))
 
     @torch.inference_mode()
     def __call__(

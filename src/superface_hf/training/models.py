@@ -44,6 +44,14 @@ TRAINABLE = {
     "audio-to-lip": Trainable(
         "speech -> mouth", "audio_to_lip.trainer:AudioToLipTrainingConfig", "audio_to_lip.trainer:run", stops=True,
     ),
+    "speech-to-motion": Trainable(
+        "the motion diffusion: speech -> head, eyes, brows, gaze",
+        "speech_to_motion.trainer:SpeechToMotionTrainingConfig", "speech_to_motion.trainer:run", prepared=None, stops=True,
+    ),
+    "lip-refiner": Trainable(
+        "what the motion diffusion adds to lips",
+        "speech_to_motion.lip_refiner:LipRefinerTrainingConfig", "speech_to_motion.lip_refiner:run", prepared=None,
+    ),
     "sync-expert": Trainable(
         "judges whether mouth and sound belong together",
         "sync_expert.trainer:SyncExpertTrainingConfig", "sync_expert.trainer:run", stops=True,
@@ -61,6 +69,9 @@ TRAINABLE = {
     ),
     "tracker-eyes": Trainable(
         "the tracker's part that looks closer at eyes", "tracker.eyes:EyeTrainingConfig", "tracker.eyes:train",
+    ),
+    "tracker-mouth": Trainable(
+        "the tracker's part that looks closer at the mouth", "tracker.mouth:MouthTrainingConfig", "tracker.mouth:train",
     ),
 }  # fmt: skip
 

@@ -32,26 +32,28 @@ class MotionStatistics(ModelMixin, ConfigMixin):
         motion_size: numbers a frame.
         styles, emotions: the names, in the order of the rows.
 
-    Buffers: ``mean`` and ``spread`` (motion_size,) of speaking people; ``style_mean`` and ``style_spread`` (8,) of their
-    style codes; ``style_middle`` (8,) and ``style_factor`` (8, 8): scaled codes of people are distributed like
-    ``style_middle + style_factor @ z`` of normal ``z``; ``style_codes`` (S, 8); ``emotion_offsets``
-    (E, motion_size), added to the motion at full strength.
+    Buffers: ``mean`` and ``spread`` (motion_size,) of speaking people; ``gain`` (motion_size,), how much further people go than
+    the diffusion does; ``style_mean`` and ``style_spread`` (8,) of their
+    style codes; ``style_middle`` (8,) and ``style_factor`` (8, 8): scaled codes of people are distributed like ``style_middle
+    + style_factor @ z`` of normal ``z``; ``style_codes`` (S, 8); ``emotion_offsets`` (E, motion_size), added to the motion at
+    full strength.
     """
 
     @register_to_config
     def __init__(self, motion_size: int = 66, styles: Sequence[str] = (), emotions: Sequence[str] = ()) -> None:
         super().__init__()
         shapes = {
-            "mean": (motion_size,), "spread": (motion_size,), "style_mean": (len(STYLE_PARTS),),
+            "mean": (motion_size,), "spread": (motion_size,), "gain": (motion_size,), "style_mean": (len(STYLE_PARTS),),
             "style_spread": (len(STYLE_PARTS),), "style_middle": (len(STYLE_PARTS),),
             "style_factor": (len(STYLE_PARTS), len(STYLE_PARTS)), "style_codes": (len(styles), len(STYLE_PARTS)),
             "emotion_offsets": (len(emotions), motion_size),
         }  # fmt: skip
         for name, shape in shapes.items():
-            self.register_buffer(name, torch.ones(shape) if name.endswith("spread") else torch.zeros(shape))
+            self.register_buffer(name, torch.ones(shape) if name.endswith(("spread", "gain")) else torch.zeros(shape))
 
     mean: Tensor
     spread: Tensor
+    gain: Tensor
     style_mean: Tensor
     style_spread: Tensor
     style_middle: Tensor
@@ -65,6 +67,10 @@ class MotionStatistics(ModelMixin, ConfigMixin):
 
     def unscale(self, scaled: Tensor) -> Tensor:
         return scaled * self.spread + self.mean
+
+    def played(self, scaled: Tensor) -> Tensor:
+        """What the diffusion made, (..., motion_size) scaled, as far as people go: rows of ``motion_vector``."""
+        return self.unscale(self.gain * scaled)
 
     def scale_mouth(self, mouth: Tensor) -> Tensor:
         """(..., M) coefficients of the mouth alone."""

@@ -99,7 +99,7 @@ class MotionWindowSampler:
         clean = self._denoised(told)
         past = torch.zeros_like(clean[:, : config.known_frames]) if self._known is None else self._known
         self._known = torch.cat([past, clean[:, :count]], dim=1)[:, -config.known_frames :]
-        rows = self._statistics.unscale(clean[0].float()).cpu().numpy()
+        rows = self._statistics.played(clean[0].float()).cpu().numpy()
         change = self._lips(told, torch.cat([past, clean], dim=1))[0, config.known_frames :].float().cpu().numpy()
         return self._played(rows, change)[:count]
 
@@ -169,7 +169,7 @@ class MotionWindowSampler:
         rows = to_vectors(motion, Motion.neutral(1, motion.fps)) - self._offset
         mouth = region_slices()["mouth"]
         rows[:, mouth] = motion.mouth
-        scaled = self._statistics.scale(torch.from_numpy(rows)[None].to(self._denoiser.device))
+        scaled = self._statistics.scale(torch.from_numpy(rows)[None].to(self._denoiser.device)) / self._statistics.gain
         return scaled.to(self._denoiser.dtype)
 
 

@@ -101,7 +101,7 @@ def train(pairs: dict[str, np.ndarray], settings: ConReSettings, seed: int = 0) 
             for kept, new in zip(slow.parameters(), model.parameters(), strict=True):
                 kept.lerp_(new, 1 - settings.momentum)
         bank_keys, bank_rows = keys[: settings.bank].detach(), of[: settings.bank]
-        losses.append(float(loss))
+        losses.append(loss.item())
     return model, losses
 
 

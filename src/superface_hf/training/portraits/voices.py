@@ -28,9 +28,10 @@ from ...pipelines.speech_to_portrait import heard_part
 from .faces import people
 
 FOLDS = 10
-RIDGE = 0.003  # of the heads, as a share of all variance
+RIDGE = 0.01  # of the heads, as a share of all variance
 LENGTHS = (1, 2, 4, 8, 100)  # windows of a clip that SAW learns from
 STEPS = 400
+NOISES = 48  # sounds that are no voice
 
 
 @dataclass(eq=False)
@@ -110,9 +111,9 @@ def ridge(inputs: Tensor, targets: Tensor, weights: Tensor, strength: float = RI
 
 
 def noises(count: int, seed: int = 0) -> list[np.ndarray]:
-    """Sounds that are no voice: noise of several colours, hum, beeps, chords and beats, 3 seconds each."""
+    """Sounds that are no voice: noise of several colours, hum, beeps, chords and beats, 2 seconds each."""
     random = np.random.default_rng(seed)
-    time = np.arange(3 * RATE) / RATE
+    time = np.arange(2 * RATE) / RATE
     sounds = []
     for number in range(count):
         kind = number % 4
@@ -127,11 +128,11 @@ def noises(count: int, seed: int = 0) -> list[np.ndarray]:
             )
         else:  # chords of decaying strings, or held ones, and beats
             sound = np.zeros(len(time))
-            for start in np.arange(0, 3, random.uniform(0.2, 0.7)):
+            for start in np.arange(0, 2, random.uniform(0.4, 0.9)):
                 after = np.maximum(0, time - start)
                 root = 110 * 2 ** (random.integers(0, 30) / 12)
                 for step in (0, random.choice([3, 4]), 7)[: 3 if kind == 2 else 1]:
-                    for harmonic in range(1, random.integers(3, 9)):
+                    for harmonic in range(1, random.integers(3, 6)):
                         pitch = root * 2 ** (step / 12) * harmonic
                         ring = np.exp(-after * random.uniform(1, 6)) * (time >= start)
                         sound += ring * np.sin(2 * np.pi * pitch * after) / harmonic
@@ -231,7 +232,7 @@ def fit_saw(voices: Voices, encoder: SuperFaceVoiceEncoderModel, denoiser: Portr
 
 def _fit_voice(voices: Voices, encoder: SuperFaceVoiceEncoderModel) -> tuple[float, float]:
     """Fits the head that tells voices from other sounds; gives the shares of held-out windows that it gets right."""
-    others = [encoder.embed(sound)[0].clone() for sound in noises(160)]
+    others = [encoder.embed(sound)[0].clone() for sound in noises(NOISES)]
     weights = [torch.full((len(w),), share / len(w)) for w, share in zip(voices.windows, voices.weights, strict=True)]
     inputs = torch.cat([*voices.windows, *others])
     goal = torch.cat([torch.ones(sum(map(len, voices.windows))), -torch.ones(sum(map(len, others)))])

@@ -2,8 +2,7 @@
 
 ::
 
-    python -m superface_hf.training.speech_to_motion.lip_refiner --data $SUPERFACE_DATA --cache .cache/speech_to_motion \\
-        --diffusion runs/speech_to_motion/final --out runs/lip_refiner
+    superface train lip-refiner --set data=$SUPERFACE_DATA --set diffusion=runs/speech_to_motion/final --out runs/lip_refiner
 
 The gate is the one of ``GATES`` under which mouths of people who were held out open and shut most truly, of those that are no
 less true than audio-to-lip alone on the clips for validation. If none is, the gate is 0: the refiner is never worse.
@@ -29,9 +28,11 @@ from ...models.speech_to_motion.denoiser import MotionDenoiser
 from ...models.speech_to_motion.lip_refiner import LipRefiner
 from ...models.speech_to_motion.motion_statistics import MotionStatistics
 from ...models.speech_to_motion.motion_vector import region_slices
+from ...utils.settings import number
 from ..audio_to_lip.loss import LipLossWeights, lip_loss
 from ..audio_to_lip.validation import correlation
-from ..core.run import falling_rate, parse_config
+from ..core.averaging import follow
+from ..core.schedules import falling_rate
 from .data import MotionClip, load_motion_clips
 
 logger = logging.get_logger(__name__)
@@ -56,11 +57,11 @@ class LipRefinerTrainingConfig:
     cache: str = ".cache/speech_to_motion"
     diffusion: str = "runs/speech_to_motion/final"
     out: str = "runs/lip_refiner"
-    steps: int = 600
-    batch_size: int = 24
-    learning_rate: float = 5e-4
-    blind: float = 0.5
-    ema: float = 0.98
+    steps: int = number(600, low=1)
+    batch_size: int = number(24, low=1)
+    learning_rate: float = number(5e-4, low=0)
+    blind: float = number(0.5, low=0, high=1)
+    ema: float = number(0.98, low=0, high=1)
     seed: int = 0
 
 
@@ -135,9 +136,7 @@ def train_refiner(config: LipRefinerTrainingConfig, windows: LipWindows, statist
         loss.backward()
         torch.nn.utils.clip_grad_norm_(refiner.parameters(), 1.0)
         optimizer.step()
-        with torch.no_grad():
-            for mine, new in zip(averaged.parameters(), refiner.parameters(), strict=True):
-                mine.lerp_(new, 1 - min(config.ema, (1 + step) / (10 + step)))
+        follow(averaged, refiner, config.ema, step)
     return averaged
 
 
@@ -160,9 +159,8 @@ def choose_gate(held_out: dict[float, float], validation: dict[float, float]) ->
     return max(allowed, key=lambda gate: held_out[gate])
 
 
-def run(config: LipRefinerTrainingConfig) -> dict[str, dict[float, float]]:
-    """Trains, chooses, and writes the refiner with its gate."""
-    torch.set_num_threads(1)
+def run(config: LipRefinerTrainingConfig) -> Path:
+    """Trains, chooses, and writes the refiner with its gate, and ``gates.json``, the figures; returns their folder."""
     folder = Path(config.diffusion)
     denoiser = MotionDenoiser.from_pretrained(folder / "denoiser").eval()
     statistics = MotionStatistics.from_pretrained(folder / "statistics")
@@ -187,13 +185,5 @@ def run(config: LipRefinerTrainingConfig) -> dict[str, dict[float, float]]:
     out = Path(config.out)
     refiner.save_pretrained(out)
     (out / "gates.json").write_text(json.dumps({"gate": gate, **figures}, indent=1))
-    logger.warning(f"gate {gate}: {figures}")
-    return figures
-
-
-def main() -> None:
-    run(parse_config(LipRefinerTrainingConfig, __doc__))
-
-
-if __name__ == "__main__":
-    main()
+    logger.info(f"gate {gate}: {figures}")
+    return out

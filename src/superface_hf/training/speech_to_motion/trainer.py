@@ -3,10 +3,9 @@
 ::
 
     python -m superface_hf.data.speech.tracked_clips $SUPERFACE_DATA -o .cache/speech_to_motion
-    python -m superface_hf.training.speech_to_motion.trainer --data $SUPERFACE_DATA --cache .cache/speech_to_motion \\
-        --out runs/speech_to_motion
+    superface train speech-to-motion --set data=$SUPERFACE_DATA --out runs/speech_to_motion
 
-Resumes by itself from the newest checkpoint in ``--out``; the finished network is in its ``final``.
+Resumes by itself from the newest checkpoint in ``out``; the finished network is in its ``final``.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import set_seed
 from diffusers import DDIMScheduler
 from torch import Tensor
@@ -26,7 +25,10 @@ from transformers.utils import logging
 from ...models.speech_to_motion.denoiser import MotionDenoiser
 from ...models.speech_to_motion.motion_statistics import MotionStatistics
 from ...models.speech_to_motion.motion_vector import region_slices
-from ..core.run import TrainingRun, falling_rate, parse_config
+from ...utils.settings import number
+from ..core.processes import accelerator_for
+from ..core.run import TrainingRun
+from ..core.schedules import falling_rate
 from .data import MotionClip, MotionWindows, fit_statistics, load_motion_clips
 
 logger = logging.get_logger(__name__)
@@ -42,7 +44,7 @@ class SpeechToMotionTrainingConfig:
     Attributes:
         data, cache: folder with ``clips.csv``, and the one that ``motion_cache`` wrote.
         out: folder for checkpoints and logs.
-        steps, batch_size: length of the training.
+        steps, batch_size: length of the training; in each step, each process takes a batch.
         learning_rate: of AdamW after ``warmup`` steps; over the last ``decay`` share of the steps it falls to a twentieth.
         unheard, unstyled: share of windows that do not know what is heard, and that do not know their style.
         velocity: weight of the error of differences between frames.
@@ -55,24 +57,24 @@ class SpeechToMotionTrainingConfig:
     data: str = "data"
     cache: str = ".cache/speech_to_motion"
     out: str = "runs/speech_to_motion"
-    steps: int = 4000
-    batch_size: int = 24
-    learning_rate: float = 6e-4
-    warmup: int = 100
-    decay: float = 0.5
+    steps: int = number(3600, low=1)
+    batch_size: int = number(16, low=1)
+    learning_rate: float = number(6e-4, low=0)
+    warmup: int = number(100, low=0)
+    decay: float = number(0.5, low=0, high=1)
     weight_decay: float = 0.02
-    unheard: float = 0.1
-    unstyled: float = 0.3
+    unheard: float = number(0.1, low=0, high=1)
+    unstyled: float = number(0.3, low=0, high=1)
     velocity: float = 2.0
     most_snr: float = 5.0
     blur: float = 0.05
-    ema: float = 0.998
+    ema: float = number(0.997, low=0, high=1)
     hidden_size: int = 192
     num_layers: int = 4
     seed: int = 0
     validate_every: int = 250
     checkpoint_minutes: float = 3.0
-    mixed_precision: str = "bf16"
+    mixed_precision: Literal["no", "bf16", "fp16"] = "bf16"
 
 
 def training_scheduler() -> DDIMScheduler:
@@ -96,7 +98,7 @@ class SpeechToMotionTrainer:
     ) -> None:
         self.config = config
         set_seed(config.seed)
-        self.accelerator = Accelerator(mixed_precision=config.mixed_precision)
+        self.accelerator = accelerator_for(config.mixed_precision)
         shown = [clip for clip in clips if not clip.held_out]
         unseen = [clip for clip in clips if clip.held_out]
         self.statistics = self._scales(shown)
@@ -115,7 +117,7 @@ class SpeechToMotionTrainer:
             Path(config.out), self.accelerator, self.averaged, config.ema, config.checkpoint_minutes, config
         )
         frames, known = model.config.frames, model.config.known_frames
-        length = config.steps * config.batch_size
+        length = config.steps * config.batch_size * self.accelerator.num_processes
         self.windows = MotionWindows(shown, self.statistics, length, config.seed, frames, known)
         self.unseen = (
             MotionWindows(unseen, self.statistics, VALIDATION_WINDOWS, 1, frames, known, 0.0) if unseen else None
@@ -135,16 +137,15 @@ class SpeechToMotionTrainer:
         """Trains to the end, or to step ``until``; writes a checkpoint in both cases."""
         config = self.config
         self.run.resume()
-        rest = Subset(
-            self.windows, range(self.run.step * config.batch_size, (until or config.steps) * config.batch_size)
-        )
+        together = config.batch_size * self.accelerator.num_processes  # windows in a step of all processes
+        rest = Subset(self.windows, range(self.run.step * together, (until or config.steps) * together))
         for batch in self.accelerator.prepare(DataLoader(rest, config.batch_size)):
             self.run.tick(self._train_step(batch))
             step = self.run.step
             if self.unseen is not None and config.validate_every and step % config.validate_every == 0:
                 self.run.log({"step": step, "validation": self.validate()})
         self.run.save()
-        if self.run.step == config.steps:
+        if self.run.step == config.steps and self.accelerator.is_main_process:
             final = self.run.out / "final"
             self.averaged.save_pretrained(final / "denoiser")
             self.statistics.save_pretrained(final / "statistics")
@@ -218,13 +219,17 @@ def _mean(values: Tensor, weight: Tensor) -> Tensor:
     return (values * weight).sum() / weight.sum().clamp(min=1)
 
 
-def main() -> None:
-    config = parse_config(SpeechToMotionTrainingConfig, __doc__)
-    torch.set_num_threads(1)  # two that compete cost more than one
+def run(config: SpeechToMotionTrainingConfig, until: int | None = None) -> Path | None:
+    """Loads what ``config`` names, and trains to the end, or to step ``until``.
+
+    Returns:
+        The folder of the newest weights; None in all processes except the main one.
+    """
     clips = load_motion_clips(Path(config.data), Path(config.cache))
-    logger.warning(f"{len(clips)} stretches of {len({clip.person for clip in clips})} people.")
-    SpeechToMotionTrainer(config, clips).train()
-
-
-if __name__ == "__main__":
-    main()
+    logger.info(f"{len(clips)} stretches of {len({clip.person for clip in clips})} people.")
+    trainer = SpeechToMotionTrainer(config, clips)
+    trainer.train(until)
+    if not trainer.accelerator.is_main_process:
+        return None
+    final = trainer.run.out / "final"
+    return final if final.is_dir() else trainer.run.out / "checkpoint" / "averaged"
