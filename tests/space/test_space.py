@@ -33,7 +33,6 @@ from superface_hf.space.background import background_of, in_settings, offered
 from superface_hf.space.distil import Distillation, checked_name, new_folder, packed, remove
 from superface_hf.space.edit import KEPT_READY, Editor
 from superface_hf.space.examples import FILES, Examples
-from superface_hf.space.film import Take, film
 from superface_hf.space.guide import LOOKED_FOR, OUTLINE, Guide
 from superface_hf.space.limits import check_picture, read_picture, read_video
 from superface_hf.space.live import FPS, GONE_AFTER, MOST_AT_ONCE, LiveTalks
@@ -44,6 +43,7 @@ from superface_hf.space.store import Store
 from superface_hf.space.student import push_student
 from superface_hf.space.students import Students, checked_repo_id
 from superface_hf.space.studio import Remembered, Studio
+from superface_hf.space.video_file import VideoPlan, write_video
 from superface_hf.utils.assets import PORTRAIT
 
 SPACE = Path(__file__).parents[2] / "spaces" / "talking-face"
@@ -467,11 +467,11 @@ def test_progress_says_the_stage_and_the_time_that_is_left(monkeypatch):
 
 
 def test_what_is_stopped_leaves_no_file(tmp_path, monkeypatch):
-    monkeypatch.setattr("superface_hf.space.film.BREATH", 0.0)
+    monkeypatch.setattr("superface_hf.space.video_file.YIELD_EVERY", 0.0)
     frames = (np.full((64, 64, 3), 99, np.uint8) for _ in range(50))
-    filming = film(Take("stopped", frames, 25), tmp_path / "stopped.mp4", Stages(lambda share, desc: None))  # type: ignore[arg-type]
-    assert [next(filming) for _ in range(49)] == [None] * 49
-    filming.close()  # type: ignore[attr-defined]
+    writing = write_video(VideoPlan("stopped", frames, 25), tmp_path / "stopped.mp4", Stages(lambda share, desc: None))  # type: ignore[arg-type]
+    assert [next(writing) for _ in range(49)] == [None] * 49
+    writing.close()  # type: ignore[attr-defined]
     assert not list(tmp_path.iterdir())
 
 

@@ -41,7 +41,9 @@ def run(options: argparse.Namespace) -> None:
     try:
         launch(server_name=options.host, server_port=options.port, inbrowser=options.open)
     except (Stopped, KeyboardInterrupt) as stop:
-        # The visitors' files are gone by now. Models may still be loading, and a process that ends meanwhile is aborted.
+        # The visitors' files are gone by now. A thread may still load models, deep inside torch. Before Python 3.14, a daemon
+        # thread that asks for the GIL while the interpreter ends is ended by pthread_exit. That unwinds torch's C++ frames,
+        # which do not allow it, and C++ aborts: "terminate called without an active exception" (pytorch issue 117762).
         message, status = (str(stop), stop.status) if isinstance(stop, Stopped) else ("stopped", 130)
         print(f"superface: {message}.", file=sys.stderr, flush=True)
         os._exit(status)

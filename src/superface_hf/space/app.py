@@ -13,7 +13,7 @@ from .limits import Limits
 from .messages import SYNTHETIC
 from .metrics import Metrics
 from .mimic import mimic_tab
-from .parts import Room
+from .parts import TabContext
 from .store import Store
 from .student import student_tab
 from .studio import Studio
@@ -41,10 +41,10 @@ def build(studio: Studio | None = None, limits: Limits | None = None) -> gr.Bloc
     store = Store()
     with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
         gr.HTML(HERO, elem_classes="sf-plain")
-        room = Room(studio, limits, Examples(), Guide(studio, limits), store)
+        context = TabContext(studio, limits, Examples(), Guide(studio, limits), store)
         for name, tab in TABS.items():
             with gr.Tab(name, elem_id=f"tab-{name.lower()}"):
-                tab(room)
+                tab(context)
         gr.HTML(f'<p class="sf-licence">{limits.keep_words} {limits.job_words} {LICENCE}</p>', elem_classes="sf-plain")
     demo.queue(max_size=limits.waiting, default_concurrency_limit=4)
     demo.studio, demo.limits, demo.store, demo.metrics = studio, limits, store, Metrics()

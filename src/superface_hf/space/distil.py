@@ -30,7 +30,7 @@ KEPT = {".json", ".safetensors", ".md", ".png", ".jpg"}
 
 
 @dataclass(frozen=True)
-class Standing:
+class DistillationProgress:
     """How far it is.
 
     Attributes:
@@ -79,7 +79,7 @@ class Distillation:
             f"--minutes={minutes:g}", f"--out={folder}", "--face=largest",
         ]  # fmt: skip
 
-    def run(self) -> Iterator[Standing]:
+    def run(self) -> Iterator[DistillationProgress]:
         """Says about every second how far it is; ends when the student is there. Closing it stops the process.
 
         Raises:
@@ -97,7 +97,7 @@ class Distillation:
                 passed = time.monotonic() - began
                 if passed > self._seconds + PATIENCE:
                     raise SuperFaceError("Making the student took far too long and was stopped. Please try again.")
-                yield self._standing(passed)
+                yield self._progress(passed)
                 time.sleep(POLL)
         finally:
             _end(process)
@@ -106,15 +106,15 @@ class Distillation:
             raise SuperFaceError(self._said())
         shutil.rmtree(self.folder / "work", ignore_errors=True)
 
-    def _standing(self, passed: float) -> Standing:
+    def _progress(self, passed: float) -> DistillationProgress:
         left = max(0.0, self._seconds - passed)
         share = min(0.97, passed / self._seconds)
         if not left:
-            return Standing("Measuring how good it is", share, 0.0)
+            return DistillationProgress("Measuring how good it is", share, 0.0)
         if (self.folder / "work" / "log.jsonl").exists():
-            return Standing("The student learns", share, left)
+            return DistillationProgress("The student learns", share, left)
         frames = len(list((self.folder / "work" / "frames").glob("**/*.safetensors")))
-        return Standing("The big model draws examples" if frames else "Looking at the photo", share, left)
+        return DistillationProgress("The big model draws examples" if frames else "Looking at the photo", share, left)
 
     def _said(self) -> str:
         """The last line that was meant for people."""

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 import gradio as gr
 
 from .device import on_gpu
-from .film import Take, screening
 from .limits import read_sound, read_video, sized
 from .look import lead
 from .messages import for_visitors, needed
 from .parts import (
     FILMING,
-    Room,
+    TabContext,
     consent_box,
     label_choice,
     run_buttons,
@@ -23,6 +22,7 @@ from .parts import (
     video_field,
     video_result,
 )
+from .video_file import VideoPlan, video_output
 
 if TYPE_CHECKING:
     from ..pipelines.dubbing import WhenShort
@@ -34,12 +34,12 @@ WHEN_LONGER: dict[str, str] = {
 }
 
 
-def dub_tab(room: Room) -> None:
+def dub_tab(context: TabContext) -> None:
     lead("A video and a new recording: the same video, saying the new words. Only the mouth changes.")
     with gr.Row(elem_classes="sf-sides"):
         with gr.Column(elem_classes="sf-in"):
-            video = video_field(room, "dub", "Video")
-            speech = sound_field(room, "dub")
+            video = video_field(context, "dub", "Video")
+            speech = sound_field(context, "dub")
             consent = consent_box("dub")
             run, stop, example = run_buttons("dub", "Give it new words")
             with gr.Accordion("More choices", open=False):
@@ -50,7 +50,7 @@ def dub_tab(room: Room) -> None:
                 )
                 label = label_choice()
         with gr.Column(elem_classes="sf-out"):
-            result = video_result("dub", room.examples["dub"])
+            result = video_result("dub", context.examples["dub"])
 
     @for_visitors
     @on_gpu
@@ -70,24 +70,24 @@ def dub_tab(room: Room) -> None:
         Returns:
             The video, and the settings it was made with.
         """
-        stages = room.stages(progress)
+        stages = context.stages(progress)
         stages.say("Looking at the video and listening")
-        room.check_consent(consent, needed(video, "a video"))
-        reader = read_video(video, room.limits)
-        sound = read_sound(needed(speech, "a recording"), room.limits)
-        frames = room.studio.pipe.stream(
-            None, video=video, audio=sound, when_short=cast("WhenShort", when_longer), limit=room.limits.work
+        context.check_consent(consent, needed(video, "a video"))
+        reader = read_video(video, context.limits)
+        sound = read_sound(needed(speech, "a recording"), context.limits)
+        frames = context.studio.pipe.stream(
+            None, video=video, audio=sound, when_short=cast("WhenShort", when_longer), limit=context.limits.work
         )
         longest = max(reader.frame_count or 0, round(sound.seconds * reader.fps))
         total = reader.frame_count if when_longer == "stop" else longest
-        take = Take("dubbed", sized(frames, room.limits), reader.fps, total, sound, label)
-        yield from screening(take, stages, {"where the recording is longer": WHEN_LONGER[when_longer]})
+        plan = VideoPlan("dubbed", sized(frames, context.limits), reader.fps, total, sound, label)
+        yield from video_output(plan, stages, {"where the recording is longer": WHEN_LONGER[when_longer]})
 
     inputs = [video, speech, consent, when_longer, label]
     event = run.click(dub, inputs, result.outputs, api_name="dub", **FILMING)
     result.offer(event)
     chosen = example.click(
-        lambda: (room.examples["mimic"], room.examples["speech"]), None, [video, speech], api_visibility="private"
+        lambda: (context.examples["mimic"], context.examples["speech"]), None, [video, speech], api_visibility="private"
     )
     shown = chosen.success(dub, inputs, result.outputs, api_visibility="private", **FILMING)
     result.offer(shown)

@@ -12,13 +12,13 @@ import gradio as gr
 import numpy as np
 
 from .device import on_gpu
-from .film import result_path
 from .limits import read_picture
 from .look import lead
 from .messages import for_visitors, needed
-from .parts import Room, consent_box, label_choice, photo_field, run_buttons
+from .parts import TabContext, consent_box, label_choice, photo_field, run_buttons
 from .sliders import GROUPS, NAMES, PRESETS, SLIDERS, blendshapes, posed
 from .studio import Remembered, Studio, key_of
+from .video_file import result_path
 
 if TYPE_CHECKING:
     from ..renderers.base import ReadyPortrait
@@ -55,12 +55,12 @@ class Editor:
         return ready.frames(landmarks)[0]
 
 
-def edit_tab(room: Room) -> None:
-    editor = Editor(room.studio)
+def edit_tab(context: TabContext) -> None:
+    editor = Editor(context.studio)
     lead("A photo and sliders: another expression, another look. The picture follows as you move them.")
     with gr.Row(elem_classes="sf-sides sf-edit"):
         with gr.Column(elem_classes="sf-in"):
-            photo = photo_field(room, "edit", height=200)
+            photo = photo_field(context, "edit", height=200)
             consent = consent_box("edit")
             with gr.Row(elem_classes="sf-presets"):
                 presets = [gr.Button(name, size="sm", min_width=70) for name in PRESETS]
@@ -69,7 +69,7 @@ def edit_tab(room: Room) -> None:
             label = label_choice()
         with gr.Column(elem_classes="sf-out sf-beside"):
             preview = gr.Image(
-                room.examples["edit"], label="Result (synthetic)", interactive=False, height=440, buttons=["fullscreen"],
+                context.examples["edit"], label="Result (synthetic)", interactive=False, height=440, buttons=["fullscreen"],
                 elem_id="edit-preview", elem_classes="sf-result",
             )  # fmt: skip
             save, stop, example = run_buttons("edit", "Make the picture file")
@@ -82,8 +82,8 @@ def edit_tab(room: Room) -> None:
     picture = gr.Image(visible=False, label="Picture", type="filepath")
 
     def change(photo: str, consent: bool, values: tuple[float, ...]) -> np.ndarray:
-        room.check_consent(consent, needed(photo, "a photo"))
-        return editor.edit(read_picture(photo, room.limits), dict(zip(NAMES, values, strict=True)))
+        context.check_consent(consent, needed(photo, "a photo"))
+        return editor.edit(read_picture(photo, context.limits), dict(zip(NAMES, values, strict=True)))
 
     @for_visitors
     @on_gpu
@@ -115,7 +115,7 @@ def edit_tab(room: Room) -> None:
     for button, values in zip([reset, *presets], [{}, *PRESETS.values()], strict=True):
         moved = button.click(partial(_slider_values, values), None, sliders, **hidden)
         moved.then(show, inputs, preview, **following)
-    example.click(lambda: room.examples["photo"], None, photo, **hidden).then(
+    example.click(lambda: context.examples["photo"], None, photo, **hidden).then(
         partial(_slider_values, PRESETS["Surprise"]), None, sliders, **hidden
     ).then(show, inputs, preview, **following)
     event = save.click(edit, inputs, [picture, settings], api_name="edit", **PREVIEWING)

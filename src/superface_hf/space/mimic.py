@@ -10,13 +10,12 @@ import gradio as gr
 from ..animation.retargeting import Relative
 from .background import FIRST_COLOUR, PICTURE, TRANSPARENT, background_of, in_settings
 from .device import on_gpu
-from .film import Take, screening
 from .limits import read_picture, read_video, watched
 from .look import lead
 from .messages import for_visitors, needed
 from .parts import (
     FILMING,
-    Room,
+    TabContext,
     background_choice,
     consent_box,
     label_choice,
@@ -26,6 +25,7 @@ from .parts import (
     video_field,
     video_result,
 )
+from .video_file import VideoPlan, video_output
 
 WHOM = {
     "largest": "the largest face",
@@ -35,15 +35,15 @@ WHOM = {
 }
 
 
-def mimic_tab(room: Room) -> None:
+def mimic_tab(context: TabContext) -> None:
     lead("A photo and a video of somebody: the person in the photo moves and speaks like the one in the video.")
     with gr.Row(elem_classes="sf-sides"):
         with gr.Column(elem_classes="sf-in"):
             with gr.Row():
                 with gr.Column(min_width=200):
-                    photo = photo_field(room, "mimic")
+                    photo = photo_field(context, "mimic")
                 with gr.Column(min_width=200):
-                    video = video_field(room, "mimic", "Video to imitate")
+                    video = video_field(context, "mimic", "Video to imitate")
             consent = consent_box("mimic")
             run, stop, example = run_buttons("mimic", "Imitate")
             with gr.Accordion("More choices", open=False):
@@ -57,10 +57,10 @@ def mimic_tab(room: Room) -> None:
                     value="largest",
                     label="Who is imitated, where the video shows several people",
                 )
-                background, colour = background_choice(room, "mimic")
+                background, colour = background_choice(context, "mimic")
                 label = label_choice()
         with gr.Column(elem_classes="sf-out"):
-            result = video_result("mimic", room.examples["mimic"])
+            result = video_result("mimic", context.examples["mimic"])
 
     @for_visitors
     @on_gpu
@@ -86,36 +86,38 @@ def mimic_tab(room: Room) -> None:
         """
         from ..drivers.watching import watch_video
 
-        stages = room.stages(progress)
+        stages = context.stages(progress)
         stages.say("Looking at the photo")
-        room.check_consent(consent, needed(photo, "a photo"))
+        context.check_consent(consent, needed(photo, "a photo"))
         behind = background_of(background, colour)
         whose: Any = int(driving_face) if driving_face.isdecimal() else driving_face
-        picture = read_picture(photo, room.limits)
-        reader = read_video(needed(video, "a video to imitate"), room.limits)
-        pipe = room.studio.pipe
-        room.studio.portrait(picture)  # a photo without a face is told before the video is watched
+        picture = read_picture(photo, context.limits)
+        reader = read_video(needed(video, "a video to imitate"), context.limits)
+        pipe = context.studio.pipe
+        context.studio.portrait(picture)  # a photo without a face is told before the video is watched
         yield gr.skip(), gr.skip()
-        frames = watched(iter(reader), reader.fps, room.limits)
+        frames = watched(iter(reader), reader.fps, context.limits)
         seen = stages.over(frames, "Watching the video", reader.frame_count)
         driven = watch_video(reader, pipe.tracker, pipe.face_model, whose, seen)
         yield gr.skip(), gr.skip()
         relative: Relative = "auto" if own_expression else False
-        drawn = pipe.stream(picture, motion=driven, relative=relative, background=behind, limit=room.limits.work)
+        drawn = pipe.stream(picture, motion=driven, relative=relative, background=behind, limit=context.limits.work)
         sound = reader.sound_reader()
-        take = Take("imitating", drawn, reader.fps, len(driven.motion), sound, label, transparent=behind == TRANSPARENT)
+        plan = VideoPlan(
+            "imitating", drawn, reader.fps, len(driven.motion), sound, label, transparent=behind == TRANSPARENT
+        )
         settings = {
             "start from the photo's own expression": own_expression,
             "who is imitated": driving_face,
             "background": in_settings(background, colour),
         }
-        yield from screening(take, stages, settings)
+        yield from video_output(plan, stages, settings)
 
     inputs = [photo, video, consent, own, label, whom, background, colour]
     event = run.click(mimic, inputs, result.outputs, api_name="mimic", **FILMING)
     result.offer(event)
     chosen = example.click(
-        lambda: (room.examples["photo"], room.examples["video"]), None, [photo, video], api_visibility="private"
+        lambda: (context.examples["photo"], context.examples["video"]), None, [photo, video], api_visibility="private"
     )
     shown = chosen.success(mimic, inputs, result.outputs, api_visibility="private", **FILMING)
     result.offer(shown)

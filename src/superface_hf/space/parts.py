@@ -29,7 +29,7 @@ _AT_ONCE: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Room:
+class TabContext:
     """What every tab gets: the models, the limits, the examples, and where files lie."""
 
     studio: Studio
@@ -54,31 +54,31 @@ class Room:
             check_consent(consent)
 
 
-def photo_field(room: Room, name: str, height: int = 230) -> gr.Image:
+def photo_field(context: TabContext, name: str, height: int = 230) -> gr.Image:
     """With the line below it that says whether a face was found."""
     photo = picture_input(
-        room.limits, label="Photo", height=height, elem_id=f"{name}-photo", elem_classes="sf-field", buttons=[]
+        context.limits, label="Photo", height=height, elem_id=f"{name}-photo", elem_classes="sf-field", buttons=[]
     )
-    _watch(photo, room.guide.look_at_photo, name)
+    _watch(photo, context.guide.look_at_photo, name)
     return photo
 
 
-def sound_field(room: Room, name: str) -> gr.Audio:
+def sound_field(context: TabContext, name: str) -> gr.Audio:
     sound = sound_input(
-        room.limits, label="Speech", elem_id=f"{name}-speech", elem_classes="sf-field sf-sound", buttons=[]
+        context.limits, label="Speech", elem_id=f"{name}-speech", elem_classes="sf-field sf-sound", buttons=[]
     )
     note = _note_below(name=f"{name}-speech")
-    sound.change(room.guide.listen_to, sound, note, **_AT_ONCE)
-    hint(f"A recording of speech, {room.limits.sound_words}.")
+    sound.change(context.guide.listen_to, sound, note, **_AT_ONCE)
+    hint(f"A recording of speech, {context.limits.sound_words}.")
     return sound
 
 
-def video_field(room: Room, name: str, label: str) -> gr.Video:
+def video_field(context: TabContext, name: str, label: str) -> gr.Video:
     video = video_input(
-        room.limits, label=label, height=230, elem_id=f"{name}-video", elem_classes="sf-field", buttons=[]
+        context.limits, label=label, height=230, elem_id=f"{name}-video", elem_classes="sf-field", buttons=[]
     )
-    _watch(video, room.guide.look_at_video, f"{name}-video")
-    hint(f"A video of one person, {room.limits.video_words}.")
+    _watch(video, context.guide.look_at_video, f"{name}-video")
+    hint(f"A video of one person, {context.limits.video_words}.")
     return video
 
 
@@ -151,9 +151,9 @@ def label_choice() -> gr.Checkbox:
     return gr.Checkbox(False, label="Write “AI-generated” on the result")
 
 
-def background_choice(room: Room, name: str, info: str | None = None) -> tuple[gr.Radio, gr.ColorPicker]:
+def background_choice(context: TabContext, name: str, info: str | None = None) -> tuple[gr.Radio, gr.ColorPicker]:
     """-> the choice, and the colour, which is seen once it is asked for."""
-    choices = [(WORDS[each], each) for each in offered(room.store)]
+    choices = [(WORDS[each], each) for each in offered(context.store)]
     kind = gr.Radio(choices, value=PICTURE, label="Background", info=info, elem_id=f"{name}-background")
     colour = gr.ColorPicker(FIRST_COLOUR, label="Colour of the background", visible=False, elem_id=f"{name}-colour")
     kind.change(

@@ -10,14 +10,13 @@ import gradio as gr
 
 from .background import TRANSPARENT, background_of, in_settings
 from .distil import LEAST_MINUTES, Distillation, can_distil, new_folder, packed, remove
-from .film import Take, screening
 from .limits import check_picture, read_sound
 from .live import FPS, LiveTalks, close_up, player
 from .look import lead, note
 from .messages import for_visitors, needed, told
 from .parts import (
     FILMING,
-    Room,
+    TabContext,
     background_choice,
     consent_box,
     label_choice,
@@ -29,6 +28,7 @@ from .parts import (
 )
 from .progress import in_time
 from .students import BUNDLED, OF_THE_HUB, OWN, Students, checked_repo_id
+from .video_file import VideoPlan, video_output
 
 CHOICES = (("The one that comes with the app", BUNDLED), ("One of the Hugging Face Hub", OF_THE_HUB), ("My own", OWN))
 DISTILLING: dict[str, Any] = {"concurrency_id": "distilling", "concurrency_limit": 1}
@@ -37,20 +37,20 @@ LIVE_IS_NOT_TRANSPARENT = "Nothing behind the person is for files; live, the pic
 KEEP_SECONDS = 3600
 
 
-def student_tab(room: Room) -> None:
+def student_tab(context: TabContext) -> None:
     lead(
         "A student is a small model of one person, a few megabytes in size. It draws faster than you watch, so it can talk "
         "live, on an ordinary computer."
     )
-    students, own = Students(room.studio), gr.State(None, time_to_live=KEEP_SECONDS, delete_callback=remove)
+    students, own = Students(context.studio), gr.State(None, time_to_live=KEEP_SECONDS, delete_callback=remove)
     with gr.Tabs():
         with gr.Tab("Hear it talk"):
-            _talking(room, students, own)
+            _talking(context, students, own)
         with gr.Tab("Make a student"):
-            _making(room, own)
+            _making(context, own)
 
 
-def _talking(room: Room, students: Students, own: gr.State) -> None:
+def _talking(context: TabContext, students: Students, own: gr.State) -> None:
     talks = LiveTalks()
     with gr.Row(elem_classes="sf-sides"):
         with gr.Column(elem_classes="sf-in"):
@@ -59,13 +59,13 @@ def _talking(room: Room, students: Students, own: gr.State) -> None:
                 label="Its name on the Hub", placeholder="someone/superface-student-alice", max_length=200, visible=False,
                 elem_id="student-repo",
             )  # fmt: skip
-            speech = sound_field(room, "student")
+            speech = sound_field(context, "student")
             consent = consent_box("student", visible=False)
             live, stop, example = run_buttons("student-live", "Talk live")
             with gr.Accordion("More choices", open=False):
-                background, colour = background_choice(room, "student", LIVE_IS_NOT_TRANSPARENT)
+                background, colour = background_choice(context, "student", LIVE_IS_NOT_TRANSPARENT)
         with gr.Column(elem_classes="sf-out"):
-            screen = player(talks, room.examples["student"])
+            screen = player(talks, context.examples["student"])
             with gr.Accordion("Keep it as a video", open=False):
                 label = label_choice()
                 film = gr.Button("Make a video file", elem_id="student-run", elem_classes="sf-run")
@@ -74,8 +74,8 @@ def _talking(room: Room, students: Students, own: gr.State) -> None:
     def pick(kind: str, repo_id: str, folder: str | None, consent: bool, speech: str) -> tuple[Any, Any]:
         """The pipeline of a student, and the sound that it is to speak."""
         if kind != BUNDLED:
-            room.check_consent(consent, None)
-        sound = read_sound(needed(speech, "a recording"), room.limits)
+            context.check_consent(consent, None)
+        sound = read_sound(needed(speech, "a recording"), context.limits)
         return students.load(kind, repo_id, folder), sound
 
     @for_visitors
@@ -85,7 +85,7 @@ def _talking(room: Room, students: Students, own: gr.State) -> None:
         behind = background_of(background, colour)
         pipe, sound = pick(kind, repo_id, folder, consent, speech)
         frames = pipe.stream(
-            audio=sound, background=None if behind == TRANSPARENT else behind, fps=FPS, limit=room.limits.work
+            audio=sound, background=None if behind == TRANSPARENT else behind, fps=FPS, limit=context.limits.work
         )
         return talks.begin(close_up(frames, pipe.model.crop), sound)
 
@@ -108,15 +108,15 @@ def _talking(room: Room, students: Students, own: gr.State) -> None:
         Returns:
             The video, and the settings it was made with.
         """
-        stages = room.stages(progress)
+        stages = context.stages(progress)
         stages.say("Getting the student ready")
         behind = background_of(background, colour)
         pipe, sound = pick(kind, repo_id, folder, consent, speech)
-        frames = pipe.stream(audio=sound, background=behind, fps=FPS, limit=room.limits.work)
+        frames = pipe.stream(audio=sound, background=behind, fps=FPS, limit=context.limits.work)
         length = max(1, round(sound.seconds * FPS))
-        take = Take("student", frames, FPS, length, sound, label, transparent=behind == TRANSPARENT)
+        plan = VideoPlan("student", frames, FPS, length, sound, label, transparent=behind == TRANSPARENT)
         person = pipe.model.config.person or "one person"
-        yield from screening(take, stages, {"student": person, "background": in_settings(background, colour)})
+        yield from video_output(plan, stages, {"student": person, "background": in_settings(background, colour)})
 
     hidden: dict[str, Any] = {"api_visibility": "private"}
     kind.change(
@@ -130,19 +130,19 @@ def _talking(room: Room, students: Students, own: gr.State) -> None:
         **FILMING,
     )  # fmt: skip
     result.offer(event)
-    chosen = example.click(lambda: (room.examples["speech"], BUNDLED), None, [speech, kind], **hidden)
+    chosen = example.click(lambda: (context.examples["speech"], BUNDLED), None, [speech, kind], **hidden)
     shown = chosen.success(talk_live, live_inputs, screen, concurrency_limit=2, **hidden)
     stop_with(stop, [begun, event, chosen, shown])
     stop.click(lambda: None, None, screen, queue=False, **hidden)
 
 
-def _making(room: Room, own: gr.State) -> None:
+def _making(context: TabContext, own: gr.State) -> None:
     with gr.Row():
         with gr.Column(elem_classes="sf-in"):
-            photo = photo_field(room, "distil")
+            photo = photo_field(context, "distil")
             name = gr.Textbox(label="Name of the person", placeholder="Alice", max_length=40, elem_id="distil-name")
             minutes = gr.Slider(
-                LEAST_MINUTES, room.limits.distil_minutes, 10, step=1, label="Minutes to spend (more makes it better)",
+                LEAST_MINUTES, context.limits.distil_minutes, 10, step=1, label="Minutes to spend (more makes it better)",
                 elem_id="distil-minutes",
             )  # fmt: skip
             consent = consent_box("distil")
@@ -176,10 +176,10 @@ def _making(room: Room, own: gr.State) -> None:
     ) -> Iterator[tuple[Any, Any, Any]]:  # fmt: skip
         if not can_distil():
             raise gr.Error("Students cannot be made on this server: it lacks what training needs.")
-        room.check_consent(consent, needed(photo, "a photo"))
-        check_picture(photo, room.limits)
-        room.guide.must_show_a_face(photo)
-        minutes = max(LEAST_MINUTES, min(minutes, room.limits.distil_minutes))
+        context.check_consent(consent, needed(photo, "a photo"))
+        check_picture(photo, context.limits)
+        context.guide.must_show_a_face(photo)
+        minutes = max(LEAST_MINUTES, min(minutes, context.limits.distil_minutes))
         folder = new_folder(needed(name, "the person's name"))
         done = False
         try:

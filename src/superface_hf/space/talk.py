@@ -9,13 +9,12 @@ import gradio as gr
 
 from .background import FIRST_COLOUR, PICTURE, TRANSPARENT, background_of, in_settings
 from .device import on_gpu
-from .film import Take, screening
 from .limits import read_picture, read_sound
 from .look import lead
 from .messages import for_visitors, needed
 from .parts import (
     FILMING,
-    Room,
+    TabContext,
     background_choice,
     consent_box,
     label_choice,
@@ -25,24 +24,25 @@ from .parts import (
     stop_with,
     video_result,
 )
+from .video_file import VideoPlan, video_output
 
 FPS = 25
 
 
-def talk_tab(room: Room) -> None:
+def talk_tab(context: TabContext) -> None:
     lead("A photo and a recording: the person in the photo says it.")
     with gr.Row(elem_classes="sf-sides"):
         with gr.Column(elem_classes="sf-in"):
-            photo = photo_field(room, "talk")
-            speech = sound_field(room, "talk")
+            photo = photo_field(context, "talk")
+            speech = sound_field(context, "talk")
             consent = consent_box("talk")
             run, stop, example = run_buttons("talk", "Make it talk")
             with gr.Accordion("More choices", open=False):
                 liveliness = gr.Slider(0, 2, 1, step=0.1, label="How lively head and eyes move (0 keeps them still)")
-                background, colour = background_choice(room, "talk")
+                background, colour = background_choice(context, "talk")
                 label = label_choice()
         with gr.Column(elem_classes="sf-out"):
-            result = video_result("talk", room.examples["talk"])
+            result = video_result("talk", context.examples["talk"])
 
     @for_visitors
     @on_gpu
@@ -65,25 +65,25 @@ def talk_tab(room: Room) -> None:
         Returns:
             The video, and the settings it was made with.
         """
-        stages = room.stages(progress)
+        stages = context.stages(progress)
         stages.say("Looking at the photo and listening")
-        room.check_consent(consent, needed(photo, "a photo"))
+        context.check_consent(consent, needed(photo, "a photo"))
         behind = background_of(background, colour)
-        picture = read_picture(photo, room.limits)
-        sound = read_sound(needed(speech, "a recording"), room.limits)
+        picture = read_picture(photo, context.limits)
+        sound = read_sound(needed(speech, "a recording"), context.limits)
         stages.say("Getting ready")
-        frames = room.studio.pipe.stream(
-            picture, audio=sound, idle=liveliness, background=behind, fps=FPS, limit=room.limits.work
+        frames = context.studio.pipe.stream(
+            picture, audio=sound, idle=liveliness, background=behind, fps=FPS, limit=context.limits.work
         )
         length = max(1, round(sound.seconds * FPS))
-        take = Take("talking", frames, FPS, length, sound, label, transparent=behind == TRANSPARENT)
-        yield from screening(take, stages, {"liveliness": liveliness, "background": in_settings(background, colour)})
+        plan = VideoPlan("talking", frames, FPS, length, sound, label, transparent=behind == TRANSPARENT)
+        yield from video_output(plan, stages, {"liveliness": liveliness, "background": in_settings(background, colour)})
 
     inputs = [photo, speech, consent, liveliness, label, background, colour]
     event = run.click(talk, inputs, result.outputs, api_name="talk", **FILMING)
     result.offer(event)
     chosen = example.click(
-        lambda: (room.examples["photo"], room.examples["speech"]), None, [photo, speech], api_visibility="private"
+        lambda: (context.examples["photo"], context.examples["speech"]), None, [photo, speech], api_visibility="private"
     )
     shown = chosen.success(talk, inputs, result.outputs, api_visibility="private", **FILMING)
     result.offer(shown)

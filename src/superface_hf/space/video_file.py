@@ -1,4 +1,4 @@
-"""Frames on their way into a video file."""
+"""Write a visitor's frames into a video file."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from ..media import Sound, SoundReader
 
-# How often a handler comes up for air, so that a visitor can stop it.
-BREATH = 0.4  # seconds
+# A handler yields this often, so that a visitor can stop it.
+YIELD_EVERY = 0.4  # seconds
 
 
 @dataclass(frozen=True)
-class Take:
-    """What is to be filmed.
+class VideoPlan:
+    """What is to be written.
 
     Attributes:
         name: of the file, without its suffix.
@@ -35,7 +35,7 @@ class Take:
         total: how many there will be, as far as that is known.
         sound: goes with them.
         label: whether each frame says that it is synthetic.
-        transparent: whether the film keeps what shines through.
+        transparent: whether the video keeps transparency.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Take:
 
 
 @dataclass(frozen=True)
-class Film:
+class WrittenVideo:
     """A written video: the file, its size, and how long it took."""
 
     path: Path
@@ -69,39 +69,38 @@ class Film:
 
 
 def result_path(name: str) -> Path:
-    """Where a result is written: in a folder of its own with a name that nobody can guess, inside gradio's, which serves it and
-    sweeps it away."""
+    """Return where to write a result: a folder with a random name inside gradio's, which serves it and deletes it later."""
     return Path(get_upload_folder(), secrets.token_urlsafe(16), name)
 
 
-def screening(take: Take, stages: Stages, settings: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
-    """What a handler yields: nothing new while it films, at last the video's path and the settings it was made with."""
-    suffix = TRANSPARENT_SUFFIX if take.transparent else ".mp4"
-    for made in film(take, result_path(f"{take.name}{suffix}"), stages):
+def video_output(plan: VideoPlan, stages: Stages, settings: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
+    """Yield a handler's outputs: no change while frames are written, then the video's path and its settings."""
+    suffix = TRANSPARENT_SUFFIX if plan.transparent else ".mp4"
+    for made in write_video(plan, result_path(f"{plan.name}{suffix}"), stages):
         if made is None:
             yield gr.skip(), gr.skip()
         else:
-            yield str(made.path), {**settings, "label on the frames": take.label, **made.facts()}
+            yield str(made.path), {**settings, "label on the frames": plan.label, **made.facts()}
 
 
-def film(take: Take, path: Path, stages: Stages) -> Iterator[Film | None]:
-    """Writes the video; yields None now and then, and at last what was written.
+def write_video(plan: VideoPlan, path: Path, stages: Stages) -> Iterator[WrittenVideo | None]:
+    """Write the video. Yield None every :data:`YIELD_EVERY` seconds, and at the end what was written.
 
     Raises:
         SuperFaceError: whatever the frames raise.
     """
     from ..media import Mp4Writer, Sound, SoundReader, transparent_writer
 
-    sound = SoundReader(take.sound) if isinstance(take.sound, Sound) else take.sound
+    sound = SoundReader(plan.sound) if isinstance(plan.sound, Sound) else plan.sound
     began = breathed = time.monotonic()
     count, shape = 0, (0, 0, 3)
-    writing = transparent_writer if take.transparent else Mp4Writer
-    with writing(path, take.fps, sound, sound.rate if sound else None, take.label) as writer:
-        for frame in stages.over(take.frames, "Drawing the frames", take.total):
+    writing = transparent_writer if plan.transparent else Mp4Writer
+    with writing(path, plan.fps, sound, sound.rate if sound else None, plan.label) as writer:
+        for frame in stages.over(plan.frames, "Drawing the frames", plan.total):
             writer.add(frame)
             count, shape = count + 1, frame.shape
-            if time.monotonic() - breathed > BREATH:
+            if time.monotonic() - breathed > YIELD_EVERY:
                 breathed = time.monotonic()
                 yield None
         stages.say("Writing the video")
-    yield Film(path, count, take.fps, shape[1], shape[0], time.monotonic() - began)
+    yield WrittenVideo(path, count, plan.fps, shape[1], shape[0], time.monotonic() - began)
