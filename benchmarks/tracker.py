@@ -3,7 +3,9 @@
     python benchmarks/tracker.py --data $SUPERFACE_DATA --prepared .cache/prepared
 
 Landmark errors are mean 2D distances to the official face landmarker's labels in percent of the distance between the outer
-eye corners. Speed is the tracker's alone: frames are decoded before.
+eye corners. Speed is the tracker's alone: frames are decoded before. Movements are measured on the val clips as they are and
+shrunk to 256 pixels; ``--landmarker face_landmarker.task`` adds the official landmarker's own mouth and jaw blendshapes (needs
+``pip install ai-edge-litert``).
 """
 
 from __future__ import annotations
@@ -12,12 +14,16 @@ import argparse
 import io
 import os
 import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import av
 import numpy as np
 import torch
+from official_scores import OfficialScores
+from PIL import Image
 
 from superface_hf.data.prepared_set import load_clips
 from superface_hf.data.tracker.crops import (
@@ -28,11 +34,23 @@ from superface_hf.data.tracker.crops import (
     portrait_sources,
 )
 from superface_hf.data.tracker.scenes import SceneMaker
-from superface_hf.face_model.topology import EYE_CORNERS, LEFT_IRIS, LEFT_LIDS, RIGHT_IRIS, RIGHT_LIDS, inter_ocular
+from superface_hf.face_model.linear import FaceModel
+from superface_hf.face_model.topology import (
+    EYE_CORNERS,
+    INNER_LIPS,
+    LEFT_BROW,
+    LEFT_IRIS,
+    LEFT_LIDS,
+    RIGHT_BROW,
+    RIGHT_IRIS,
+    RIGHT_LIDS,
+    inter_ocular,
+)
 from superface_hf.media import VideoReader
 from superface_hf.models.tracker.base import Face
 from superface_hf.models.tracker.detection import box_overlap
 from superface_hf.models.tracker.modeling_tracker import SuperFaceTrackerModel
+from superface_hf.motion.arkit import ARKIT_NAMES, arkit_index
 
 WEIGHTS = Path(__file__).parents[1] / "src/superface_hf/weights/tracker"
 # Held-out portraits that are drawn, painted or rendered; the rest are photographs or look like them.
@@ -80,6 +98,8 @@ class Movement:
 
     def __str__(self) -> str:
         true, seen = np.concatenate(self.true), np.concatenate(self.seen)
+        if not true.any():
+            return "never moves"
         slope = (true * seen).sum() / (true**2).sum()
         return f"slope {slope:.2f}  correlation {np.corrcoef(true, seen)[0, 1]:.2f}"
 
@@ -97,32 +117,107 @@ def gaze(meshes: np.ndarray) -> np.ndarray:
     return ((irises - corners) / inter_ocular(meshes)[:, None, None])[..., :2]
 
 
-def video_clips(model: SuperFaceTrackerModel, data: Path, prepared: Path) -> None:
-    """Every frame of the val clips through ``follow``, and the kept ones each on its own through ``find_faces``."""
-    whole, lids, sideways, upward = Tally(), Movement(), Movement(), Movement()
-    for clip in load_clips(prepared, "val", pictures=False):
-        tally = Tally()
-        faces = model.follow(VideoReader(data / "clips" / clip.origin.raw))
-        pairs = []
-        for face, label, found in zip(faces, clip.landmarks, clip.found, strict=False):
-            if found:
-                for counted in (tally, whole):
-                    counted.add([face] if face else [], label)
-                if face:
-                    pairs.append((label, face.landmarks))
-        true, seen = (np.stack(meshes) for meshes in zip(*pairs, strict=True))
-        lids.add(lid_opening(true), lid_opening(seen))
-        for axis, movement in enumerate((sideways, upward)):
-            movement.add(gaze(true)[..., axis], gaze(seen)[..., axis])
-        print(f"  {clip.name}  {tally}")
-    print(f"val clips, followed           {whole}")
-    print(f"  lids open and close         {lids}")
-    print(f"  gaze to the sides           {sideways}")
-    print(f"  gaze up and down            {upward}")
+def mouth_opening(meshes: np.ndarray) -> np.ndarray:
+    """(T,) mean gap between the inner lips over the eye distance, of (T, 478, 3)."""
+    upper, lower = np.array(INNER_LIPS).T
+    return np.linalg.norm(meshes[:, upper] - meshes[:, lower], axis=-1).mean(axis=1) / inter_ocular(meshes)
+
+
+def mouth_width(meshes: np.ndarray) -> np.ndarray:
+    """(T,) distance of the mouth's corners over the eye distance, of (T, 478, 3)."""
+    return np.linalg.norm(meshes[:, 61] - meshes[:, 291], axis=-1) / inter_ocular(meshes)
+
+
+def mouth_corners(meshes: np.ndarray) -> np.ndarray:
+    """(T, 2) how far each corner of the mouth is from the nose's bridge, over the eye distance, of (T, 478, 3)."""
+    bridge = meshes[:, [6, 6]]
+    return np.linalg.norm(meshes[:, [61, 291]] - bridge, axis=-1) / inter_ocular(meshes)[:, None]
+
+
+def jaw_drop(meshes: np.ndarray) -> np.ndarray:
+    """(T,) distance of the chin from the nose's bridge over the eye distance, of (T, 478, 3)."""
+    return np.linalg.norm(meshes[:, 152] - meshes[:, 6], axis=-1) / inter_ocular(meshes)
+
+
+def brow_height(meshes: np.ndarray) -> np.ndarray:
+    """(T, 2) how far the brows are above their eyes' corners over the eye distance, of (T, 478, 3)."""
+    pairs = ((RIGHT_BROW, [33, 133]), (LEFT_BROW, [263, 362]))
+    gaps = [np.linalg.norm(meshes[:, b].mean(axis=1) - meshes[:, e].mean(axis=1), axis=-1) for b, e in pairs]
+    return np.stack(gaps, axis=1) / inter_ocular(meshes)[:, None]
+
+
+MOVEMENTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "lids open and close": lid_opening,
+    "gaze to the sides": lambda meshes: gaze(meshes)[..., 0],
+    "gaze up and down": lambda meshes: gaze(meshes)[..., 1],
+    "brows": brow_height,
+    "mouth opens and closes": mouth_opening,
+    "mouth's width": mouth_width,
+    "mouth's corners": mouth_corners,
+    "jaw drops": jaw_drop,
+}
+
+
+def video_clips(
+    model: SuperFaceTrackerModel, data: Path, prepared: Path, official: OfficialScores | None, frames: int | None
+) -> None:
+    """Every frame of the val clips through ``follow``, as it is and shrunk to 256 pixels, and the kept ones each on its own
+    through ``find_faces``."""
+    for side in (None, 256):
+        followed(model, data, prepared, side, official, frames)
     still = Tally()
     for source in clip_sources(prepared, "val", frames=60):
         still.add(model.find_faces(source.picture()), source.faces[0])
     print(f"val clips, single frames      {still}")
+
+
+def followed(
+    model: SuperFaceTrackerModel,
+    data: Path,
+    prepared: Path,
+    side: int | None,
+    official: OfficialScores | None,
+    frames: int | None,
+) -> None:
+    """Every frame of the val clips through ``follow``, shrunk to ``side`` pixels if that is less than they have."""
+    whole, movements = Tally(), {name: Movement() for name in MOVEMENTS}
+    names = [name for name in ARKIT_NAMES if name.startswith(("mouth", "jaw"))]
+    scores = {name: (Movement(), Movement()) for name in names}
+    for clip in load_clips(prepared, "val", pictures=False):
+        tally = Tally()
+        shrink = min(1.0, side / max(clip.size)) if side else 1.0
+        faces = model.follow(shrunk(islice(VideoReader(data / "clips" / clip.origin.raw), frames), shrink))
+        pairs = []
+        for face, label, found in zip(faces, clip.landmarks, clip.found, strict=False):
+            if found:
+                for counted in (tally, whole):
+                    counted.add([face] if face else [], label * shrink)
+                if face:
+                    pairs.append((label, face.landmarks / np.float32(shrink)))
+        true, seen = (np.stack(meshes) for meshes in zip(*pairs, strict=True))
+        for name, measure in MOVEMENTS.items():
+            movements[name].add(measure(true), measure(seen))
+        ours = [FaceModel.default().fit(meshes, clip.fps)[1].to_arkit() for meshes in (true, seen)]
+        theirs = [official(meshes) for meshes in (true, seen)] if official else None
+        for name in names:
+            slot = arkit_index(name)
+            for movement, both in zip(scores[name], (ours, theirs), strict=True):
+                if both is not None:
+                    movement.add(both[0][:, slot], both[1][:, slot])
+        print(f"  {clip.name}  {tally}")
+    print(f"val clips, followed{f' at {side} px' if side else '':10s} {whole}")
+    for name, movement in movements.items():
+        print(f"  {name:27s} {movement}")
+    print(f"  mouth and jaw blendshapes, {'through Motion; the landmarker' if official else 'through Motion'}")
+    for name, (ours_seen, theirs_seen) in scores.items():
+        print(f"    {name:25s} {ours_seen}{f'; {theirs_seen}' if official else ''}")
+
+
+def shrunk(frames: Iterable[np.ndarray], share: float) -> Iterator[np.ndarray]:
+    """Frames at this share of their size."""
+    for frame in frames:
+        size = (round(frame.shape[1] * share), round(frame.shape[0] * share))
+        yield frame if share == 1 else np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BOX))
 
 
 def portraits(model: SuperFaceTrackerModel, prepared: Path) -> None:
@@ -217,7 +312,6 @@ def speed(model: SuperFaceTrackerModel, data: Path) -> None:
 def stillness(model: SuperFaceTrackerModel) -> None:
     """A photograph held still, as raw frames and through H.264: how far landmarks shake, percent of the face's width."""
     import skimage
-    from PIL import Image
 
     path = Path(skimage.__file__).parent / "data" / "astronaut.png"
     picture = np.asarray(Image.open(path).convert("RGB"))
@@ -253,6 +347,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=os.environ.get("SUPERFACE_DATA"), help="folder with clips.csv")
     parser.add_argument("--prepared", type=Path, default=Path(".cache/prepared"))
     parser.add_argument("--model", type=Path, default=WEIGHTS)
+    parser.add_argument("--landmarker", type=Path, help="face_landmarker.task, for its own blendshapes")
+    parser.add_argument("--frames", type=int, help="of each val clip only the first so many")
+    parser.add_argument("--only-clips", action="store_true", help="measure the val clips and stop")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     if args.data is None:
@@ -262,7 +359,9 @@ def main() -> None:
     model = SuperFaceTrackerModel.from_pretrained(args.model).eval()
     millions = sum(p.numel() for p in model.parameters()) / 1e6
     print(f"{millions:.2f} M parameters, {(args.model / 'model.safetensors').stat().st_size / 1e6:.1f} MB on disk")
-    video_clips(model, data, args.prepared)
+    video_clips(model, data, args.prepared, OfficialScores(args.landmarker) if args.landmarker else None, args.frames)
+    if args.only_clips:
+        return
     portraits(model, args.prepared)
     false_positives(model, data, args.prepared)
     scenes(model, data, args.prepared)

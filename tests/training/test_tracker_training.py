@@ -19,14 +19,28 @@ from superface_hf.data.prepared_set import Portraits, PreparedClip, write_clips,
 from superface_hf.data.tracker import augment
 from superface_hf.data.tracker.crops import Source, person_of, sampling_weights
 from superface_hf.data.tracker.scenes import SceneMaker
-from superface_hf.models.tracker import SuperFaceTrackerModel, eyes
+from superface_hf.models.tracker import SuperFaceTrackerModel, eyes, mouth
 from superface_hf.models.tracker.crops import FaceCrop
 from superface_hf.models.tracker.detection import read_maps
+from superface_hf.models.tracker.networks import CropRefiner
 from superface_hf.training.tracker import detector as tracker_detector
 from superface_hf.training.tracker import eyes as tracker_eyes
 from superface_hf.training.tracker import landmarks as tracker_landmarks
+from superface_hf.training.tracker import mouth as tracker_mouth
+from superface_hf.training.tracker import mouth_measures
 from superface_hf.training.tracker.common import Checkpoints, TrainingClock
-from superface_hf.training.tracker.trainer import join, replace_eyes
+from superface_hf.training.tracker.mouth_crops import MouthCropsConfig
+from superface_hf.training.tracker.parts import (
+    GroupSampler,
+    PartSet,
+    load_parts,
+    rarity,
+    save_parts,
+    slope_and_correlation,
+    stretch,
+    within_groups,
+)
+from superface_hf.training.tracker.trainer import join, replace_refiner
 
 
 def jpeg(picture: np.ndarray) -> bytes:
@@ -137,26 +151,124 @@ def test_all_parts_train_go_on_and_join(prepared: Path, tmp_path: Path) -> None:
     eye_config = tracker_eyes.EyeTrainingConfig(
         out=out / "eyes", cache=tmp_path / "cache_eyes", steps=2, batch=64, **options
     )
+    mouth_config = tracker_mouth.MouthTrainingConfig(
+        out=out / "mouth",
+        cache=tmp_path / "cache_mouth",
+        crops=MouthCropsConfig(tuning=4),
+        steps=2,
+        batch=64,
+        **options,
+    )
     first = tracker_landmarks.train(landmarks).read_bytes()
     landmarks.steps = 4
-    parts = [tracker_detector.train(detector), tracker_landmarks.train(landmarks), tracker_eyes.train(eye_config)]
-    assert parts[1].read_bytes() != first
+    parts = {
+        "detector": tracker_detector.train(detector),
+        "regressor": tracker_landmarks.train(landmarks),
+        "eyes": tracker_eyes.train(eye_config),
+        "mouth": tracker_mouth.train(mouth_config),
+    }
+    assert parts["regressor"].read_bytes() != first
     figures = [json.loads(line) for line in (out / "landmarks/figures.jsonl").read_text().splitlines()]
     assert [row["step"] for row in figures] == [2, 4]
-    join(*parts, tmp_path / "model")
+    join(parts, tmp_path / "model")
     model = SuperFaceTrackerModel.from_pretrained(tmp_path / "model")
     assert model.dtype == torch.float32
     assert isinstance(model.find_faces(np.zeros((64, 64, 3), np.uint8)), list)
 
-    before = parts[2].read_bytes()
-    eye_config.steps = 4
-    assert tracker_eyes.train(eye_config).read_bytes() != before
-    replace_eyes(parts[2], tmp_path / "model")
-    again = SuperFaceTrackerModel.from_pretrained(tmp_path / "model").state_dict()
-    changed = {
-        name.split(".")[0] for name, tensor in model.state_dict().items() if not torch.equal(tensor, again[name])
-    }
-    assert changed == {"eyes"}
+    for name, config, trainer in (("eyes", eye_config, tracker_eyes), ("mouth", mouth_config, tracker_mouth)):
+        state = SuperFaceTrackerModel.from_pretrained(tmp_path / "model").state_dict()
+        before = parts[name].read_bytes()
+        config.steps = 4
+        assert trainer.train(config).read_bytes() != before
+        replace_refiner(name, parts[name], tmp_path / "model")
+        again = SuperFaceTrackerModel.from_pretrained(tmp_path / "model").state_dict()
+        changed = {key.split(".")[0] for key, tensor in state.items() if not torch.equal(tensor, again[key])}
+        assert changed == {name}
+
+
+def small_refiner() -> tuple[CropRefiner, torch.Tensor, torch.Tensor]:
+    """A refiner, pictures, and points that lie where it says, but for some noise."""
+    torch.manual_seed(0)
+    refiner = CropRefiner((16, 16), 5, 6).eval()
+    pictures = torch.rand(96, 3, 16, 16) * 2 - 1
+    with torch.no_grad():
+        points = refiner(pictures)
+    return refiner, pictures, points + 0.01 * points.std() * torch.randn_like(points)
+
+
+def test_a_measure_seen_too_small_is_stretched_and_the_mean_stays() -> None:
+    refiner, pictures, points = small_refiner()
+    groups = torch.arange(96) // 8
+    measure = torch.zeros(1, 15)
+    measure[0, [1, 4]] = torch.tensor([-1.0, 1.0])
+
+    def slope(seen: torch.Tensor) -> float:
+        mine, wanted = (within_groups(each.flatten(1) @ measure[0], groups) for each in (seen, points))
+        return slope_and_correlation(mine, wanted)[0]
+
+    with torch.no_grad():
+        full = refiner(pictures)
+        refiner.shape.bias += 0.2 * (full.flatten(1).mean(0) - refiner.shape.bias)
+        refiner.shape.weight *= 0.8
+        less = refiner(pictures)
+        factors = stretch(refiner, less, points, groups, measure)
+        after = refiner(pictures)
+    assert slope(less) == pytest.approx(0.8, abs=0.03)
+    assert slope(after) == pytest.approx(1, abs=0.01)
+    assert factors.item() == pytest.approx(1 / slope(less), abs=1e-3)
+    assert torch.allclose(after.mean(0), less.mean(0), atol=1e-3 * float(points.std()))
+
+
+def test_opening_and_width_are_sums_of_coordinates(face_points) -> None:
+    mesh = face_points(64, 64, 25)
+    upright = torch.from_numpy(mouth.to_mouth(mesh, mouth.mouth_crop(mesh)))[None]
+    opened, wide = (mouth_measures.measures() @ upright.flatten()).tolist()
+    assert opened * mouth.SIDE / 2 == pytest.approx(mouth_measures.opening(upright).item(), abs=2e-3)
+    assert wide * mouth.SIDE / 2 == pytest.approx(mouth_measures.width(upright).item(), abs=2e-3)
+
+
+def test_packed_crops_come_back_as_they_were(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    smooth = np.asarray(Image.fromarray(random.integers(0, 255, (4, 4, 3), np.uint8)).resize((64, 64)))
+    points = random.normal(0, 0.3, (3, 9, 3)).astype(np.float32)
+    parts = PartSet(np.stack([smooth, smooth[::-1], smooth[:, ::-1]]), points, np.array([5, 2, 5]), np.full(3, 1 / 3))
+    save_parts(tmp_path / "parts.npz", train=parts)
+    again = load_parts(tmp_path / "parts.npz", "train")
+    assert np.abs(again.pictures.astype(int) - parts.pictures).mean() < 4
+    np.testing.assert_allclose(again.points, points, atol=1e-3)
+    assert again.groups.tolist() == [5, 2, 5]
+    assert again.weights.sum() == pytest.approx(1)
+
+
+def test_a_batch_goes_through_people_in_groups() -> None:
+    parts = PartSet(np.zeros(0), np.zeros(0), np.array([7, 7, 3, 3, 3, 9]), np.array([0.2, 0.2, 0.2, 0.2, 0.2, 0]))
+    rows = GroupSampler(parts, np.random.default_rng(0))(400).reshape(-1, 4)
+    assert (parts.groups[rows] == parts.groups[rows[:, :1]]).all()
+    assert set(parts.groups[rows].ravel()) == {3, 7}
+
+
+def test_a_mirrored_mouth_is_a_mouth(face_points) -> None:
+    mesh = face_points(64, 64, 25)
+    points = torch.from_numpy(mouth.to_mouth(mesh, mouth.mouth_crop(mesh)))[None]
+    twins = mouth_measures.mirror_places()
+    _, mirrored = augment.mirror(torch.zeros(1, 3, 8, 8), points, twins, torch.tensor([True]))
+    assert torch.allclose(mirrored, points, atol=0.02)
+    assert mouth.MOUTH_POINTS[twins[mouth.MOUTH_POINTS.tolist().index(61)]] == 291
+
+
+def test_the_mouth_loss_counts_lips_that_part_too_little(face_points) -> None:
+    mesh = face_points(64, 64, 25)
+    mouths = torch.from_numpy(mouth.to_mouth(mesh, mouth.mouth_crop(mesh)))[None].repeat(4, 1, 1)
+    place = {int(point): index for index, point in enumerate(mouth.MOUTH_POINTS)}
+    lower = [place[point] for point in (87, 14, 317)]
+    mouths[::2, lower, 1] += 0.2
+    moved = mouth_measures.opening(mouths)
+    assert moved[0] - moved[1] == pytest.approx(0.2 * mouth.SIDE / 2, abs=0.02)
+    assert tracker_mouth.mouth_loss(mouths, mouths, 1.0).item() == pytest.approx(0, abs=1e-7)
+    fewer = mouths.clone()
+    fewer[::2, lower, 1] -= 0.05
+    points_alone = tracker_mouth.mouth_loss(fewer, mouths, 0.0).item()
+    assert tracker_mouth.mouth_loss(fewer, mouths, 1.0).item() > 1.5 * points_alone
 
 
 def test_rare_eyes_are_shown_more_often(face_points) -> None:
@@ -166,7 +278,7 @@ def test_rare_eyes_are_shown_more_often(face_points) -> None:
     shut = usual[:3].copy()
     for upper, lower in eyes.LIDS:
         shut[:, upper, 1] = shut[:, lower, 1]
-    weights = tracker_eyes.rarity(np.concatenate([usual, shut]).astype(np.float32))
+    weights = rarity(tracker_eyes.movement(np.concatenate([usual, shut]).astype(np.float32)))
     assert weights[100:].min() > 2 * np.median(weights[:100])
 
 

@@ -11,8 +11,16 @@ import torch
 from huggingface_hub.errors import StrictDataclassClassValidationError
 from PIL import Image
 
-from superface_hf.face_model.topology import EYE_CORNERS, LEFT_LIDS, RIGHT_LIDS, inter_ocular
-from superface_hf.models.tracker import SuperFaceTrackerConfig, SuperFaceTrackerModel, eyes
+from superface_hf.face_model.topology import (
+    EYE_CORNERS,
+    INNER_LIPS,
+    LEFT_LIDS,
+    LIPS_INNER,
+    LIPS_OUTER,
+    RIGHT_LIDS,
+    inter_ocular,
+)
+from superface_hf.models.tracker import SuperFaceTrackerConfig, SuperFaceTrackerModel, eyes, mouth
 from superface_hf.models.tracker.crops import FaceCrop
 from superface_hf.models.tracker.mediapipe_backend import MediapipeTracker
 from superface_hf.utils.assets import PORTRAIT
@@ -124,10 +132,10 @@ def test_a_still_video_gives_still_landmarks(tracker: SuperFaceTrackerModel, ast
         np.testing.assert_allclose(face.landmarks, faces[0].landmarks, atol=1e-3)
 
 
-def squeeze_eyes(image: np.ndarray, landmarks: np.ndarray, factor: float) -> np.ndarray:
-    """The picture with both eye openings ``factor`` as high: each column around an eye is squeezed toward its middle."""
+def squeeze(image: np.ndarray, landmarks: np.ndarray, parts: list[np.ndarray], factor: float) -> np.ndarray:
+    """The picture with openings ``factor`` as high: each column around a part is squeezed toward its middle."""
     out = image.copy()
-    for index in (eyes.EYE_POINTS[0][:16], eyes.EYE_POINTS[1][:16]):
+    for index in parts:
         x, y = landmarks[index, 0], landmarks[index, 1]
         middle, reach = y.mean(), 1.5 * np.ptp(y)
         rows = np.arange(int(middle - 2 * reach), int(middle + 2 * reach) + 1)
@@ -149,7 +157,7 @@ def opening(landmarks: np.ndarray) -> float:
 def test_narrowed_eyes_are_seen_narrower(tracker: SuperFaceTrackerModel, astronaut: np.ndarray) -> None:
     large = np.asarray(Image.fromarray(astronaut[:240, 100:340]).resize((480, 480), Image.Resampling.BICUBIC))
     (face,) = tracker.find_faces(large)
-    (narrow,) = tracker.find_faces(squeeze_eyes(large, face.landmarks, 0.3))
+    (narrow,) = tracker.find_faces(squeeze(large, face.landmarks, [points[:16] for points in eyes.EYE_POINTS], 0.3))
     # 0.39 by geometry, though a whole photograph's eye squeezed with its iris and lashes is no real narrowed eye; the
     # regressor without the refiner sees 0.73.
     assert 0.3 < opening(narrow.landmarks) / opening(face.landmarks) < 0.7
@@ -180,6 +188,14 @@ def test_points_of_an_eye_come_back_from_its_crop(tracker: SuperFaceTrackerModel
     np.testing.assert_allclose(eyes.with_eyes(face.landmarks, crops, seen), face.landmarks, atol=1e-2)
 
 
+def turned(landmarks: np.ndarray, degrees: float) -> np.ndarray:
+    """The face turned aside around the middle of its eyes."""
+    middle, turn = landmarks[EYE_CORNERS].mean(axis=0), math.radians(degrees)
+    x, z = landmarks[:, 0] - middle[0], landmarks[:, 2] - middle[2]
+    sideways, depth = x * math.cos(turn) + z * math.sin(turn), z * math.cos(turn) - x * math.sin(turn)
+    return np.stack([sideways, landmarks[:, 1], depth], axis=1).astype(np.float32)
+
+
 @pytest.mark.parametrize("case", ["a few pixels wide", "turned away", "seen elsewhere"])
 def test_an_eye_that_cannot_be_seen_well_stays_as_the_mesh_has_it(
     tracker: SuperFaceTrackerModel, astronaut: np.ndarray, case: str
@@ -190,19 +206,62 @@ def test_an_eye_that_cannot_be_seen_well_stays_as_the_mesh_has_it(
     if case == "a few pixels wide":
         landmarks *= 3.0 / eyes.eye_width(landmarks)
     elif case == "turned away":
-        middle = landmarks[EYE_CORNERS].mean(axis=0)
-        turn = math.radians(85)
-        x, z = landmarks[:, 0] - middle[0], landmarks[:, 2] - middle[2]
-        landmarks[:, 0], landmarks[:, 2] = (
-            x * math.cos(turn) + z * math.sin(turn),
-            z * math.cos(turn) - x * math.sin(turn),
-        )
+        landmarks = turned(landmarks, 85)
     else:
         shift = 1.2
     crops = eyes.eye_crops(landmarks)
     seen = np.stack([eyes.to_eye(landmarks, crop, bool(left)) for left, crop in enumerate(crops)])
     seen[..., 1] += shift
     np.testing.assert_allclose(eyes.with_eyes(landmarks, crops, seen), landmarks, atol=1e-3 * eyes.eye_width(landmarks))
+
+
+def mouth_opening(landmarks: np.ndarray) -> float:
+    gaps = [np.linalg.norm(landmarks[upper] - landmarks[lower]) for upper, lower in INNER_LIPS]
+    return float(np.mean(gaps) / inter_ocular(landmarks))
+
+
+def test_a_narrowed_mouth_is_seen_narrower(tracker: SuperFaceTrackerModel, astronaut: np.ndarray) -> None:
+    large = np.asarray(Image.fromarray(astronaut[:240, 100:340]).resize((480, 480), Image.Resampling.BICUBIC))
+    (face,) = tracker.find_faces(large)
+    (narrow,) = tracker.find_faces(squeeze(large, face.landmarks, [LIPS_OUTER], 0.5))
+    assert mouth_opening(narrow.landmarks) < 0.75 * mouth_opening(face.landmarks)
+
+
+def test_the_mouth_refiner_moves_its_own_points_alone(tracker: SuperFaceTrackerModel, astronaut: np.ndarray) -> None:
+    (face,) = tracker.find_faces(astronaut)
+    crop = mouth.mouth_crop(face.landmarks)
+    seen = mouth.to_mouth(face.landmarks, crop)
+    np.testing.assert_allclose(mouth.with_mouth(face.landmarks, crop, seen), face.landmarks, atol=1e-2)
+    seen[:, 1] += 0.05
+    moved = np.abs(mouth.with_mouth(face.landmarks, crop, seen) - face.landmarks).max(axis=1) > 1e-3
+    assert set(np.flatnonzero(moved)) == set(mouth.MOUTH_POINTS)
+    assert not set(mouth.MOUTH_POINTS) & set(np.concatenate(eyes.EYE_POINTS))
+
+
+def test_lips_and_chin_follow_the_mouth_refiner_fully_and_its_border_little() -> None:
+    share = dict(zip(mouth.MOUTH_POINTS.tolist(), mouth.POINT_WEIGHTS.tolist(), strict=True))
+    assert {share[point] for point in [*LIPS_OUTER.tolist(), *LIPS_INNER.tolist(), 152]} == {1.0}
+    assert share[172] == share[397] == 0.25  # the jaw's angles
+    assert len(share) == len(mouth.MOUTH_POINTS)
+
+
+@pytest.mark.parametrize("case", ["a few pixels wide", "turned away", "seen elsewhere"])
+def test_a_mouth_that_cannot_be_seen_well_stays_as_the_mesh_has_it(
+    tracker: SuperFaceTrackerModel, astronaut: np.ndarray, case: str
+) -> None:
+    (face,) = tracker.find_faces(astronaut)
+    landmarks, shift = face.landmarks.copy(), 0.05
+    if case == "a few pixels wide":
+        landmarks *= 5.0 / mouth.eye_distance(landmarks)
+    elif case == "turned away":
+        landmarks = turned(landmarks, 85)
+    else:
+        shift = 0.6
+    crop = mouth.mouth_crop(landmarks)
+    seen = mouth.to_mouth(landmarks, crop)
+    seen[:, 1] += shift
+    tolerance = 1e-3 * mouth.eye_distance(landmarks)
+    np.testing.assert_allclose(mouth.with_mouth(landmarks, crop, seen), landmarks, atol=tolerance)
 
 
 def test_a_moving_face_is_followed(tracker: SuperFaceTrackerModel, astronaut: np.ndarray) -> None:
@@ -243,6 +302,8 @@ def test_impossible_configurations_are_refused() -> None:
         SuperFaceTrackerConfig(crop_size=100)
     with pytest.raises(StrictDataclassClassValidationError, match="eye_size"):
         SuperFaceTrackerConfig(eye_size=50)
+    with pytest.raises(StrictDataclassClassValidationError, match="mouth_size"):
+        SuperFaceTrackerConfig(mouth_size=90)
     with pytest.raises(StrictDataclassClassValidationError, match="landmark_stages"):
         SuperFaceTrackerConfig(landmark_stages=3)
 

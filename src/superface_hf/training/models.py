@@ -62,6 +62,9 @@ TRAINABLE = {
     "tracker-eyes": Trainable(
         "the tracker's part that looks closer at eyes", "tracker.eyes:EyeTrainingConfig", "tracker.eyes:train",
     ),
+    "tracker-mouth": Trainable(
+        "the tracker's part that looks closer at the mouth", "tracker.mouth:MouthTrainingConfig", "tracker.mouth:train",
+    ),
 }  # fmt: skip
 
 

@@ -25,6 +25,8 @@ class SuperFaceTrackerConfig(SuperFaceConfig):
         num_landmarks: points of the mesh.
         eye_size: side in pixels of the square around an eye, of which the eye refiner sees three quarters in height.
         eye_coefficients: size of that network's bottleneck, as ``landmark_coefficients``.
+        mouth_size: side in pixels of the square around the mouth that the mouth refiner sees.
+        mouth_coefficients: size of that network's bottleneck, as ``landmark_coefficients``.
         detection_threshold: a place is looked at more closely when the detector's score is above this: low, as the
             regressor judges far better, on a crop of its own.
         face_threshold: a face is reported when the regressor's score is above this; faces mostly reach 0.99.
@@ -46,6 +48,8 @@ class SuperFaceTrackerConfig(SuperFaceConfig):
         "num_landmarks": (478, 478),
         "eye_size": (32, 256),
         "eye_coefficients": (1, 1024),
+        "mouth_size": (32, 256),
+        "mouth_coefficients": (1, 1024),
         "detection_threshold": (0, 1),
         "face_threshold": (0, 1),
         "track_threshold": (0, 1),
@@ -63,6 +67,8 @@ class SuperFaceTrackerConfig(SuperFaceConfig):
     num_landmarks: int = 478
     eye_size: int = 64
     eye_coefficients: int = 64
+    mouth_size: int = 96
+    mouth_coefficients: int = 96
     detection_threshold: float = 0.15
     face_threshold: float = 0.97
     track_threshold: float = 0.5
@@ -76,3 +82,5 @@ class SuperFaceTrackerConfig(SuperFaceConfig):
             raise ValueError("detector_size and crop_size must be multiples of 32, the backbone's stride")
         if self.eye_size % 32:
             raise ValueError("eye_size must be a multiple of 32: three quarters of it are halved three times")
+        if self.mouth_size % 8:
+            raise ValueError("mouth_size must be a multiple of 8: it is halved three times")

@@ -118,3 +118,9 @@ def face_roll(points: np.ndarray) -> float:
     # The eye line shrinks as the head turns aside, the vertical one as it nods: their sum is steady in both.
     x, y = eyes[0] + down[1], eyes[1] - down[0]
     return math.atan2(float(y), float(x))
+
+
+def passage(value: float, none: float, full: float) -> float:
+    """0 on one side of ``none``, 1 on the other side of ``full``, smooth between."""
+    x = min(max((value - none) / (full - none), 0.0), 1.0)
+    return x * x * (3 - 2 * x)

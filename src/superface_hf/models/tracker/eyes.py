@@ -13,7 +13,7 @@ import numpy as np
 
 from ...face_model.seams import SEAMS
 from ...face_model.topology import LEFT_EYE, LEFT_IRIS, RIGHT_EYE, RIGHT_IRIS
-from .crops import FaceCrop, face_roll
+from .crops import FaceCrop, face_roll, passage
 
 # Side of the square around an eye, in widths of the eye (corner to corner in space, so that a turned head's eyes keep their
 # scale), and how far its middle lies above that of the corners: lids and brow move above, the cheek less.
@@ -129,12 +129,6 @@ def with_eyes(landmarks: np.ndarray, crops: Sequence[FaceCrop], eyes: np.ndarray
         change = refined - landmarks[index]
         across = math.dist(outer[:2], inner[:2])
         moved = math.hypot(*change[:16, :2].mean(axis=0).tolist()) / width
-        trust = _passage(across, *WIDTHS) * _passage(across / width, *TURNED) * _passage(moved, *MOVED)
+        trust = passage(across, *WIDTHS) * passage(across / width, *TURNED) * passage(moved, *MOVED)
         out[index] += trust * POINT_WEIGHTS[:, None] * change
     return out
-
-
-def _passage(value: float, none: float, full: float) -> float:
-    """0 on one side of ``none``, 1 on the other side of ``full``, smooth between."""
-    x = min(max((value - none) / (full - none), 0.0), 1.0)
-    return x * x * (3 - 2 * x)

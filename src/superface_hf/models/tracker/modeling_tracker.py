@@ -17,7 +17,8 @@ from .configuration_tracker import SuperFaceTrackerConfig
 from .crops import FaceCrop, face_roll
 from .detection import box_overlap, letterbox, pixels_of, read_maps
 from .eyes import cut_eye, eye_crops, with_eyes
-from .networks import EyeRefiner, FaceDetector, LandmarkRegressor
+from .mouth import mouth_crop, with_mouth
+from .networks import CropRefiner, FaceDetector, LandmarkRegressor
 
 # A mesh that is not certain, and rolled by so much more or less than the detector says, is no face.
 CONTRADICTION = math.radians(25)
@@ -28,9 +29,9 @@ FAST = 2.0
 
 
 class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
-    """A detector for whole pictures, a landmark regressor for upright face crops and a refiner for the eyes.
+    """A detector for whole pictures, a landmark regressor for upright face crops and refiners for eyes and mouth.
 
-    ``find_faces`` runs all; ``follow`` runs the regressor on a crop that goes with the face and the refiner on what it
+    ``find_faces`` runs all; ``follow`` runs the regressor on a crop that goes with the face and the refiners on what it
     finds, and the detector only where the face is lost.
     """
 
@@ -42,7 +43,8 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
         super().__init__(config)
         self.detector = FaceDetector(config)
         self.regressor = LandmarkRegressor(config)
-        self.eyes = EyeRefiner(config)
+        self.eyes = CropRefiner.of_eye(config)
+        self.mouth = CropRefiner.of_mouth(config)
         self.post_init()
 
     @torch.no_grad()
@@ -63,8 +65,8 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
             init.ones_(module.running_var)
 
     def forward(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
-        """Landmarks and face logits of upright face crops, see ``LandmarkRegressor.forward``; without the eye refiner, which
-        looks at the whole picture's pixels.
+        """Landmarks and face logits of upright face crops, see ``LandmarkRegressor.forward``; without the refiners, which
+        look at the whole picture's pixels.
 
         Args:
             pixel_values: (B, 3, crop_size, crop_size) in [-1, 1].
@@ -93,7 +95,7 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
         """``find_faces`` of several pictures, which may differ in size, with one run of each network."""
         found = self._find(images)
         owners = [image for image, faces in zip(images, found, strict=True) for _ in faces]
-        seen = iter(self._look_at_eyes(owners, [face for faces in found for face, _ in faces]))
+        seen = iter(self._look_closer(owners, [face for faces in found for face, _ in faces]))
         return [[next(seen) for _ in faces] for faces in found]
 
     @torch.inference_mode()
@@ -122,7 +124,7 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
                 found = self._find([frame])[0]
                 face, crop = _same_face(found, last) if found else (None, None)
             last = face or last
-            yield face and self._look_at_eyes([frame], [face])[0]
+            yield face and self._look_closer([frame], [face])[0]
 
     def _step(self, frame: np.ndarray, crop: FaceCrop) -> tuple[Face | None, FaceCrop | None]:
         """The face in a crop of the last frame, and the crop for the next one; None, None where it is gone."""
@@ -215,21 +217,30 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
             for crop, mesh, score in zip(crops, points.float().cpu().numpy(), scores, strict=True)
         ]
 
-    def _look_at_eyes(self, images: list[np.ndarray], faces: list[Face]) -> list[Face]:
-        """Each face with what the eye refiner sees in its picture. Crops go with the regressor's mesh, not with this one."""
+    def _look_closer(self, images: list[np.ndarray], faces: list[Face]) -> list[Face]:
+        """Each face with what the refiners see in its picture. Crops go with the regressor's mesh, not with this one."""
         if not faces:
             return []
-        crops = [eye_crops(face.landmarks) for face in faces]
-        cuts = [
+        eye_places = [eye_crops(face.landmarks) for face in faces]
+        mouth_places = [mouth_crop(face.landmarks) for face in faces]
+        eye_cuts = [
             cut_eye(image, crop, left, self.config.eye_size)
-            for image, own in zip(images, crops, strict=True)
+            for image, own in zip(images, eye_places, strict=True)
             for left, crop in zip((False, True), own, strict=True)
         ]
-        points = self.eyes(pixels_of(cuts, self.eyes.shape.weight)).unflatten(0, (-1, 2)).float().cpu().numpy()
-        return [
-            Face.of(with_eyes(face.landmarks, own, seen), face.score)
-            for face, own, seen in zip(faces, crops, points, strict=True)
-        ]
+        mouth_cuts = [crop.cut(image, self.config.mouth_size) for image, crop in zip(images, mouth_places, strict=True)]
+        eyes = _seen(self.eyes, eye_cuts).reshape(len(faces), 2, -1, 3)
+        mouths = _seen(self.mouth, mouth_cuts)
+        refined = []
+        for index, face in enumerate(faces):
+            mesh = with_eyes(face.landmarks, eye_places[index], eyes[index])
+            refined.append(Face.of(with_mouth(mesh, mouth_places[index], mouths[index]), face.score))
+        return refined
+
+
+def _seen(refiner: CropRefiner, cuts: list[np.ndarray]) -> np.ndarray:
+    """(B, P, 3) what a refiner sees in crops."""
+    return refiner(pixels_of(cuts, refiner.shape.weight)).float().cpu().numpy()
 
 
 def _check(image: np.ndarray) -> None:

@@ -1,4 +1,6 @@
-"""The networks of the tracker: one finds faces in a picture, one regresses the mesh of a face, one looks closely at an eye."""
+"""The networks of the tracker: one finds faces in a picture, one regresses the mesh of a face, two look
+closely at eyes and mouth.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from torch.nn import functional as F
 from ..backbone import STAGES, LiteBackbone, conv_norm
 from .configuration_tracker import SuperFaceTrackerConfig
 from .eyes import EYE_POINTS
+from .mouth import MOUTH_POINTS
 
 # A face's box is regressed in this unit: log of its size over the stride.
 DETECTOR_STRIDE = 8
@@ -85,13 +88,18 @@ class LandmarkRegressor(nn.Module):
         return self.mesh(self.coefficients(flat)).unflatten(1, (-1, 3)), self.face(flat)[:, 0]
 
 
-class EyeRefiner(nn.Module):
-    """The points of one eye in its own crop (see ``eyes``): lids, iris and the skin around them.
+class CropRefiner(nn.Module):
+    """The points of a part of the face in its own crop (see ``eyes`` and ``mouth``).
 
     As in the regressor, features are not pooled: where they lie is the answer.
+
+    Args:
+        size: (height, width) of the crop in pixels, multiples of 8.
+        points: how many points it gives; coefficients: size of the bottleneck before them.
+        depth: residual blocks at the coarsest resolution.
     """
 
-    def __init__(self, config: SuperFaceTrackerConfig) -> None:
+    def __init__(self, size: tuple[int, int], points: int, coefficients: int, depth: int = 1) -> None:
         super().__init__()
         stem, middle, wide = 16, 32, 64
         self.features = nn.Sequential(
@@ -102,24 +110,37 @@ class EyeRefiner(nn.Module):
             _Residual(middle),
             *conv_norm(middle, wide, 3, stride=2),
             nn.ReLU(inplace=True),
-            _Residual(wide),
+            *(_Residual(wide) for _ in range(depth)),
             *conv_norm(wide, 32, 1),
             nn.ReLU(inplace=True),
         )
-        cells = (config.eye_size // 8) ** 2 * 3 // 4
-        self.coefficients = nn.Linear(32 * cells, config.eye_coefficients)
-        self.shape = nn.Linear(config.eye_coefficients, len(EYE_POINTS[0]) * 3)
+        self.coefficients = nn.Linear(32 * (size[0] // 8) * (size[1] // 8), coefficients)
+        self.shape = nn.Linear(coefficients, points * 3)
+
+    @classmethod
+    def of_eye(cls, config: SuperFaceTrackerConfig) -> CropRefiner:
+        """The refiner of both eyes, left ones mirrored: lids, iris and the skin around them, in ``eyes.EYE_POINTS``' order."""
+        size = (config.eye_size * 3 // 4, config.eye_size)
+        return cls(size, len(EYE_POINTS[0]), config.eye_coefficients)
+
+    @classmethod
+    def of_mouth(cls, config: SuperFaceTrackerConfig) -> CropRefiner:
+        """The refiner of the mouth: lips, the skin around them and the jaw line, in ``mouth.MOUTH_POINTS``' order."""
+        return cls((config.mouth_size, config.mouth_size), len(MOUTH_POINTS), config.mouth_coefficients, depth=2)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """An eye's points.
+        """The part's points.
 
         Args:
-            pixels: (B, 3, 3/4 S, S) in [-1, 1], left eyes mirrored.
+            pixels: (B, 3, height, width) in [-1, 1].
 
         Returns:
-            (B, P, 3) in units of the crop's square, in the order of ``eyes.EYE_POINTS``; depth from the eye's corners.
+            (B, P, 3) in units of the crop's square; depth from the part's corners.
         """
-        features = self.features(pixels.contiguous(memory_format=torch.channels_last))
+        return self.read(self.features(pixels.contiguous(memory_format=torch.channels_last)))
+
+    def read(self, features: Tensor) -> Tensor:
+        """The points out of the feature maps, as :meth:`forward`."""
         return self.shape(self.coefficients(features.flatten(1))).unflatten(1, (-1, 3))
 
 

@@ -23,14 +23,23 @@ from ...data.tracker.crops import SKIPPED_CLIPS, Source, all_sources, person_of,
 from ...models.tracker import eyes
 from ...models.tracker.configuration_tracker import SuperFaceTrackerConfig
 from ...models.tracker.crops import FaceCrop
-from ...models.tracker.networks import EyeRefiner
+from ...models.tracker.networks import CropRefiner
 from ...utils.settings import number
 from ..core.processes import accelerator_for
 from ..core.run import channels_last
 from .common import Averaged, Checkpoints, RandomDraws, TrainingClock, cached
-
-# Samples that follow each other in a batch are of one person, so many: what differs between them is the eyes' movement.
-GROUP = 4
+from .parts import (
+    GroupSampler,
+    PartSet,
+    initialise_shape,
+    load_parts,
+    movement_error,
+    random_jitter,
+    rarity,
+    save_parts,
+    slope_and_correlation,
+    within_groups,
+)
 
 
 @dataclass
@@ -42,7 +51,7 @@ class EyeTrainingConfig:
         cache: where the crops of eyes are kept between runs.
         frames: pictures taken of each clip, those with the rarest eyes among those kept.
         steps, minutes: the learning rate reaches zero at whichever comes first.
-        batch: eyes a step, a multiple of ``GROUP``.
+        batch: eyes a step, a multiple of ``parts.GROUP``.
         crop_pixels, crop_margin: side of the kept crops in pixels, and over the network's side.
         clips, portraits_small, portraits_large: how much of training each domain gets.
         movement: weight of the lids' opening and of the gaze (and of how they differ within a group) beside the points.
@@ -75,34 +84,6 @@ class EyeTrainingConfig:
         }
 
 
-@dataclass(frozen=True)
-class EyeSet:
-    """Crops of eyes, wider than the network's, left ones mirrored.
-
-    Attributes:
-        pictures: (N, S, S, 3) uint8.
-        points: (N, P, 3) float32 in units of that crop; depth from the eye's corners.
-        groups: (N,) int, who it is (the other eye of the same person is another group).
-        weights: (N,) float64 sampling weights that sum to 1.
-    """
-
-    pictures: np.ndarray
-    points: np.ndarray
-    groups: np.ndarray
-    weights: np.ndarray
-
-    def save(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp.npz")
-        np.savez(temporary, pictures=self.pictures, points=self.points, groups=self.groups, weights=self.weights)
-        temporary.rename(path)
-
-    @classmethod
-    def load(cls, path: Path) -> EyeSet:
-        with np.load(path) as data:
-            return cls(data["pictures"], data["points"], data["groups"], data["weights"])
-
-
 def opening(points: Tensor) -> Tensor:
     """(B,) mean gap between the lids over the eye's width, of points (B, P, 3) in any unit."""
     pairs = torch.tensor(eyes.LIDS)
@@ -119,21 +100,10 @@ def _width(points: Tensor) -> Tensor:
     return (points[:, eyes.OUTER] - points[:, eyes.INNER]).norm(dim=-1).clamp(min=1e-3)
 
 
-def rarity(points: np.ndarray) -> np.ndarray:
-    """(N,) how rare an eye's opening and gaze are among these (N, P, 3): the root of one over their density, mean 1.
-
-    Without it the network learns the usual eye, half open and looking ahead, and pulls all others toward it.
-    """
+def movement(points: np.ndarray) -> np.ndarray:
+    """(N, 3) opening and gaze of eyes (N, P, 3)."""
     tensor = torch.from_numpy(points)
-    state = np.concatenate([opening(tensor)[:, None].numpy(), gaze(tensor).numpy()], axis=1)
-    rare = np.ones(len(state))
-    for column in state.T:
-        low, high = np.percentile(column, [1, 99])
-        edges = np.linspace(low, high, 13)
-        place = np.clip(np.digitize(column, edges), 0, len(edges))
-        share = np.bincount(place, minlength=len(edges) + 1) / len(place)
-        rare *= np.clip(share.max() / share[place], 1, 12) ** 0.5
-    return rare / rare.mean()
+    return np.concatenate([opening(tensor)[:, None].numpy(), gaze(tensor).numpy()], axis=1)
 
 
 def chosen_frames(prepared: Path, frames: int) -> dict[str, set[int]]:
@@ -144,7 +114,7 @@ def chosen_frames(prepared: Path, frames: int) -> dict[str, set[int]]:
         index = clip.jpeg_index[clip.found[clip.jpeg_index]]
         found += [(clip.name, int(frame)) for frame in index]
         points += [both_eyes(mesh) for mesh in clip.landmarks[index]]
-    rare = rarity(np.concatenate(points)).reshape(-1, 2).max(axis=1)
+    rare = rarity(movement(np.concatenate(points))).reshape(-1, 2).max(axis=1)
     chosen: dict[str, set[int]] = {}
     for name in {name for name, _ in found}:
         rows = [row for row, (other, _) in enumerate(found) if other == name]
@@ -173,7 +143,7 @@ def training_sources(prepared: Path, frames: int) -> Iterator[Source]:
     yield from (source for source in all_sources(prepared, False, frames=1) if source.domain != "clips")
 
 
-def build_eyes(sources: Iterator[Source], config: EyeTrainingConfig) -> EyeSet:
+def build_eyes(sources: Iterator[Source], config: EyeTrainingConfig) -> PartSet:
     """Crops of both eyes of every labelled face."""
     pictures, points, people, domains = [], [], [], []
     for source in tqdm(sources, desc="eyes", mininterval=10):
@@ -188,10 +158,10 @@ def build_eyes(sources: Iterator[Source], config: EyeTrainingConfig) -> EyeSet:
                 people.append(f"{source.person} {'left' if left else 'right'}")
                 domains.append(source.domain)
     mesh = np.stack(points)
-    weights = sampling_weights(domains, people, config.shares) * rarity(mesh)
+    weights = sampling_weights(domains, people, config.shares) * rarity(movement(mesh))
     names = {name: number for number, name in enumerate(dict.fromkeys(people))}
     groups = np.array([names[person] for person in people])
-    return EyeSet(np.stack(pictures), mesh, groups, weights / weights.sum())
+    return PartSet(np.stack(pictures), mesh, groups, weights / weights.sum())
 
 
 class EyeData(RandomDraws):
@@ -202,13 +172,10 @@ class EyeData(RandomDraws):
         with accelerator.main_process_first():  # the others find its crops in the cache
             self.train, self.val = (self._eyes(config, held_out) for held_out in (False, True))
         self.begin(config.seed, accelerator)
-        order = np.argsort(self.train.groups, kind="stable")
-        self.members = np.split(order, np.cumsum(np.bincount(self.train.groups))[:-1])
-        self.shares = np.array([self.train.weights[rows].sum() for rows in self.members])
-        self.shares /= self.shares.sum()
+        self.draw = GroupSampler(self.train, self.random)
 
     @staticmethod
-    def _eyes(config: EyeTrainingConfig, held_out: bool) -> EyeSet:
+    def _eyes(config: EyeTrainingConfig, held_out: bool) -> PartSet:
         facts = (config.crop_pixels, config.crop_margin, config.shares, config.frames)
         path = cached(config.cache, f"{'val' if held_out else 'train'}.npz", config.prepared, *facts)
         if not path.exists():
@@ -216,24 +183,14 @@ class EyeData(RandomDraws):
                 sources = iter([s for s in all_sources(config.prepared, True, frames=60) if s.domain == "clips"])
             else:
                 sources = training_sources(config.prepared, config.frames)
-            build_eyes(sources, config).save(path)
-        return EyeSet.load(path)
+            save_parts(path, eyes=build_eyes(sources, config))
+        return load_parts(path, "eyes")
 
     def __call__(self) -> tuple[Tensor, Tensor]:
         """Pictures (B, 3, 3/4 S, S) in [-1, 1] and points (B, P, 3) in units of the crop's square."""
-        groups = self.random.choice(len(self.members), self.batch // GROUP, p=self.shares)
-        rows = []
-        for group in groups:
-            members = self.members[group]
-            weights = self.train.weights[members]
-            rows.append(self.random.choice(members, GROUP, p=weights / weights.sum()))
-        chosen = np.concatenate(rows)
-        count = len(chosen)
-        wide = torch.where(torch.rand(count, generator=self.generator) < 0.2, 2.0, 1.0)
-        turn = torch.randn(count, generator=self.generator) * math.radians(4) * wide
-        scale = torch.exp(torch.randn(count, generator=self.generator).clamp(-2, 2) * 0.06 * wide)
-        shift = torch.randn(count, 2, generator=self.generator).clamp(-2, 2) * 0.07 * wide[:, None]
-        pictures, points = self._cut(self.train, chosen, turn, scale, shift)
+        chosen = self.draw(self.batch)
+        jitter = random_jitter(len(chosen), self.generator, turn=4, scale=0.06, shift=0.07)
+        pictures, points = self._cut(self.train, chosen, *jitter)
         pictures = augment.random_light(pictures, self.generator)
         pictures = augment.random_occlusion(pictures, self.generator, share=0.12)
         pictures = augment.random_degradation(pictures, self.generator)
@@ -249,7 +206,7 @@ class EyeData(RandomDraws):
         pictures, points = self._cut(self.val, np.arange(count), turn, scale, shift)
         return pictures * 2 - 1, points, torch.from_numpy(self.val.groups)
 
-    def _cut(self, eye_set: EyeSet, rows: np.ndarray, *jitter: Tensor) -> tuple[Tensor, Tensor]:
+    def _cut(self, eye_set: PartSet, rows: np.ndarray, *jitter: Tensor) -> tuple[Tensor, Tensor]:
         pictures = torch.from_numpy(eye_set.pictures[rows]).permute(0, 3, 1, 2).float() / 255
         points = torch.from_numpy(eye_set.points[rows])
         pictures, points = augment.cut_crops(pictures, points, self.size, self.zoom, *jitter)
@@ -270,8 +227,7 @@ def eye_loss(predicted: Tensor, target: Tensor, movement: float) -> Tensor:
     moves = []
     for state in (lid_gaps, gaze):
         off = state(predicted) * (_width(predicted)[:, None] / width) - state(target)
-        groups = off.unflatten(0, (-1, GROUP))
-        moves.append(_smooth(off) + _smooth(groups - groups.mean(1, keepdim=True)))
+        moves.append(movement_error(off, beta=0.02))
     return points + movement * torch.stack(moves).mean()
 
 
@@ -279,22 +235,6 @@ def lid_gaps(points: Tensor) -> Tensor:
     """(B, 5) gaps between the lids along the eye, in its widths; negative where the upper lid is below the lower one."""
     pairs = torch.tensor(eyes.LIDS)
     return (points[:, pairs[:, 1]] - points[:, pairs[:, 0]])[..., 1] / _width(points)[:, None]
-
-
-def _smooth(error: Tensor) -> Tensor:
-    return F.smooth_l1_loss(error, torch.zeros_like(error), beta=0.02)
-
-
-@torch.no_grad()
-def initialise_shape(refiner: EyeRefiner, points: Tensor) -> None:
-    """Starts the last layer as mean and principal components of jittered training eyes (N, P, 3)."""
-    flat = points.flatten(1)
-    mean = flat.mean(dim=0)
-    _, values, vectors = torch.pca_lowrank(flat - mean, q=refiner.shape.in_features, center=False)
-    refiner.shape.weight.copy_(vectors * (values / math.sqrt(len(flat))).clamp(min=1e-4))
-    refiner.shape.bias.copy_(mean)
-    nn.init.normal_(refiner.coefficients.weight, std=0.2 / math.sqrt(refiner.coefficients.in_features))
-    nn.init.zeros_(refiner.coefficients.bias)
 
 
 @torch.no_grad()
@@ -305,13 +245,8 @@ def validate(refiner: nn.Module, pictures: Tensor, points: Tensor, groups: Tenso
     error = (predicted - points)[..., :2].norm(dim=-1).mean(dim=1) / _width(points)
     figures = {"val_error": 100 * float(error.mean())}
     for name, state in (("lids", opening), ("gaze", lambda points: gaze(points)[:, 0])):
-        seen, true = state(predicted), state(points)
-        for group in groups.unique():
-            rows = groups == group
-            seen[rows], true[rows] = seen[rows] - seen[rows].mean(), true[rows] - true[rows].mean()
-        product = (seen * true).sum()
-        figures[f"val_{name}_slope"] = float(product / true.square().sum().clamp(min=1e-9))
-        figures[f"val_{name}_correlation"] = float(product / (true.norm() * seen.norm()).clamp(min=1e-9))
+        seen, true = (within_groups(state(mesh), groups) for mesh in (predicted, points))
+        figures[f"val_{name}_slope"], figures[f"val_{name}_correlation"] = slope_and_correlation(seen, true)
     return figures
 
 
@@ -325,7 +260,7 @@ def train(config: EyeTrainingConfig, model_config: SuperFaceTrackerConfig | None
     accelerator = accelerator_for()
     torch.manual_seed(config.seed)
     data = EyeData(config, model_config, accelerator)
-    refiner = channels_last(EyeRefiner(model_config))
+    refiner = channels_last(CropRefiner.of_eye(model_config))
     initialise_shape(refiner, torch.cat([data()[1] for _ in range(max(1, 2000 // config.batch))]))
     optimizer = torch.optim.AdamW(refiner.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     refiner, optimizer = accelerator.prepare(refiner, optimizer)

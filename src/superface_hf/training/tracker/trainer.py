@@ -2,8 +2,9 @@
 
     superface train tracker --out src/superface_hf/weights/tracker
 
-Each part can be trained on its own (``tracker-detector``, ``tracker-landmarks``, ``tracker-eyes``); ``join_only`` joins what
-is there, ``only_eyes`` trains the eye refiner and puts it into the model folder that is there.
+Each part can be trained on its own (``tracker-detector``, ``tracker-landmarks``, ``tracker-eyes``, ``tracker-mouth``);
+``join_only`` joins what is there, ``only_eyes`` and ``only_mouth`` train that refiner and put it into the model folder that is
+there.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ..core.processes import accelerator_for
 from . import detector as tracker_detector
 from . import eyes as tracker_eyes
 from . import landmarks as tracker_landmarks
+from . import mouth as tracker_mouth
 
 
 @dataclass
@@ -31,9 +33,9 @@ class TrackerTrainingConfig:
     Attributes:
         prepared: a set of ``superface prepare --labels mediapipe``; out: the model folder to write.
         runs: folder of checkpoints.
-        detector_minutes, landmark_minutes, eye_minutes: how long each part trains.
+        detector_minutes, landmark_minutes, eye_minutes, mouth_minutes: how long each part trains.
         join_only: train nothing, take the checkpoints that are there.
-        only_eyes: train the eye refiner alone; the rest of the model in ``out`` stays as it is.
+        only_eyes, only_mouth: train that refiner alone; the rest of the model in ``out`` stays as it is.
     """
 
     out: Path = Path("runs/tracker")
@@ -42,27 +44,27 @@ class TrackerTrainingConfig:
     detector_minutes: float = number(13.0, low=0.01)
     landmark_minutes: float = number(36.0, low=0.01)
     eye_minutes: float = number(16.0, low=0.01)
+    mouth_minutes: float = number(45.0, low=0.01)
     join_only: bool = False
     only_eyes: bool = False
+    only_mouth: bool = False
 
 
-def join(detector: Path, landmarks: Path, eyes: Path, out: Path, config: SuperFaceTrackerConfig | None = None) -> None:
-    """Writes a model folder from the averaged weights of all parts."""
+def join(parts: dict[str, Path], out: Path, config: SuperFaceTrackerConfig | None = None) -> None:
+    """Writes a model folder from the averaged weights of all parts, by the model's names for them."""
     model = SuperFaceTrackerModel(config or SuperFaceTrackerConfig())
-    model.detector.load_state_dict(load_file(detector))
-    model.regressor.load_state_dict(load_file(landmarks))
-    model.eyes.load_state_dict(load_file(eyes))
+    for name, part in model.named_children():
+        part.load_state_dict(load_file(parts[name]))
     write(model, out)
 
 
-def replace_eyes(eyes: Path, out: Path) -> None:
-    """Puts another eye refiner, or the first one, into a model folder."""
+def replace_refiner(name: str, weights: Path, out: Path) -> None:
+    """Puts another refiner (``eyes`` or ``mouth``), or the first one, into a model folder."""
     model = SuperFaceTrackerModel(SuperFaceTrackerConfig.from_pretrained(out))
-    rest = {
-        name: tensor for name, tensor in load_file(out / "model.safetensors").items() if not name.startswith("eyes.")
-    }
-    refiner = {f"eyes.{name}": tensor for name, tensor in load_file(eyes).items()}
-    model.load_state_dict(rest | refiner)
+    there = load_file(out / "model.safetensors")
+    state = {key: tensor for key, tensor in there.items() if not key.startswith(f"{name}.")}
+    state |= {f"{name}.{key}": tensor for key, tensor in load_file(weights).items()}
+    model.load_state_dict(state)
     write(model, out)
 
 
@@ -80,36 +82,41 @@ def write(model: SuperFaceTrackerModel, out: Path) -> None:
 
 
 def run(config: TrackerTrainingConfig) -> Path | None:
-    """Trains the detector, the regressor and the eye refiner, and joins them.
+    """Trains detector, regressor and both refiners, and joins them.
 
     Returns:
         The model folder; None in all processes except the main one.
     """
     main = accelerator_for().is_main_process
-    eye_config = tracker_eyes.EyeTrainingConfig(
-        config.prepared, config.runs / "tracker_eyes", minutes=config.eye_minutes
-    )
-    eyes = eye_config.out / "averaged.safetensors"
+    folders = {name: config.runs / f"tracker_{name}" for name in ("detector", "landmarks", "eyes", "mouth")}
+    detector = folders["detector"] / "averaged.safetensors"
+    one = "eyes" if config.only_eyes else "mouth" if config.only_mouth else None
     if not config.join_only:
-        tracker_eyes.train(eye_config)
-    if config.only_eyes:
-        if main:
-            replace_eyes(eyes, config.out)
-        return config.out if main else None
-    detector_config = tracker_detector.DetectorTrainingConfig(
-        config.prepared, config.runs / "tracker_detector", minutes=config.detector_minutes
-    )
-    landmark_config = tracker_landmarks.LandmarkTrainingConfig(
-        config.prepared,
-        config.runs / "tracker_landmarks",
-        minutes=config.landmark_minutes,
-        detector=detector_config.out / "averaged.safetensors",
-    )
-    if not config.join_only:
-        tracker_detector.train(detector_config)
-        tracker_landmarks.train(landmark_config)
-    if main:
-        join(
-            detector_config.out / "averaged.safetensors", landmark_config.out / "averaged.safetensors", eyes, config.out
-        )
-    return config.out if main else None
+        if one in (None, "eyes"):
+            eyes = tracker_eyes.EyeTrainingConfig(config.prepared, folders["eyes"], minutes=config.eye_minutes)
+            tracker_eyes.train(eyes)
+        if one in (None, "mouth"):
+            mouth = tracker_mouth.MouthTrainingConfig(config.prepared, folders["mouth"], minutes=config.mouth_minutes)
+            tracker_mouth.train(mouth)
+        if one is None:
+            whole = tracker_detector.DetectorTrainingConfig(
+                config.prepared, folders["detector"], minutes=config.detector_minutes
+            )
+            tracker_detector.train(whole)
+            landmarks = tracker_landmarks.LandmarkTrainingConfig(
+                config.prepared, folders["landmarks"], minutes=config.landmark_minutes, detector=detector
+            )
+            tracker_landmarks.train(landmarks)
+    if not main:
+        return None
+    parts = {
+        "detector": detector,
+        "regressor": folders["landmarks"] / "averaged.safetensors",
+        "eyes": folders["eyes"] / "averaged.safetensors",
+        "mouth": folders["mouth"] / "weights.safetensors",
+    }
+    if one is None:
+        join(parts, config.out)
+    else:
+        replace_refiner(one, parts[one], config.out)
+    return config.out

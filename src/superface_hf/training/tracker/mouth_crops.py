@@ -1,0 +1,148 @@
+"""Gathers the crops of mouths that the tracker's mouth refiner learns from, out of a prepared set."""
+
+from __future__ import annotations
+
+import zlib
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from ...data.prepared_set import PreparedClip, load_clips
+from ...data.tracker.crops import SKIPPED_CLIPS, Source, all_sources, person_of, sampling_weights
+from ...errors import SuperFaceError
+from ...models.tracker import mouth
+from ...models.tracker.crops import FaceCrop
+from .mouth_measures import corners, height, opening, width
+from .parts import PartSet, rarity, save_parts
+
+# Side of the kept crops over the network's.
+CROP_MARGIN = 1.35
+T = TypeVar("T")
+SETS: tuple[Literal["train", "tune", "val"], ...] = ("train", "tune", "val")
+# No mouth is drawn more or less often than the usual one by more than these factors.
+RAREST = (0.15, 12.0)
+
+
+@dataclass
+class MouthCropsConfig:
+    """Which crops are gathered.
+
+    Attributes:
+        person_frames: most pictures of one person, over all clips; half of them those with the rarest mouths.
+        tuning: one person in so many is kept out of training, to learn by how much movements must be stretched.
+        val_frames: pictures of each validation clip.
+        small: most of the small portraits.
+        crop_pixels: side of the kept crops.
+        clips, portraits_small, portraits_large: how much of training each domain gets.
+    """
+
+    person_frames: int = 90
+    tuning: int = 12
+    val_frames: int = 40
+    small: int = 800
+    crop_pixels: int = 160
+    clips: float = 0.8
+    portraits_small: float = 0.07
+    portraits_large: float = 0.13
+
+    @property
+    def shares(self) -> dict[str, float]:
+        return {
+            "clips": self.clips,
+            "portraits_small": self.portraits_small,
+            "portraits_large": self.portraits_large,
+        }
+
+
+def movement(points: np.ndarray) -> np.ndarray:
+    """(N, 5) opening, width, one-sidedness, thickness of the lips and height of the corners of mouths (N, P, 3)."""
+    tensor = torch.from_numpy(points)
+    open_, sides = opening(tensor), corners(tensor)
+    columns = [open_, width(tensor), sides[:, 0] - sides[:, 1], height(tensor) - open_, sides.mean(1)]
+    return torch.stack(columns, dim=1).numpy()
+
+
+def chosen_frames(prepared: Path, split: str, most: int) -> dict[str, list[int]]:
+    """For each clip the frames to take of those kept as pictures: at most so many of a person (a clip, in validation), half
+    of them those with the rarest mouths, the rest spread evenly."""
+    found, points, people = [], [], []
+    for clip in load_clips(prepared, split, pictures=False):
+        if clip.name in SKIPPED_CLIPS:
+            continue
+        index = clip.jpeg_index[clip.found[clip.jpeg_index]]
+        found += [(clip.name, int(frame)) for frame in index]
+        points += [mouth.to_mouth(mesh, mouth.mouth_crop(mesh)) for mesh in clip.landmarks[index]]
+        people += [_person(clip) if split == "train" else clip.name] * len(index)
+    rare = rarity(movement(np.stack(points)))
+    rows_of: dict[str, list[int]] = defaultdict(list)
+    for row, person in enumerate(people):
+        rows_of[person].append(row)
+    chosen: dict[str, list[int]] = defaultdict(list)
+    for rows in rows_of.values():
+        rarest = sorted(rows, key=lambda row: -rare[row])[: most // 2]
+        rest = sorted(set(rows) - set(rarest))
+        for row in [*rarest, *_evenly(rest, most - len(rarest))]:
+            chosen[found[row][0]].append(found[row][1])
+    return chosen
+
+
+def _evenly(items: list[T], most: int) -> list[T]:
+    """At most so many of the items, evenly spread."""
+    places = np.unique(np.linspace(0, len(items) - 1, min(most, len(items))).astype(int)).tolist()
+    return [items[place] for place in places]
+
+
+def _person(clip: PreparedClip) -> str:
+    return clip.person or person_of(clip.origin.repo, clip.origin.path)
+
+
+def mouths(prepared: Path, config: MouthCropsConfig, name: Literal["train", "tune", "val"]) -> PartSet:
+    """Crops of mouths: of training people and portraits, of people kept to tune the trained network, of validation clips."""
+    pictures: list[np.ndarray] = []
+    points, people, domains, groups = [], [], [], []
+
+    def add(picture: np.ndarray, landmarks: np.ndarray, domain: str, person: str, group: str) -> None:
+        tight = mouth.mouth_crop(landmarks)
+        crop = FaceCrop(tight.x, tight.y, tight.size * CROP_MARGIN, tight.angle)
+        pictures.append(crop.cut(picture, config.crop_pixels))
+        points.append(mouth.to_mouth(landmarks, crop))
+        people.append(person)
+        domains.append(domain)
+        groups.append(group)
+
+    split, most = ("val", config.val_frames) if name == "val" else ("train", config.person_frames)
+    chosen = chosen_frames(prepared, split, most)
+    for clip in tqdm(load_clips(prepared, split), desc=f"{split} clips", mininterval=10):
+        tuning = zlib.crc32(_person(clip).encode()) % config.tuning == 0
+        wanted = set(chosen.get(clip.name, ())) if name == "val" or tuning == (name == "tune") else set()
+        for position, index in enumerate(clip.jpeg_index.tolist()):
+            if index in wanted:
+                add(clip.picture(position), clip.landmarks[index], "clips", _person(clip), clip.name)
+    if name == "train":
+        for source in portraits(prepared, config.small):
+            for number, landmarks in enumerate(source.faces):
+                add(source.picture(), landmarks, source.domain, source.person, f"{source.person} {number}")
+    if not len(points):
+        raise SuperFaceError(f"{prepared} has no clips to make the set {name!r} of: prepare more people.")
+    mesh = np.stack(points)
+    weights = sampling_weights(domains, people, config.shares) * rarity(movement(mesh)).clip(*RAREST)
+    names = {name: number for number, name in enumerate(dict.fromkeys(groups))}
+    return PartSet(np.stack(pictures), mesh, np.array([names[group] for group in groups]), weights / weights.sum())
+
+
+def portraits(prepared: Path, most: int) -> list[Source]:
+    """Training portraits, as the whole tracker's training takes them; of the small ones as many as are wanted."""
+    sources = [source for source in all_sources(prepared, False, frames=1) if len(source.faces)]
+    small = [source for source in sources if source.domain == "portraits_small"]
+    large = [source for source in sources if source.domain == "portraits_large"]
+    return large + _evenly(small, most)
+
+
+def gather(path: Path, prepared: Path, config: MouthCropsConfig) -> None:
+    """Writes a file of crops, with the sets ``SETS``; see ``parts.load_parts``."""
+    save_parts(path, **{name: mouths(prepared, config, name) for name in SETS})
