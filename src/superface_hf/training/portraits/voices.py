@@ -199,7 +199,7 @@ def fit_saw(voices: Voices, encoder: SuperFaceVoiceEncoderModel, denoiser: Portr
     masculine, age = (torch.from_numpy(values).float() for values in (voices.masculine, voices.age))
     sign, (mean, spread) = 2 * (masculine > 0.5).float() - 1, (float(value) for value in encoder.age_scale)
     whole = torch.stack([mean_embedding(windows) for windows in voices.windows])
-    scale = float(encoder.heads.weight[0].norm() / ridge(whole, sign, weights)[0].norm())
+    scale = float(encoder.heads.weight[0].detach().norm() / ridge(whole, sign, weights)[0].norm())
     told, goal, heard, share = [], [], [], []
     for length in LENGTHS:
         short = torch.stack([mean_embedding(windows[:length]) for windows in voices.windows])
