@@ -14,6 +14,7 @@ from ..face_model.linear import FaceModel, FaceShape
 from ..geometry import Square
 from ..media import load_picture
 from ..motion import Motion
+from .drawn_eyes import fit_drawn_eyes
 
 logger = logging.get_logger(__name__)
 
@@ -36,6 +37,7 @@ class Portrait:
         landmarks: (478, 3) float32 IMAGE coordinates of the crop.
         shape, motion: the face's neutral shape, and the pose and expression it has in the picture (one frame).
         others: (478, 3) landmarks in PIXELS of the picture's other faces.
+        drawn_eyes: whether its eyes are drawn, and larger than a person's.
     """
 
     picture: np.ndarray
@@ -44,6 +46,7 @@ class Portrait:
     shape: FaceShape
     motion: Motion
     others: tuple[np.ndarray, ...] = ()
+    drawn_eyes: bool = False
 
 
 def find_portrait(image: Any, tracker: FaceTracker, face_model: FaceModel, face: FaceChoice, size: int) -> Portrait:
@@ -71,10 +74,14 @@ def find_portrait(image: Any, tracker: FaceTracker, face_model: FaceModel, face:
         )
     others = tuple(other.landmarks for other in faces if other is not chosen)
     crop = snap(Square.around_face(chosen.landmarks), height, width, size)
-    landmarks = crop.to_image(chosen.landmarks)
+    drawn = fit_drawn_eyes(picture, chosen.landmarks)
+    landmarks = crop.to_image(chosen.landmarks if drawn is None else drawn)
     _, motion = face_model.fit(landmarks[None], fps=1.0)
+    if drawn is not None:  # however they are drawn is how they rest
+        motion = replace(motion, eyes=np.zeros_like(motion.eyes))
     # The fitted shape is only close; the picture's own landmarks must come back exactly, or a face at rest would move.
-    return Portrait(picture, crop, landmarks, face_model.neutral_shape(landmarks, motion), motion, others)
+    shape = face_model.neutral_shape(landmarks, motion)
+    return Portrait(picture, crop, landmarks, shape, motion, others, drawn_eyes=drawn is not None)
 
 
 def brings_portrait(model: Any, image: Any) -> bool:
