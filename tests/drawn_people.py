@@ -82,5 +82,7 @@ def cartoon(eyes: float = 1.0, size: int = 512) -> np.ndarray:
         cv2.line(picture, start, end, hair, 8, cv2.LINE_AA)
     cv2.ellipse(picture, (size // 2, round(0.57 * size)), (14, 8), 0, 20, 160, (190, 130, 100), 3, cv2.LINE_AA)
     cv2.ellipse(picture, (size // 2, round(0.655 * size)), (44, 13), 0, 0, 360, (190, 80, 80), -1, cv2.LINE_AA)
-    cv2.line(picture, (size // 2 - 42, round(0.652 * size)), (size // 2 + 42, round(0.652 * size)), line, 3, cv2.LINE_AA)
+    cv2.line(
+        picture, (size // 2 - 42, round(0.652 * size)), (size // 2 + 42, round(0.652 * size)), line, 3, cv2.LINE_AA
+    )
     return picture

@@ -26,8 +26,8 @@ REACH, PIXELS = 0.5, 160
 UNLIKE, SPREADS = 24.0, 4.0
 # How much of a patch and of the ellipse in its box must be the same, and how much higher than the mesh's eye it must be.
 LIKE_ELLIPSE, HIGHER = 0.85, 1.25
-# Skin moves along up to so many radii of the drawn eye.
-CALM = 1.8
+# Up to so many radii of the drawn eye the skin is fitted along, and moves with the lids: a brow above holds still.
+CALM, NEAR = 1.8, 1.3
 # An opening of this share of the usual one counts as shut, one of WIDEST is the widest; where between the upper and the lower
 # lid's rest they meet.
 SHUT, WIDEST, MEETING = 0.15, 1.2, 0.75
@@ -97,8 +97,9 @@ def _with_skin(driving: np.ndarray, ring: np.ndarray, moves: np.ndarray) -> np.n
     edges = np.concatenate([ring[1:8], ring[:8:-1]])
     first = driving[0, :, :2]
     middle, (wide, high) = (first[ring].min(0) + first[ring].max(0)) / 2, np.ptp(first[ring], axis=0) / 2
-    radius = np.linalg.norm((first - middle) / (max(wide, 1e-6), max(high, 1e-6)), axis=1)
-    share = np.clip((CALM - radius) / (CALM - 1), 0, 1)
+    places = (first - middle) / (max(wide, 1e-6), max(high, 1e-6))
+    share = np.clip((NEAR - np.linalg.norm(places, axis=1)) / (NEAR - 1), 0, 1)
+    share[np.abs(places[:, 0]) > 0.9] = 0  # corners hold still
     share[np.concatenate([ring, LEFT_IRIS, RIGHT_IRIS])] = 0
     # Each point goes with the part of the lid that is nearest.
     nearest = np.linalg.norm(first[:, None] - first[edges], axis=-1).argmin(1)
@@ -113,7 +114,9 @@ def _skin(picture: np.ndarray, landmarks: np.ndarray) -> tuple[np.ndarray, float
     parts = []
     for x, y in np.round(landmarks[CHEEKS, :2]).astype(int):
         if reach <= x < picture.shape[1] - reach and reach <= y < picture.shape[0] - reach:
-            parts.append(picture[y - reach : y + reach + 1, x - reach : x + reach + 1].reshape(-1, 3).astype(np.float32))
+            parts.append(
+                picture[y - reach : y + reach + 1, x - reach : x + reach + 1].reshape(-1, 3).astype(np.float32)
+            )
     if not parts:
         return None
     pixels = np.concatenate(parts)

@@ -63,9 +63,7 @@ def _shade(rng: np.random.Generator, colours: tuple[tuple[int, int, int], ...]) 
     return np.clip(np.array(colours[rng.integers(len(colours))]) * rng.uniform(0.7, 1.1, 3), 0, 255)
 
 
-def _window(
-    canvas: Canvas, rng: np.random.Generator, x: float, y: float, wide: float, high: float, style: int
-) -> None:
+def _window(canvas: Canvas, rng: np.random.Generator, x: float, y: float, wide: float, high: float, style: int) -> None:
     """A dark rectangle; by ``style`` with a frame, bars, an arch, shutters, a light curtain or a sill."""
     dark, arch = _dark(rng), 0.3 if style == 3 else 0.0
     frame = np.clip(rng.uniform(0.5, 1.1) * np.array((230, 228, 220)), 0, 255)
@@ -216,7 +214,9 @@ def surface(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """(height, width, 3) uint8: a plain ground with uneven light, and grain or bricks."""
     ground = rng.uniform(60, 230) * rng.uniform(0.85, 1.15, 3) * np.ones((height, width, 1))
     y, x = np.mgrid[:height, :width]
-    ground *= 1 + (rng.uniform(-0.25, 0.25) * (x / width - 0.5) + rng.uniform(-0.25, 0.25) * (y / height - 0.5))[..., None]
+    ground *= (
+        1 + (rng.uniform(-0.25, 0.25) * (x / width - 0.5) + rng.uniform(-0.25, 0.25) * (y / height - 0.5))[..., None]
+    )
     if rng.random() < 0.3:
         brick = max(4, int(height * rng.uniform(0.03, 0.12)))
         joint = (y % brick < max(1, brick // 8)) | ((x + (y // brick % 2) * brick) % (2 * brick) < max(1, brick // 8))
