@@ -21,9 +21,10 @@ from superface_hf.models.tracker.detection import read_maps
 from superface_hf.training import tracker_augment as augment
 from superface_hf.training import tracker_detector, tracker_eyes, tracker_landmarks
 from superface_hf.training.prepared_set import Portraits, PreparedClip, write_clips, write_portraits
-from superface_hf.training.tracker import join, replace_eyes
+from superface_hf.training.tracker import join, replace_detector, replace_eyes
 from superface_hf.training.tracker_common import TrainingClock
 from superface_hf.training.tracker_data import Source, person_of, sampling_weights
+from superface_hf.training.tracker_lookalikes import LOOKALIKES, beside
 from superface_hf.training.tracker_scenes import SceneMaker
 
 
@@ -101,6 +102,23 @@ def test_a_scene_knows_where_its_faces_are(face_points) -> None:
     assert seen >= 3
 
 
+def test_lookalikes_are_drawn_behind_the_people(face_points) -> None:
+    source = Source("clips", "somebody", 0, jpeg(np.full((64, 64, 3), 60, np.uint8)), face_points(32, 30, 10)[None])
+    ground = [np.full((300, 300, 3), 90, np.uint8)]
+    make = SceneMaker([source], ground, {"clips": 1.0}, size=128, seed=0, lookalikes=1.0)
+    assert np.mean([square[square != 114].std() for square, _ in (make() for _ in range(8))]) > 20
+
+
+@pytest.mark.parametrize("kind", list(LOOKALIKES))
+def test_a_seed_draws_the_same_lookalike_and_another_seed_another_one(kind) -> None:
+    person = np.full((60, 50, 3), (255, 0, 255), np.uint8)
+    (one, place), (same, _), (other, _) = (beside(person, kind, seed) for seed in (3, 3, 4))
+    left, top, right, bottom = place.astype(int)
+    assert (one[top:bottom, left:right] == (255, 0, 255)).all()
+    assert np.array_equal(one, same)
+    assert one.shape != other.shape or not np.array_equal(one, other)
+
+
 def test_perfect_maps_give_the_faces_back() -> None:
     faces = [FaceCrop(60, 70, 40, 0.4), FaceCrop(180, 200, 90, -0.2)]
     heat, geometry, _ = tracker_detector.target_maps([faces], 32)
@@ -155,6 +173,13 @@ def test_all_parts_train_go_on_and_join(prepared: Path, tmp_path: Path) -> None:
         name.split(".")[0] for name, tensor in model.state_dict().items() if not torch.equal(tensor, again[name])
     }
     assert changed == {"eyes"}
+    further = tracker_detector.DetectorTrainingConfig(
+        out=out / "further", size=64, steps=2, batch=6, start=tmp_path / "model", **options
+    )
+    replace_detector(tracker_detector.train(further), tmp_path / "model")
+    last = SuperFaceTrackerModel.from_pretrained(tmp_path / "model").state_dict()
+    changed = {name.split(".")[0] for name, tensor in again.items() if not torch.equal(tensor, last[name])}
+    assert changed == {"detector"}
 
 
 def test_rare_eyes_are_shown_more_often(face_points) -> None:

@@ -16,8 +16,18 @@ import numpy as np
 
 from ..face_model.linear import FaceModel, FaceShape, lid_gap
 from ..face_model.topology import (
-    EYE_CORNERS, LEFT_EYE, LEFT_IRIS, LEFT_LIDS, POINTS, RIGHT_EYE, RIGHT_IRIS, RIGHT_LIDS, inter_ocular,
-)  # fmt: skip
+    EYE_CORNERS,
+    LEFT_BROW,
+    LEFT_EYE,
+    LEFT_IRIS,
+    LEFT_LIDS,
+    POINTS,
+    RIGHT_BROW,
+    RIGHT_EYE,
+    RIGHT_IRIS,
+    RIGHT_LIDS,
+    inter_ocular,
+)
 from ..motion import Motion
 
 # The window in which an eye is looked for: half its side over the distance of the outer eye corners, and its pixels.
@@ -26,8 +36,10 @@ REACH, PIXELS = 0.5, 160
 UNLIKE, SPREADS = 24.0, 4.0
 # How much of a patch and of the ellipse in its box must be the same, and how much higher than the mesh's eye it must be.
 LIKE_ELLIPSE, HIGHER = 0.85, 1.25
-# Up to so many radii of the drawn eye the skin is fitted along, and moves with the lids: a brow above holds still.
-CALM, NEAR = 1.8, 1.3
+# Lids lie so many radii outside: their edges are skin, or a shut eye would show a line of the eyeball.
+RIM = 1.05
+# Skin goes along up to so many radii of the drawn eye; brows hold still.
+CALM = 1.8
 # An opening of this share of the usual one counts as shut, one of WIDEST is the widest; where between the upper and the lower
 # lid's rest they meet.
 SHUT, WIDEST, MEETING = 0.15, 1.2, 0.75
@@ -98,9 +110,9 @@ def _with_skin(driving: np.ndarray, ring: np.ndarray, moves: np.ndarray) -> np.n
     first = driving[0, :, :2]
     middle, (wide, high) = (first[ring].min(0) + first[ring].max(0)) / 2, np.ptp(first[ring], axis=0) / 2
     places = (first - middle) / (max(wide, 1e-6), max(high, 1e-6))
-    share = np.clip((NEAR - np.linalg.norm(places, axis=1)) / (NEAR - 1), 0, 1)
-    share[np.abs(places[:, 0]) > 0.9] = 0  # corners hold still
-    share[np.concatenate([ring, LEFT_IRIS, RIGHT_IRIS])] = 0
+    share = np.square(np.clip((CALM - np.linalg.norm(places, axis=1)) / (CALM - 1), 0, 1))
+    share[np.abs(places[:, 0]) > 0.9] = 0  # beside the corners nothing moves
+    share[np.concatenate([ring, LEFT_IRIS, RIGHT_IRIS, LEFT_BROW, RIGHT_BROW])] = 0
     # Each point goes with the part of the lid that is nearest.
     nearest = np.linalg.norm(first[:, None] - first[edges], axis=-1).argmin(1)
     whole = share[:, None] * moves[:, nearest]
@@ -197,7 +209,7 @@ class _Eye:
             return None
         scale = 2 * REACH / PIXELS
         centre = (np.array(middle) + 0.5) * scale - REACH
-        return _Oval(float(centre[0]), float(centre[1]), wide * scale, high * scale)
+        return _Oval(float(centre[0]), float(centre[1]), RIM * wide * scale, RIM * high * scale)
 
     def moved(self, landmarks: np.ndarray, oval: _Oval) -> np.ndarray:
         """(478, 3) what brings the ring onto ``oval``, and the skin around along, less and less."""

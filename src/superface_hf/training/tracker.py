@@ -3,7 +3,8 @@
     python -m superface_hf.training.tracker --out src/superface_hf/weights/tracker
 
 Detector and regressor can be trained on their own (``tracker_detector``, ``tracker_landmarks``); ``--join-only`` joins
-what is there, ``--only-eyes`` trains the eye refiner and puts it into the model folder that is there.
+what is there, ``--only-eyes`` trains the eye refiner and puts it into the model folder that is there, ``--only-detector``
+trains that folder's detector on.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class TrackerTrainingConfig:
         detector_minutes, landmark_minutes, eye_minutes: how long each part trains.
         join_only: train nothing, take the checkpoints that are there.
         only_eyes: train the eye refiner alone; the rest of the model in ``out`` stays as it is.
+        only_detector: train the detector of the model in ``out`` on, at a third of the usual rates; the rest stays as it is.
     """
 
     out: Path
@@ -42,6 +44,7 @@ class TrackerTrainingConfig:
     eye_minutes: float = 16.0
     join_only: bool = False
     only_eyes: bool = False
+    only_detector: bool = False
 
 
 def join(detector: Path, landmarks: Path, eyes: Path, out: Path, config: SuperFaceTrackerConfig | None = None) -> None:
@@ -55,12 +58,20 @@ def join(detector: Path, landmarks: Path, eyes: Path, out: Path, config: SuperFa
 
 def replace_eyes(eyes: Path, out: Path) -> None:
     """Puts another eye refiner, or the first one, into a model folder."""
+    _replace("eyes", eyes, out)
+
+
+def replace_detector(detector: Path, out: Path) -> None:
+    """Puts another detector into a model folder."""
+    _replace("detector", detector, out)
+
+
+def _replace(part: str, weights: Path, out: Path) -> None:
     model = SuperFaceTrackerModel(SuperFaceTrackerConfig.from_pretrained(out))
     rest = {
-        name: tensor for name, tensor in load_file(out / "model.safetensors").items() if not name.startswith("eyes.")
+        name: tensor for name, tensor in load_file(out / "model.safetensors").items() if not name.startswith(f"{part}.")
     }
-    refiner = {f"eyes.{name}": tensor for name, tensor in load_file(eyes).items()}
-    model.load_state_dict(rest | refiner)
+    model.load_state_dict(rest | {f"{part}.{name}": tensor for name, tensor in load_file(weights).items()})
     write(model, out)
 
 
@@ -78,7 +89,22 @@ def write(model: SuperFaceTrackerModel, out: Path) -> None:
 
 
 def train(config: TrackerTrainingConfig) -> None:
-    """Trains the detector, the regressor and the eye refiner, and joins them."""
+    """Trains the detector, the regressor and the eye refiner, and joins them; or one part alone."""
+    if config.only_detector:
+        further = tracker_detector.DetectorTrainingConfig(
+            config.prepared,
+            config.runs / "tracker_detector_further",
+            minutes=config.detector_minutes,
+            batch=10,
+            learning_rate=6e-4,
+            backbone_rate=2e-4,
+            frozen_stages=3,
+            start=config.out,
+        )
+        replace_detector(
+            further.out / "averaged.safetensors" if config.join_only else tracker_detector.train(further), config.out
+        )
+        return
     eye_config = tracker_eyes.EyeTrainingConfig(
         config.prepared, config.runs / "tracker_eyes", minutes=config.eye_minutes
     )

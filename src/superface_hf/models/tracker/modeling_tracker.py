@@ -19,7 +19,7 @@ from .detection import box_overlap, letterbox, pixels_of, read_maps
 from .eyes import cut_eye, eye_crops, with_eyes
 from .networks import EyeRefiner, FaceDetector, LandmarkRegressor
 
-# A mesh that is not certain, and rolled by so much more or less than the detector says, is no face.
+# A mesh that is rolled by so much more or less than the detector says is no face.
 CONTRADICTION = math.radians(25)
 # Crops of a face that was just found are taken again from their own landmarks until they agree, at most so often.
 REFINEMENTS = 3
@@ -182,7 +182,7 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
         refined = self._refine([images[owner] for owner in owners], crops)
         for owner, seen, (face, crop) in zip(owners, crops, refined, strict=True):
             roll = abs(math.remainder(face_roll(face.landmarks) - seen.angle, math.tau))
-            if face.certain or (face.score >= self.config.face_threshold and roll <= CONTRADICTION):
+            if face.score >= self.config.face_threshold and roll <= CONTRADICTION:
                 faces[owner].append((face, crop))
         return faces
 
