@@ -26,12 +26,12 @@ import torch
 from speech_sheets import write_sheets
 
 from superface_hf import SuperFaceAudioToLipModel, SuperFaceSyncExpertModel
+from superface_hf.data.speech.clips import SpeechClip, load_speech_clips
+from superface_hf.data.speech.synthetic_speech import FRAME_RATE, SAMPLING_RATE, Utterance, utterances
 from superface_hf.face_model.lips import mouth_opening
-from superface_hf.hub import embedded_sync_expert, load_audio_to_lip
 from superface_hf.metrics.closures import bilabial_closure, closed_in_silence
 from superface_hf.metrics.lips import lip_distance, lip_velocity_distance, opening_correlation, opening_spread
-from superface_hf.training.speech_clips import SpeechClip, load_speech_clips
-from superface_hf.training.synthetic_speech import FRAME_RATE, SAMPLING_RATE, Utterance, utterances
+from superface_hf.models.embedded import embedded_sync_expert, load_audio_to_lip
 
 FPS = 25.0  # of the mouths made of synthetic speech
 PIECE_SECONDS = 4.0  # of true motion, on which the sync expert itself is judged

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from superface_hf.face_model.coordinates import Square
 from superface_hf.face_model.linear import FaceModel
-from superface_hf.geometry import Square
 from superface_hf.layers.compositing import Compositor, _places
 from superface_hf.layers.motion import Window
 from superface_hf.layers.portrait import PortraitLayers

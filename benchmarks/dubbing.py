@@ -26,15 +26,15 @@ from PIL import Image
 from transformers import pipeline
 
 from superface_hf import SuperFaceTeacherModel
-from superface_hf.demo import PORTRAIT, SPEECH
-from superface_hf.drivers.bundled import bundled_motion
+from superface_hf.face_model.coordinates import Square
 from superface_hf.face_model.lips import mouth_opening
-from superface_hf.geometry import Square
 from superface_hf.hub import weights_folder
 from superface_hf.media import VideoReader, load_sound, write_mp4
 from superface_hf.motion import Motion
+from superface_hf.motion.bundled import bundled_motion
 from superface_hf.pipelines.dubbing import DubbedFrame, Dubber
 from superface_hf.pipelines.talking_face import TalkingFacePipeline
+from superface_hf.utils.assets import PORTRAIT, SPEECH
 
 CLIPS = ("val_056", "val_113", "val_276", "val_041")
 SECONDS = 10.0

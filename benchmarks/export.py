@@ -23,8 +23,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from superface_hf.demo import SPEECH
-from superface_hf.drivers.bundled import BUNDLED_MOTIONS
 from superface_hf.export import PRECISIONS, export_onnx
 from superface_hf.export.audio_to_lip import audio_to_lip_graph
 from superface_hf.export.loading import load_exportable
@@ -32,6 +30,8 @@ from superface_hf.export.onnx_file import run_with_onnxruntime
 from superface_hf.export.student import motion_meshes
 from superface_hf.hub.quiet import quiet_loading
 from superface_hf.media import load_sound
+from superface_hf.motion.bundled import BUNDLED_MOTIONS
+from superface_hf.utils.assets import SPEECH
 
 SECONDS = 4.0  # of each speed
 FRAMES = 16  # of each bundled motion

@@ -26,17 +26,18 @@ import numpy as np
 import torch
 
 from superface_hf import FaceModel, Motion, SuperFaceTeacherModel
-from superface_hf.demo import PORTRAIT
+from superface_hf.animation.portrait import Portrait, find_portrait
 from superface_hf.evaluation.sheets import cell, write_sheet
 from superface_hf.evaluation.teacher import load_teacher
-from superface_hf.face_model.pose import rotation_matrix, rotation_vector
-from superface_hf.hub import embedded_inpainter, embedded_matte, embedded_tracker, weights_folder
+from superface_hf.hub import weights_folder
 from superface_hf.layers.matting import cut_out_person, foreground_colours
 from superface_hf.layers.portrait import PortraitLayers
 from superface_hf.layers.untrained import UntrainedLayers
 from superface_hf.media import load_picture
-from superface_hf.pipelines.layered import LayeredPortrait
-from superface_hf.pipelines.portrait import Portrait, find_portrait
+from superface_hf.models.embedded import embedded_inpainter, embedded_matte, embedded_tracker
+from superface_hf.motion.rotations import rotation_matrix, rotation_vector
+from superface_hf.renderers.teacher import TeacherRenderer
+from superface_hf.utils.assets import PORTRAIT
 
 SHOWN = Path("docs/images/hard_cases")
 PACKAGES = Path(".cache/hard_cases")
@@ -180,8 +181,8 @@ def draw(case: Case, picture: np.ndarray, teacher: SuperFaceTeacherModel, path: 
     moved = [FaceModel.default().animate(portrait.shape, move.of(portrait.motion)) for move in case.moves]
     frames = []
     for model in (UntrainedLayers(teacher.config.image_size), teacher):
-        ready = LayeredPortrait.of(portrait, layers, model)  # type: ignore[arg-type]
-        frames.append([ready.compose(ready.render(model, meshes))[0] for meshes in moved])  # type: ignore[arg-type]
+        ready = TeacherRenderer(model, torch.float32).prepare(portrait, lambda: layers)
+        frames.append([ready.frames(meshes)[0] for meshes in moved])
     rows, columns = _view(portrait, case.full_size)
     sheet = []
     for move, row in zip(case.moves, zip(*frames, strict=True), strict=True):

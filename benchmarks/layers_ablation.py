@@ -32,12 +32,13 @@ from superface_hf.evaluation.data import Reenactment, track_clip, validation_cli
 from superface_hf.evaluation.methods import TITLES, Methods
 from superface_hf.evaluation.teacher import load_teacher
 from superface_hf.face_model.mesh_flow import mesh_flow
-from superface_hf.hub import embedded_tracker, weights_folder
+from superface_hf.hub import weights_folder
 from superface_hf.layers import compositing, motion, untrained
 from superface_hf.layers.plate import hole_behind
 from superface_hf.layers.portrait import PortraitLayers
 from superface_hf.metrics.features import FeatureNetwork, perceptual_distance
 from superface_hf.metrics.image import as_floats, psnr
+from superface_hf.models.embedded import embedded_tracker
 from superface_hf.models.teacher import modeling_teacher
 
 COLUMNS = ("perceptual distance", "second judge", "PSNR, dB")

@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 import superface_hf  # noqa: F401 - before torch: how its threads wait is read when it is loaded
-from superface_hf.demo import ASSETS, PORTRAIT
-from superface_hf.neighbours import WAITING
+from superface_hf.utils.assets import ASSETS, PORTRAIT
+from superface_hf.utils.neighbours import WAITING
 
 WANTED = 0.4
 COMMANDS = ("generate", "prepare")
@@ -129,7 +129,8 @@ def render(job: str, seconds: float) -> None:
         prepared: Any = student.prepare()
         if job == "teacher":
             model = SuperFaceTeacherModel.from_pretrained(weights_folder("teacher")).eval()
-            prepared = model.prepare(student.texture[None].float() / 255, student.landmarks[None])
+            picture = student.texture[None].float() / 255
+            prepared = model.prepare(picture, torch.ones_like(picture[:, :1]), student.landmarks[None])
         model.to(memory_format=torch.channels_last)
         for _ in range(2):
             model.render(prepared, student.landmarks[None])

@@ -1,6 +1,6 @@
 """Measures matte and plate on people whom no training has seen, and draws sheets of them::
 
-    python -m superface_hf.training.pack_pictures --data $SUPERFACE_DATA --models $SUPERFACE_MODELS --out .shards_matte
+    python -m superface_hf.data.pictures.pack --data $SUPERFACE_DATA --models $SUPERFACE_MODELS --out .shards_matte
     python benchmarks/portrait_layers.py --shards .shards_matte --sheets .cache/sheets
 
 The matte is compared with its labels (MediaPipe's selfie segmentation). Plates are compared where the truth is known: another
@@ -20,15 +20,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from superface_hf.hub import embedded_inpainter, embedded_matte, embedded_tracker
+from superface_hf.data.pictures.packed import PackedPictures, load_packed
 from superface_hf.layers.matting import cut_out_person, foreground_colours
 from superface_hf.layers.plate import make_plate
 from superface_hf.media import load_picture
 from superface_hf.metrics.features import FeatureNetwork, perceptual_distance
+from superface_hf.models.embedded import embedded_inpainter, embedded_matte, embedded_tracker
 from superface_hf.models.inpainter import pull_push
-from superface_hf.training.inpainter_holes import HoleBatch, fixed_holes
-from superface_hf.training.matte import STORED_SIZE, overlaps
-from superface_hf.training.packed_pictures import PackedPictures, load_packed
+from superface_hf.training.inpainter.holes import HoleBatch, fixed_holes
+from superface_hf.training.matte.trainer import STORED_SIZE, overlaps
 
 ASTRONAUT = Path(__file__).parents[1] / "src/superface_hf/assets/astronaut.png"
 GREEN = np.array([0, 177, 64], np.float32)
@@ -158,7 +158,7 @@ def _write(path: Path, tiles: list[np.ndarray]) -> None:
 @torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measures matte and plate on held-out people.")
-    parser.add_argument("--shards", type=Path, required=True, help="folder made by superface_hf.training.pack_pictures")
+    parser.add_argument("--shards", type=Path, required=True, help="folder made by superface_hf.data.pictures.pack")
     parser.add_argument("--every", type=int, default=1, help="fill the holes of every so many pictures only")
     parser.add_argument("--sheets", type=Path, help="folder for contact sheets")
     options = parser.parse_args()

@@ -34,12 +34,12 @@ from PIL import Image
 from transformers import pipeline
 
 from superface_hf import SuperFaceStudentModel
-from superface_hf.demo import SPEECH
 from superface_hf.hub import weights_folder
 from superface_hf.layers.compositing import Compositor
 from superface_hf.media import Mp4Writer, load_sound
-from superface_hf.pipelines.memory import keep_freed_memory
-from superface_hf.pipelines.workers import in_order
+from superface_hf.renderers.memory import keep_freed_memory
+from superface_hf.renderers.threads import in_order
+from superface_hf.utils.assets import SPEECH
 
 RATE, FPS = 16000, 25.0
 WIDTH, HEIGHT = 1280, 720
@@ -100,7 +100,7 @@ def in_720p(student: SuperFaceStudentModel) -> None:
 
 def student_alone(student: SuperFaceStudentModel) -> dict[str, float]:
     """Frame after frame with all threads, and side by side with one thread each, as the pipeline does where it can."""
-    keep_freed_memory()  # as the pipeline does
+    keep_freed_memory(student)  # as the pipeline does
     prepared, mesh = student.prepare(), student.landmarks[None]
     compositor = Compositor(student.layers(), student.crop, student.landmarks.numpy(), prepared.prior)
 

@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw
 from transformers import pipeline
 
 from superface_hf import SuperFaceAudioToLipModel
-from superface_hf.demo import PORTRAIT
 from superface_hf.media import load_sound
 from superface_hf.metrics.closures import silences
+from superface_hf.utils.assets import PORTRAIT
 
 FACES = 16
 SECONDS = 3.2  # shown of each file, from where the speech begins

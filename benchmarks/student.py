@@ -33,23 +33,24 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import pipeline
 
 from superface_hf import FaceModel, SuperFaceStudentModel, SuperFaceTeacherModel
-from superface_hf.demo import SPEECH
+from superface_hf.animation.portrait import Portrait, stored_portrait
+from superface_hf.animation.retargeting import on_portrait
 from superface_hf.drivers.video import video_to_motion
 from superface_hf.export import export_onnx
 from superface_hf.export.onnx_file import run_with_onnxruntime
-from superface_hf.hub import embedded_tracker, weights_folder
+from superface_hf.hub import weights_folder
 from superface_hf.hub.quiet import quiet_loading
 from superface_hf.layers.compositing import Compositor
 from superface_hf.layers.motion import Window
 from superface_hf.media import VideoReader
-from superface_hf.pipelines.memory import keep_freed_memory
-from superface_hf.pipelines.portrait import Portrait, stored_portrait
-from superface_hf.pipelines.retarget import on_portrait
-from superface_hf.pipelines.workers import in_order
-from superface_hf.training.motion_bank import windows_of
-from superface_hf.training.scene import Scene
-from superface_hf.training.student_report import closeness, rendered
-from superface_hf.training.teacher_frames import render_frames
+from superface_hf.models.embedded import embedded_tracker
+from superface_hf.renderers.memory import keep_freed_memory
+from superface_hf.renderers.threads import in_order
+from superface_hf.training.student.motion_bank import windows_of
+from superface_hf.training.student.report import closeness, rendered
+from superface_hf.training.student.scene import Scene
+from superface_hf.training.student.teacher_frames import render_frames
+from superface_hf.utils.assets import SPEECH
 
 SECONDS = 6.0  # of each speed
 MOVED = torch.tensor([0.05, 0.02, 0.0])  # how far the face is from where it rests
@@ -96,7 +97,7 @@ def alone(work: Callable[..., Any], *args: Any) -> Any:
 
 def student_row(source: str, dtype: str, threads: int) -> dict[str, float]:
     student = loaded(SuperFaceStudentModel, source)
-    keep_freed_memory()
+    keep_freed_memory(student)
     with torch.inference_mode():
         prepared, mesh = student.prepare(), student.landmarks[None] + MOVED
         compositor = Compositor(student.layers(), student.crop, student.landmarks.numpy(), prepared.prior)

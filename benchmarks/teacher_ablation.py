@@ -22,10 +22,11 @@ import torch
 
 from superface_hf import SuperFaceTeacherModel
 from superface_hf.evaluation.teacher import EvaluationSettings, evaluate_teacher, load_teacher
-from superface_hf.hub import embedded_tracker, weights_folder
-from superface_hf.training.settings import load_settings
-from superface_hf.training.teacher import TeacherTrainer
-from superface_hf.training.teacher_config import TeacherTrainingConfig
+from superface_hf.hub import weights_folder
+from superface_hf.models.embedded import embedded_tracker
+from superface_hf.training.teacher.config import TeacherTrainingConfig
+from superface_hf.training.teacher.trainer import TeacherTrainer
+from superface_hf.utils.settings import load_settings
 
 VARIANTS: dict[str, dict[str, str]] = {
     "full": {},

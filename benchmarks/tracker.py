@@ -19,20 +19,20 @@ import av
 import numpy as np
 import torch
 
-from superface_hf.face_model.topology import EYE_CORNERS, LEFT_IRIS, LEFT_LIDS, RIGHT_IRIS, RIGHT_LIDS, inter_ocular
-from superface_hf.media import VideoReader
-from superface_hf.models.tracker.base import Face
-from superface_hf.models.tracker.detection import box_overlap
-from superface_hf.models.tracker.modeling_tracker import SuperFaceTrackerModel
-from superface_hf.training.prepared_set import load_clips
-from superface_hf.training.tracker_data import (
+from superface_hf.data.prepared_set import load_clips
+from superface_hf.data.tracker.crops import (
     FACELESS_TEST,
     background_crops,
     clip_sources,
     faceless_pictures,
     portrait_sources,
 )
-from superface_hf.training.tracker_scenes import SceneMaker
+from superface_hf.data.tracker.scenes import SceneMaker
+from superface_hf.face_model.topology import EYE_CORNERS, LEFT_IRIS, LEFT_LIDS, RIGHT_IRIS, RIGHT_LIDS, inter_ocular
+from superface_hf.media import VideoReader
+from superface_hf.models.tracker.base import Face
+from superface_hf.models.tracker.detection import box_overlap
+from superface_hf.models.tracker.modeling_tracker import SuperFaceTrackerModel
 
 WEIGHTS = Path(__file__).parents[1] / "src/superface_hf/weights/tracker"
 # Held-out portraits that are drawn, painted or rendered; the rest are photographs or look like them.

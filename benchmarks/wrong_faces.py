@@ -20,12 +20,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from superface_hf.demo import PORTRAIT
-from superface_hf.hub import embedded_tracker
+from superface_hf.data.tracker.lookalikes import LOOKALIKES, beside
 from superface_hf.media import load_picture
+from superface_hf.models.embedded import embedded_tracker
 from superface_hf.models.tracker.base import Face
 from superface_hf.models.tracker.modeling_tracker import SuperFaceTrackerModel
-from superface_hf.training.tracker_lookalikes import LOOKALIKES, beside
+from superface_hf.utils.assets import PORTRAIT
 
 BATCH = 10
 # The part of the bundled portrait with head and shoulders.

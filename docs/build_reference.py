@@ -61,13 +61,14 @@ PAGES = {
         "superface_hf.media: load_picture save_picture VideoReader SoundReader Sound load_sound Mp4Writer "
         "write_mp4 WorkLimit Work",)),
     "hub": Page("Hub and embedded weights", "Checkpoints that come with the package, and the way to the Hub and back.", (
-        "superface_hf.hub: weights_folder embedded_tracker embedded_audio_to_lip load_audio_to_lip push_checkpoint",
-        "superface_hf.hub: embedded_matte embedded_inpainter",
+        "superface_hf.hub: weights_folder push_checkpoint",
+        "superface_hf.models.embedded: embedded_tracker embedded_audio_to_lip load_audio_to_lip",
+        "superface_hf.models.embedded: embedded_matte embedded_inpainter",
         "superface_hf.hub: CardFacts make_card",)),
     "provenance": Page(
         "Marks of generated files",
         "What a file says about where it comes from.",
-        ("superface_hf: inspect_file Provenance", "superface_hf.credentials: ContentCredentials"),
+        ("superface_hf: inspect_file Provenance", "superface_hf.provenance.credentials: ContentCredentials"),
     ),
     "export": Page(
         "Export to ONNX",
@@ -80,14 +81,14 @@ PAGES = {
         ("superface_hf.space: build launch Limits Studio",),
     ),
     "training": Page("Settings", "What the YAML files and `--set` of `superface prepare`, `train` and `distill` can change.", (
-        "superface_hf.training.prepare_clips: PrepareSettings",
-        "superface_hf.training.quality_filters: QualityThresholds",
-        "superface_hf.training.teacher_config: TeacherTrainingConfig ModelSettings DataSettings LossWeights",
-        "superface_hf.training.teacher_config: OptimizerSettings ScheduleSettings RunSettings",
-        "superface_hf.training.reenactment_data: PairSampling",
-        "superface_hf.training.masking: MaskingConfig",
-        "superface_hf.training.degradations: DegradationConfig",
-        "superface_hf.training.distillation_config: DistillationConfig StudentLossWeights",)),
+        "superface_hf.data.prepare.clips: PrepareSettings",
+        "superface_hf.data.prepare.quality_filters: QualityThresholds",
+        "superface_hf.training.teacher.config: TeacherTrainingConfig ModelSettings DataSettings LossWeights",
+        "superface_hf.training.teacher.config: OptimizerSettings ScheduleSettings RunSettings",
+        "superface_hf.data.pairs.reenactment: PairSampling",
+        "superface_hf.data.pairs.masking: MaskingConfig",
+        "superface_hf.data.degradations: DegradationConfig",
+        "superface_hf.training.student.config: DistillationConfig StudentLossWeights",)),
     "errors": Page("Errors", "Everything that is raised on bad input.", (
         "superface_hf: SuperFaceError HubError MediaError MotionError NoFaceError ProvenanceError SeveralFacesError",
         "superface_hf: UnknownNameError",)),

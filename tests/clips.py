@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
-from superface_hf.demo import PORTRAIT
 from superface_hf.media import load_picture
+from superface_hf.utils.assets import PORTRAIT
 
 RATE = 48000
 

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from superface_hf import FaceModel, SuperFaceTeacherConfig, SuperFaceTeacherModel
-from superface_hf.demo import PORTRAIT
 from superface_hf.models.tracker.base import Face
+from superface_hf.utils.assets import PORTRAIT
 
 HEIGHT, WIDTH = 240, 320
 FACE_AT = (160.0, 130.0)  # pixels
@@ -135,10 +135,11 @@ def astronaut() -> np.ndarray:
 @pytest.fixture
 def warnings_logged(monkeypatch) -> list[str]:
     """The warnings that the pipeline logs."""
-    from superface_hf.pipelines import driving, talking_face
+    from superface_hf.drivers import watching
+    from superface_hf.pipelines import talking_face
 
     messages: list[str] = []
-    for module in (driving, talking_face):
+    for module in (watching, talking_face):
         monkeypatch.setattr(module.logger, "warning", messages.append)
     return messages
 

@@ -114,8 +114,8 @@ def commands_of(block: Block) -> Iterator[list[str]]:
 def make_files(folder: Path) -> Path:
     """The files that the examples name."""
     from superface_hf import bundled_motion
-    from superface_hf.demo import PORTRAIT, SPEECH
     from superface_hf.media import load_picture, load_sound, write_mp4
+    from superface_hf.utils.assets import PORTRAIT, SPEECH
 
     whole = Image.fromarray(load_picture(PORTRAIT))
     photo = whole.crop((76, 0, 376, 300))
@@ -142,7 +142,7 @@ def make_files(folder: Path) -> Path:
     write_mp4(folder / "validation/clips/val_1.mp4", swaying(whole, 8), 25)
     (folder / "portraits").mkdir()
     whole.crop((96, 0, 352, 256)).resize((512, 512)).save(folder / "portraits/one.png")
-    for name in ("configs", "spaces"):
+    for name in ("configs", "spaces", "src"):
         (folder / name).symlink_to(ROOT / name)
     make_student(folder / "alice-student", np.asarray(photo))
     return folder
@@ -329,8 +329,8 @@ def project_section(name: str) -> str:
 
 def check_yaml(block: Block, namespace: dict[str, object]) -> None:
     """Settings of a teacher's training."""
-    from superface_hf.training.settings import load_settings
-    from superface_hf.training.teacher_config import TeacherTrainingConfig
+    from superface_hf.training.teacher.config import TeacherTrainingConfig
+    from superface_hf.utils.settings import load_settings
 
     del namespace
     Path("block.yaml").write_text(block.text)

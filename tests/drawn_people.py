@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from safetensors.torch import save_file
 
-from superface_hf.models.tracker.backbone import LiteBackbone
-from superface_hf.training.packed_judge import JUDGE, JUDGE_STAGES
-from superface_hf.training.packed_pictures import write_packed
+from superface_hf.data.pictures.judge import JUDGE, JUDGE_STAGES
+from superface_hf.data.pictures.packed import write_packed
+from superface_hf.models.backbone import LiteBackbone
 
 RED, BLUE = (200, 40, 40), (40, 60, 180)
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from superface_hf.data.prepared_set import PreparedClip, encode_jpeg, write_clips
 from superface_hf.face_model.linear import FaceModel
-from superface_hf.training.prepared_set import PreparedClip, encode_jpeg, write_clips
-from superface_hf.training.settings import build
-from superface_hf.training.teacher_config import TeacherTrainingConfig
+from superface_hf.training.teacher.config import TeacherTrainingConfig
+from superface_hf.utils.settings import build
 
 SIDE = 96
 

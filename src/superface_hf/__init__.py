@@ -2,7 +2,7 @@
 
 Importing this registers the ``"talking-face"`` task and the models with transformers. It is cheap: torch and transformers
 are imported when something of theirs is first used. Torch's threads then wait without keeping cores from others, if this is
-imported before torch is (see :mod:`superface_hf.neighbours`).
+imported before torch is (see :mod:`superface_hf.utils.neighbours`).
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .neighbours import wait_passively
 from .registration import register
+from .utils.neighbours import wait_passively
+from .version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from .drivers.bundled import bundled_motion
     from .errors import (
         HubError,
         MediaError,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         UnknownNameError,
     )
     from .face_model.linear import FaceModel, FaceShape
+    from .media.inspection import Provenance, inspect_file
     from .models.audio_to_lip.configuration_audio_to_lip import SuperFaceAudioToLipConfig
     from .models.audio_to_lip.feature_extraction_audio_to_lip import SuperFaceAudioToLipFeatureExtractor
     from .models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
@@ -42,11 +43,9 @@ if TYPE_CHECKING:
     from .models.tracker.configuration_tracker import SuperFaceTrackerConfig
     from .models.tracker.modeling_tracker import SuperFaceTrackerModel
     from .motion import Motion
+    from .motion.bundled import bundled_motion
     from .pipelines.clip import TalkingFaceClip
     from .pipelines.talking_face import TalkingFacePipeline
-    from .provenance import Provenance, inspect_file
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "FaceModel": ".face_model.linear",
@@ -56,7 +55,7 @@ _HOMES = {
     "Motion": ".motion",
     "MotionError": ".errors",
     "NoFaceError": ".errors",
-    "Provenance": ".provenance",
+    "Provenance": ".media.inspection",
     "ProvenanceError": ".errors",
     "SeveralFacesError": ".errors",
     "SuperFaceAudioToLipConfig": ".models.audio_to_lip.configuration_audio_to_lip",
@@ -78,8 +77,8 @@ _HOMES = {
     "TalkingFaceClip": ".pipelines.clip",
     "TalkingFacePipeline": ".pipelines.talking_face",
     "UnknownNameError": ".errors",
-    "bundled_motion": ".drivers.bundled",
-    "inspect_file": ".provenance",
+    "bundled_motion": ".motion.bundled",
+    "inspect_file": ".media.inspection",
 }
 
 __all__ = [

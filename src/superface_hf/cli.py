@@ -11,9 +11,11 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
 
-from . import __version__
 from .commands import (
+    completion,
     demo,
     distill,
     dub,
@@ -29,10 +31,15 @@ from .commands import (
     track,
     train,
 )
+from .commands.output import silence
 from .errors import SuperFaceError
-from .stopping import Stopped, stopping
+from .utils.stopping import Stopped, stopping
+from .version import __version__
 
-COMMANDS = (generate, dub, track, edit, matte, demo, prepare, train, distill, evaluate, export, inspect, push, serve)
+COMMANDS = (
+    *(generate, dub, track, edit, matte, demo, prepare, train, distill, evaluate, export, inspect, push, serve),
+    completion,
+)
 
 EPILOG = """examples:
   superface generate photo.jpg --audio speech.wav -o out.mp4
@@ -58,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with stopping():
             try:
                 options = build_parser().parse_args(arguments)
-                return options.run(options) or 0
+                with silence() if options.quiet else nullcontext():
+                    return options.run(options) or 0
             finally:
                 sys.stdout.flush()
     except SuperFaceError as error:
@@ -90,14 +98,30 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
 
 
+class CommandParser(argparse.ArgumentParser):
+    """A parser that knows the options which every command has. argparse makes the subcommands' parsers of the same class."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.add_argument(
+            "-q",
+            "--quiet",
+            action="store_true",
+            default=argparse.SUPPRESS,  # a subcommand's default would overwrite `superface --quiet COMMAND`
+            help="show no progress bars, warnings and notes; the result and errors are still printed",
+        )
+
+
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    """Make the parser of ``superface`` with all of its subcommands."""
+    parser = CommandParser(
         prog="superface",
         description="Make a photograph speak and move: from speech, a driving video, a saved motion, or sliders.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"superface-hf {__version__}")
+    parser.set_defaults(quiet=False)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add_parser(commands)

@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 
+def install_command(extra: str) -> str:
+    """Say how to install an extra, for error messages. The package is on no index yet, so it is installed from a clone.
+
+    Args:
+        extra: its name in ``pyproject.toml``, such as ``"train"``.
+    """
+    return f"pip install '.[{extra}]' in a clone of superface-hf"
+
+
 class SuperFaceError(Exception):
     """The parent of all errors of this package."""
 

@@ -85,18 +85,22 @@ def register_feature_extractors() -> None:
 
 def register_task() -> None:
     from transformers.pipelines import PIPELINE_REGISTRY
+    from transformers.pipelines import logger as pipelines_logger
 
     from .hub import WEIGHTS
-    from .pipelines.renderer import AutoRenderer
+    from .hub.quiet import ExpectedDefault
     from .pipelines.talking_face import TalkingFacePipeline
+    from .renderers.auto import AutoRenderer
 
     if TASK in PIPELINE_REGISTRY.supported_tasks:
         return
+    default = str(WEIGHTS / "teacher")
+    pipelines_logger.addFilter(ExpectedDefault(default))
     PIPELINE_REGISTRY.register_pipeline(
         TASK,
         pipeline_class=TalkingFacePipeline,
         pt_model=AutoRenderer,
-        default={"model": (str(WEIGHTS / "teacher"), None)},
+        default={"model": (default, None)},
         type="multimodal",
     )
     # What is saved with a model must not hold the path of this machine's embedded weights.

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from .output import add_json_option, print_result
+
 
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser("demo", help="animate a bundled portrait", description="Animates a bundled portrait.")
@@ -17,12 +19,13 @@ def add_parser(commands: Any) -> None:
         action="store_true",
         help="let the student of that portrait speak instead, who is many times as fast",
     )
+    add_json_option(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
-    from ..demo import write_demo, write_student_demo
+    from ..pipelines.demo import write_demo, write_student_demo
 
     write = write_student_demo if options.student else write_demo
-    for path in write(options.output):
-        print(path)
+    paths = write(options.output)
+    print_result(options, "\n".join(map(str, paths)), outputs=paths)

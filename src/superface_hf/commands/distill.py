@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from typing import Any
 
-from ..errors import SuperFaceError
+from ..errors import SuperFaceError, install_command
 from .options import which_face
+from .output import add_json_option, print_result
 
 EPILOG = """examples:
   superface distill --portrait alice.jpg --name alice -o alice-student
@@ -39,20 +41,19 @@ def add_parser(commands: Any) -> None:
         "--set", dest="changes", action="append", default=[], metavar="KEY=VALUE",
         help="change a setting, such as frames=1000 or loss.perceptual=0; may be repeated",
     )  # fmt: skip
+    add_json_option(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
     try:
-        from ..training.distillation import distill
-        from ..training.distillation_config import DistillationConfig
-        from ..training.settings import load_settings
+        from ..training.student.config import DistillationConfig
+        from ..training.student.distillation import distill
+        from ..utils.settings import load_settings
     except ImportError as error:
-        raise SuperFaceError(
-            f"Distilling needs the extra [train]: pip install 'superface-hf[train]' ({error})."
-        ) from error
+        raise SuperFaceError(f"Distilling needs the extra [train]: {install_command('train')} ({error}).") from error
     names = ("portrait", "name", "out", "videos", "minutes", "teacher", "face")
     config = load_settings(DistillationConfig, None, options.changes, {name: getattr(options, name) for name in names})
     report = distill(config)
     if report is not None:
-        print(f"{report}\n{config.folder}")
+        print_result(options, f"{report}\n{config.folder}", student=config.folder, **asdict(report))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .options import add_portrait_options, add_speech_options, load_pipeline, speech_of
+from .output import add_json_option, print_result
 
 
 def add_parser(commands: Any) -> None:
@@ -20,6 +21,7 @@ def add_parser(commands: Any) -> None:
     add_speech_options(parser, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True, help="the mp4 to write")
     add_portrait_options(parser)
+    add_json_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -27,5 +29,6 @@ def run(options: argparse.Namespace) -> None:
     from ..media import check_video_path
 
     check_video_path(options.output)
-    load_pipeline(options).write(options.output, video=options.video, face=options.face, **speech_of(options))
-    print(options.output)
+    pipe = load_pipeline(options)
+    motion = pipe.write(options.output, video=options.video, face=options.face, **speech_of(options))
+    print_result(options, options.output, output=options.output, frames=len(motion), fps=motion.fps)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .options import add_portrait_options, blendshape, load_pipeline
+from .output import add_json_option, print_result
 
 
 def add_parser(commands: Any) -> None:
@@ -25,6 +26,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("-o", "--output", type=Path, required=True, help="the .png, .jpg or .webp to write")
     add_portrait_options(parser)
+    add_json_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -35,4 +37,4 @@ def run(options: argparse.Namespace) -> None:
     picture = load_picture(options.photo)
     clip = load_pipeline(options)(picture, edit=dict(options.edit), face=options.face)
     save_picture(options.output, clip.frames[0])
-    print(options.output)
+    print_result(options, options.output, output=options.output)

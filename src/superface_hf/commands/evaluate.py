@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ..device import AUTO, DEVICE_HELP, choose_device
+from ..utils.device import AUTO, DEVICE_HELP, choose_device
+from .output import add_json_option, print_result
 
 PROTOCOLS = ("self", "cross", "degraded", "regions", "colour", "turns")
 
@@ -58,6 +59,7 @@ def add_parser(commands: Any) -> None:
     )
     teacher.add_argument("--device", default=AUTO, help=DEVICE_HELP)
     teacher.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    add_json_option(teacher)
     teacher.set_defaults(run=run)
 
 
@@ -69,9 +71,9 @@ def run(options: argparse.Namespace) -> None:
 
     from ..evaluation.expression import find_landmarker
     from ..evaluation.teacher import EvaluationSettings, evaluate_teacher, load_teacher
-    from ..hub import embedded_tracker, weights_folder
-    from ..hub.quiet import quiet_loading
+    from ..hub import weights_folder
     from ..media import check_writable
+    from ..models.embedded import embedded_tracker
 
     settings = EvaluationSettings(
         data=Path(options.data),
@@ -89,10 +91,9 @@ def run(options: argparse.Namespace) -> None:
     settings.check_data()
     target = check_writable(settings.out / "results.json")
     model = options.model or str(weights_folder("teacher"))
-    with quiet_loading():
-        teacher = load_teacher(model, device)
-        tracker = embedded_tracker(device)
+    teacher = load_teacher(model, device)
+    tracker = embedded_tracker(device)
     evaluation = evaluate_teacher(teacher, tracker, settings)
-    print(evaluation)
     evaluation.save(target, settings, model)
-    print(f"\n{evaluation.seconds:.0f} s; figures in {target}, plots and contact sheets beside it.")
+    where = f"{evaluation.seconds:.0f} s; figures in {target}, plots and contact sheets beside it."
+    print_result(options, f"{evaluation}\n\n{where}", results=target, seconds=evaluation.seconds)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from typing import Any
+
+from .output import add_json_option, print_result
 
 EPILOG = """examples:
   superface export alice-student -o alice.onnx
@@ -36,14 +39,14 @@ def add_parser(commands: Any) -> None:
         default="fp32",
         help="how weights are stored: fewer bits make the file smaller, not faster (default: fp32)",
     )
+    add_json_option(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
     from ..export import export_onnx
     from ..export.loading import load_exportable
-    from ..hub.quiet import quiet_loading
 
-    with quiet_loading():
-        model = load_exportable(options.model)
-    print(export_onnx(model, options.output, options.precision))
+    model = load_exportable(options.model)
+    report = export_onnx(model, options.output, options.precision)
+    print_result(options, report, **asdict(report))

@@ -16,6 +16,7 @@ from .options import (
     speech_of,
     which_face,
 )
+from .output import add_json_option, print_result
 
 NO_PHOTO = (
     "A picture of the person is needed: superface generate photo.jpg --audio speech.wav -o out.mp4. Only a student brings its "
@@ -95,14 +96,14 @@ def add_parser(commands: Any) -> None:
         'as "#20304a", a picture, or a video',
     )
     add_portrait_options(parser)
+    add_json_option(parser)
     parser.set_defaults(run=run, refuse=parser.error)
 
 
 def run(options: argparse.Namespace) -> None:
+    from ..animation.retargeting import as_motion
     from ..layers.background import TRANSPARENT, Background
     from ..media import check_transparent_path, check_video_path, load_picture
-    from ..pipelines.portrait import brings_portrait
-    from ..pipelines.retarget import as_motion
 
     if not any((options.audio, options.text, options.video, options.motion)):
         options.refuse("one of --audio, --text, --video and --motion is needed")
@@ -117,9 +118,9 @@ def run(options: argparse.Namespace) -> None:
     regions = {region: as_motion(other) for region, other in options.region or []}
     speech = speech_of(options)
     pipe = load_pipeline(options)
-    if picture is None and not brings_portrait(pipe.model, None):
+    if picture is None and not pipe.renderer.brings_portrait:
         raise MediaError(NO_PHOTO)
-    pipe.write(
+    motion = pipe.write(
         options.output,
         picture,
         video=options.video,
@@ -136,4 +137,4 @@ def run(options: argparse.Namespace) -> None:
         background=options.background,
         fps=options.fps,
     )
-    print(options.output)
+    print_result(options, options.output, output=options.output, frames=len(motion), fps=motion.fps)

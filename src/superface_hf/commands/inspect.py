@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from ..errors import install_command
+from .output import add_json_option, print_result
+
 if TYPE_CHECKING:
-    from ..provenance import Provenance
+    from ..media.inspection import Provenance
 
 NOT_MARKED = 3  # the exit status; 1 and 2 say that there is no answer
 CREDENTIALS = {
     "trusted": "signed by {signer}, a trusted signer; unchanged since",
     "intact": "signed by {signer}; unchanged since. Whether this signer can be trusted is not known here",
     "broken": "signed by {signer}, but DAMAGED OR CHANGED SINCE: the signature does not fit the file",
-    "unchecked": 'there are some, but they were not checked: pip install "superface-hf[c2pa]"',
+    "unchecked": f"there are some, but they were not checked: {install_command('c2pa')}",
 }
 
 
@@ -25,17 +28,15 @@ def add_parser(commands: Any) -> None:
         f"Exit status: 0 it does, {NOT_MARKED} it does not, 1 the file cannot be read.",
     )
     parser.add_argument("file", help="a PNG, JPEG, WebP, MP4 or MOV file")
-    parser.add_argument("--json", action="store_true", help="print everything that is known as JSON")
+    add_json_option(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    import json
-
-    from ..provenance import inspect_file
+    from ..media.inspection import inspect_file
 
     provenance = inspect_file(options.file)
-    print(json.dumps(provenance.as_dict(), indent=2) if options.json else describe(provenance))
+    print_result(options, describe(provenance), **provenance.as_dict())
     return 0 if provenance.ai_generated else NOT_MARKED
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .options import which_face
+from .output import add_json_option, print_result
 
 
 def add_parser(commands: Any) -> None:
@@ -22,18 +23,19 @@ def add_parser(commands: Any) -> None:
         "--face", type=which_face, default="largest", help='"largest", "only", or an index, 0 the largest'
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda, mps (default: cpu)")
+    add_json_option(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
     import numpy as np
 
+    from ..animation.portrait import find_portrait
     from ..errors import MediaError
     from ..face_model.linear import FaceModel
-    from ..hub import embedded_inpainter, embedded_matte, embedded_tracker
     from ..layers.portrait import PortraitLayers
     from ..media import check_picture_path, save_picture
-    from ..pipelines.portrait import find_portrait
+    from ..models.embedded import embedded_inpainter, embedded_matte, embedded_tracker
 
     if check_picture_path(options.output).suffix.lower() not in (".png", ".webp"):
         raise MediaError(f"{options.output} cannot be transparent: name a .png or .webp file.")
@@ -51,9 +53,9 @@ def run(options: argparse.Namespace) -> None:
     person = np.zeros((*portrait.picture.shape[:2], 4), np.uint8)
     person[layers.box] = np.dstack([layers.colours, layers.alpha])
     save_picture(options.output, person)
-    print(options.output)
     if options.plate is not None:
         plate = portrait.picture.copy()
         plate[layers.box] = layers.plate
         save_picture(options.plate, plate)
-        print(options.plate)
+    written = [path for path in (options.output, options.plate) if path is not None]
+    print_result(options, "\n".join(map(str, written)), output=options.output, plate=options.plate)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ..device import AUTO, DEVICE_HELP, choose_device
 from ..errors import SuperFaceError
+from ..utils.device import AUTO, DEVICE_HELP, choose_device
 
 
 def add_speech_options(parser: argparse.ArgumentParser, required: bool) -> None:
@@ -69,11 +69,10 @@ def load_pipeline(options: argparse.Namespace) -> Any:
     from transformers import pipeline
 
     from ..hub import loading, weights_folder
-    from ..hub.quiet import quiet_loading
 
     model, device = options.model or str(weights_folder("teacher")), choose_device(options.device)
     try:
-        with loading(model), quiet_loading():
+        with loading(model):
             return pipeline(  # type: ignore[call-overload]
                 "talking-face", model=model, device=device, dtype=options.dtype
             )

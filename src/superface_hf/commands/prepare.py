@@ -7,7 +7,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ..device import AUTO, DEVICE_HELP, choose_device
+from ..utils.device import AUTO, DEVICE_HELP, choose_device
+from .output import add_json_option, print_result
 
 EPILOG = """examples:
   superface prepare VoxCeleb2/dev/mp4 -o sets/voxceleb --workers 8
@@ -73,21 +74,22 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--show-settings", action="store_true", help="print the settings as YAML, and do nothing")
     parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
     parser.add_argument("--device", default=AUTO, help=f"of the tracker: {DEVICE_HELP}")
+    add_json_option(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
-    from ..errors import SuperFaceError
+    from ..errors import SuperFaceError, install_command
 
     try:
-        from ..training.prepare import prepare
-        from ..training.prepare_clips import PrepareSettings
-        from ..training.prepare_labels import LabelSource
-        from ..training.prepare_portraits import picture_chunks
-        from ..training.prepare_sources import videos_of
-        from ..training.settings import as_yaml, load_settings
+        from ..data.prepare.clips import PrepareSettings
+        from ..data.prepare.labels import LabelSource
+        from ..data.prepare.portraits import picture_chunks
+        from ..data.prepare.prepare import prepare
+        from ..data.prepare.sources import videos_of
+        from ..utils.settings import as_yaml, load_settings
     except ImportError as error:
-        raise SuperFaceError(f"`superface prepare` needs {error.name}: pip install superface-hf[train]") from error
+        raise SuperFaceError(f"`superface prepare` needs {error.name}: {install_command('train')}.") from error
 
     settings = load_settings(PrepareSettings, options.config, options.changes)
     if options.show_settings:
@@ -109,10 +111,9 @@ def run(options: argparse.Namespace) -> None:
     manifest = prepare(options.out, everything, settings, labels, source, options.workers, total)
     counts = manifest["counts"]
     clips = ", ".join(f"{number} {split}" for split, number in counts.get("clips", {}).items())
-    print(
-        f"{options.out}: {clips} clips of {counts.get('raw_videos', 0)} videos, {counts.get('pictures', 0)} portraits"
-    )
-    for name, number in counts.get("dropped", {}).items():
-        print(f"  dropped for {name}: {number}")
+    videos_read, portraits = counts.get("raw_videos", 0), counts.get("pictures", 0)
+    lines = [f"{options.out}: {clips} clips of {videos_read} videos, {portraits} portraits"]
+    lines += [f"  dropped for {name}: {number}" for name, number in counts.get("dropped", {}).items()]
     if counts.get("unreadable"):
-        print(f"  unreadable: {counts['unreadable']} (see manifest.json)")
+        lines.append(f"  unreadable: {counts['unreadable']} (see manifest.json)")
+    print_result(options, "\n".join(lines), out=options.out, **counts)

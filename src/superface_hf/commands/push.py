@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from .output import add_json_option, print_result
+
 
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
@@ -25,20 +27,19 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--token", help="a token that may write (default: HF_TOKEN, or who is logged in)")
     parser.add_argument("--revision", metavar="BRANCH", help="the branch to push to, made if need be (default: main)")
     parser.add_argument("--message", help="of the commit")
+    add_json_option(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
     from ..hub import push_checkpoint
-    from ..hub.quiet import quiet_loading
 
-    with quiet_loading():
-        commit = push_checkpoint(
-            options.checkpoint,
-            options.repo,
-            private=options.private,
-            token=options.token,
-            revision=options.revision,
-            commit_message=options.message,
-        )
-    print(commit.commit_url)
+    commit = push_checkpoint(
+        options.checkpoint,
+        options.repo,
+        private=options.private,
+        token=options.token,
+        revision=options.revision,
+        commit_message=options.message,
+    )
+    print_result(options, commit.commit_url, repo=options.repo, commit=commit.oid, url=commit.commit_url)

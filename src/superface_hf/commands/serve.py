@@ -7,8 +7,8 @@ import os
 import sys
 from typing import Any
 
-from ..errors import SuperFaceError
-from ..stopping import Stopped
+from ..errors import SuperFaceError, install_command
+from ..utils.stopping import Stopped
 
 
 def add_parser(commands: Any) -> None:
@@ -37,9 +37,7 @@ def run(options: argparse.Namespace) -> None:
     except ImportError as error:
         if error.name and error.name.startswith("superface_hf"):
             raise
-        raise SuperFaceError(
-            f"The web demo needs the extra [space]: pip install 'superface-hf[space]' ({error})."
-        ) from error
+        raise SuperFaceError(f"The web demo needs the extra [space]: {install_command('space')} ({error}).") from error
     try:
         launch(server_name=options.host, server_port=options.port, inbrowser=options.open)
     except (Stopped, KeyboardInterrupt) as stop:

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..device import AUTO, DEVICE_HELP, choose_device
+from ..utils.device import AUTO, DEVICE_HELP, choose_device
+from .output import add_json_option, print_result
 
 if TYPE_CHECKING:
     from ..motion import Motion
@@ -24,6 +25,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--fps", type=float, default=25.0, help="frame rate of a motion from speech (default: 25)")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the .safetensors file to write")
     parser.add_argument("--device", default=AUTO, help=DEVICE_HELP)
+    add_json_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -37,32 +39,35 @@ def run(options: argparse.Namespace) -> None:
     motion, missing = _motion_of_speech(options) if options.audio else _motion_of_video(options)
     motion.save(options.output)
     held = f", {len(missing)} without a face" if missing else ""
-    print(f"{options.output}: {len(motion)} frames at {motion.fps:g} fps{held}")
+    print_result(
+        options,
+        f"{options.output}: {len(motion)} frames at {motion.fps:g} fps{held}",
+        output=options.output,
+        frames=len(motion),
+        fps=motion.fps,
+        missing=missing,
+    )
 
 
 def _motion_of_video(options: argparse.Namespace) -> tuple[Motion, list[int]]:
-    from ..drivers.video import video_to_motion
-    from ..hub import embedded_tracker
-    from ..hub.quiet import quiet_loading
+    from ..drivers.watching import watch_video
     from ..media import VideoReader
-    from ..pipelines.progress import progress_bar
+    from ..models.embedded import embedded_tracker
+    from ..utils.progress import progress_bar
 
     reader = VideoReader(options.video)
-    with quiet_loading():
-        tracker = embedded_tracker(choose_device(options.device))
+    tracker = embedded_tracker(choose_device(options.device))
     with progress_bar("Tracking", reader.frame_count, None) as bar:
-        driven = video_to_motion(bar.over(reader), reader.fps, tracker)
+        driven = watch_video(reader, tracker, frames=bar.over(reader))
     return driven.motion, driven.missing
 
 
 def _motion_of_speech(options: argparse.Namespace) -> tuple[Motion, list[int]]:
     from ..drivers.audio import speech_to_motion
     from ..drivers.idle import IdleMotion
-    from ..hub import embedded_audio_to_lip
-    from ..hub.quiet import quiet_loading
     from ..media import load_sound
+    from ..models.embedded import embedded_audio_to_lip
 
     sound = load_sound(options.audio)
-    with quiet_loading():
-        model = embedded_audio_to_lip(choose_device(options.device))
+    model = embedded_audio_to_lip(choose_device(options.device))
     return speech_to_motion(sound, options.fps, model, IdleMotion()), []

@@ -1,17 +1,21 @@
-"""``superface train``: settings + a prepared set -> a trained model."""
+"""``superface train MODEL``: settings + a prepared set -> a trained model."""
 
 from __future__ import annotations
 
 import argparse
+import logging
 from pathlib import Path
 from typing import Any
 
-from ..errors import SuperFaceError
+from ..errors import SuperFaceError, install_command
+from ..training.models import TRAINABLE, Trainable, load
+from .output import add_json_option, print_result
 
 EPILOG = """examples:
   superface train teacher --config configs/teacher_base.yaml --prepared .cache/prepared --out runs/teacher
   superface train teacher --config configs/teacher_base.yaml --set schedule.steps=1000 --set loss.temporal=0
   superface train teacher --config runs/teacher/checkpoint/config.yaml --print
+  superface train audio-to-lip --config configs/audio_to_lip.yaml --set data=footage/ --out runs/lip
   torchrun --nproc_per_node 8 -m superface_hf.cli train teacher --config configs/teacher_large.yaml
 
 A training goes on from the newest checkpoint in its folder. Settings that --config does not name keep their defaults.
@@ -21,50 +25,51 @@ A training goes on from the newest checkpoint in its folder. Settings that --con
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser("train", help="settings + prepared videos -> a model", description="Trains a model.")
     models = parser.add_subparsers(title="models", required=True, metavar="MODEL")
-    teacher = models.add_parser(
-        "teacher",
-        help="the renderer: portrait + meshes -> frames",
-        description="Trains the teacher. Needs the extra [train].",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    teacher.add_argument("--config", type=Path, help="YAML settings (default: those of teacher_base.yaml)")
-    teacher.add_argument(
-        "--set", dest="changes", action="append", default=[], metavar="KEY=VALUE",
-        help="change a setting, such as schedule.steps=100; may be repeated",
-    )  # fmt: skip
-    teacher.add_argument("--out", help="folder for checkpoints and logs (run.out)")
-    teacher.add_argument("--prepared", help="folder or Hub id of a prepared set (data.prepared)")
-    teacher.add_argument("--until", type=int, metavar="STEP", help="stop after this step, to go on another time")
-    teacher.add_argument("--print", action="store_true", help="print all settings as YAML instead of training")
-    teacher.set_defaults(run=run)
+    for name, model in TRAINABLE.items():
+        one = models.add_parser(
+            name,
+            help=model.about,
+            description=f"Trains {model.about}. Needs the extra [train].",
+            epilog=EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        file = f"{name.replace('-', '_')}{'_base' if name == 'teacher' else ''}.yaml"
+        one.add_argument("--config", type=Path, help=f"YAML settings (default: those of configs/{file})")
+        one.add_argument(
+            "--set", dest="changes", action="append", default=[], metavar="KEY=VALUE",
+            help="change a setting, such as seed=1; may be repeated",
+        )  # fmt: skip
+        one.add_argument("--out", help=f"folder for checkpoints and logs ({model.out})")
+        if model.prepared:
+            one.add_argument("--prepared", help=f"a prepared set ({model.prepared})")
+        if model.stops:
+            one.add_argument("--until", type=int, metavar="STEP", help="stop after this step, to go on another time")
+        one.add_argument("--print", action="store_true", help="print all settings as YAML instead of training")
+        add_json_option(one)
+        one.set_defaults(run=run, model=name)
 
 
 def run(options: argparse.Namespace) -> None:
+    model = TRAINABLE[options.model]
     try:
-        from ..training.settings import as_yaml, load_settings
-        from ..training.teacher_config import TeacherTrainingConfig
+        from ..utils.settings import as_yaml, load_settings
+
+        config = load_settings(load(model.settings), options.config, options.changes, _named(model, options))
+        if options.print:
+            print(as_yaml(config), end="")
+            return
+        train = load(model.train)
     except ImportError as error:
-        raise _missing(error) from error
-    config = load_settings(TeacherTrainingConfig, options.config, options.changes, _named(options))
-    if options.print:
-        print(as_yaml(config), end="")
-        return
-    try:
-        from ..training.teacher import TeacherTrainer
-    except ImportError as error:
-        raise _missing(error) from error
-    trainer = TeacherTrainer(config)
-    trainer.train(options.until)
-    if trainer.accelerator.is_main_process:
-        print(config.out / "checkpoint" / "averaged")
+        raise SuperFaceError(f"Training needs the extra [train]: {install_command('train')} ({error}).") from error
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    made = train(config, until=options.until) if model.stops else train(config)
+    if made is not None:
+        print_result(options, made, model=made)
 
 
-def _named(options: argparse.Namespace) -> dict[str, str]:
+def _named(model: Trainable, options: argparse.Namespace) -> dict[str, str]:
     """Settings that have an option of their own."""
-    named = {"run.out": options.out, "data.prepared": options.prepared}
+    named = {model.out: options.out}
+    if model.prepared:
+        named[model.prepared] = options.prepared
     return {key: value for key, value in named.items() if value is not None}
-
-
-def _missing(error: ImportError) -> SuperFaceError:
-    return SuperFaceError(f"Training needs the extra [train]: pip install 'superface-hf[train]' ({error}).")

@@ -1,4 +1,4 @@
-"""Which face of a picture or video is meant, and following that face through cuts.
+"""Follows one face through the cuts of a video.
 
 A face that was named by an index, or by its speaking, is told from the others by its place, its size and its look, so it is
 found again where the camera has gone elsewhere in between.
@@ -6,7 +6,7 @@ found again where the camera has gone elsewhere in between.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Literal
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from PIL import Image
 
-from ..errors import NoFaceError, SeveralFacesError, UnknownNameError
+from ..animation.faces import FaceChoice, choose_face, is_index
+from ..errors import UnknownNameError
 from ..face_model.topology import INNER_LIPS
 from ..models.tracker.crops import CHIN, FOREHEAD, FaceCrop
 from ..models.tracker.detection import box_overlap
@@ -22,12 +23,7 @@ from ..models.tracker.detection import box_overlap
 if TYPE_CHECKING:
     from ..models.tracker.base import Face, FaceTracker
 
-FaceChoice = Literal["largest", "only"] | int
 DrivingFace = FaceChoice | Literal["speaking"]
-WHAT_A_FACE_NEEDS = (
-    "It must be turned to the camera, with both eyes and the mouth in sight; a small face is found in a picture that is cut "
-    "out around it."
-)
 # A face whose box overlaps less with its last one, or a picture that differs more from the last one (mean difference of 0 to
 # 255), belongs to another shot.
 SAME_PLACE, CUT = 0.3, 40.0
@@ -56,33 +52,10 @@ class Sighting:
     shot: int
 
 
-def check_face_choice(face: FaceChoice) -> None:
-    """Raises UnknownNameError for anything but "largest", "only" or an index."""
-    if not _is_index(face) and face not in ("largest", "only"):
-        raise UnknownNameError(f'face must be "largest", "only" or an index from 0, not {face!r}.')
-
-
 def check_driving_face(face: DrivingFace) -> None:
     """Raises UnknownNameError for anything but "largest", "only", "speaking" or an index."""
-    if not _is_index(face) and face not in ("largest", "only", "speaking"):
+    if not is_index(face) and face not in ("largest", "only", "speaking"):
         raise UnknownNameError(f'driving_face must be "largest", "only", "speaking" or an index from 0, not {face!r}.')
-
-
-def choose_face(faces: Sequence[Face], face: FaceChoice, where: str, name: str = "face") -> Face:
-    """Picks one of the faces found, which come largest first; ``name`` is the argument's, for what is said."""
-    if not faces:
-        raise NoFaceError(f"No face was found in {where}. {WHAT_A_FACE_NEEDS}")
-    if face == "only" and len(faces) > 1:
-        raise SeveralFacesError(
-            f'There are {len(faces)} faces in {where}, and {name}="only" allows one: '
-            f'pass {name}="largest" or an index from 0 (the largest) to {len(faces) - 1}.'
-        )
-    index = face if isinstance(face, int) else 0
-    if index >= len(faces):
-        raise SeveralFacesError(
-            f"{name}={index} does not exist: there are {len(faces)} faces in {where}, counted from 0, the largest first."
-        )
-    return faces[index]
 
 
 def follow_face(
@@ -298,10 +271,6 @@ class _Track:
             return moves
         together = float(np.corrcoef(loud, openings[heard])[0, 1])
         return moves * (1 + 2 * max(0.0, together))
-
-
-def _is_index(face: object) -> bool:
-    return isinstance(face, int) and not isinstance(face, bool) and face >= 0
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:

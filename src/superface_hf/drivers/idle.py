@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import MotionError
-from ..motion import Motion, check_fps
+from ..motion import Motion
+from ..motion.motion import check_fps
 
 MAX_STRENGTH = 2.0
 

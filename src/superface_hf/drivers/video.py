@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..animation.faces import WHAT_A_FACE_NEEDS
 from ..errors import NoFaceError
+from ..face_model.coordinates import Square
 from ..face_model.linear import FaceModel, FaceShape
-from ..geometry import Square
-from ..motion import HEAD, TYPICAL_RANGE, Motion
-from .following import WHAT_A_FACE_NEEDS, DrivingFace, SpeechHeard, check_driving_face, follow_face
+from ..motion import Motion
+from ..motion.motion import HEAD, TYPICAL_RANGE
+from .following import DrivingFace, SpeechHeard, check_driving_face, follow_face
 
 if TYPE_CHECKING:
     from ..models.tracker.base import FaceTracker

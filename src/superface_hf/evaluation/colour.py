@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..face_model.coordinates import Square
 from ..face_model.linear import FaceModel
 from ..face_model.topology import FACE_OVAL
-from ..geometry import Square
 from ..layers.portrait import as_pictures
 from ..metrics.image import colour_shift
 from ..metrics.sharpness import enlarged, filled, skin_mask

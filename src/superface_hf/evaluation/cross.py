@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
+from ..animation.retargeting import Changes, Retargeter
+from ..face_model.coordinates import Square
 from ..face_model.linear import FaceModel
-from ..geometry import Square
 from ..layers.portrait import as_pictures
 from ..metrics.identity import identity_distance, identity_similarity
 from ..metrics.keypoints import expression_distance, pose_distance
 from ..motion import Motion
-from ..pipelines.retarget import Changes, Retargeter
 from .data import NamedPortrait, Reenactment
 from .judge import Judge, track
 from .methods import Methods

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..animation.portrait import Portrait, find_portrait
 from ..errors import MediaError, NoFaceError, SeveralFacesError
+from ..face_model.coordinates import Square
 from ..face_model.linear import FaceModel, FaceShape
-from ..face_model.pose import rotation_matrix
-from ..geometry import Square
 from ..layers.portrait import cut_out
 from ..media import VideoReader, load_picture
 from ..models.tracker.base import FaceTracker
 from ..motion import Motion
-from ..pipelines.portrait import Portrait, find_portrait
+from ..motion.rotations import rotation_matrix
 
 CLIPS = "clips/val_*.mp4"
 PORTRAITS = "portraits_large.parquet"

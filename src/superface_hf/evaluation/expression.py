@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import SuperFaceError
+from ..errors import SuperFaceError, install_command
 from ..layers.portrait import as_pictures
 from ..metrics.slopes import MEASURES, correlation, expression_measures, slope
 from ..models.tracker.base import FaceTracker
@@ -46,7 +46,7 @@ class Landmarker:
         except (FileNotFoundError, ImportError) as error:
             raise SuperFaceError(
                 f"expressions by MediaPipe's face landmarker ({error}): it needs --landmarker {FILE} and "
-                "pip install 'superface-hf[mediapipe]'. The embedded tracker measures them instead."
+                f"{install_command('mediapipe')}. The embedded tracker measures them instead."
             ) from error
 
     @classmethod

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from ..errors import SuperFaceError
+from ..face_model.coordinates import Square
 from ..face_model.topology import eye_boxes, mouth_box
-from ..geometry import Square
 from ..metrics.features import FeatureNetwork, Lpips, perceptual_distance
 from ..metrics.identity import IdentityNetwork, identity_distance, identity_similarity
 from ..metrics.image import as_floats, box_mask, mean_ssim, psnr, ssim_map

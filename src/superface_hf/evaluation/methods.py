@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..animation.portrait import Portrait, snap
+from ..face_model.coordinates import Square
 from ..face_model.linear import FaceModel
-from ..geometry import Square
-from ..hub import embedded_inpainter, embedded_matte
 from ..layers.portrait import PortraitLayers, as_pictures, resize
 from ..layers.untrained import UntrainedLayers
+from ..models.embedded import embedded_inpainter, embedded_matte
 from ..models.teacher.modeling_teacher import SuperFaceTeacherModel, plain_mesh_flow
-from ..pipelines.layered import LayeredPortrait
-from ..pipelines.portrait import Portrait, snap
+from ..renderers.teacher import TeacherRenderer
 
 METHODS = ("source", "flow", "layers", "teacher")
 MOVING = METHODS[1:]  # those that move the picture
@@ -85,9 +85,5 @@ class Methods:
         side = len(portrait.picture)
         pixels = Square(0, 0, side).to_pixels(driving.cpu().numpy())
         moved = torch.from_numpy(portrait.crop.to_image(pixels)).to(self.teacher.device)
-        frames: list[np.ndarray] = []
-        with torch.autocast(moved.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
-            ready = LayeredPortrait.of(portrait, layers, model)
-            for meshes in moved.split(self.batch):
-                frames += ready.compose(ready.render(model, meshes))
-        return np.stack(frames)
+        ready = TeacherRenderer(model, self.dtype).prepare(portrait, lambda: layers)
+        return np.stack([frame for meshes in moved.split(self.batch) for frame in ready.frames(meshes)])

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import SuperFaceError
+from ..errors import SuperFaceError, install_command
 from .methods import METHODS, TITLES
 from .regions import CROSS_TALK
 
@@ -26,7 +26,7 @@ def check_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise SuperFaceError("Plots need matplotlib: pip install 'superface-hf[metrics]'.") from error
+        raise SuperFaceError(f"Plots need matplotlib: {install_command('metrics')}.") from error
 
 
 def plot_clips(path: Path, title: str, clips: dict[str, dict[str, dict[str, float]]]) -> None:

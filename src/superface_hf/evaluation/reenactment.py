@@ -72,7 +72,7 @@ class FixedDegradation:
     """Spoils each clip's source in its own way, always the same: second order (Real-ESRGAN, section 3), seeded by place."""
 
     def __init__(self) -> None:
-        from ..training.degradations import DegradationConfig, DegradationRound, SourceDegradation
+        from ..data.degradations import DegradationConfig, DegradationRound, SourceDegradation
 
         # The strengths are written out: they must not change with the training's.
         first = DegradationRound(

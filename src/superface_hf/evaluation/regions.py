@@ -12,12 +12,13 @@ from dataclasses import replace
 import numpy as np
 
 from ..face_model import topology
+from ..face_model.coordinates import Square
 from ..face_model.linear import FaceModel
-from ..face_model.pose import rotation_matrix, rotation_vector
-from ..geometry import Square
 from ..metrics.keypoints import face_width
 from ..models.tracker.base import FaceTracker
-from ..motion import REGIONS, Motion
+from ..motion import Motion
+from ..motion.motion import REGIONS
+from ..motion.rotations import rotation_matrix, rotation_vector
 from .data import NamedPortrait
 from .judge import track
 from .methods import Methods

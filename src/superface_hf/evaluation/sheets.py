@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ..provenance import picture_marks
+from ..provenance.marks import picture_marks
 
 CELL = 256  # pixels
 HEADING = 18  # pixels

@@ -13,14 +13,14 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ..face_model.coordinates import Square
 from ..face_model.linear import FaceModel
-from ..face_model.pose import rotation_matrix, rotation_vector
-from ..geometry import Square
 from ..layers.compositing import blended
 from ..layers.matting import cut_out_person, foreground_colours
 from ..layers.portrait import as_pictures, cut_out
 from ..metrics.straightness import Line, bend, draw_lines
 from ..motion import Motion
+from ..motion.rotations import rotation_matrix, rotation_vector
 from .data import NamedPortrait
 from .methods import MOVING, Methods
 from .sheets import CELL, cell

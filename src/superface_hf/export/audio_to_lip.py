@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..demo import SPEECH
 from ..errors import SuperFaceError
 from ..media import load_sound
 from ..models.audio_to_lip import SuperFaceAudioToLipModel
@@ -28,6 +27,7 @@ from ..models.audio_to_lip.feature_extraction_audio_to_lip import (
     _transform_length,
     _window,
 )
+from ..utils.assets import SPEECH
 from .graph import Arrays, Case, Graph, Tolerance
 
 CHECKED_SECONDS = 2.0

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel
 
-from ..errors import SuperFaceError
+from ..errors import SuperFaceError, install_command
 from .graph import Arrays, Graph
 from .precision import PRECISIONS, Precision, store_weights
 
 LICENSE = "Apache-2.0"
 METADATA_KEY = "superface"
-INSTALL = "pip install 'superface-hf[export]'"
+INSTALL = install_command("export")
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def run_with_onnxruntime(content: bytes, threads: int | None = None) -> Callable
 
 
 def _about(model: PreTrainedModel, precision: str) -> dict[str, Any]:
-    from .. import __version__
+    from ..version import __version__
 
     return {
         "model_type": model.config.model_type,

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..drivers.bundled import bundled_motion
+from ..animation.portrait import stored_portrait
+from ..animation.retargeting import on_portrait
 from ..face_model.linear import FaceModel
 from ..layers.motion import Window
 from ..models.student.modeling_student import StudentOutput, SuperFaceStudentModel
-from ..pipelines.portrait import stored_portrait
-from ..pipelines.retarget import on_portrait
+from ..motion.bundled import bundled_motion
 from .graph import Arrays, Case, Graph, Tolerance
 
 CHECKED = {"speak": 6, "look_around": 3, "blink": 2}  # frames of bundled motions

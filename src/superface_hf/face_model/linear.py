@@ -17,9 +17,9 @@ from safetensors.torch import load_file
 
 from ..errors import MotionError
 from ..motion import Motion
+from ..motion.arkit import EXPRESSION_REGIONS, WEIGHTS
+from ..motion.rotations import fit_similarity, rotation_matrix, rotation_vector
 from . import topology
-from .arkit import EXPRESSION_REGIONS, WEIGHTS
-from .pose import fit_similarity, rotation_matrix, rotation_vector
 
 # Standard deviations, in inter-ocular distances, of what the bases leave unexplained: within a clip, and of a person.
 TRACKING_NOISE = 0.006

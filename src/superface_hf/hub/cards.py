@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 TEMPLATES = Path(__file__).parent.parent / "model_cards"
-INSTALL = "pip install superface-hf"
+# From a clone: the package is on no index yet. Cards that people wrote are searched for this line.
+INSTALL = "pip install ./superface-hf"
 
 
 @dataclass(frozen=True)

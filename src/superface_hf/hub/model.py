@@ -11,10 +11,11 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedModel
 
 from ..errors import HubError
-from ..files import follow_umask
+from ..utils.files import follow_umask
 from .cards import CardFacts
 from .checkpoint import check_finite, check_headers, read_config, weight_files
 from .failures import BadConfiguration, loading
+from .quiet import quiet_loading
 from .upload import Destination, push_model
 
 if TYPE_CHECKING:
@@ -45,8 +46,9 @@ class HubMixin(_Model):
         kwargs.setdefault("use_safetensors", True)
         with loading(source, kwargs.get("revision")):
             where = {key: kwargs[key] for key in _WHERE if key in kwargs}
-            cls._check_files(source, where, kwargs)
-            model = super().from_pretrained(source, *args, **kwargs)
+            cls._check_files(source, where, kwargs)  # this downloads the weights, with a progress bar
+            with quiet_loading():
+                model = super().from_pretrained(source, *args, **kwargs)
             loaded = model[0] if isinstance(model, tuple) else model  # with output_loading_info
             check_finite(loaded, source)
             loaded.check_stored()
@@ -96,7 +98,8 @@ class HubMixin(_Model):
     ) -> None:
         """As every model's; ``push_to_hub=True`` then pushes, with the arguments of :meth:`push_to_hub` that are given."""
         to = {key: kwargs.pop(key) for key in _PUSHED if push_to_hub and key in kwargs}
-        super().save_pretrained(save_directory, *args, **kwargs)
+        with quiet_loading():
+            super().save_pretrained(save_directory, *args, **kwargs)
         follow_umask(Path(save_directory))
         if push_to_hub:
             self.push_to_hub(**{"repo_id": Path(save_directory).name, **to})

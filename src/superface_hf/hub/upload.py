@@ -108,7 +108,7 @@ def upload(files: Mapping[str, Path | bytes], to: Destination, message: str) -> 
     """Makes the repository if need be, and commits files to it, by their paths there."""
     from huggingface_hub import CommitOperationAdd, HfApi
 
-    from .. import __version__
+    from ..version import __version__
 
     api = HfApi(library_name="superface-hf", library_version=__version__, token=to.token)
     with pushing(to.repo_id):

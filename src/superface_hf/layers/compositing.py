@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..face_model.coordinates import Square
 from ..face_model.mesh_flow import pixel_centers
-from ..geometry import Square
 from .motion import (
     FOLLOWING,
     NECK,

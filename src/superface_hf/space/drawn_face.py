@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from ..face_model import topology
 from ..face_model.linear import FaceModel, FaceShape
-from ..face_model.pose import rotation_matrix
 from ..motion import Motion
+from ..motion.rotations import rotation_matrix
 
 # Of the identity basis: a face that differs from the portrait's, in standard deviations. Found by looking.
 IDENTITY = (1.2, -1.0, 0.8, 1.1, -0.7, 0.5)

@@ -21,7 +21,7 @@ from .sliders import GROUPS, NAMES, PRESETS, SLIDERS, blendshapes, posed
 from .studio import Remembered, Studio, key_of
 
 if TYPE_CHECKING:
-    from ..pipelines.layered import LayeredPortrait
+    from ..renderers.base import ReadyPortrait
 
 # Portraits that are kept ready, so that a slider's move costs one frame: a few visitors' worth, about 25 MB each.
 KEPT_READY = 8
@@ -37,7 +37,7 @@ class Editor:
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
-        self._ready: Remembered[LayeredPortrait] = Remembered(KEPT_READY)
+        self._ready: Remembered[ReadyPortrait] = Remembered(KEPT_READY)
 
     def edit(self, picture: np.ndarray, values: Mapping[str, float]) -> np.ndarray:
         """A picture (H, W, 3) uint8 with another expression, pose or gaze.
@@ -45,14 +45,14 @@ class Editor:
         Raises:
             NoFaceError: it shows no face.
         """
-        from ..pipelines.retarget import Changes, Retargeter
+        from ..animation.retargeting import Changes, Retargeter
 
         pipe = self._studio.pipe
         ready = self._ready.get(key_of(picture), lambda: pipe.ready(self._studio.portrait(picture)))
         motion = posed(ready.portrait.motion, values)
         changes = Changes.checked(relative=False, edit=blendshapes(values), regions=None, fps=motion.fps)
         _, landmarks = Retargeter(ready.portrait, changes, pipe.face_model)(motion)
-        return pipe.postprocess(pipe._forward({"portrait": ready, "landmarks": landmarks}), ready)[0]
+        return ready.frames(landmarks)[0]
 
 
 def edit_tab(room: Room) -> None:

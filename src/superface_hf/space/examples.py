@@ -7,7 +7,7 @@ from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 
-from ..demo import ASSETS, PORTRAIT
+from ..utils.assets import ASSETS, PORTRAIT
 
 FOLDER = ASSETS / "space"
 # The portrait's face, the first words of the sentence, a drawn person who moves, and what each tab makes of them, which is

@@ -19,7 +19,7 @@ import numpy as np
 from ..errors import SuperFaceError
 
 if TYPE_CHECKING:
-    from ..geometry import Square
+    from ..face_model.coordinates import Square
     from ..media import Sound
 
 SOUND_RATE = 24_000

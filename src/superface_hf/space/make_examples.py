@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from PIL import Image
 
-from ..demo import PORTRAIT, SPEECH
+from ..utils.assets import PORTRAIT, SPEECH
 from .examples import FILES
 from .studio import Studio
 
 if TYPE_CHECKING:
-    from ..geometry import Square
+    from ..face_model.coordinates import Square
     from ..media import Sound
     from ..motion import Motion
 
@@ -66,7 +66,7 @@ def make_examples(folder: Path, studio: Studio) -> list[Path]:
 
 def driving_motion() -> Motion:
     """The drawn person looks around and smiles."""
-    from ..drivers.bundled import bundled_motion
+    from ..motion.bundled import bundled_motion
 
     smile = bundled_motion("smile")
     look = bundled_motion("look_around")[: len(smile)]

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from ..pipelines.retarget import Relative
+from ..animation.retargeting import Relative
 from .background import FIRST_COLOUR, PICTURE, TRANSPARENT, background_of, in_settings
 from .device import on_gpu
 from .film import Take, screening
@@ -84,8 +84,7 @@ def mimic_tab(room: Room) -> None:
         Returns:
             The video, and the settings it was made with.
         """
-        from ..drivers.video import video_to_motion
-        from ..pipelines.driving import levels_of
+        from ..drivers.watching import watch_video
 
         stages = room.stages(progress)
         stages.say("Looking at the photo")
@@ -99,8 +98,7 @@ def mimic_tab(room: Room) -> None:
         yield gr.skip(), gr.skip()
         frames = watched(iter(reader), reader.fps, room.limits)
         seen = stages.over(frames, "Watching the video", reader.frame_count)
-        levels = levels_of(reader) if whose == "speaking" else None
-        driven = video_to_motion(seen, reader.fps, pipe.tracker, pipe.face_model, whose, levels)
+        driven = watch_video(reader, pipe.tracker, pipe.face_model, whose, seen)
         yield gr.skip(), gr.skip()
         relative: Relative = "auto" if own_expression else False
         drawn = pipe.stream(picture, motion=driven, relative=relative, background=behind, limit=room.limits.work)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.middleware import Middleware
 
-from ..demo import PORTRAIT
+from ..utils.assets import PORTRAIT
 from .app import build
 from .behaviour import SCRIPT
 from .device import on_shared_gpu

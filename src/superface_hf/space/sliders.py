@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..face_model.pose import rotation_matrix, rotation_vector
+from ..motion.rotations import rotation_matrix, rotation_vector
 
 if TYPE_CHECKING:
     from ..motion import Motion

@@ -59,13 +59,12 @@ class Students:
             from transformers import pipeline
 
             from ..hub import loading
-            from ..hub.quiet import quiet_loading
             from ..models.student.modeling_student import SuperFaceStudentModel
 
             if not checked:
                 _check_size(source)
             teacher = self._studio.pipe
-            with loading(source), quiet_loading():
+            with loading(source):
                 model = SuperFaceStudentModel.from_pretrained(source)
                 return pipeline(  # type: ignore[call-overload]
                     "talking-face",

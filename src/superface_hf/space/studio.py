@@ -14,7 +14,7 @@ from ..errors import SuperFaceError
 if TYPE_CHECKING:
     from numpy import ndarray
 
-    from ..pipelines.portrait import Portrait
+    from ..animation.portrait import Portrait
     from ..pipelines.talking_face import TalkingFacePipeline
 
 ValueT = TypeVar("ValueT")
@@ -110,21 +110,20 @@ def _load() -> TalkingFacePipeline:
 
     import superface_hf  # noqa: F401 - registers the task
 
-    from ..device import choose_device
-    from ..hub import embedded_tracker, weights_folder
-    from ..hub.quiet import quiet_loading
+    from ..hub import weights_folder
+    from ..models.embedded import embedded_tracker
+    from ..utils.device import choose_device
 
     device = choose_device()
-    with quiet_loading():
-        pipe: TalkingFacePipeline = pipeline(  # type: ignore[call-overload]
-            "talking-face",
-            model=str(weights_folder("teacher")),
-            device=device,
-            # Quick enough on a CPU, and it looks at pictures where a shared GPU is not at hand.
-            tracker=embedded_tracker("cpu"),
-        )
-        # These load when they are first used; two visitors at once would load them twice.
-        _ = pipe.face_model, pipe.audio_to_lip
+    pipe: TalkingFacePipeline = pipeline(  # type: ignore[call-overload]
+        "talking-face",
+        model=str(weights_folder("teacher")),
+        device=device,
+        # Quick enough on a CPU, and it looks at pictures where a shared GPU is not at hand.
+        tracker=embedded_tracker("cpu"),
+    )
+    # These load when they are first used; two visitors at once would load them twice.
+    _ = pipe.face_model, pipe.audio_to_lip
     return pipe
 
 

@@ -1,9 +1,11 @@
 """Audio-visual offset and confidence on the package's sync expert, for ``evaluate``."""
 
+from typing import Any
+
 import numpy as np
 
-from superface_hf.hub import embedded_sync_expert
 from superface_hf.metrics.module import MOUTH, SOUND, SuperFaceMetric
+from superface_hf.models.embedded import embedded_sync_expert
 from superface_hf.models.sync_expert import SuperFaceSyncExpertModel
 
 CITATION = """\
@@ -36,7 +38,9 @@ class AudioVisualOffset(SuperFaceMetric, predictions=MOUTH, references=SOUND):
 
     CITATION = CITATION
 
-    def _compute(self, predictions, references, fps: float, max_shift: int = 15, model: str | None = None) -> dict:
+    def _compute(
+        self, predictions: list[Any], references: list[Any], fps: float, max_shift: int = 15, model: str | None = None
+    ) -> dict:
         expert = SuperFaceSyncExpertModel.from_pretrained(model).eval() if model else embedded_sync_expert()
         results = [
             expert.offset(np.asarray(sound, np.float32), np.asarray(mouth, np.float32), fps, max_shift)

@@ -1,5 +1,7 @@
 """How often lips touch in /p b m/, for ``evaluate``."""
 
+from typing import Any
+
 import datasets
 import numpy as np
 
@@ -28,7 +30,7 @@ class BilabialClosure(SuperFaceMetric, predictions=ROWS, symbols=SYMBOLS, times=
         >>> metric.compute(predictions=[mouth], symbols=[["p", "a"]], times=[[[0.0, 0.1], [0.1, 0.3]]], fps=25)
     """
 
-    def _compute(self, predictions, symbols, times, fps: float) -> dict[str, float]:
+    def _compute(self, predictions: list[Any], symbols: list[Any], times: list[Any], fps: float) -> dict[str, float]:
         rates = [
             bilabial_closure(mouth, fps, [(name, *span) for name, span in zip(names, spans, strict=True)])
             for mouth, names, spans in zip(predictions, symbols, times, strict=True)

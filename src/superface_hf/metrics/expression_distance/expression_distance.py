@@ -1,5 +1,7 @@
 """Expression distance, for ``evaluate``."""
 
+from typing import Any
+
 import numpy as np
 
 from superface_hf.metrics.keypoints import expression_distance, motions_of
@@ -20,7 +22,7 @@ class ExpressionDistance(SuperFaceMetric, predictions=LANDMARKS, references=LAND
         >>> metric.compute(predictions=[landmarks], references=[true_landmarks])
     """
 
-    def _compute(self, predictions, references) -> dict[str, float]:
+    def _compute(self, predictions: list[Any], references: list[Any]) -> dict[str, float]:
         clips = zip(predictions, references, strict=True)
         motions = [motions_of(np.asarray(found), np.asarray(true)) for found, true in clips]
         return {"expression_distance": float(np.mean([expression_distance(*pair).mean() for pair in motions]))}

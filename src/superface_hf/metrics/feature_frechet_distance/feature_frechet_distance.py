@@ -1,5 +1,7 @@
 """Frechet distance of picture features, for ``evaluate``."""
 
+from typing import Any
+
 import numpy as np
 
 from superface_hf.metrics.features import FeatureNetwork, frechet_distance
@@ -21,7 +23,7 @@ class FeatureFrechetDistance(SuperFaceMetric, predictions=PICTURE, references=PI
         >>> metric.compute(predictions=[picture, ...], references=[true_picture, ...])
     """
 
-    def _compute(self, predictions, references) -> dict[str, float]:
+    def _compute(self, predictions: list[Any], references: list[Any]) -> dict[str, float]:
         network = FeatureNetwork()
         sets = [
             np.concatenate([network(as_tensor(picture)).pooled.numpy() for picture in as_pictures(items)])

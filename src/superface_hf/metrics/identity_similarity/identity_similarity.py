@@ -1,10 +1,12 @@
 """Identity similarity, for ``evaluate``."""
 
+from typing import Any
+
 import numpy as np
 
-from superface_hf.hub import embedded_tracker
 from superface_hf.metrics.identity import IdentityNetwork, identity_distance, identity_similarity
 from superface_hf.metrics.module import PICTURE, SuperFaceMetric, as_pictures
+from superface_hf.models.embedded import embedded_tracker
 
 
 class IdentitySimilarity(SuperFaceMetric, predictions=PICTURE, references=PICTURE):
@@ -23,7 +25,7 @@ class IdentitySimilarity(SuperFaceMetric, predictions=PICTURE, references=PICTUR
         >>> metric.compute(predictions=[picture], references=[true_picture])
     """
 
-    def _compute(self, predictions, references) -> dict[str, float]:
+    def _compute(self, predictions: list[Any], references: list[Any]) -> dict[str, float]:
         network, tracker = IdentityNetwork(), embedded_tracker()
         pairs = list(zip(as_pictures(predictions), as_pictures(references), strict=True))
         faces = [[tracker.find_faces(picture) for picture in pair] for pair in pairs]

@@ -1,5 +1,7 @@
 """Average keypoint distance, for ``evaluate``."""
 
+from typing import Any
+
 import numpy as np
 
 from superface_hf.metrics.keypoints import keypoint_distance
@@ -20,7 +22,7 @@ class KeypointDistance(SuperFaceMetric, predictions=LANDMARKS, references=LANDMA
         >>> metric.compute(predictions=[landmarks], references=[true_landmarks])
     """
 
-    def _compute(self, predictions, references) -> dict[str, float]:
+    def _compute(self, predictions: list[Any], references: list[Any]) -> dict[str, float]:
         clips = zip(predictions, references, strict=True)
         distances = [keypoint_distance(np.asarray(found), np.asarray(true)).mean() for found, true in clips]
         return {"keypoint_distance": float(np.mean(distances))}

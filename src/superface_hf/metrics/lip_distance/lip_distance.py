@@ -1,5 +1,7 @@
 """Lip landmark distance and its velocity, for ``evaluate``."""
 
+from typing import Any
+
 import numpy as np
 
 from superface_hf.metrics.lips import lip_distance, lip_velocity_distance
@@ -31,7 +33,7 @@ class LipDistance(SuperFaceMetric, predictions=MOUTH, references=MOUTH):
 
     CITATION = CITATION
 
-    def _compute(self, predictions, references, fps: float) -> dict[str, float]:
+    def _compute(self, predictions: list[Any], references: list[Any], fps: float) -> dict[str, float]:
         clips = list(zip(predictions, references, strict=True))
         return {
             "lmd": float(np.mean([lip_distance(predicted, true) for predicted, true in clips])),

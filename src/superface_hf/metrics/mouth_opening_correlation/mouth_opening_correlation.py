@@ -1,5 +1,7 @@
 """Correlation of the mouth's opening with the truth, for ``evaluate``."""
 
+from typing import Any
+
 import numpy as np
 
 from superface_hf.metrics.lips import opening_correlation, opening_spread
@@ -22,7 +24,7 @@ class MouthOpeningCorrelation(SuperFaceMetric, predictions=MOUTH, references=MOU
         {'correlation': 1.0, 'spread': 1.0}
     """
 
-    def _compute(self, predictions, references) -> dict[str, float]:
+    def _compute(self, predictions: list[Any], references: list[Any]) -> dict[str, float]:
         clips = list(zip(predictions, references, strict=True))
         return {
             "correlation": float(np.mean([opening_correlation(predicted, true) for predicted, true in clips])),

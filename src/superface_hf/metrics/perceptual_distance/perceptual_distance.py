@@ -1,5 +1,7 @@
 """Perceptual distance, for ``evaluate``."""
 
+from typing import Any
+
 import numpy as np
 
 from superface_hf.metrics.features import FeatureNetwork, perceptual_distance
@@ -21,7 +23,7 @@ class PerceptualDistance(SuperFaceMetric, predictions=PICTURE, references=PICTUR
         >>> metric.compute(predictions=[picture], references=[true_picture])
     """
 
-    def _compute(self, predictions, references) -> dict[str, float]:
+    def _compute(self, predictions: list[Any], references: list[Any]) -> dict[str, float]:
         network = FeatureNetwork()
         distances = [
             perceptual_distance(network(as_tensor(picture)), network(as_tensor(true)))

@@ -1,5 +1,7 @@
 """Head pose distance, for ``evaluate``."""
 
+from typing import Any
+
 import numpy as np
 
 from superface_hf.metrics.keypoints import motions_of, pose_distance
@@ -20,7 +22,7 @@ class PoseDistance(SuperFaceMetric, predictions=LANDMARKS, references=LANDMARKS)
         >>> metric.compute(predictions=[landmarks], references=[true_landmarks])
     """
 
-    def _compute(self, predictions, references) -> dict[str, float]:
+    def _compute(self, predictions: list[Any], references: list[Any]) -> dict[str, float]:
         clips = zip(predictions, references, strict=True)
         motions = [motions_of(np.asarray(found), np.asarray(true)) for found, true in clips]
         return {"pose_distance": float(np.mean([pose_distance(*pair).mean() for pair in motions]))}

@@ -1,5 +1,7 @@
 """Peak signal-to-noise ratio, for ``evaluate``."""
 
+from typing import Any
+
 import numpy as np
 
 from superface_hf.metrics.image import as_floats, psnr
@@ -19,6 +21,6 @@ class Psnr(SuperFaceMetric, predictions=PICTURE, references=PICTURE):
         >>> metric.compute(predictions=[picture], references=[true_picture])
     """
 
-    def _compute(self, predictions, references) -> dict[str, float]:
+    def _compute(self, predictions: list[Any], references: list[Any]) -> dict[str, float]:
         pairs = zip(as_pictures(predictions), as_pictures(references), strict=True)
         return {"psnr": float(np.mean([psnr(as_floats(picture), as_floats(true)) for picture, true in pairs]))}

@@ -1,10 +1,12 @@
 """Sharpness of skin and hair against the truth, for ``evaluate``."""
 
+from typing import Any
+
 import numpy as np
 
-from superface_hf.hub import embedded_tracker
 from superface_hf.metrics.module import PICTURE, SuperFaceMetric, as_pictures
 from superface_hf.metrics.sharpness import hair_mask, sharpness_ratio, skin_mask
+from superface_hf.models.embedded import embedded_tracker
 
 
 class SharpnessRatio(SuperFaceMetric, predictions=PICTURE, references=PICTURE):
@@ -23,7 +25,7 @@ class SharpnessRatio(SuperFaceMetric, predictions=PICTURE, references=PICTURE):
         >>> metric.compute(predictions=[picture], references=[true_picture])
     """
 
-    def _compute(self, predictions, references) -> dict[str, float]:
+    def _compute(self, predictions: list[Any], references: list[Any]) -> dict[str, float]:
         tracker = embedded_tracker()
         ratios = []
         for picture, true in zip(as_pictures(predictions), as_pictures(references), strict=True):

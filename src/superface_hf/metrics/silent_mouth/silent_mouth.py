@@ -1,5 +1,7 @@
 """How often the mouth is closed in silence, for ``evaluate``."""
 
+from typing import Any
+
 import numpy as np
 
 from superface_hf.metrics.closures import closed_in_silence
@@ -27,8 +29,8 @@ class SilentMouth(SuperFaceMetric, predictions=MOUTH, references=SOUND):
 
     def _compute(
         self,
-        predictions,
-        references,
+        predictions: list[Any],
+        references: list[Any],
         fps: float,
         sampling_rate: int = 16000,
         longer_than: float = 0.3,

@@ -1,5 +1,7 @@
 """Structural similarity, for ``evaluate``."""
 
+from typing import Any
+
 import numpy as np
 
 from superface_hf.metrics.image import mean_ssim, ssim_map
@@ -19,6 +21,6 @@ class Ssim(SuperFaceMetric, predictions=PICTURE, references=PICTURE):
         >>> metric.compute(predictions=[picture], references=[true_picture])
     """
 
-    def _compute(self, predictions, references) -> dict[str, float]:
+    def _compute(self, predictions: list[Any], references: list[Any]) -> dict[str, float]:
         pairs = zip(as_pictures(predictions), as_pictures(references), strict=True)
         return {"ssim": float(np.mean([mean_ssim(ssim_map(picture, true)) for picture, true in pairs]))}

@@ -1,5 +1,7 @@
 """Temporal flicker, for ``evaluate``."""
 
+from typing import Any
+
 import numpy as np
 
 from superface_hf.metrics.module import PICTURES, SuperFaceMetric, as_pictures
@@ -20,7 +22,7 @@ class TemporalFlicker(SuperFaceMetric, predictions=PICTURES, references=PICTURES
         >>> metric.compute(predictions=[frames], references=[true_frames])
     """
 
-    def _compute(self, predictions, references) -> dict[str, float]:
+    def _compute(self, predictions: list[Any], references: list[Any]) -> dict[str, float]:
         videos = zip(predictions, references, strict=True)
         flicker = [temporal_flicker(np.stack(as_pictures(a)), np.stack(as_pictures(b))) for a, b in videos]
         return {"temporal_flicker": float(np.mean(flicker))}

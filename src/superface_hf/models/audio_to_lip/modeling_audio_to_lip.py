@@ -23,7 +23,7 @@ from transformers.utils import ModelOutput
 from ...errors import MediaError, SuperFaceError
 from ...hub.failures import BadConfiguration
 from ...hub.model import HubMixin
-from ...motion import check_fps
+from ...motion.motion import check_fps
 from .configuration_audio_to_lip import SuperFaceAudioToLipConfig
 from .feature_extraction_audio_to_lip import SILENCE, SuperFaceAudioToLipFeatureExtractor, check_samples
 from .network import LipNetwork

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...motion import check_fps
+from ...motion.motion import check_fps
 from .feature_extraction_audio_to_lip import LogMelStream
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...face_model.mesh_image import MESH_CHANNELS, OPENING_CHANNELS, mesh_image, opening_image
-from ..teacher.blocks import ResidualBlock, ZeroConv2d, conv, upsample
+from ..blocks import ResidualBlock, ZeroConv2d, conv, upsample
 from .windows import Region, RegionWindow, feather
 
 # The region so far and the portrait's own; the mesh to be shown, how open it is, and how open the portrait's own is.

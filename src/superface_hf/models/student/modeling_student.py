@@ -19,14 +19,14 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 
 from ...errors import HubError, SuperFaceError
+from ...face_model.coordinates import MIN_CROP, Square
 from ...face_model.mesh_flow import warp
 from ...face_model.topology import POINTS
-from ...geometry import MIN_CROP, Square
 from ...hub.model import HubMixin
 from ...layers.motion import Window
 from ...layers.portrait import PortraitLayers
 from ...layers.rendered import RenderedWindow
-from ..teacher.blocks import ZeroConv2d
+from ..blocks import ZeroConv2d
 from .configuration_student import SuperFaceStudentConfig
 from .networks import DenseMotionNetwork, Generator, MotionEncoder, WindowPainter
 from .prior import Prior, spread_out

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ...face_model.mesh_flow import face_radius
 from ...face_model.topology import POINTS
-from ..teacher.blocks import ResidualBlock, ZeroConv2d, conv, upsample
+from ..blocks import ResidualBlock, ZeroConv2d, conv, upsample
 from .configuration_student import SuperFaceStudentConfig
 from .seam_windows import DRAWN_CHANNELS
 

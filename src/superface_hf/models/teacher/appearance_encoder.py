@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import ResidualBlock, VolumeBlock, conv
+from ..blocks import ResidualBlock, VolumeBlock, conv
 from .configuration_teacher import SuperFaceTeacherConfig
 
 

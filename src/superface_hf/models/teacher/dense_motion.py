@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ...face_model.mesh_flow import face_radius, identity_grid, mesh_flow, rigid_flow, rigid_motion, warp
 from ...face_model.mesh_image import MESH_CHANNELS
 from ...layers.motion import Window, head_motion, skin_weight, smoothstep
-from .blocks import MotionUNet, ZeroConv2d
+from ..blocks import MotionUNet, ZeroConv2d
 from .configuration_teacher import SuperFaceTeacherConfig
 from .volume import plane_depths
 

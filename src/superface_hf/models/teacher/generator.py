@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...face_model.mesh_image import OPENING_CHANNELS
-from .blocks import ResidualBlock, VolumeBlock, ZeroConv2d, conv, upsample
+from ..blocks import ResidualBlock, VolumeBlock, ZeroConv2d, conv, upsample
 from .configuration_teacher import SuperFaceTeacherConfig
 
 # The person may grow by what was hidden up to this far from the warped matte, in cells of 4 pixels.

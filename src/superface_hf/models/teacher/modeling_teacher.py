@@ -28,10 +28,10 @@ from ...face_model.topology import POINTS
 from ...hub.model import HubMixin
 from ...layers.motion import Window, beside_seams, layer_flow
 from ...layers.rendered import RenderedWindow, kept_fine
+from ..blocks import ZeroConv2d, ZeroLinear
 from ..painters.painter import RegionPainter, draw_region, region_shape
 from ..painters.windows import EYES, MOUTH, Region, RegionWindow
 from .appearance_encoder import AppearanceEncoder
-from .blocks import ZeroConv2d, ZeroLinear
 from .configuration_teacher import SuperFaceTeacherConfig
 from .dense_motion import DenseMotion, DenseMotionNetwork
 from .generator import Generator

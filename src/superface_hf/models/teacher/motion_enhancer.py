@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ...face_model.mesh_flow import face_radius
 from ...face_model.mesh_image import MESH_CHANNELS
 from ...face_model.topology import POINTS
-from .blocks import ZeroLinear, conv
+from ..blocks import ZeroLinear, conv
 from .configuration_teacher import SuperFaceTeacherConfig
 
 

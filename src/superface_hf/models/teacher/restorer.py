@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import ResidualBlock, ZeroConv2d, ZeroLinear, conv, upsample
+from ..blocks import ResidualBlock, ZeroConv2d, ZeroLinear, conv, upsample
 from .configuration_teacher import SuperFaceTeacherConfig
 
 LUMINANCE = (0.299, 0.587, 0.114)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...errors import install_command
 from .base import Face
 
 
@@ -33,7 +34,7 @@ class MediapipeTracker:
         try:
             import mediapipe  # noqa: F401
         except ImportError as error:
-            raise ImportError("MediapipeTracker needs mediapipe: pip install superface-hf[mediapipe]") from error
+            raise ImportError(f"MediapipeTracker needs mediapipe: {install_command('mediapipe')}") from error
         self._path = path
         self._pictures = self._landmarker(max_faces, video=False)
         # Left to the interpreter's end, MediaPipe's own clean-up fails with a traceback.

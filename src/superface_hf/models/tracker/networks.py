@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .backbone import STAGES, LiteBackbone, conv_norm
+from ..backbone import STAGES, LiteBackbone, conv_norm
 from .configuration_tracker import SuperFaceTrackerConfig
 from .eyes import EYE_POINTS
 

@@ -8,15 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...data.layered.batches import Batch
+from ...data.mattes import grown
 from ...face_model.mesh_image import OPENING_CHANNELS, opening_image
 from ...face_model.topology import EYE_CORNERS
 from ...models.painters.windows import EYES, MOUTH, Region, RegionWindow
 from ...models.teacher.modeling_teacher import TeacherOutput
-from ..adversarial import PatchDiscriminator, discriminator_loss, feature_matching, generator_loss
-from ..losses import coarse_warp_l1, pyramid_l1, region_weights
-from ..mattes import grown
-from ..perceptual import PerceptualDistance
-from .batches import Batch
+from ..losses.adversarial import PatchDiscriminator, discriminator_loss, feature_matching, generator_loss
+from ..losses.perceptual import PerceptualDistance
+from ..losses.pixels import coarse_warp_l1, pyramid_l1, region_weights
 
 # A window on hair and ears, from the temples outwards; and one on the whole face.
 HAIR = Region(EYE_CORNERS[[0]], (128, 128), 0.8)

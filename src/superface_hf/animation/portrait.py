@@ -1,0 +1,102 @@
+"""The portrait: which face in the picture, the crop around it, and its own shape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from transformers.utils import logging
+
+from ..face_model.coordinates import Square
+from ..face_model.linear import FaceModel, FaceShape
+from ..media import load_picture
+from ..motion import Motion
+from .drawn_eyes import fit_drawn_eyes
+from .faces import FaceChoice, check_face_choice, choose_face
+
+logger = logging.get_logger(__name__)
+
+if TYPE_CHECKING:
+    from ..models.student.modeling_student import SuperFaceStudentModel
+    from ..models.tracker.base import FaceTracker
+
+# A crop that is this close to the whole picture, or to the renderer's own size, is made equal to it: resampling by a few
+# per cent would cost sharpness and gain nothing.
+SNAP = 0.06
+
+
+@dataclass(frozen=True, eq=False)
+class Portrait:
+    """A face in a picture, ready to be moved.
+
+    Attributes:
+        picture: (H, W, 3) uint8.
+        crop: the square around the face, on whole pixels; it may reach beyond the picture.
+        landmarks: (478, 3) float32 IMAGE coordinates of the crop.
+        shape, motion: the face's neutral shape, and the pose and expression it has in the picture (one frame).
+        others: (478, 3) landmarks in PIXELS of the picture's other faces.
+        drawn_eyes: whether its eyes are drawn, and larger than a person's.
+    """
+
+    picture: np.ndarray
+    crop: Square
+    landmarks: np.ndarray
+    shape: FaceShape
+    motion: Motion
+    others: tuple[np.ndarray, ...] = ()
+    drawn_eyes: bool = False
+
+
+def find_portrait(image: Any, tracker: FaceTracker, face_model: FaceModel, face: FaceChoice, size: int) -> Portrait:
+    """Loads a picture and finds the face that is to be moved.
+
+    Args:
+        image: as :func:`~superface_hf.media.load_picture` takes it.
+        face: "largest", "only" (an error if there are several), or an index into the faces, largest first.
+        size: the side of the renderer's crop in pixels.
+
+    Raises:
+        MediaError: the picture cannot be read.
+        NoFaceError: it shows no face.
+        SeveralFacesError: more faces than ``face="only"`` allows, or fewer than the index asks for.
+    """
+    check_face_choice(face)
+    picture = load_picture(image)
+    height, width = picture.shape[:2]
+    faces = tracker.find_faces(picture)
+    chosen = choose_face(faces, face, f"the picture ({width} x {height} pixels)")
+    if not chosen.certain:
+        logger.warning(
+            f"What was found in the picture may be no person's face (score {chosen.score:.3f}). Animals, drawings, puppets, "
+            "masks and covered faces will not look right: check the result, or pass another picture."
+        )
+    others = tuple(other.landmarks for other in faces if other is not chosen)
+    crop = snap(Square.around_face(chosen.landmarks), height, width, size)
+    drawn = fit_drawn_eyes(picture, chosen.landmarks)
+    landmarks = crop.to_image(chosen.landmarks if drawn is None else drawn)
+    _, motion = face_model.fit(landmarks[None], fps=1.0)
+    if drawn is not None:  # however they are drawn is how they rest
+        motion = replace(motion, eyes=np.zeros_like(motion.eyes))
+    # The fitted shape is only close; the picture's own landmarks must come back exactly, or a face at rest would move.
+    shape = face_model.neutral_shape(landmarks, motion)
+    return Portrait(picture, crop, landmarks, shape, motion, others, drawn_eyes=drawn is not None)
+
+
+def stored_portrait(model: SuperFaceStudentModel, face_model: FaceModel) -> Portrait:
+    """What :func:`find_portrait` found when the student was made."""
+    landmarks = model.landmarks.cpu().numpy()
+    _, motion = face_model.fit(landmarks[None], fps=1.0)
+    shape = face_model.neutral_shape(landmarks, motion)
+    return Portrait(model.full_picture(), model.crop, landmarks, shape, motion)
+
+
+def snap(crop: Square, height: int, width: int, size: int) -> Square:
+    """A crop that is nearly the whole picture (height, width) or nearly ``size`` pixels wide, made exactly that."""
+    near = SNAP * crop.side
+    if height == width and max(abs(crop.left), abs(crop.top), abs(crop.side - height)) <= near:
+        return Square(0, 0, height)
+    if abs(crop.side - size) <= near:
+        shift = round((crop.side - size) / 2)
+        return replace(crop, left=crop.left + shift, top=crop.top + shift, side=size)
+    return crop

@@ -1,0 +1,115 @@
+"""What a driving person looks like at rest: where changes of a motion are measured from.
+
+A clip rarely begins at rest: people are caught in the middle of a word, with half-shut eyes, or looking aside. Rest is the
+calmest stretch in which they look most straight ahead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..motion import Motion
+from ..motion.arkit import ARKIT_NAMES, EXPRESSION_REGIONS
+from ..motion.rotations import mean_rotation
+
+# A turn of so many radians, or so many radians (or head sizes) a second, is as far from rest as one blendshape at its full.
+TURN, TURN_SPEED = 0.2, 1.0
+# Rest lasts so long. Of stretches that are equally calm, but for this much, the first is taken.
+STRETCH, EQUAL = 0.4, 0.02  # seconds
+# A frame is at rest with an unrest below the first number, and not at all above the second.
+CALM, NOT_CALM = 1.0, 3.0
+# While a video comes: a new estimate is gone over to in this time, and after so long the best that was seen is believed.
+SETTLING, BELIEVED = 0.5, 4.0  # seconds
+# A motion whose first frame is this near to a calm face that looks straight ahead begins at rest, as motions made by hand do.
+BEGINS_AT_REST = 0.3
+_EXPRESSIONS = np.array([not name.startswith("eyeLook") for name in ARKIT_NAMES])
+
+
+@dataclass(frozen=True, eq=False)
+class Rest:
+    """How a driver is to be read.
+
+    Attributes:
+        motion: one frame of the driving person at rest.
+        lips: whether the driver's mouth is one of a person, to be taken absolutely; otherwise its changes are.
+        still: whether the driver is one picture, of which the expression is meant.
+    """
+
+    motion: Motion
+    lips: bool = True
+    still: bool = False
+
+
+def unrest(motion: Motion) -> np.ndarray:
+    """(T,) how far each frame is from a calm face that looks straight ahead."""
+    moving = np.zeros(len(motion))
+    if len(motion) > 1:
+        moving = np.linalg.norm(np.gradient(motion.rotation, axis=0), axis=1) * motion.fps / TURN_SPEED
+        drift = np.gradient(np.column_stack([motion.translation, motion.scale]), axis=0) / motion.scale[:, None]
+        moving += np.linalg.norm(drift, axis=1) * motion.fps / TURN_SPEED
+    return _posed(motion) + moving
+
+
+def _posed(motion: Motion) -> np.ndarray:
+    """(T,) the same, but for movement."""
+    return np.linalg.norm(motion.rotation, axis=1) / TURN + motion.to_arkit()[:, _EXPRESSIONS].sum(1)
+
+
+def calmest(motion: Motion) -> Motion:
+    """One frame: the first, if that is at rest; else the mean of the motion's calmest stretch, in the place of its middle."""
+    if _posed(motion[0])[0] < BEGINS_AT_REST:
+        return motion[0]
+    costs = unrest(motion)
+    half = max(0, round(STRETCH * motion.fps / 2))
+    padded = np.pad(costs, half, mode="edge")
+    means = np.convolve(padded, np.full(2 * half + 1, 1 / (2 * half + 1)), mode="valid")
+    best = int(np.flatnonzero(means <= means.min() + EQUAL)[0])
+    stretch = np.arange(max(0, best - half), min(len(motion), best + half + 1))
+    stretch = stretch[costs[stretch] <= costs[stretch].min() + EQUAL]
+    middle = {name: getattr(motion, name)[stretch].mean(0, keepdims=True) for name in EXPRESSION_REGIONS}
+    turn = mean_rotation(motion.rotation[stretch])[None] if len(stretch) > 1 else motion.rotation[stretch]
+    return replace(motion[best], rotation=turn, **middle)
+
+
+class RunningRest:
+    """Rest as far as it can be known while frames come; begins anew with every shot.
+
+    Until a calm frame has been seen, a neutral face that looks straight ahead stands in.
+    """
+
+    def __init__(self) -> None:
+        self._shot: int | None = None
+
+    def __call__(self, motion: Motion, shot: int) -> Rest:
+        """The next frame, and which shot it belongs to -> rest."""
+        cost = float(unrest(motion)[0])
+        if shot != self._shot:
+            self._shot, self._seen = shot, 0
+            self._best, self._cost, self._recent = motion, cost, cost
+            self._prior = _neutral_like(motion)
+            self._rest = self._aim()
+            return Rest(self._rest)
+        self._seen += 1
+        step = min(1.0, 1 / (STRETCH * motion.fps))
+        self._recent += step * (cost - self._recent)
+        worst = max(cost, self._recent)
+        if worst < self._cost - EQUAL:
+            self._best, self._cost = motion, worst
+        self._rest = _between(self._rest, self._aim(), min(1.0, 1 / (SETTLING * motion.fps)))
+        return Rest(self._rest)
+
+    def _aim(self) -> Motion:
+        trust = np.clip((NOT_CALM - self._cost) / (NOT_CALM - CALM), 0, 1)
+        return _between(self._prior, self._best, float(max(trust, self._seen / self._best.fps / BELIEVED)))
+
+
+def _neutral_like(motion: Motion) -> Motion:
+    """The same place and size, straight ahead and neutral."""
+    calm = {name: np.zeros_like(getattr(motion, name)) for name in ("rotation", *EXPRESSION_REGIONS)}
+    return replace(motion, **calm)
+
+
+def _between(one: Motion, other: Motion, share: float) -> Motion:
+    return one.blend(other, min(1.0, share))

@@ -1,0 +1,33 @@
+"""``superface completion``: a script that makes a shell complete commands and options."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+SHELLS = ("bash", "zsh", "tcsh")
+EPILOG = """examples:
+  eval "$(superface completion bash)"                                # in ~/.bashrc
+  superface completion zsh > "${fpath[1]}/_superface"                # once, then start a new zsh
+  superface completion tcsh > ~/.superface.tcsh                      # and `source ~/.superface.tcsh` in ~/.tcshrc
+"""
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "completion",
+        help="make a shell complete commands and options",
+        description="Prints a script for a shell, which then completes superface's commands and options at the Tab key.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("shell", choices=SHELLS)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    import shtab
+
+    from ..cli import build_parser
+
+    print(shtab.complete(build_parser(), shell=options.shell))

@@ -1,0 +1,52 @@
+"""The recorded driver: a ``Motion`` that is known as a whole, from a file, from the package, or made by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..animation.retargeting import MotionLike, as_motion, rest_of
+from ..media import SoundReader
+from ..motion import Motion
+from .base import Piece, split
+
+
+class RecordedDriver:
+    """Plays a motion.
+
+    Args:
+        motion: a Motion, a .safetensors file of one, or the name of a bundled one.
+        fps: the rate that it is brought to; None is its own.
+
+    Raises:
+        MediaError, UnknownNameError, MotionError: there is no such motion.
+    """
+
+    sound: SoundReader | None = None
+    missing: tuple[int, ...] = ()
+
+    def __init__(self, motion: MotionLike, fps: float | None = None) -> None:
+        motion = as_motion(motion)
+        self._rest = rest_of(motion)
+        self._motion: Motion = motion if fps in (None, motion.fps) else motion.resample(fps or motion.fps)
+        self.fps, self.frames = self._motion.fps, len(self._motion)
+
+    def pieces(self) -> Iterator[Piece]:
+        return (Piece(part, rest=self._rest) for part in split(self._motion))
+
+
+class StillDriver:
+    """Does nothing for some frames: the portrait rests, and shows what edits and regions make of it.
+
+    Args:
+        frames: how many.
+        fps: their rate.
+    """
+
+    sound: SoundReader | None = None
+    missing: tuple[int, ...] = ()
+
+    def __init__(self, frames: int, fps: float) -> None:
+        self.frames, self.fps = frames, fps
+
+    def pieces(self) -> Iterator[Piece]:
+        return (Piece(None) for _ in range(self.frames))

@@ -1,0 +1,90 @@
+"""The speech driver: a sound, or chunks of one as they come -> the mouth, with idle motion of head, eyes and brows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..animation.mouth_swap import shut_mouth
+from ..errors import MediaError
+from ..face_model.linear import FaceModel
+from ..media import SoundReader, mono_blocks
+from ..motion import Motion
+from .audio import follow_speech, speech_to_motion
+from .base import Piece, split
+from .idle import IdleMotion
+from .loudness import speech_level
+
+if TYPE_CHECKING:
+    from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
+
+
+class SpeechDriver:
+    """Lets a face say a sound.
+
+    Args:
+        sound: a sound at hand; it is heard once for its loudness, and once for what it says. Or a generator of chunks of
+            samples, which are taken as they come.
+        fps: frame rate of the motion.
+        model: makes the mouth.
+        face_model: knows how a shut mouth looks.
+        idle: moves head, eyes and brows; None leaves them at rest.
+        articulation: how far mouths go from shut lips; what is shut stays so.
+        sampling_rate: of chunks, in samples a second.
+
+    Raises:
+        MediaError: chunks without a sampling rate.
+    """
+
+    missing: tuple[int, ...] = ()
+
+    def __init__(
+        self,
+        sound: SoundReader | Iterable[Any],
+        fps: float,
+        model: SuperFaceAudioToLipModel,
+        face_model: FaceModel,
+        *,
+        idle: IdleMotion | None = None,
+        articulation: float = 1.0,
+        sampling_rate: float | None = None,
+    ) -> None:
+        self.fps, self._model, self._idle, self._articulation = fps, model, idle, articulation
+        self._shut = shut_mouth(face_model)
+        self.sound: SoundReader | None = None
+        self.frames: int | None = None
+        self._chunks: Iterator[np.ndarray] | None = None
+        if isinstance(sound, SoundReader):
+            self.sound = sound
+            if sound.seconds is not None:
+                self.frames = max(1, round(sound.seconds * fps))
+        elif sampling_rate is None:
+            raise MediaError("Chunks of sound need their sampling rate: pass sampling_rate=16000 (or whatever it is).")
+        else:
+            self._chunks = iter(mono_blocks(sound, sampling_rate, model.config.sampling_rate))
+
+    def motions(self) -> Iterator[Motion]:
+        """What is said, as parts of one motion: each as soon as it is known."""
+        for motion in self._heard():
+            if self._articulation == 1:
+                yield motion
+            else:
+                yield replace(motion, mouth=self._shut + self._articulation * (motion.mouth - self._shut))
+
+    def pieces(self) -> Iterator[Piece]:
+        return (Piece(motion, motion.mouth) for motion in self.motions())
+
+    def _heard(self) -> Iterator[Motion]:
+        model, idle = self._model, self._idle
+        if self._chunks is not None:
+            return follow_speech(self._chunks, self.fps, model, idle)
+        assert self.sound is not None
+        rate = model.config.sampling_rate
+        level = speech_level(self.sound.mono(rate), rate)
+        if model.config.audio_encoder is None:
+            return follow_speech(self.sound.mono(rate), self.fps, model, idle, level)
+        # A pretrained encoder hears the whole sound at once.
+        return split(speech_to_motion(self.sound.read(), self.fps, model, idle, level))

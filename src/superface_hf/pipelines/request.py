@@ -1,0 +1,185 @@
+"""What a call of the pipeline asks for: one list of arguments for ``__call__``, ``write`` and ``stream``."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from functools import wraps
+from typing import Any, TypeVar, get_args
+
+import numpy as np
+from PIL import Image
+
+from ..animation.faces import FaceChoice, check_face_choice
+from ..animation.retargeting import MotionLike, Relative
+from ..drivers.base import Driver
+from ..drivers.combine import WhenShort
+from ..drivers.following import DrivingFace, check_driving_face
+from ..drivers.idle import IdleMotion
+from ..drivers.text import TextToSpeech
+from ..drivers.video import DrivenMotion
+from ..errors import MediaError, MotionError, SuperFaceError, UnknownNameError
+from ..layers.background import Background
+from ..media import Work, WorkLimit
+from ..motion import Motion
+from ..motion.motion import FPS_RANGE
+
+MOST_FPS = 240.0
+ARTICULATION = 0.5, 1.5  # how far speech may be calmed and strengthened
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What a call asks for besides the picture, checked.
+
+    Attributes:
+        video: a driving video: a path, URL or bytes; a list of pictures or an array (T, H, W, 3), at ``fps`` or 25
+            frames a second; or a Motion. Its sound is carried over, unless there is speech.
+        motion: a Motion, a .safetensors file of one, the name of a bundled one (nod, look_around, blink, smile, speak),
+            or any :class:`~superface_hf.drivers.base.Driver`.
+        audio: speech: a path, URL or bytes of a sound or video file, an array with ``sampling_rate``, or
+            ``{"array", "sampling_rate"}`` (see :class:`~superface_hf.media.SoundReader`).
+        sampling_rate: of ``audio`` that comes without one, in samples a second.
+        text: what is to be said, spoken by ``tts``.
+        tts: a transformers text-to-speech pipeline, the Hub id or folder of a model for one, or a function that takes a
+            text and gives ``{"audio", "sampling_rate"}``.
+        edit: ARKit blendshapes to add to every frame, such as ``{"jawOpen": 0.4}``. On its own it gives one frame.
+        regions: takes "mouth", "eyes", "brows", "gaze" or "head" from another motion; it is brought to the clip's frame
+            rate, cut if it is longer, and holds its last frame if it is shorter.
+        relative: what the driver's pose and expression mean. "auto": head, eyes and brows change as the driver's do from
+            their rest, the calmest stretch in which they look most straight ahead (anew after every cut), starting from
+            the portrait's own, with its eyes open; lips are taken as they are, and so is the expression of a single
+            picture.
+            True adds all changes since the driver's first frame to the portrait's own; False takes the driving pose and
+            expression as they are. Always the portrait keeps its place in the picture, its size and its own face shape,
+            and a mouth from speech is taken as it is.
+        articulation: how strongly the mouth speaks, from 0.5 (calm) to 1.5 (strong); lips that shut do so at any strength.
+            How loud the speech was recorded makes no difference.
+        idle: how strongly head, eyes and brows idle while only speech drives: 0 to 2, True is 1, False keeps them still.
+        when_short: what a video or motion does that is shorter than the speech: it plays backward and forward again
+            ("bounce"), its last frame stays ("hold"), or the clip ends with it ("stop").
+        face: which face of the picture: "largest", "only" (an error if there are several), or an index from 0, the
+            largest.
+        driving_face: which face of the driving video: "largest", "only", an index from 0 (the largest in the first frame
+            that shows a face), or "speaking", the one whose mouth moves most, and with the sound.
+        paste_back: False gives the square around the face instead of the full picture, in the renderer's size.
+        background: what stands behind the person: "transparent", "blur", a colour ("white", "#20304a", or three numbers
+            from 0 to 255), a picture, or a video, which starts again at its end. By default what the picture shows.
+        fps: frame rate of the result; by default that of the video or motion, 25 for speech alone.
+        seed: which of the possible idle motions (default 0), and whatever is random in a renderer. The embedded teacher
+            is deterministic.
+        batch_size: frames rendered at once; a stream renders them one by one by default.
+        progress: True or False shows or hides the progress bar; by default it appears on a terminal, on long work. A
+            stream has none.
+        limit: the most work that the call may be (:class:`~superface_hf.media.WorkLimit`): pixels of the video's frames,
+            of all of them together, and seconds on the clock. By default videos of 1000 gigapixels, and no limit of time.
+
+    Raises:
+        MediaError, MotionError, UnknownNameError, SuperFaceError: an argument, or two together, that cannot be.
+    """
+
+    video: Any = None
+    motion: MotionLike | DrivenMotion | Driver | None = None
+    audio: Any = None
+    sampling_rate: float | None = None
+    text: str | None = None
+    tts: TextToSpeech | None = None
+    edit: Mapping[str, float] | None = None
+    regions: Mapping[str, MotionLike] | None = None
+    relative: Relative = "auto"
+    articulation: float = 1.0
+    idle: bool | float = True
+    when_short: WhenShort = "bounce"
+    face: FaceChoice = "largest"
+    driving_face: DrivingFace = "largest"
+    paste_back: bool = True
+    background: Any = None
+    fps: float | None = None
+    seed: int | None = None
+    batch_size: int | None = None
+    progress: bool | None = None
+    limit: WorkLimit | None = None
+    #: What the call has done so far, against its limit; and what is shown behind the person.
+    work: Work = field(init=False)
+    behind: Background | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._check_drivers()
+        if self.fps is not None and not FPS_RANGE[0] <= self.fps <= MOST_FPS:  # NaN is not
+            raise MotionError(f"fps must lie above 0, from {FPS_RANGE[0]:g} to {MOST_FPS:g}, not {self.fps}.")
+        if self.when_short not in get_args(WhenShort):
+            raise UnknownNameError(
+                f"when_short must be one of {', '.join(get_args(WhenShort))}, not {self.when_short!r}."
+            )
+        check_face_choice(self.face)
+        check_driving_face(self.driving_face)
+        if not ARTICULATION[0] <= self.articulation <= ARTICULATION[1]:  # NaN is not
+            raise MotionError(
+                f"articulation must lie between {ARTICULATION[0]:g} and {ARTICULATION[1]:g}, not {self.articulation}."
+            )
+        IdleMotion(strength=float(self.idle))
+        if self.batch_size is not None and self.batch_size < 1:
+            raise SuperFaceError(f"batch_size must be at least 1, not {self.batch_size}.")
+        self._set("work", Work(self.limit))
+        self._set("behind", None if self.background is None else Background(self.background))
+
+    def _check_drivers(self) -> None:
+        if self.video is not None and self.motion is not None:
+            raise MotionError(
+                "Pass video= or motion=, not both; regions= takes parts of the face from a second motion."
+            )
+        if self.audio is not None and self.text is not None:
+            raise MediaError("Pass audio= or text=, not both: a face can say one thing at a time.")
+        # A motion may be passed as a video too, and a picture as a video of one frame.
+        if isinstance(self.video, (Motion, DrivenMotion)):
+            self._set("motion", self.video)
+            self._set("video", None)
+        elif isinstance(self.video, Image.Image) or (isinstance(self.video, np.ndarray) and self.video.ndim == 3):
+            self._set("video", [self.video])
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    @property
+    def spoken(self) -> bool:
+        """Whether something is to be said."""
+        return self.audio is not None or self.text is not None
+
+    @property
+    def transparent(self) -> bool:
+        """Whether frames have a fourth channel, for what shines through."""
+        return self.behind is not None and self.behind.transparent
+
+
+ASKED = tuple(each for each in fields(Request) if each.init)
+
+
+def asked(method: Callable[..., Result]) -> Callable[..., Result]:
+    """Gives a method, whose last parameter is ``request``, the fields of :class:`Request` as keyword arguments instead.
+
+    Its signature shows them. An unknown one is a TypeError that names the nearest.
+    """
+    own = inspect.signature(method)
+    names = [each.name for each in ASKED]
+
+    @wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Result:
+        rest = {name: kwargs.pop(name) for name in [*kwargs] if name in own.parameters and name != "request"}
+        for name in kwargs:
+            if name not in names:
+                near = get_close_matches(name, names, 1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise TypeError(f"{method.__name__}() does not know the argument {name!r}{hint}")
+        return method(*args, **rest, request=Request(**kwargs))
+
+    parameters = [each for each in own.parameters.values() if each.name != "request"]
+    parameters += [
+        inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type)
+        for each in ASKED
+    ]
+    call.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return call

@@ -1,0 +1,101 @@
+"""Marks what this package makes as AI-generated. :mod:`superface_hf.media.inspection` reads such marks again.
+
+Every mp4 and picture carries the mark twice, as plain metadata that needs no further library:
+
+- an XMP packet with IPTC's Digital Source Type and the AI system used, where picture agencies, search engines and editing
+  programs look for it (https://iptc.org/standards/photo-metadata/);
+- a sentence for people in the comment field, which also survives tools that copy a video into a new file without its XMP.
+
+Signed content credentials (C2PA) come on top where a certificate is given, see :mod:`superface_hf.provenance.credentials`.
+A mark is a courtesy to those who look for it: anybody can remove it, so a file without one proves nothing.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+from ..version import __version__
+from .credentials import Signer
+
+SOFTWARE = "superface-hf"
+VOCABULARY = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+# What we write is always a person's picture in which a trained model made a part: the rendered head lies in the photograph.
+SOURCE_TYPE = "compositeWithTrainedAlgorithmicMedia"
+AI_SOURCE_TYPES = ("trainedAlgorithmicMedia", SOURCE_TYPE, "compositeSynthetic")
+STATEMENT = (
+    f"AI-generated with {SOFTWARE} {__version__}: a program made or changed the face shown here. "
+    f"Digital source type: {VOCABULARY}{SOURCE_TYPE}"
+)
+
+XMP_UUID = bytes.fromhex(
+    "be7acfcb97a942e89c71999491e3afac"
+)  # of the box that holds XMP (Adobe's XMP specification, part 3)
+C2PA_UUID = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")  # of the box that holds content credentials
+C2PA_START = b"jumdc2pa"  # how they begin in a picture: a JUMBF description box of C2PA's type (ISO 19566-5)
+EBML = b"\x1aE\xdf\xa3"  # how a WebM begins, which has its mark in a tag alone
+LARGEST_XMP = 2**20  # bytes; a packet is a few kilobytes
+RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+XMP = "http://ns.adobe.com/xap/1.0/"
+IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+
+
+def mp4_tags() -> dict[str, str]:
+    """The mark as tags of an mp4 container."""
+    return {"comment": STATEMENT, "encoding_tool": f"{SOFTWARE} {__version__}"}
+
+
+def xmp_packet() -> bytes:
+    """The mark as an XMP packet, UTF-8."""
+    properties = {
+        "xmp:CreatorTool": f"{SOFTWARE} {__version__}",
+        "Iptc4xmpExt:DigitalSourceType": VOCABULARY + SOURCE_TYPE,
+        "Iptc4xmpExt:AISystemUsed": SOFTWARE,
+        "Iptc4xmpExt:AISystemVersionUsed": __version__,
+    }
+    attributes = "".join(f"\n   {name}={quoteattr(value)}" for name, value in properties.items())
+    return (
+        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
+        f'<x:xmpmeta xmlns:x="adobe:ns:meta/">\n <rdf:RDF xmlns:rdf="{RDF}">\n'
+        f'  <rdf:Description rdf:about="" xmlns:xmp="{XMP}" xmlns:Iptc4xmpExt="{IPTC}"{attributes}/>\n'
+        ' </rdf:RDF>\n</x:xmpmeta>\n<?xpacket end="w"?>'
+    ).encode()
+
+
+def mark_video(path: Path) -> None:
+    """Adds the XMP packet to a finished mp4, and signs it where the environment names a signer.
+
+    Raises:
+        ProvenanceError: it cannot be signed.
+    """
+    append_xmp(path)
+    if signer := Signer.from_environment():
+        signer.sign(path)
+
+
+def append_xmp(path: Path) -> None:
+    """Adds the XMP packet to a finished mp4, as a box behind all others: nothing else in the file moves."""
+    content = XMP_UUID + xmp_packet()
+    with path.open("ab") as file:
+        file.write(struct.pack(">I4s", 8 + len(content), b"uuid") + content)
+
+
+def picture_marks(suffix: str) -> dict[str, Any]:
+    """The mark as arguments for Pillow's ``save``.
+
+    Args:
+        suffix: of the file's name: .png, .jpg, .jpeg or .webp, in any case.
+    """
+    if suffix.lower() == ".webp":
+        return {"xmp": xmp_packet()}
+    if suffix.lower() != ".png":
+        return {"xmp": xmp_packet(), "comment": STATEMENT}
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    info.add_text("Software", f"{SOFTWARE} {__version__}")
+    info.add_text("Comment", STATEMENT)
+    info.add_itxt("XML:com.adobe.xmp", xmp_packet().decode())
+    return {"pnginfo": info}

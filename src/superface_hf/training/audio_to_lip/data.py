@@ -1,0 +1,124 @@
+"""Windows of sound with the mouth that goes with it: synthetic speech, real speech, and sound that is no speech at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ...data.speech.augment import SAMPLING_RATE, SoundAugment, hiss, hum, tones
+from ...data.speech.clips import SpeechClip, person_weights
+from ...data.speech.synthetic_speech import FRAME_RATE, Utterance
+from ...data.speech.visemes import closed_mouth
+from ...models.audio_to_lip.feature_extraction_audio_to_lip import SuperFaceAudioToLipFeatureExtractor
+
+# Seconds at a window's edges where no error is counted, if the window is cut out of speech: what came before is not heard.
+CUT_START, CUT_END = 0.3, 0.2
+
+
+@dataclass(frozen=True)
+class WindowSampling:
+    """How windows are drawn.
+
+    Attributes:
+        seconds: length of a window.
+        real, quiet: share of windows from real clips, and of those without any speech, where the mouth stays closed; the
+            others are synthetic speech. Without real clips, synthetic speech takes their share.
+        person_balance: clips of a person who has n of them weigh n ** -person_balance.
+        augment: what is done to the sound.
+    """
+
+    seconds: float = 4.0
+    real: float = 0.65
+    quiet: float = 0.05
+    person_balance: float = 0.7
+    augment: SoundAugment = field(default_factory=SoundAugment)
+
+
+class SpeechWindows(Dataset[dict[str, Tensor]]):
+    """Item i is always the same window for the same seed, so that a resumed training goes on where it stopped.
+
+    Each item: ``input_features`` (T, mels), ``mouth`` (F, 30) at ``FRAME_RATE``, and ``weight`` (F,), how much each frame's
+    error counts.
+    """
+
+    def __init__(
+        self,
+        extractor: SuperFaceAudioToLipFeatureExtractor,
+        length: int,
+        seed: int,
+        sampling: WindowSampling,
+        spoken: Sequence[Utterance] = (),
+        clips: Sequence[SpeechClip] = (),
+    ) -> None:
+        self.extractor, self.sampling = extractor, sampling
+        self.length, self.seed = length, seed
+        self.spoken, self.clips = spoken, clips
+        self.clip_weights = person_weights(clips, sampling.person_balance) if clips else np.zeros(0)
+        self.spoken_weights = np.array([said.seconds for said in spoken])
+        self.spoken_weights /= max(self.spoken_weights.sum(), 1e-9)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng((self.seed, index))
+        kind = rng.random()
+        if kind < self.sampling.quiet:
+            samples, mouth, weight = self._quiet(rng)
+        elif self.clips and (kind < self.sampling.quiet + self.sampling.real or not self.spoken):
+            clip = self.clips[int(rng.choice(len(self.clips), p=self.clip_weights))]
+            samples, mouth, weight = self._cut(clip.samples, clip, rng)
+        else:
+            said = self.spoken[int(rng.choice(len(self.spoken), p=self.spoken_weights))]
+            samples, mouth, weight = self._cut(said.samples, said, rng)
+        features = self.extractor(samples, SAMPLING_RATE)["input_features"][0]
+        return {
+            "input_features": torch.from_numpy(np.asarray(features, np.float32)),
+            "mouth": torch.from_numpy(mouth.astype(np.float32)),
+            "weight": torch.from_numpy(weight.astype(np.float32)),
+        }
+
+    def _cut(
+        self, sound: np.ndarray, source: SpeechClip | Utterance, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Samples, mouth and weight of a window somewhere in ``sound``, faster or slower than it was."""
+        seconds, speed = self.sampling.seconds, self.sampling.augment.draw_speed(rng)
+        spare = len(sound) / SAMPLING_RATE - seconds * speed
+        # Half a second beyond both ends, so that starting and ending are seen too.
+        start = rng.uniform(min(-0.5, spare), max(0.0, spare) + 0.5)
+        wanted = (start + np.arange(round(seconds * SAMPLING_RATE)) / SAMPLING_RATE * speed) * SAMPLING_RATE
+        samples = np.interp(wanted, np.arange(len(sound)), sound, left=0.0, right=0.0).astype(np.float32)
+        times = start + np.arange(round(seconds * FRAME_RATE)) / FRAME_RATE * speed
+        mouth, weight = mouth_at(source, times)
+        if start > 0:
+            weight[: round(CUT_START * FRAME_RATE)] = 0
+        if start + seconds * speed < len(sound) / SAMPLING_RATE:
+            weight[-round(CUT_END * FRAME_RATE) :] = 0
+        return self.sampling.augment(samples, rng), mouth, weight
+
+    def _quiet(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        length, frames = (round(self.sampling.seconds * rate) for rate in (SAMPLING_RATE, FRAME_RATE))
+        kind = rng.random()
+        if kind < 0.25:
+            samples = np.zeros(length, np.float32)
+        else:
+            noise = (hiss if kind < 0.6 else tones if kind < 0.85 else hum)(length, rng)
+            samples = np.clip(noise * 10 ** (rng.uniform(-70, -18) / 20), -1, 1).astype(np.float32)
+        return samples, np.repeat(closed_mouth()[None], frames, axis=0), np.ones(frames)
+
+
+def mouth_at(source: SpeechClip | Utterance, seconds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The mouth (K, 30) at ``seconds`` (K,) of the sound, and how much each frame counts (K,)."""
+    if isinstance(source, SpeechClip):
+        mouth, found = source.mouth_at(seconds)
+        return mouth, found.astype(np.float64)
+    position = np.clip(seconds * FRAME_RATE, 0, len(source.mouth) - 1)
+    before = position.astype(int)
+    after = np.minimum(before + 1, len(source.mouth) - 1)
+    share = (position - before)[:, None]
+    return source.mouth[before] * (1 - share) + source.mouth[after] * share, np.ones(len(seconds))

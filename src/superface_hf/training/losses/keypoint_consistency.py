@@ -1,0 +1,107 @@
+"""Keypoint consistency: the tracker must find the face in the rendered frame where the driving mesh has it."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...face_model.topology import LEFT_EYE, LEFT_IRIS, LIPS, POINTS, RIGHT_EYE, RIGHT_IRIS
+from ...models.tracker.crops import CHIN, EYE_LEFT, EYE_RIGHT, FOREHEAD
+from ...models.tracker.modeling_tracker import SuperFaceTrackerModel
+from ..core.run import channels_last
+
+# How much more a point on lips, lids and irises counts: a few pixels there are a closed mouth or a look aside.
+REGION_WEIGHT = 4.0
+# A place is known when this much of its cell is.
+KNOWN = 0.99
+
+
+class KeypointConsistency(nn.Module):
+    """Distance between where a frozen tracker sees the rendered face and where it should be.
+
+    Where the target picture is known the tracker's own reading of it is what should be found, so that the tracker's habits
+    cancel; elsewhere (a region that was replaced in the driving signal, of which no picture exists) the driving mesh is.
+
+    Args:
+        tracker: its landmark regressor is run on crops of the face, cut as :class:`FaceCrop` does.
+    """
+
+    point_weights: Tensor
+
+    def __init__(self, tracker: SuperFaceTrackerModel) -> None:
+        super().__init__()
+        self.regressor = channels_last(tracker.regressor).eval().requires_grad_(False)
+        self.crop_size, self.margin = tracker.config.crop_size, tracker.config.crop_margin
+        weights = torch.ones(POINTS)
+        for part in (LIPS, LEFT_EYE, RIGHT_EYE, LEFT_IRIS, RIGHT_IRIS):
+            weights[torch.as_tensor(part)] = REGION_WEIGHT
+        self.register_buffer("point_weights", weights / weights.mean(), persistent=False)
+
+    def forward(self, frames: Tensor, target: Tensor, landmarks: Tensor, known: Tensor) -> Tensor:
+        """Mean distance in the picture's plane, in inter-ocular distances.
+
+        Args:
+            frames, target: (B, 3, S, S) in [0, 1].
+            landmarks: (B, 478, 3) the driving mesh in image coordinates.
+            known: (B, 1, s, s) where the target shows what it should.
+        """
+        with torch.autocast(frames.device.type, enabled=False):
+            frames, landmarks = frames.float(), landmarks.float()
+            place = CropPlace.around(landmarks, self.margin)
+            driven = place.to_crop(landmarks)
+            with torch.no_grad():
+                read = self._read(target.float(), place)
+                seen = F.grid_sample(known.float(), landmarks[:, :, None, :2], align_corners=False)[:, 0] >= KNOWN
+                wanted = torch.where(seen, read, driven)
+                unit = (driven[:, EYE_LEFT] - driven[:, EYE_RIGHT]).norm(dim=-1, keepdim=True)
+            # The root's slope is without end where nothing is off.
+            distance = ((self._read(frames, place) - wanted).square().sum(-1) + 1e-8).sqrt()
+            return (distance / unit * self.point_weights).mean()
+
+    def _read(self, pictures: Tensor, place: CropPlace) -> Tensor:
+        """Where the tracker sees the points: (B, 478, 2) in crop units."""
+        crops = place.cut(pictures, self.crop_size) * 2 - 1
+        points, _ = self.regressor(crops.contiguous(memory_format=torch.channels_last))
+        return points[..., :2]
+
+
+class CropPlace:
+    """Upright squares in a batch of pictures, in image coordinates: :class:`FaceCrop` for gradients.
+
+    Attributes:
+        centre: (B, 2).
+        half: (B,) half of the side.
+        axes: (B, 2, 2), the crop's x and y axis in the picture as columns, of unit length.
+    """
+
+    def __init__(self, centre: Tensor, half: Tensor, axes: Tensor) -> None:
+        self.centre, self.half, self.axes = centre, half, axes
+
+    @classmethod
+    def around(cls, landmarks: Tensor, margin: float) -> CropPlace:
+        """(B, 478, 3) in image coordinates."""
+        points = landmarks[..., :2]
+        eyes, down = points[:, EYE_LEFT] - points[:, EYE_RIGHT], points[:, CHIN] - points[:, FOREHEAD]
+        right = F.normalize(torch.stack((eyes[:, 0] + down[:, 1], eyes[:, 1] - down[:, 0]), dim=-1), dim=-1)
+        axes = torch.stack((right, torch.stack((-right[:, 1], right[:, 0]), dim=-1)), dim=-1)
+        upright = points @ axes
+        low, high = upright.amin(1), upright.amax(1)
+        centre = (axes @ ((low + high) / 2)[..., None])[..., 0]
+        return cls(centre, (high - low).amax(-1) * margin / 2, axes)
+
+    def to_crop(self, points: Tensor) -> Tensor:
+        """(B, N, 2 or 3) in image coordinates -> (B, N, 2) in crop units."""
+        return (points[..., :2] - self.centre[:, None]) @ self.axes / self.half[:, None, None]
+
+    def cut(self, pictures: Tensor, size: int) -> Tensor:
+        """(B, 3, S, S) -> (B, 3, size, size); outside the picture its border is repeated."""
+        # Bilinear sampling skips pixels when it shrinks by more than two. Powers of two leave no remainder of the picture.
+        factor = 2 ** int(math.log2(max(1.0, float(self.half.min()) * pictures.shape[-1] / size)))
+        if factor > 1:
+            pictures = F.avg_pool2d(pictures, factor)
+        matrix = torch.cat((self.axes * self.half[:, None, None], self.centre[..., None]), dim=-1)
+        grid = F.affine_grid(matrix, [len(pictures), 3, size, size], align_corners=False)
+        return F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)

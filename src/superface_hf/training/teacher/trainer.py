@@ -1,0 +1,287 @@
+"""Trains the teacher on pairs of frames of one person: ``superface train teacher --config configs/teacher_base.yaml``.
+
+It goes on by itself from the newest checkpoint in ``run.out``, and ends with the same weights as if it had not been stopped:
+whatever is drawn (pairs, degradations, windows) follows from the seed, the step and the place in the batch.
+
+One step of the optimizer takes ``run.batch_size`` pairs over all processes; each process takes its share in
+``run.accumulation`` parts. Two processes therefore train like one that accumulates two parts.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration, set_seed
+from torch import Tensor, nn
+from transformers.utils import logging
+
+from ...data.degradations import SourceDegradation
+from ...data.mattes import Mattes, known_plate, person_colours
+from ...errors import SuperFaceError
+from ...face_model.linear import FaceModel
+from ...models.teacher.modeling_teacher import SuperFaceTeacherModel
+from ...utils.settings import SettingsError, as_dict, flat
+from ..core.processes import accelerator_for
+from ..core.run import TrainingError, TrainingRun, channels_last
+from ..core.schedules import falling_rate
+from ..losses.adversarial import Judge
+from ..losses.pixels import windows
+from .config import ModelSettings, TeacherTrainingConfig
+from .data import BatchParts
+from .loss import RESTORED_WINDOW, Batch, TeacherLoss, close_ups
+from .validation import ValidationClips, validate
+
+logger = logging.get_logger(__name__)
+
+PROJECT = "superface-teacher"  # the trackers' name for these trainings
+# Kinds of random numbers that follow from one seed.
+_WINDOWS, _DEGRADATION, _RESTORED = range(3)
+
+
+class TeacherTrainer:
+    """One training run; ``train()`` goes on from the newest checkpoint, exactly where it stopped."""
+
+    def __init__(self, config: TeacherTrainingConfig) -> None:
+        self.config = config
+        set_seed(config.run.seed)
+        _check_trackers(config.run.trackers)
+        model = initial_model(config.model)
+        self.accelerator = accelerator_for(
+            config.run.mixed_precision,
+            log_with=list(config.run.trackers) or None,
+            project_config=ProjectConfiguration(str(config.out), logging_dir=str(config.out)),
+            # Of a part that is switched off the weights remain, and get no gradient.
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=_has_idle_parts(model))],
+        )
+        config.micro_batch(self.accelerator.num_processes)  # refuses what cannot be shared
+        if config.model.gradient_checkpointing:
+            # Its older name is deprecated in transformers 5.23.
+            enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)
+            enable({"use_reentrant": False})
+        self.averaged = SuperFaceTeacherModel(model.config).eval().requires_grad_(False)
+        self.averaged.load_state_dict(model.state_dict())
+        channels_last(self.averaged).to(self.accelerator.device)
+        settings = config.optimizer
+        optimizer = torch.optim.AdamW(
+            model.parameters(), settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay
+        )
+        self.model, self.optimizer = self.accelerator.prepare(channels_last(model), optimizer)
+        self.judge: Judge | None = None
+        if config.loss.adversarial or config.loss.matching:
+            self.judge = Judge(self.accelerator, 0.5 * settings.learning_rate)
+        self.loss = TeacherLoss(config.loss, self.accelerator.device)
+        self.degrade = SourceDegradation(config.data.degradation)
+        self.mattes = Mattes(self.accelerator.device)
+        self.run = TrainingRun(
+            config.out, self.accelerator, self.averaged, settings.ema, config.run.checkpoint_minutes, config,
+            config.run.first_checkpoint, config.run.log_every,
+        )  # fmt: skip
+        self._skipped = 0  # steps in a row
+        if config.run.compile:
+            # Only the convolutional parts: the geometry in between gains nothing and would be traced again for each shape.
+            for part in convolutional_parts(self.accelerator.unwrap_model(self.model)):
+                part.compile()
+
+    def train(self, until: int | None = None) -> None:
+        """Trains to the end, or to step ``until``; writes a checkpoint in both cases.
+
+        Raises:
+            TrainingError: the checkpoint is of another model, or steps stayed without finite gradients.
+        """
+        config, size = self.config, self.averaged.config.image_size
+        self._check_resumable()
+        places = self.run.resume().get("everyone", [])
+        if config.run.trackers:
+            own = {"trackio": {"name": config.out.name, "resume": "allow"}} if "trackio" in config.run.trackers else {}
+            self.accelerator.init_trackers(PROJECT, flat(config), init_kwargs=own)
+        validation = None
+        if config.run.validate_every and self.accelerator.is_main_process:
+            validation = ValidationClips(config.data.prepared, size=size)
+        last = until or config.schedule.steps
+        batches = BatchParts(config, size, self.accelerator, range(self.run.step, last), places)
+        try:
+            for parts in batches:
+                self.run.tick(self._train_step(parts), everyone=batches.place)
+                if validation is not None and self.run.step % config.run.validate_every == 0:
+                    self._validate(validation)
+            self.run.save(everyone=batches.place)
+        finally:
+            for tracker in self.accelerator.trackers:
+                tracker.finish()
+
+    def _train_step(self, parts: list[Batch]) -> dict[str, float | Tensor]:
+        """One step of the optimizer on this process's parts of the batch."""
+        settings, step = self.config.optimizer, self.run.step
+        schedule = self.config.schedule
+        rate = settings.learning_rate * falling_rate(step, schedule.steps, schedule.warmup, schedule.decay)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        sums: dict[str, Tensor] = {}
+        restoring = step < schedule.restoration
+        learn = self._learn_to_restore if restoring else self._learn_from
+        for number, part in enumerate(parts):
+            last = number == len(parts) - 1
+            # Processes share their gradients once, in the last part's backward pass.
+            with nullcontext() if last else self.accelerator.no_sync(self.model):
+                terms = learn(part, self.accelerator.process_index * len(parts) + number, len(parts))
+            for name, value in terms.items():
+                sums[name] = sums.get(name, 0) + value / len(parts)
+        if restoring:
+            self._share_gradients()
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
+        taken = self._all_finite(norm, sums["loss"])
+        if taken:
+            self.optimizer.step()
+            if self.judge is not None:
+                self.judge.step(0.5 * rate)
+            self.run.follow(self.model)
+            self._skipped = 0
+        else:
+            sums = {}
+            self._skip()
+        self.optimizer.zero_grad()
+        if self.judge is not None:
+            self.judge.forget()
+        return {**sums, **({"gradient": norm} if taken else {}), "rate": rate, "skipped": float(not taken)}
+
+    def _learn_from(self, part: Batch, place: int, parts: int) -> dict[str, Tensor]:
+        """Adds the gradients of one part of the batch, the ``place``-th of all, to those of ``parts`` on this process."""
+        batch = self._on_device(part, place)
+        generator = self._generator(place, _WINDOWS)
+        with self.accelerator.autocast():
+            output = self.model(batch["source"], batch["matte"], batch["source_landmarks"], batch["target_landmarks"])
+            frames = output.over(batch["plate"])
+            patches = close_ups(frames, batch, generator)
+            loss, terms = self.loss(output, frames, batch, patches)
+            if self.judge is not None and patches:
+                judged = self.judge.judge(patches)
+                loss = loss + sum(getattr(self.config.loss, name) * value for name, value in judged.items())
+                terms.update({name: value.detach() for name, value in judged.items()})
+        self.accelerator.backward(loss / parts)
+        if self.judge is not None and patches:
+            terms["judge"] = self.judge.learn(patches)
+        return {"loss": loss.detach(), **terms}
+
+    def _learn_to_restore(self, part: Batch, place: int, parts: int) -> dict[str, Tensor]:
+        """The same for the restorer alone, from windows of spoilt sources and of their originals."""
+        batch = self._on_device(part, place)
+        side = min(RESTORED_WINDOW, batch["source"].shape[-1])
+        spoilt, clean = windows(batch["window"], (batch["source"], batch["clean_source"]), side)
+        with self.accelerator.autocast():
+            restored = self.accelerator.unwrap_model(self.model).restorer(spoilt)
+            loss = self.loss.restoration(restored, clean, batch["degraded"], torch.zeros_like(batch["window"]))
+        self.accelerator.backward(loss / parts)
+        return {"loss": loss.detach(), "restoration": loss.detach()}
+
+    def _share_gradients(self) -> None:
+        """What was learned beside the model's own forward pass is not shared by it."""
+        if self.accelerator.num_processes > 1:
+            for parameter in self.model.parameters():
+                if parameter.grad is not None:
+                    parameter.grad = self.accelerator.reduce(parameter.grad, "mean")
+
+    def _on_device(self, part: Batch, place: int) -> Batch:
+        """Pictures as floats in [0, 1], and some of the sources degraded."""
+        device = self.accelerator.device
+        batch = {name: value.to(device, non_blocking=True) for name, value in part.items()}
+        for name in ("source", "target"):
+            batch[name] = (batch[name].float() / 255).contiguous(memory_format=torch.channels_last)
+        batch["matte"], batch["target_matte"] = (self.mattes(batch[name]) for name in ("source", "target"))
+        batch["plate"] = known_plate(batch["source"], batch["matte"], batch["target"], batch["target_matte"])
+        own_plate = known_plate(batch["source"], batch["matte"], batch["source"], batch["matte"])
+        batch["source"] = batch["clean_source"] = person_colours(batch["source"], batch["matte"], own_plate)
+        batch["degraded"] = torch.zeros_like(batch["sharp"])
+        places = torch.rand(len(batch["source"]), 2, generator=self._generator(place, _RESTORED))
+        batch["window"] = (2 * places - 1).to(device)
+        if self.config.data.degradation.share:
+            spoilt = self.degrade(batch["source"], self._generator(place, _DEGRADATION, device), batch["follows"])
+            batch["source"] = spoilt.contiguous(memory_format=torch.channels_last)
+            batch["degraded"] = (spoilt != batch["clean_source"]).flatten(1).any(1)
+        return batch
+
+    def _generator(self, place: int, kind: int, device: torch.device | str = "cpu") -> torch.Generator:
+        """Random numbers that only depend on the seed, the step and the place in the batch."""
+        state = np.random.SeedSequence((self.config.run.seed, self.run.step, place, kind)).generate_state(1)
+        return torch.Generator(device).manual_seed(int(state[0]))
+
+    def _all_finite(self, *values: Tensor) -> bool:
+        """Whether they are, in all processes."""
+        finite = torch.stack([value.detach().float().isfinite() for value in values]).all()
+        if self.accelerator.num_processes > 1:
+            finite = self.accelerator.reduce(finite.float(), "mean") == 1
+        return bool(finite)
+
+    def _skip(self) -> None:
+        """Counts a step that cannot be taken, and gives up after several in a row."""
+        self._skipped += 1
+        step, allowed = self.run.step + 1, self.config.optimizer.skips_allowed
+        logger.warning(f"Step {step} is skipped: its loss or its gradient is not finite.")
+        if self._skipped > allowed:
+            raise TrainingError(
+                f"{self._skipped} steps in a row, up to step {step}, had no finite loss and gradient: the training has gone "
+                f"wrong. Go back to an earlier checkpoint (the last is in {self.run.out}) with a lower "
+                f"optimizer.learning_rate, or with run.mixed_precision=no."
+            )
+
+    def _check_resumable(self) -> None:
+        found = self.run.newest()
+        if found is None:
+            return
+        checkpoint, progress = found
+        before, now = progress.get("config", {}).get("model"), as_dict(self.config)["model"]
+        same = isinstance(before, dict) and all(before.get(key) == now[key] for key in ("size", "overrides"))
+        if not same:
+            raise TrainingError(
+                f"{checkpoint} holds a training of another model ({before}): choose another run.out, or start from its "
+                f"weights with model.init={checkpoint / 'averaged'}."
+            )
+
+    def _validate(self, clips: ValidationClips) -> None:
+        """Runs on the main process; the others wait for it in their next step."""
+        sheet = self.run.out / f"validation_{self.run.step:06d}.png"
+        self.run.log({"step": self.run.step, "validation": validate(self.averaged, clips, self.mattes, sheet)})
+        self.run.log_picture("validation", sheet)
+
+
+def initial_model(settings: ModelSettings) -> SuperFaceTeacherModel:
+    """The released weights that ``init`` names, or a new model, which is the plain mesh flow."""
+    if settings.init:
+        try:
+            return SuperFaceTeacherModel.from_pretrained(settings.init, dtype=torch.float32)
+        except (SuperFaceError, OSError, ValueError, RuntimeError) as error:
+            raise SettingsError(f"model.init={settings.init} cannot be loaded: {error}") from error
+    model = SuperFaceTeacherModel(settings.architecture())
+    model.canonical.copy_(FaceModel.default().mean)
+    return model
+
+
+def convolutional_parts(model: SuperFaceTeacherModel) -> list[nn.Module]:
+    return [
+        model.restorer, model.appearance_encoder, model.dense_motion.unet, model.generator, model.mouth_painter,
+        model.eye_painter,
+    ]  # fmt: skip
+
+
+def _has_idle_parts(model: SuperFaceTeacherModel) -> bool:
+    return not (model.config.early_mesh and model.config.late_landmarks)
+
+
+def _check_trackers(names: tuple[str, ...]) -> None:
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            raise SettingsError(f"run.trackers names {name}, which is not installed: pip install {name}.")
+
+
+def run(config: TeacherTrainingConfig, until: int | None = None) -> Path | None:
+    """Trains to the end, or to step ``until``.
+
+    Returns:
+        The folder of the averaged weights; None in all processes except the main one.
+    """
+    trainer = TeacherTrainer(config)
+    trainer.train(until)
+    return config.out / "checkpoint" / "averaged" if trainer.accelerator.is_main_process else None

