@@ -1,4 +1,4 @@
-# make setup | demo | demo-student | space | test | lint. Needs Python 3.11 to 3.13 and nothing else; everything goes into .venv.
+# make setup | demo | demo-student | space | test-fast | test | lint. Needs Python 3.11 to 3.13 and nothing else; everything goes into .venv.
 # TORCH says which build of torch: cpu (0.3 GB to download, with all else), cuda (2.8 GB), default (what pip finds by itself);
 # auto is cuda where there is an NVIDIA GPU, and cpu elsewhere.
 PYTHON ?= python3
@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # On Windows under Git Bash: make BIN=.venv/Scripts
 
-.PHONY: setup demo demo-student space test test-pythons lint docs format clean
+.PHONY: setup demo demo-student space test-fast test test-pythons lint docs format clean
 
 setup: $(VENV)/.installed
 
@@ -19,6 +19,10 @@ demo-student: $(VENV)/.installed
 
 space: $(VENV)/.installed-space
 	$(BIN)/superface serve
+
+# The unit tests: no large weights, no training, no browser.
+test-fast: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit -m "not e2e"
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile

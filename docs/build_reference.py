@@ -36,7 +36,8 @@ class Page:
 
 PAGES = {
     "pipeline": Page("The pipeline", "What `pipeline(\"talking-face\")` makes, and what it returns.", (
-        "superface_hf: TalkingFacePipeline TalkingFaceClip",)),
+        "superface_hf: TalkingFacePipeline TalkingFaceClip",
+        "superface_hf.pipelines.request: Request",)),
     "motion": Page("Motion", "What lies between drivers and renderers.", (
         "superface_hf: Motion bundled_motion",)),
     "models": Page("Models", "All of them load and save as every model of transformers does.", (
@@ -53,10 +54,15 @@ PAGES = {
     "face_model": Page("Face model", "The linear face model over the 478-point mesh.", (
         "superface_hf: FaceModel FaceShape",)),
     "drivers": Page("Drivers", "Anything -> `Motion`.", (
+        "superface_hf.drivers.base: Driver Piece",
+        "superface_hf.drivers.combine: WithMouth",
+        "superface_hf.drivers.watching: watch_video",
         "superface_hf.drivers.video: video_to_motion follow_motion DrivenMotion",
         "superface_hf.drivers.audio: speech_to_motion follow_speech",
         "superface_hf.drivers.text: text_to_sound",
         "superface_hf.drivers.idle: IdleMotion",)),
+    "renderers": Page("Renderers", "A portrait and landmarks -> frames.", (
+        "superface_hf.renderers.base: Renderer ReadyPortrait CropRenderer",)),
     "media": Page("Pictures, video and sound", "In from anything people have, out as PNG, JPEG and mp4.", (
         "superface_hf.media: load_picture save_picture VideoReader SoundReader Sound load_sound Mp4Writer "
         "write_mp4 WorkLimit Work",)),
@@ -173,7 +179,7 @@ def class_head(name: str, thing: type) -> str:
     head = f"class {name}({parents}):" if parents else f"class {name}:"
     if dataclasses.is_dataclass(thing):
         return "\n    ".join([head, *(fields_of(thing) or ["..."])])
-    if "__init__" in vars(thing):
+    if "__init__" in vars(thing) and not getattr(thing, "_is_protocol", False):
         return f"{head}\n    {signature('__init__', vars(thing)['__init__'], 4)}"
     return f"{head} ..."
 

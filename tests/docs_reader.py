@@ -74,8 +74,8 @@ class Block:
 
 
 def pages() -> list[Path]:
-    """README.md and all of docs/."""
-    return [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+    """README.md, CONTRIBUTING.md and all of docs/."""
+    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 
 
 def name_of(page: Path) -> str:

@@ -121,7 +121,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"superface-hf {__version__}")
-    parser.set_defaults(quiet=False)
+    parser.set_defaults(quiet=False, whole_parser=parser)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add_parser(commands)

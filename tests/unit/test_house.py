@@ -12,7 +12,7 @@ import superface_hf
 PACKAGE = Path(superface_hf.__file__).parent
 # From the top of the house to its ground: a folder may import from its own floor and from those below.
 FLOORS = (
-    ("cli", "commands", "space"),
+    ("__main__", "cli", "commands", "space"),
     ("registration", "pipelines", "training", "evaluation", "export"),
     ("renderers", "drivers", "data"),
     ("models", "layers", "animation", "metrics"),

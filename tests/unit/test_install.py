@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import socket
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+import superface_hf
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -77,6 +81,42 @@ def test_an_unknown_build_is_refused():
     assert "cpu, cuda, default" in asked.stderr
 
 
+def test_one_version():
+    """It is written once; what cannot read it from there is compared."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["project"]["dynamic"] == ["version"]
+    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "superface_hf.version.__version__"}
+    cited = re.search(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
+    assert cited is not None
+    assert cited[1] == superface_hf.__version__
+    assert f"## {superface_hf.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_nobody_is_sent_to_an_index_where_the_package_is_not():
+    for path in texts():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            named = re.search(r"(pip3? install\s+(-\S+\s+)*['\"]?|^)superface-hf(?![\w:.,])", line)
+            assert named is None, f"{path.relative_to(ROOT)}: {line.strip()}"
+
+
+def texts() -> Iterator[Path]:
+    """What people read: code with its messages, cards, docs, and the Space."""
+    yield from ROOT.glob("*.md")
+    for folder, suffixes in (("src", {".py", ".md"}), ("docs", {".md"}), ("spaces", {".md", ".py", ".txt"})):
+        yield from (path for path in (ROOT / folder).rglob("*") if path.suffix in suffixes)
+
+
+def test_the_workflow_calls_what_every_change_must_pass():
+    yaml = pytest.importorskip("yaml")
+    workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())
+    commands = [step["run"] for step in workflow["jobs"]["test"]["steps"] if "run" in step]
+    assert commands == [".ci/run"]
+    assert os.access(ROOT / ".ci/run", os.X_OK)
+    for form in (ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml"):
+        content = yaml.safe_load(form.read_text())
+        assert form.name == "config.yml" or content.keys() == {"name", "description", "labels", "body"}
+
+
 def test_all_files_name_the_same_pythons():
     """What pyproject.toml promises, the pins and the tests of all Pythons."""
     project = (ROOT / "pyproject.toml").read_text()
@@ -87,6 +127,7 @@ def test_all_files_name_the_same_pythons():
     assert versions is not None
     tested = re.findall(r"3\.\d+", versions[1])
     assert tested[0] == lowest[1]
+    assert re.findall(r"Python :: (3\.\d+)", project) == tested
     for page in ("README.md", "docs/quickstart.md"):
         text = (ROOT / page).read_text()
         assert f"Python {tested[0]} to {tested[-1]}" in text, page

@@ -28,6 +28,4 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     import shtab
 
-    from ..cli import build_parser
-
-    print(shtab.complete(build_parser(), shell=options.shell))
+    print(shtab.complete(options.whole_parser, shell=options.shell))

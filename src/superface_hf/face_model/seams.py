@@ -159,7 +159,7 @@ def seam_flow(source: Tensor, driving: Tensor, size: int) -> SeamFlow:
         source, driving: (B, 478, 3) landmarks in image coordinates.
         size: side of the field in cells; 256 and more shows the edges sharply.
     """
-    batch = len(source)
+    batch = source.shape[0]
     between_eyes = (driving[:, RIGHT_EYE[8], :2] - driving[:, LEFT_EYE[8], :2]).norm(dim=-1)
     total, weights, exact = (source.new_zeros(batch, channels, size, size) for channels in (2, 1, 1))
     for seam in SEAMS:
@@ -193,7 +193,7 @@ def mouth_opening_mask(points: Tensor, size: int) -> Tensor:
     """Where the mouth is open, with sharp edges: (B, 478, 3) in image coordinates -> (B, 1, size, size) in [0, 1]."""
     window = _Window.around(points, MOUTH, size)
     here = window.coordinates(points, MOUTH)
-    mask = points.new_zeros(len(points), 1, size, size)
+    mask = points.new_zeros(points.shape[0], 1, size, size)
     window.add(mask, (_inside(here, MOUTH.shut) * ((here.along > 0) & (here.along < 1)))[:, None])
     return mask
 
@@ -299,7 +299,7 @@ def _follow(source: Tensor, driving: Tensor, points: np.ndarray, window: _Window
     normal = linear.transpose(1, 2) @ linear + 1e-4 * torch.eye(3, device=here.device, dtype=here.dtype)
     affine = torch.linalg.solve(normal, linear.transpose(1, 2) @ wanted)  # (B, 3, 2)
     kernel = torch.exp(-torch.cdist(here, here).square() * precision)
-    kernel = kernel + RIDGE * torch.eye(len(points), device=here.device, dtype=here.dtype)
+    kernel = kernel + RIDGE * torch.eye(points.shape[0], device=here.device, dtype=here.dtype)
     weights = torch.linalg.solve(kernel, wanted - linear @ affine)
     columns = torch.exp(-(here[..., :1] - window.x[:, None]).square() * precision)  # (B, N, n)
     rows = torch.exp(-(here[..., 1:] - window.y[:, None]).square() * precision)

@@ -168,13 +168,13 @@ class MeshMotion:
         return layer_flow(self._entered(driving, window), driving, size, carriers=skin_points())
 
     def _entered(self, driving: Tensor, window: Window) -> Tensor:
-        return window.enter(self.landmarks.to(driving.device).expand(len(driving), -1, -1))
+        return window.enter(self.landmarks.to(driving.device).expand(driving.shape[0], -1, -1))
 
 
 def skin_weight(driving: Tensor, head: HeadMotion, size: int) -> Tensor:
     """How much each place follows the mesh: (B, 1, size, size), 1 on the face."""
     points = driving[:, torch.as_tensor(skin_points(), device=driving.device), :2]
-    cells = identity_grid(size, driving).flatten(1, 2).expand(len(driving), -1, -1)
+    cells = identity_grid(size, driving).flatten(1, 2).expand(driving.shape[0], -1, -1)
     distance = torch.cdist(cells, points, compute_mode="use_mm_for_euclid_dist").amin(-1) / head.width[:, None]
     return (1 - smoothstep(distance, SKIN, BEYOND_SKIN)).unflatten(1, (1, size, size))
 
@@ -218,7 +218,7 @@ class Window:
     @classmethod
     def same(cls, like: Tensor) -> Window:
         """The source's own window, for (B, ...)."""
-        return cls(like.new_zeros(len(like), 2), like.new_ones(len(like)))
+        return cls(like.new_zeros(like.shape[0], 2), like.new_ones(like.shape[0]))
 
     @classmethod
     def following(cls, crop: Square, own: Tensor, driving: Tensor) -> Window:

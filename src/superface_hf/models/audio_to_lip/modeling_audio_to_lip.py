@@ -151,7 +151,7 @@ class SuperFaceAudioToLipModel(HubMixin, PreTrainedModel):
             features = self._stacked(input_features, attention_mask)
         else:
             features = self._encoded(input_features, attention_mask, frame_mask)
-        rest = self.rest_frame(len(features)).to(features.dtype)
+        rest = self.rest_frame(features.shape[0]).to(features.dtype)
         ahead = self.config.look_ahead_frames
         features = torch.cat((features, rest.expand(-1, ahead, -1)), dim=1)
         mouth, _ = self.network(features, self.network.rest_state(rest))
@@ -209,11 +209,11 @@ class SuperFaceAudioToLipModel(HubMixin, PreTrainedModel):
             features = torch.where(mask[..., None].bool(), features, self.rest_value)
         hops = self.config.hops_per_frame
         features = F.pad(features, (0, 0, 0, -features.shape[1] % hops), value=self.rest_value)
-        return features.reshape(len(features), features.shape[1] // hops, -1)
+        return features.reshape(features.shape[0], features.shape[1] // hops, -1)
 
     def _encoded(self, waveforms: Tensor, mask: Tensor | None, frame_mask: Tensor | None) -> Tensor:
         assert self.audio_encoder is not None
-        lengths = waveforms.new_full((len(waveforms),), waveforms.shape[1], dtype=torch.long)
+        lengths = waveforms.new_full((waveforms.shape[0],), waveforms.shape[1], dtype=torch.long)
         if mask is not None:
             lengths = mask.sum(1).long()
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.freeze_audio_encoder):

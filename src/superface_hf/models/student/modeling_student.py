@@ -266,7 +266,7 @@ class SuperFaceStudentModel(HubMixin, PreTrainedModel):
         window = window or Window.same(driving)
         size = self.config.image_size
         with torch.autocast(driving.device.type, enabled=False):
-            source = window.enter(prepared.prior.landmarks.expand(len(driving), -1, -1))
+            source = window.enter(prepared.prior.landmarks.expand(driving.shape[0], -1, -1))
             driving = window.enter(driving.float())
         coarse = self._coarse_motion(prepared, driving, window)
         with torch.autocast(driving.device.type, enabled=False):
@@ -291,7 +291,7 @@ class SuperFaceStudentModel(HubMixin, PreTrainedModel):
         with torch.autocast(driving.device.type, enabled=False):
             flows, places = prepared.prior.candidates(driving, window, self.config.image_size // 8)
             seen = _look(prepared, flows, places, window)
-        code = self.motion_encoder(prepared.prior.landmarks.expand(len(driving), -1, -1), driving)
+        code = self.motion_encoder(prepared.prior.landmarks.expand(driving.shape[0], -1, -1), driving)
         features, head = self.dense_motion(seen.to(self.dtype), code)
         with torch.autocast(driving.device.type, enabled=False):
             # Contours would be wavy where neighbouring cells disagree: what is added to the candidates is smooth.
@@ -311,7 +311,7 @@ class SuperFaceStudentModel(HubMixin, PreTrainedModel):
             grid = window.centre[:, None, None] + window.scale[:, None, None, None] * (
                 patch.grid + prior.permute(0, 2, 3, 1)
             )
-            texture = prepared.texture.expand(len(flow), -1, -1, -1)
+            texture = prepared.texture.expand(flow.shape[0], -1, -1, -1)
             pixels = F.grid_sample(texture, grid, padding_mode="border", align_corners=False)
         fine, painting = painter(patch.drawn, pixels, code)
         residual, gate = fine.float().split((2, 1), dim=1)
@@ -322,7 +322,7 @@ class SuperFaceStudentModel(HubMixin, PreTrainedModel):
 
 def _moved(maps: Tensor, flow: Tensor, window: Window) -> Tensor:
     """(1, C, s, s) of the crop as a flow (B, 2, s, s) in the windows brings them: (B, C, s, s)."""
-    return warp(maps.expand(len(flow), -1, -1, -1), window.leave(flow))
+    return warp(maps.expand(flow.shape[0], -1, -1, -1), window.leave(flow))
 
 
 def _look(prepared: PreparedStudent, flows: Tensor, places: Tensor, window: Window) -> Tensor:

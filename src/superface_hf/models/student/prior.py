@@ -86,7 +86,7 @@ class Prior:
 
         ``driving`` is (B, 478, 3) float32 in the windows.
         """
-        source = window.enter(self.landmarks.expand(len(driving), -1, -1))
+        source = window.enter(self.landmarks.expand(driving.shape[0], -1, -1))
         layer, places = self._layer(source, driving, window, size)
         radius = face_radius(driving)[:, None]
         depth = driving[..., 2].mean(1, keepdim=True) + HAIR_DEPTH * radius
@@ -95,7 +95,7 @@ class Prior:
 
     def flow(self, driving: Tensor, window: Window, size: int) -> Tensor:
         """As ``layers.motion.layer_flow``, from this face to meshes (B, 478, 3) in the windows: (B, 2, size, size)."""
-        return self._layer(window.enter(self.landmarks.expand(len(driving), -1, -1)), driving, window, size)[0]
+        return self._layer(window.enter(self.landmarks.expand(driving.shape[0], -1, -1)), driving, window, size)[0]
 
     def _layer(self, source: Tensor, driving: Tensor, window: Window, size: int) -> tuple[Tensor, Tensor]:
         head = self.head(driving, window)
@@ -113,11 +113,11 @@ class Prior:
         """As ``layers.motion.head_motion``, from this face to meshes (B, 478, 3) in the windows."""
         moved = driving[:, self.spots[0]]
         middle = moved.mean(1, keepdim=True)
-        covariance = (moved - middle).transpose(1, 2) @ self.stable.expand(len(driving), -1, -1)
+        covariance = (moved - middle).transpose(1, 2) @ self.stable.expand(driving.shape[0], -1, -1)
         rotation = nearest_rotation(covariance)
         scale = (rotation * covariance).sum((1, 2)) / self.stable.square().sum().clamp_min(1e-12)
         after = scale[:, None] * (rotation @ self.skull[..., None])[..., 0] + middle[:, 0]
-        before = window.enter((self.middle + self.skull[:, None]).expand(len(driving), -1, -1))[:, 0]
+        before = window.enter((self.middle + self.skull[:, None]).expand(driving.shape[0], -1, -1))[:, 0]
         sine, cosine = rotation[:, 1, 0] - rotation[:, 0, 1], rotation[:, 0, 0] + rotation[:, 1, 1]
         # The face in the window is larger than in its own coordinates by 1 / window.scale.
         size = (sine.square() + cosine.square()).sqrt().clamp_min(1e-12) * scale * window.scale

@@ -66,6 +66,9 @@ class SeamWindow:
 
     def cut(self, maps: Tensor, scale: int = 1) -> Tensor:
         """(B, C, size * scale, size * scale) -> (B, C, h * scale, w * scale)."""
+        if torch.jit.is_tracing():
+            cells, height, width = self._cells(maps, scale)
+            return maps.flatten(2).gather(2, cells).reshape(maps.shape[0], maps.shape[1], height, width)
         height, width = (side * scale for side in self.drawn.shape[2:])
         return torch.stack(
             [
@@ -76,9 +79,24 @@ class SeamWindow:
 
     def put(self, maps: Tensor, part: Tensor, scale: int = 1) -> None:
         """Writes ``part`` into ``maps`` in place; shapes as in :meth:`cut`."""
+        if torch.jit.is_tracing():
+            cells, _, _ = self._cells(maps, scale)
+            maps.copy_(maps.flatten(2).scatter(2, cells, part.flatten(2)).reshape(maps.shape))
+            return
         height, width = part.shape[2:]
         for index, (x, y) in enumerate(self.corners):
             maps[index, :, scale * y : scale * y + height, scale * x : scale * x + width] = part[index]
+
+    def _cells(self, maps: Tensor, scale: int) -> tuple[Tensor, int, int]:
+        """Where the window's cells lie in a flattened map, (B, C, h w); and h and w. An exported graph needs the corners as
+        tensors: a tracer takes numbers for constants."""
+        height, width = (side * scale for side in self.drawn.shape[2:])
+        size = maps.shape[-1]
+        # The grid's first cell is the corner.
+        corner = ((self.grid[:, 0, 0] + 1) * (size // scale) / 2 - 0.5).round().long() * scale
+        rows, columns = corner[:, 1:] + torch.arange(height), corner[:, :1] + torch.arange(width)
+        cells = (rows[:, :, None] * size + columns[:, None]).flatten(1)
+        return cells[:, None].expand(-1, maps.shape[1], -1), height, width
 
 
 class _SeamPoints(NamedTuple):
