@@ -13,7 +13,7 @@ from PIL import Image, ImageFilter
 import superface_hf
 from superface_hf import MediaError, Motion
 from superface_hf.animation import portrait
-from superface_hf.animation.drawn_eyes import fit_drawn_eyes
+from superface_hf.animation.drawn_eyes import fit_drawn_eyes, looks_flat
 from superface_hf.data.tracker.lookalikes import beside
 from superface_hf.face_model.topology import LEFT_EYE, RIGHT_EYE
 from superface_hf.media import load_picture, write_mp4
@@ -162,6 +162,11 @@ def test_lids_are_fitted_to_the_rims_of_drawn_eyes(seeing, eyes):
 def test_a_persons_eyes_are_left_alone(seeing, people):
     for person in ("astronaut", "example"):
         assert fit_drawn_eyes(people[person], seeing.find_faces(people[person])[0].landmarks) is None
+
+
+@pytest.mark.parametrize(("person", "flat"), [("astronaut", False), ("example", False), ("drawn", True)])
+def test_a_flat_drawing_is_told_from_a_photograph(seeing, people, person, flat):
+    assert looks_flat(people[person], seeing.find_faces(people[person])[0].landmarks) is flat
 
 
 def test_drawn_eyes_shut_and_come_back(pipe):

@@ -36,13 +36,16 @@ REACH, PIXELS = 0.5, 160
 UNLIKE, SPREADS = 24.0, 4.0
 # How much of a patch and of the ellipse in its box must be the same, and how much higher than the mesh's eye it must be.
 LIKE_ELLIPSE, HIGHER = 0.85, 1.25
-# Lids lie so many radii outside: their edges are skin, or a shut eye would show a line of the eyeball.
+# Lids lie so many radii above and below: their edges are skin, or a shut eye would show a line of the eyeball. At the corners
+# eyes may touch.
 RIM = 1.05
 # Skin goes along up to so many radii of the drawn eye; brows hold still.
 CALM = 1.8
 # An opening of this share of the usual one counts as shut, one of WIDEST is the widest; where between the upper and the lower
 # lid's rest they meet.
 SHUT, WIDEST, MEETING = 0.15, 1.2, 0.75
+# A spread of the cheeks' colours (of 255) that no photograph has.
+FLAT = 1.5
 CHEEKS = np.array([50, 101, 36, 205, 280, 330, 266, 425])
 
 
@@ -80,6 +83,16 @@ def fit_drawn_eyes(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray | N
     for eye, oval in zip(eyes, (left, right), strict=True):
         fitted += eye.moved(landmarks, oval)
     return fitted
+
+
+def looks_flat(picture: np.ndarray, landmarks: np.ndarray) -> bool:
+    """Whether both cheeks have one and the same colour, as in a flat drawing; light and skin make a photograph's differ.
+
+    Args:
+        picture: (H, W, 3) uint8; landmarks: (478, 3) in its pixels.
+    """
+    skin = _skin(picture, landmarks)
+    return skin is not None and skin[1] < FLAT
 
 
 def move_drawn_eyes(shape: FaceShape, motion: Motion, face_model: FaceModel) -> np.ndarray:
@@ -209,7 +222,7 @@ class _Eye:
             return None
         scale = 2 * REACH / PIXELS
         centre = (np.array(middle) + 0.5) * scale - REACH
-        return _Oval(float(centre[0]), float(centre[1]), RIM * wide * scale, RIM * high * scale)
+        return _Oval(float(centre[0]), float(centre[1]), wide * scale, RIM * high * scale)
 
     def moved(self, landmarks: np.ndarray, oval: _Oval) -> np.ndarray:
         """(478, 3) what brings the ring onto ``oval``, and the skin around along, less and less."""

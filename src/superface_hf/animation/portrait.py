@@ -12,7 +12,7 @@ from ..face_model.coordinates import Square
 from ..face_model.linear import FaceModel, FaceShape
 from ..media import load_picture
 from ..motion import Motion
-from .drawn_eyes import fit_drawn_eyes
+from .drawn_eyes import fit_drawn_eyes, looks_flat
 from .faces import FaceChoice, check_face_choice, choose_face
 
 logger = logging.get_logger(__name__)
@@ -71,9 +71,14 @@ def find_portrait(image: Any, tracker: FaceTracker, face_model: FaceModel, face:
             f"What was found in the picture may be no person's face (score {chosen.score:.3f}). Animals, drawings, puppets, "
             "masks and covered faces will not look right: check the result, or pass another picture."
         )
+    drawn = fit_drawn_eyes(picture, chosen.landmarks)
+    if chosen.certain and (drawn is not None or looks_flat(picture, chosen.landmarks)):
+        logger.warning(
+            "The face in the picture looks drawn. What is learned is people's: teeth, shut lids and the skin around mouth and "
+            "eyes will not look right in a flat drawing. Check the result."
+        )
     others = tuple(other.landmarks for other in faces if other is not chosen)
     crop = snap(Square.around_face(chosen.landmarks), height, width, size)
-    drawn = fit_drawn_eyes(picture, chosen.landmarks)
     landmarks = crop.to_image(chosen.landmarks if drawn is None else drawn)
     _, motion = face_model.fit(landmarks[None], fps=1.0)
     if drawn is not None:  # however they are drawn is how they rest
