@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from .models.audio_to_lip.configuration_audio_to_lip import SuperFaceAudioToLipConfig
     from .models.audio_to_lip.feature_extraction_audio_to_lip import SuperFaceAudioToLipFeatureExtractor
     from .models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
+    from .models.face_space.modeling_face_space import FaceSpace
     from .models.inpainter.configuration_inpainter import SuperFaceInpainterConfig
     from .models.inpainter.modeling_inpainter import SuperFaceInpainterModel
     from .models.matte.configuration_matte import SuperFaceMatteConfig
     from .models.matte.modeling_matte import SuperFaceMatteModel
+    from .models.speech_to_portrait.modeling_portrait_denoiser import PortraitDenoiser
     from .models.student.configuration_student import SuperFaceStudentConfig
     from .models.student.modeling_student import SuperFaceStudentModel
     from .models.sync_expert.configuration_sync_expert import SuperFaceSyncExpertConfig
@@ -42,22 +44,30 @@ if TYPE_CHECKING:
     from .models.teacher.modeling_teacher import SuperFaceTeacherModel
     from .models.tracker.configuration_tracker import SuperFaceTrackerConfig
     from .models.tracker.modeling_tracker import SuperFaceTrackerModel
+    from .models.voice_encoder.configuration_voice_encoder import SuperFaceVoiceEncoderConfig
+    from .models.voice_encoder.modeling_voice_encoder import SuperFaceVoiceEncoderModel
     from .motion import Motion
     from .motion.bundled import bundled_motion
     from .pipelines.clip import TalkingFaceClip
+    from .pipelines.speech_to_portrait import SpeechToPortraitPipeline
+    from .pipelines.speech_to_talking_face import SpeechToTalkingFacePipeline
     from .pipelines.talking_face import TalkingFacePipeline
 
 _HOMES = {
     "FaceModel": ".face_model.linear",
     "FaceShape": ".face_model.linear",
+    "FaceSpace": ".models.face_space.modeling_face_space",
     "HubError": ".errors",
     "MediaError": ".errors",
     "Motion": ".motion",
     "MotionError": ".errors",
     "NoFaceError": ".errors",
+    "PortraitDenoiser": ".models.speech_to_portrait.modeling_portrait_denoiser",
     "Provenance": ".media.inspection",
     "ProvenanceError": ".errors",
     "SeveralFacesError": ".errors",
+    "SpeechToPortraitPipeline": ".pipelines.speech_to_portrait",
+    "SpeechToTalkingFacePipeline": ".pipelines.speech_to_talking_face",
     "SuperFaceAudioToLipConfig": ".models.audio_to_lip.configuration_audio_to_lip",
     "SuperFaceAudioToLipFeatureExtractor": ".models.audio_to_lip.feature_extraction_audio_to_lip",
     "SuperFaceAudioToLipModel": ".models.audio_to_lip.modeling_audio_to_lip",
@@ -74,6 +84,8 @@ _HOMES = {
     "SuperFaceTeacherModel": ".models.teacher.modeling_teacher",
     "SuperFaceTrackerConfig": ".models.tracker.configuration_tracker",
     "SuperFaceTrackerModel": ".models.tracker.modeling_tracker",
+    "SuperFaceVoiceEncoderConfig": ".models.voice_encoder.configuration_voice_encoder",
+    "SuperFaceVoiceEncoderModel": ".models.voice_encoder.modeling_voice_encoder",
     "TalkingFaceClip": ".pipelines.clip",
     "TalkingFacePipeline": ".pipelines.talking_face",
     "UnknownNameError": ".errors",
@@ -84,14 +96,18 @@ _HOMES = {
 __all__ = [
     "FaceModel",
     "FaceShape",
+    "FaceSpace",
     "HubError",
     "MediaError",
     "Motion",
     "MotionError",
     "NoFaceError",
+    "PortraitDenoiser",
     "Provenance",
     "ProvenanceError",
     "SeveralFacesError",
+    "SpeechToPortraitPipeline",
+    "SpeechToTalkingFacePipeline",
     "SuperFaceAudioToLipConfig",
     "SuperFaceAudioToLipFeatureExtractor",
     "SuperFaceAudioToLipModel",
@@ -108,6 +124,8 @@ __all__ = [
     "SuperFaceTeacherModel",
     "SuperFaceTrackerConfig",
     "SuperFaceTrackerModel",
+    "SuperFaceVoiceEncoderConfig",
+    "SuperFaceVoiceEncoderModel",
     "TalkingFaceClip",
     "TalkingFacePipeline",
     "UnknownNameError",

@@ -25,6 +25,7 @@ from .commands import (
     generate,
     inspect,
     matte,
+    portrait,
     prepare,
     push,
     serve,
@@ -37,7 +38,23 @@ from .utils.stopping import Stopped, stopping
 from .version import __version__
 
 COMMANDS = (
-    *(generate, dub, track, edit, matte, demo, prepare, train, distill, evaluate, export, inspect, push, serve),
+    *(
+        generate,
+        dub,
+        track,
+        edit,
+        matte,
+        portrait,
+        demo,
+        prepare,
+        train,
+        distill,
+        evaluate,
+        export,
+        inspect,
+        push,
+        serve,
+    ),
     completion,
 )
 
@@ -50,6 +67,8 @@ EPILOG = """examples:
   superface track driving.mp4 -o motion.safetensors
   superface edit photo.jpg --set jawOpen=0.4 --set mouthSmileLeft=0.6 -o out.png
   superface matte photo.jpg -o person.png
+  superface generate --audio speech.wav -o out.mp4        (a made-up face)
+  superface portrait speech.wav -n 4 -o faces/
   superface distill --portrait alice.jpg --name alice -o alice-student
   superface export alice-student -o alice.onnx
   superface inspect out.mp4

@@ -1,4 +1,4 @@
-"""Makes transformers know this package's models and its task, without importing transformers before it is needed.
+"""Makes transformers and diffusers know this package's models and task, without importing them before they are needed.
 
 transformers has no plug-in entry points: somebody must call its ``register`` functions. Calling them on ``import
 superface_hf`` would cost five seconds (torch and all of the pipelines) even for ``superface --help``. So they are called at
@@ -38,6 +38,7 @@ def register_configs() -> None:
     from .models.sync_expert.configuration_sync_expert import SuperFaceSyncExpertConfig
     from .models.teacher.configuration_teacher import SuperFaceTeacherConfig
     from .models.tracker.configuration_tracker import SuperFaceTrackerConfig
+    from .models.voice_encoder.configuration_voice_encoder import SuperFaceVoiceEncoderConfig
 
     for config in (
         SuperFaceAudioToLipConfig,
@@ -47,6 +48,7 @@ def register_configs() -> None:
         SuperFaceSyncExpertConfig,
         SuperFaceTeacherConfig,
         SuperFaceTrackerConfig,
+        SuperFaceVoiceEncoderConfig,
     ):
         AutoConfig.register(config.model_type, config, exist_ok=True)
 
@@ -61,6 +63,7 @@ def register_models() -> None:
     from .models.sync_expert.modeling_sync_expert import SuperFaceSyncExpertModel
     from .models.teacher.modeling_teacher import SuperFaceTeacherModel
     from .models.tracker.modeling_tracker import SuperFaceTrackerModel
+    from .models.voice_encoder.modeling_voice_encoder import SuperFaceVoiceEncoderModel
 
     for model in (
         SuperFaceAudioToLipModel,
@@ -70,6 +73,7 @@ def register_models() -> None:
         SuperFaceSyncExpertModel,
         SuperFaceTeacherModel,
         SuperFaceTrackerModel,
+        SuperFaceVoiceEncoderModel,
     ):
         AutoModel.register(model.config_class, model, exist_ok=True)
 
@@ -109,15 +113,33 @@ def register_task() -> None:
     registered._registered_impl = {TASK: task}
 
 
+def register_diffusers() -> None:
+    """``DiffusionPipeline.from_pretrained`` looks a pipeline's class up on ``diffusers``, by the name in its folder."""
+    import diffusers
+
+    from .pipelines.speech_to_portrait import SpeechToPortraitPipeline
+    from .pipelines.speech_to_talking_face import SpeechToTalkingFacePipeline
+
+    for pipeline in (SpeechToPortraitPipeline, SpeechToTalkingFacePipeline):
+        setattr(diffusers, pipeline.__name__, pipeline)
+
+
 ACTIONS: dict[str, Callable[[], None]] = {
     "transformers.models.auto.configuration_auto": register_configs,
     "transformers.models.auto.modeling_auto": register_models,
     "transformers.models.auto.feature_extraction_auto": register_feature_extractors,
     "transformers.pipelines": register_task,
+    "diffusers.pipelines.pipeline_utils": register_diffusers,
 }
 # These import the ones above somewhere in their middle. Our models need them complete, so the actions wait for the
 # outermost of all these modules.
-WATCHED = ("transformers.modeling_utils", *ACTIONS)
+OF_DIFFUSERS = (
+    "superface_hf.models.face_space.modeling_face_space",
+    "superface_hf.models.speech_to_portrait.modeling_portrait_denoiser",
+    "superface_hf.pipelines.speech_to_portrait",
+    "superface_hf.pipelines.speech_to_talking_face",
+)
+WATCHED = ("transformers.modeling_utils", *OF_DIFFUSERS, *ACTIONS)
 
 _pending: list[Callable[[], None]] = []
 _being_imported: list[str] = []

@@ -17,10 +17,12 @@ from .options import (
     which_face,
 )
 from .output import add_json_option, print_result
+from .portrait import add_group_options, group_of
 
 NO_PHOTO = (
-    "A picture of the person is needed: superface generate photo.jpg --audio speech.wav -o out.mp4. Only a student brings its "
-    "own (--model with the folder or Hub id of one); a video gets another mouth with superface dub."
+    "A picture of the person is needed: superface generate photo.jpg --video driving.mp4 -o out.mp4. Only a student brings its "
+    "own (--model with the folder or Hub id of one), and speech alone gets a made-up face; a video gets another mouth with "
+    "superface dub."
 )
 
 
@@ -33,7 +35,10 @@ def add_parser(commands: Any) -> None:
         "picture: superface generate --model org/superface-student-alice --audio speech.wav -o out.mp4",
     )
     parser.add_argument(
-        "photo", nargs="?", help="picture with a face: a path or URL; none where --model is a student, who has its own"
+        "photo",
+        nargs="?",
+        help="picture with a face: a path or URL; none where --model is a student, who has its own. With speech and neither "
+        "photo nor video, a face is made up that suits the voice",
     )
     add_speech_options(parser, required=False)
     driver = parser.add_mutually_exclusive_group()
@@ -95,6 +100,7 @@ def add_parser(commands: Any) -> None:
         help='behind the person: "transparent" (into a .webm or .mov file, or a folder of PNG pictures), "blur", a colour such '
         'as "#20304a", a picture, or a video',
     )
+    add_group_options(parser)
     add_portrait_options(parser)
     add_json_option(parser)
     parser.set_defaults(run=run, refuse=parser.error)
@@ -111,14 +117,18 @@ def run(options: argparse.Namespace) -> None:
     (check_transparent_path if options.background == TRANSPARENT else check_video_path)(options.output)
     if options.background is not None:
         Background(options.background)
-    if options.photo is None and options.model is None:
+    makes_up = options.photo is None and options.video is None and bool(options.audio or options.text)
+    group = group_of(options)
+    if group and not makes_up:
+        raise MediaError("--presentation, --age and --tone are of a made-up face: leave the photo and the video out.")
+    if options.photo is None and options.model is None and not makes_up:
         raise MediaError(NO_PHOTO)
     picture = None if options.photo is None else load_picture(options.photo)
     motion = as_motion(options.motion) if options.motion else None
     regions = {region: as_motion(other) for region, other in options.region or []}
     speech = speech_of(options)
     pipe = load_pipeline(options)
-    if picture is None and not pipe.renderer.brings_portrait:
+    if picture is None and not makes_up and not pipe.renderer.brings_portrait:
         raise MediaError(NO_PHOTO)
     motion = pipe.write(
         options.output,
@@ -136,5 +146,6 @@ def run(options: argparse.Namespace) -> None:
         paste_back=not options.crop,
         background=options.background,
         fps=options.fps,
+        portrait=group or None,
     )
     print_result(options, options.output, output=options.output, frames=len(motion), fps=motion.fps)

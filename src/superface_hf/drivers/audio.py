@@ -46,7 +46,7 @@ def speech_to_motion(
         ``max(1, round(seconds * fps))`` frames; frame 0 is at rest but for its mouth.
     """
     samples = sound.mono(model.config.sampling_rate)
-    _warn_if_silent(float(np.abs(samples).max(initial=0)))
+    warn_if_silent(float(np.abs(samples).max(initial=0)))
     samples = Levelled(model.config.sampling_rate, level).push(samples)
     mouth = model.predict(samples, fps)
     loudness = Loudness(fps, model.config.sampling_rate)
@@ -83,7 +83,7 @@ def follow_speech(
         if len(mouth):
             yield _joined(mouth, levels, idling)
             levels = levels[len(mouth) :]
-    _warn_if_silent(loudest)
+    warn_if_silent(loudest)
     mouth = mouths.flush()
     if len(mouth):
         yield _joined(mouth, np.concatenate([levels, loudness.flush()]), idling)
@@ -121,6 +121,6 @@ def _decibels(samples: np.ndarray) -> float:
     return 10 * float(np.log10(energy)) if energy > 0 else -np.inf
 
 
-def _warn_if_silent(loudest: float) -> None:
+def warn_if_silent(loudest: float) -> None:
     if loudest < SILENCE:
         logger.warning("The sound is silent: the mouth stays shut.")

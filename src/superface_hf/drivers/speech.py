@@ -1,4 +1,4 @@
-"""The speech driver: a sound, or chunks of one as they come -> the mouth, with idle motion of head, eyes and brows."""
+"""The speech driver: a sound, or chunks of one as they come -> the mouth, with idle motion or the diffusion's."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..animation.mouth_swap import shut_mouth
+from ..animation.rest import Rest
 from ..errors import MediaError
 from ..face_model.linear import FaceModel
 from ..media import SoundReader, mono_blocks
 from ..motion import Motion
 from .audio import follow_speech, speech_to_motion
 from .base import Piece, split
+from .diffusion import Diffusion, follow_changes, perform_speech, performed
 from .idle import IdleMotion
 from .loudness import speech_level
 
@@ -32,6 +34,7 @@ class SpeechDriver:
         model: makes the mouth.
         face_model: knows how a shut mouth looks.
         idle: moves head, eyes and brows; None leaves them at rest.
+        diffusion: moves them instead of ``idle``.
         articulation: how far mouths go from shut lips; what is shut stays so.
         sampling_rate: of chunks, in samples a second.
 
@@ -49,11 +52,12 @@ class SpeechDriver:
         face_model: FaceModel,
         *,
         idle: IdleMotion | None = None,
+        diffusion: Diffusion | None = None,
         articulation: float = 1.0,
         sampling_rate: float | None = None,
     ) -> None:
         self.fps, self._model, self._idle, self._articulation = fps, model, idle, articulation
-        self._shut = shut_mouth(face_model)
+        self._diffusion, self._shut = diffusion, shut_mouth(face_model)
         self.sound: SoundReader | None = None
         self.frames: int | None = None
         self._chunks: Iterator[np.ndarray] | None = None
@@ -75,16 +79,25 @@ class SpeechDriver:
                 yield replace(motion, mouth=self._shut + self._articulation * (motion.mouth - self._shut))
 
     def pieces(self) -> Iterator[Piece]:
-        return (Piece(motion, motion.mouth) for motion in self.motions())
+        # Idle motion begins at rest; the diffusion's need not.
+        rest = Rest(Motion.neutral(1, self.fps), lips=False) if self._diffusion else None
+        return (Piece(motion, motion.mouth, rest) for motion in self.motions())
 
     def _heard(self) -> Iterator[Motion]:
-        model, idle = self._model, self._idle
+        model, idle, diffusion = self._model, self._idle, self._diffusion
         if self._chunks is not None:
+            if diffusion:
+                return perform_speech(self._chunks, self.fps, model, diffusion)
             return follow_speech(self._chunks, self.fps, model, idle)
         assert self.sound is not None
         rate = model.config.sampling_rate
         level = speech_level(self.sound.mono(rate), rate)
         if model.config.audio_encoder is None:
+            if diffusion:
+                return perform_speech(self.sound.mono(rate), self.fps, model, diffusion, level)
             return follow_speech(self.sound.mono(rate), self.fps, model, idle, level)
         # A pretrained encoder hears the whole sound at once.
-        return split(speech_to_motion(self.sound.read(), self.fps, model, idle, level))
+        speech = split(speech_to_motion(self.sound.read(), self.fps, model, idle, level))
+        if diffusion is None:
+            return speech
+        return performed(speech, follow_changes(self.sound.mono(), self.fps, diffusion, level))

@@ -15,7 +15,7 @@ from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 
 from ..errors import MediaError
 from ..provenance.credentials import Signer
-from ..provenance.marks import picture_marks
+from ..provenance.marks import SOURCE_TYPE, picture_marks
 from .foreign import advice, is_heic
 from .label import labelled
 from .sources import describe, open_source
@@ -114,13 +114,16 @@ def _add_heif(name: str) -> None:
     register_heif_opener()
 
 
-def save_picture(path: str | os.PathLike[str], picture: np.ndarray, label: bool = False) -> None:
+def save_picture(
+    path: str | os.PathLike[str], picture: np.ndarray, label: bool = False, source_type: str = SOURCE_TYPE
+) -> None:
     """Writes a generated picture, marked as such in its metadata (:mod:`superface_hf.provenance.marks`).
 
     Args:
         path: ends in .png, .jpg, .jpeg or .webp. A failed write leaves nothing behind.
         picture: (H, W, 3) uint8.
         label: whether "AI-generated" stands in a corner of the picture for everybody to see.
+        source_type: IPTC's term for how it was made; ``marks.MADE_UP`` for a face that is nobody's.
 
     Raises:
         MediaError: an unsupported suffix, or a place that cannot be written.
@@ -129,7 +132,7 @@ def save_picture(path: str | os.PathLike[str], picture: np.ndarray, label: bool 
     target = check_picture_path(path)
     with replacing(target) as temporary:
         image = Image.fromarray(labelled(picture) if label else picture)
-        image.save(temporary, quality=95, **picture_marks(target.suffix))
+        image.save(temporary, quality=95, **picture_marks(target.suffix, source_type))
         if signer := Signer.from_environment():
             signer.sign(temporary)
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import MediaError, ProvenanceError
 from ..provenance.credentials import Signer
+from ..provenance.marks import SOURCE_TYPE
 from ..utils.files import expanded, part_of
 from .label import labelled
 from .picture import save_picture
@@ -56,8 +57,9 @@ class TransparentWriter(Mp4Writer):
 class PictureFolder:
     """Writes frames (H, W, 4) as 00000.png, 00001.png, ... into a folder, which appears complete or not at all."""
 
-    def __init__(self, path: str | os.PathLike[str], label: bool = False) -> None:
+    def __init__(self, path: str | os.PathLike[str], label: bool = False, source_type: str = SOURCE_TYPE) -> None:
         self._path = check_transparent_path(path)
+        self._source_type = source_type
         self._label = label
         self._count = 0
 
@@ -72,7 +74,7 @@ class PictureFolder:
     def add(self, frame: np.ndarray) -> None:
         """Appends one frame."""
         frame = with_label(frame) if self._label else frame
-        save_picture(self._temporary / f"{self._count:05}.png", frame)
+        save_picture(self._temporary / f"{self._count:05}.png", frame, source_type=self._source_type)
         self._count += 1
 
     def __exit__(
@@ -95,11 +97,12 @@ def transparent_writer(
     audio: np.ndarray | Iterable[np.ndarray] | None = None,
     sampling_rate: int | None = None,
     label: bool = False,
+    source_type: str = SOURCE_TYPE,
 ) -> TransparentWriter | PictureFolder:
     """What writes transparent frames to ``path``: .webm, .mov, or a folder that is new or empty (which has no sound)."""
     if Path(path).suffix:
-        return TransparentWriter(path, fps, audio, sampling_rate, label)
-    return PictureFolder(path, label)
+        return TransparentWriter(path, fps, audio, sampling_rate, label, source_type)
+    return PictureFolder(path, label, source_type)
 
 
 def check_transparent_path(path: str | os.PathLike[str]) -> Path:

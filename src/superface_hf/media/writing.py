@@ -21,7 +21,7 @@ from av.video.reformatter import ColorRange, Colorspace
 
 from ..errors import MediaError
 from ..provenance.credentials import Signer
-from ..provenance.marks import mark_video, mp4_tags
+from ..provenance.marks import SOURCE_TYPE, mark_video, mp4_tags
 from ..utils.files import expanded, part_of
 from .label import labelled
 
@@ -141,6 +141,7 @@ class Mp4Writer:
             :class:`~superface_hf.media.SoundReader`; cut to the length of the picture.
         sampling_rate: of ``audio``.
         label: whether "AI-generated" stands in a corner of the picture for everybody to see.
+        source_type: IPTC's term for how it was made; ``marks.MADE_UP`` for a face that is nobody's.
 
     Frames are encoded by a thread of its own, while the next ones are made; a few wait at most. What goes wrong there is
     raised by a later :meth:`add` or at the end. Pictures with an odd side get one more row or column (the last one again), as
@@ -154,8 +155,10 @@ class Mp4Writer:
         audio: np.ndarray | Iterable[np.ndarray] | None = None,
         sampling_rate: int | None = None,
         label: bool = False,
+        source_type: str = SOURCE_TYPE,
     ) -> None:
         self._path = self._checked(path)
+        self._source_type = source_type
         self._form = self._form_of(self._path)
         if not SLOWEST <= fps <= FASTEST:  # NaN is not
             raise MediaError(f"fps must be above zero, from {SLOWEST:g} to {FASTEST:g}, not {fps}.")
@@ -179,7 +182,7 @@ class Mp4Writer:
         try:
             options = {} if self._form.container == "webm" else {"movflags": "+faststart"}
             self._container = av.open(str(self._temporary), "w", format=self._form.container, options=options)
-            self._container.metadata.update(mp4_tags())
+            self._container.metadata.update(mp4_tags(self._source_type))
         except (OSError, av.FFmpegError) as error:
             self._replacing.__exit__(type(error), error, error.__traceback__)
             raise
@@ -258,7 +261,7 @@ class Mp4Writer:
             self._sound.flush(self._container)
         self._container.close()
         if self._form.container != "webm":  # which carries its mark as a tag alone
-            mark_video(self._temporary)
+            mark_video(self._temporary, self._source_type)
 
     def _close_quietly(self) -> None:
         try:
@@ -318,6 +321,7 @@ def write_mp4(
     audio: np.ndarray | Iterable[np.ndarray] | None = None,
     sampling_rate: int | None = None,
     label: bool = False,
+    source_type: str = SOURCE_TYPE,
 ) -> None:
     """Writes frames (H, W, 3) uint8 and their sound as mp4; see :class:`Mp4Writer`.
 
@@ -325,7 +329,7 @@ def write_mp4(
         MediaError: no frames, frames of several sizes, an unsupported suffix, or a place that cannot be written.
         ProvenanceError: the environment names a certificate that cannot sign.
     """
-    with Mp4Writer(path, fps, audio, sampling_rate, label) as writer:
+    with Mp4Writer(path, fps, audio, sampling_rate, label, source_type) as writer:
         for frame in frames:
             writer.add(frame)
 

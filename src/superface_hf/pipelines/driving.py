@@ -14,6 +14,7 @@ import numpy as np
 from ..animation.retargeting import Changes, as_motion
 from ..drivers.base import Driver
 from ..drivers.combine import WithMouth
+from ..drivers.diffusion import Diffusion
 from ..drivers.idle import IdleMotion
 from ..drivers.recorded import RecordedDriver, StillDriver
 from ..drivers.speech import SpeechDriver
@@ -31,6 +32,7 @@ from .request import Request
 
 if TYPE_CHECKING:
     from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
+    from .speech_to_motion import SpeechToMotionPipeline
 
 # A file's own word on how long it lasts may be wrong by a little.
 SPARE = 0.5  # seconds
@@ -47,6 +49,8 @@ class Models(Protocol):
     def face_model(self) -> FaceModel: ...
     @property
     def audio_to_lip(self) -> SuperFaceAudioToLipModel: ...
+    @property
+    def speech_to_motion(self) -> SpeechToMotionPipeline: ...
 
 
 def driver_of(request: Request, models: Models, live: bool = False) -> Driver:
@@ -59,13 +63,17 @@ def driver_of(request: Request, models: Models, live: bool = False) -> Driver:
     Raises:
         MediaError, NoFaceError, MotionError, UnknownNameError, SuperFaceError: see :meth:`TalkingFacePipeline.__call__`.
     """
-    sound = hear(request, models) if request.spoken else None
+    sound = hear(request, models, live) if request.spoken else None
     head = _head(request, models, live, sound)
+    if sound is None and head is None:
+        return _still(request)
+    fps = head.fps if head else request.fps or DEFAULT_FPS
+    changes_of(request, fps)  # what cannot work is said before the speech is heard
     if sound is None:
-        return head or _still(request)
+        assert head is not None
+        return head
     if head is None:
-        idle = IdleMotion(request.seed or 0, float(request.idle))
-        return _speech(request, sound, request.fps or DEFAULT_FPS, models, idle)
+        return _alone(request, sound, fps, models)
     return WithMouth(head, _speech(request, sound, head.fps, models, None), request.when_short)
 
 
@@ -74,11 +82,16 @@ def changes_of(request: Request, fps: float) -> Changes:
     return Changes.checked(request.relative, request.edit, request.regions, fps)
 
 
-def hear(request: Request, models: Models) -> SoundReader | GeneratorType:
-    """The sound that is to be spoken, from ``audio`` or ``text``; chunks as they come."""
+def hear(request: Request, models: Models, live: bool) -> SoundReader | GeneratorType:
+    """The sound that is to be spoken, from ``audio`` or ``text``; live, chunks are taken as they come.
+
+    Raises:
+        MediaError: it cannot be read, or comes in chunks and is not live.
+        SuperFaceError: see :func:`~superface_hf.drivers.text.text_to_sound`.
+    """
     if request.text is not None:
         return SoundReader(text_to_sound(request.text, request.tts, models.device))
-    if comes_in_chunks(request.audio) or isinstance(request.audio, SoundReader):
+    if isinstance(request.audio, SoundReader) or (live and comes_in_chunks(request.audio)):
         return request.audio
     return SoundReader(request.audio, request.sampling_rate)
 
@@ -106,7 +119,7 @@ def read_dubbing(request: Request, models: Models) -> Dubbing:
     video = VideoReader(request.video, request.fps, request.work)
     if request.fps not in (None, video.fps):
         raise MotionError(f"A video that is dubbed keeps its frame rate of {video.fps:g}: leave out fps=.")
-    speech = _speech(request, hear(request, models), video.fps, models, None)
+    speech = _speech(request, hear(request, models, live=True), video.fps, models, None)
     frames = None
     if speech.sound is not None:
         frames = max(round((speech.sound.seconds or 0) * video.fps), video.frame_count or 0) or None
@@ -115,12 +128,25 @@ def read_dubbing(request: Request, models: Models) -> Dubbing:
     return Dubbing(video, (row for motion in speech.motions() for row in motion.mouth), frames, speech.sound)
 
 
+def _alone(request: Request, sound: SoundReader | GeneratorType, fps: float, models: Models) -> SpeechDriver:
+    """Speech that nothing else goes with: the idle driver or the diffusion does."""
+    if request.performance is None:
+        return _speech(request, sound, fps, models, IdleMotion(request.seed or 0, float(request.idle)))
+    diffusion = Diffusion(models.speech_to_motion, request.performance, request.seed or 0)
+    return _speech(request, sound, fps, models, None, diffusion)
+
+
 def _speech(
-    request: Request, sound: SoundReader | GeneratorType, fps: float, models: Models, idle: IdleMotion | None
+    request: Request,
+    sound: SoundReader | GeneratorType,
+    fps: float,
+    models: Models,
+    idle: IdleMotion | None,
+    diffusion: Diffusion | None = None,
 ) -> SpeechDriver:
     return SpeechDriver(
         sound, fps, models.audio_to_lip, models.face_model,
-        idle=idle, articulation=request.articulation, sampling_rate=request.sampling_rate,
+        idle=idle, diffusion=diffusion, articulation=request.articulation, sampling_rate=request.sampling_rate,
     )  # fmt: skip
 
 

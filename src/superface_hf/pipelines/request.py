@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from functools import wraps
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 from PIL import Image
@@ -23,11 +23,15 @@ from ..drivers.video import DrivenMotion
 from ..errors import MediaError, MotionError, SuperFaceError, UnknownNameError
 from ..layers.background import Background
 from ..media import Work, WorkLimit
+from ..models.speech_to_motion.performance import GUIDANCE, Performance
 from ..motion import Motion
 from ..motion.motion import FPS_RANGE
+from .made_up import check_portrait
 
 MOST_FPS = 240.0
 ARTICULATION = 0.5, 1.5  # how far speech may be calmed and strengthened
+DIFFUSION = "diffusion"  # what accompanies speech, if it is not the idle driver
+DIRECTIONS = "style=, emotion=, strength= and guidance_scale="
 
 Result = TypeVar("Result")
 
@@ -60,6 +64,13 @@ class Request:
         articulation: how strongly the mouth speaks, from 0.5 (calm) to 1.5 (strong); lips that shut do so at any strength.
             How loud the speech was recorded makes no difference.
         idle: how strongly head, eyes and brows idle while only speech drives: 0 to 2, True is 1, False keeps them still.
+            "diffusion" moves them as speaking people do, in windows of 3 s (a live sound is answered that much later): see
+            :class:`~superface_hf.pipelines.speech_to_motion.SpeechToMotionPipeline`.
+        style: how widely the diffusion moves the face: as in a Motion of at least a second, or "calm", "usual" or "lively".
+        emotion: what the diffusion adds to the face: a name, or strengths by name, such as ``{"happiness": 0.6}``.
+        strength: how far the diffusion moves head and brows, 0 to 2.
+        guidance_scale: how closely the diffusion follows the sound; 1.5 by default. Each of these four chooses the diffusion
+            if ``idle`` is not given.
         when_short: what a video or motion does that is shorter than the speech: it plays backward and forward again
             ("bounce"), its last frame stays ("hold"), or the clip ends with it ("stop").
         face: which face of the picture: "largest", "only" (an error if there are several), or an index from 0, the
@@ -70,8 +81,12 @@ class Request:
         background: what stands behind the person: "transparent", "blur", a colour ("white", "#20304a", or three numbers
             from 0 to 255), a picture, or a video, which starts again at its end. By default what the picture shows.
         fps: frame rate of the result; by default that of the video or motion, 25 for speech alone.
-        seed: which of the possible idle motions (default 0), and whatever is random in a renderer. The embedded teacher
-            is deterministic.
+        portrait: with speech and neither picture nor video, a face is made up that suits the voice: see
+            :class:`~superface_hf.pipelines.speech_to_portrait.SpeechToPortraitPipeline`. A mapping such as
+            ``{"presentation": "feminine", "age": 60, "tone": 0.3}`` says what is not to be taken from the voice; False makes
+            nothing up.
+        seed: which of the possible idle motions (default 0), which made-up face, and whatever is random in a renderer. The
+            embedded teacher is deterministic.
         batch_size: frames rendered at once; a stream renders them one by one by default.
         progress: True or False shows or hides the progress bar; by default it appears on a terminal, on long work. A
             stream has none.
@@ -92,13 +107,18 @@ class Request:
     regions: Mapping[str, MotionLike] | None = None
     relative: Relative = "auto"
     articulation: float = 1.0
-    idle: bool | float = True
+    idle: bool | float | Literal["diffusion"] = True
+    style: Motion | str | None = None
+    emotion: Mapping[str, float] | str | None = None
+    strength: float = 1.0
+    guidance_scale: float | None = None
     when_short: WhenShort = "bounce"
     face: FaceChoice = "largest"
     driving_face: DrivingFace = "largest"
     paste_back: bool = True
     background: Any = None
     fps: float | None = None
+    portrait: Mapping[str, Any] | bool | None = None
     seed: int | None = None
     batch_size: int | None = None
     progress: bool | None = None
@@ -121,7 +141,8 @@ class Request:
             raise MotionError(
                 f"articulation must lie between {ARTICULATION[0]:g} and {ARTICULATION[1]:g}, not {self.articulation}."
             )
-        IdleMotion(strength=float(self.idle))
+        check_portrait(self.portrait)
+        self._check_accompaniment()
         if self.batch_size is not None and self.batch_size < 1:
             raise SuperFaceError(f"batch_size must be at least 1, not {self.batch_size}.")
         self._set("work", Work(self.limit))
@@ -141,6 +162,33 @@ class Request:
         elif isinstance(self.video, Image.Image) or (isinstance(self.video, np.ndarray) and self.video.ndim == 3):
             self._set("video", [self.video])
 
+    def _check_accompaniment(self) -> None:
+        if isinstance(self.idle, str):
+            if self.idle != DIFFUSION:
+                raise UnknownNameError(f'idle must be True, False, 0 to 2 or "{DIFFUSION}", not {self.idle!r}.')
+        else:
+            IdleMotion(strength=float(self.idle))
+            if self._directed and self.idle is not True:
+                raise MotionError(f'{DIRECTIONS} need idle="{DIFFUSION}", not {self.idle!r}.')
+        if self._directed and (not self.spoken or self.video is not None or self.motion is not None):
+            raise MotionError(
+                f"{DIRECTIONS} are for a face that speech alone moves: pass audio= or text=, without video= or motion=."
+            )
+        _ = self.performance  # what it is asked for is checked there
+
+    @property
+    def _directed(self) -> bool:
+        """Whether anything is asked for that only the diffusion can do."""
+        return any(each is not None for each in (self.style, self.emotion, self.guidance_scale)) or self.strength != 1
+
+    @property
+    def performance(self) -> Performance | None:
+        """What the diffusion is to do where speech alone drives; None where the idle driver does."""
+        if self.idle != DIFFUSION and not self._directed:
+            return None
+        guidance = GUIDANCE if self.guidance_scale is None else self.guidance_scale
+        return Performance(guidance_scale=guidance, style=self.style, emotion=self.emotion, strength=self.strength)
+
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
 
@@ -148,6 +196,11 @@ class Request:
     def spoken(self) -> bool:
         """Whether something is to be said."""
         return self.audio is not None or self.text is not None
+
+    @property
+    def makes_up(self) -> bool:
+        """Whether a face is made up where no picture shows one: for speech without a video."""
+        return self.spoken and self.video is None and self.portrait is not False
 
     @property
     def transparent(self) -> bool:

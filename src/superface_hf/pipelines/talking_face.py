@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
@@ -24,10 +25,11 @@ from ..errors import MediaError
 from ..face_model.linear import FaceModel
 from ..layers.portrait import PortraitLayers
 from ..media import Mp4Writer, check_transparent_path, check_video_path, transparent_writer
-from ..media.sound import comes_in_chunks
+from ..media.sound import SPEECH_RATE, comes_in_chunks
 from ..models.embedded import embedded_inpainter, embedded_matte, embedded_tracker, load_audio_to_lip
 from ..models.tracker.base import FaceTracker
 from ..motion import Motion
+from ..provenance.marks import MADE_UP, SOURCE_TYPE
 from ..renderers.auto import renderer_of
 from ..renderers.base import CropRenderer, ReadyPortrait, Renderer
 from ..utils.device import AUTO, choose_device
@@ -35,6 +37,7 @@ from ..utils.progress import progress_bar
 from .clip import TalkingFaceClip
 from .driving import changes_of, driver_of, read_dubbing
 from .dubbing import Dubber
+from .made_up import MadeUpPortrait, first_seconds, make_up
 from .rendering import Rendering, render, seeded
 from .request import Request, asked
 
@@ -42,6 +45,8 @@ if TYPE_CHECKING:
     from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
     from ..models.inpainter.modeling_inpainter import SuperFaceInpainterModel
     from ..models.matte.modeling_matte import SuperFaceMatteModel
+    from .speech_to_motion import SpeechToMotionPipeline
+    from .speech_to_portrait import SpeechToPortraitPipeline
 
 FRAMES_AT_ONCE = {"cpu": 2}  # how many frames are rendered together; others than the CPU take 8
 
@@ -56,6 +61,8 @@ class TalkingFacePipeline(Pipeline):
         face_model: the linear face model; the embedded one by default.
         audio_to_lip: makes a mouth of speech: a model, or the Hub id or folder of one; the embedded one by default.
         matte, inpainter: tell the person from what is behind, and paint that; the embedded ones by default.
+        speech_to_portrait: makes up a face where there is no picture; the embedded one by default.
+        speech_to_motion: the motion diffusion, for ``idle="diffusion"``; the embedded one by default.
         batch_size: frames rendered at once (default: 2 on a CPU, 8 elsewhere).
     """
 
@@ -74,6 +81,8 @@ class TalkingFacePipeline(Pipeline):
         audio_to_lip: SuperFaceAudioToLipModel | str | os.PathLike[str] | None = None,
         matte: SuperFaceMatteModel | None = None,
         inpainter: SuperFaceInpainterModel | None = None,
+        speech_to_portrait: SpeechToPortraitPipeline | None = None,
+        speech_to_motion: SpeechToMotionPipeline | None = None,
         **kwargs: Any,
     ) -> None:
         if str(kwargs.get("device")).startswith((AUTO, "cuda", "mps")):
@@ -86,6 +95,8 @@ class TalkingFacePipeline(Pipeline):
         self._audio_to_lip = audio_to_lip
         self._matte = matte
         self._inpainter = inpainter
+        self._speech_to_portrait = speech_to_portrait
+        self._speech_to_motion = speech_to_motion
         self.model.eval()
         if self.device.type == "cpu":
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
@@ -114,6 +125,20 @@ class TalkingFacePipeline(Pipeline):
         """Loaded when the place of a person first has to be filled."""
         return self._inpainter if self._inpainter is not None else embedded_inpainter(self.device)
 
+    @cached_property
+    def speech_to_portrait(self) -> SpeechToPortraitPipeline:
+        """Loaded when a portrait first has to be made up."""
+        from .speech_to_portrait import SpeechToPortraitPipeline
+
+        return self._speech_to_portrait or SpeechToPortraitPipeline.embedded()
+
+    @cached_property
+    def speech_to_motion(self) -> SpeechToMotionPipeline:
+        """Loaded when the diffusion first has to accompany speech."""
+        from .speech_to_motion import SpeechToMotionPipeline
+
+        return self._speech_to_motion or SpeechToMotionPipeline.embedded(self.device)
+
     @asked
     def __call__(self, image: Any = None, *, request: Request) -> Any:
         """Renders a clip.
@@ -126,7 +151,8 @@ class TalkingFacePipeline(Pipeline):
         Args:
             image: the portrait: a path, an http(s) URL, bytes, a PIL image or an array (see
                 :func:`~superface_hf.media.load_picture`). A list of them gives a list of clips, a generator an iterator of
-                clips, all driven by the same. None, with a video and speech: that video is dubbed. A student needs none.
+                clips, all driven by the same. None, with a video and speech: that video is dubbed; with speech alone: a
+                face is made up. A student needs none.
 
         All other arguments are those of :class:`~superface_hf.pipelines.request.Request`.
 
@@ -134,11 +160,17 @@ class TalkingFacePipeline(Pipeline):
             A :class:`TalkingFaceClip`, or a list or iterator of them.
 
         Raises:
-            MediaError: a picture, video or sound cannot be read, is empty, too large or too short, or ``limit`` is passed.
+            MediaError: a picture, video or sound cannot be read, is empty, too large or too short, ``limit`` is passed, or a
+                picture is needed.
             NoFaceError, SeveralFacesError: see ``face``; NoFaceError also for a video without a face.
             MotionError, UnknownNameError: a motion, region, blendshape or option that does not fit.
             SuperFaceError: there is no ``tts`` for the text, or it fails.
         """
+        if self._makes_up(image, request):
+            driver = Held(driver_of(request, self))
+            made_up = self._made_up(driver.sound, request)
+            clip = self._clip(self._animated(made_up.picture, lambda: driver, request), request)
+            return replace(clip, portrait=made_up.picture, hearing=made_up.hearing)
         if self._dubs(image, request):
             return self._clip(self._dubbed(request), request)
         driver = Held(driver_of(request, self))
@@ -156,13 +188,21 @@ class TalkingFacePipeline(Pipeline):
         one picture. A transparent clip goes into a .webm or .mov file, or a folder of PNG pictures. Returns the motion that
         was rendered.
         """
-        dubs = self._dubs(image, request)
+        makes_up = self._makes_up(image, request)
+        dubs = not makes_up and self._dubs(image, request)
         (check_transparent_path if request.transparent else check_video_path)(path)
-        rendering = self._dubbed(request) if dubs else self._animated(image, lambda: driver_of(request, self), request)
+        if makes_up:
+            driver = driver_of(request, self)
+            rendering = self._animated(self._made_up(driver.sound, request).picture, lambda: driver, request)
+        else:
+            rendering = (
+                self._dubbed(request) if dubs else self._animated(image, lambda: driver_of(request, self), request)
+            )
         sound = rendering.sound
+        mark = MADE_UP if makes_up else SOURCE_TYPE
         writer_of: Any = transparent_writer if request.transparent else Mp4Writer
         with (
-            writer_of(path, rendering.fps, sound, sound.rate if sound else None) as writer,
+            writer_of(path, rendering.fps, sound, sound.rate if sound else None, source_type=mark) as writer,
             progress_bar("Rendering", rendering.total, request.progress) as bar,
         ):
             for frame in bar.over(rendering.frames):
@@ -184,7 +224,13 @@ class TalkingFacePipeline(Pipeline):
         before this returns, so it is the first chunk that should come then. Where rendering is slower than the sound, frames
         fall behind it: a student keeps up on two cores of a CPU, a teacher needs a GPU.
         """
-        if self._dubs(image, request):
+        if self._makes_up(image, request):
+            heard: Any = request.audio
+            if comes_in_chunks(heard):
+                heard, chunks = first_seconds(heard, request.sampling_rate or SPEECH_RATE)
+                request = replace(request, audio=chunks)
+            image = self._made_up(heard, request).picture
+        elif self._dubs(image, request):
             return self._dubbed(request, streaming=True).frames
         return self._animated(image, lambda: driver_of(request, self, live=True), request, streaming=True).frames
 
@@ -233,6 +279,22 @@ class TalkingFacePipeline(Pipeline):
         with torch.inference_mode():
             return PortraitLayers.make(portrait.picture, landmarks, self.matte, self.inpainter, portrait.others)
 
+    def _makes_up(self, image: Any, request: Request) -> bool:
+        """Whether a face is made up.
+
+        Raises:
+            MediaError: ``portrait`` says what it should look like, and something shows one.
+        """
+        makes_up = image is None and request.makes_up and not self.renderer.brings_portrait
+        if isinstance(request.portrait, Mapping) and not makes_up:
+            raise MediaError(
+                "portrait= says what a made-up face looks like: leave the picture and the video out, and pass speech."
+            )
+        return makes_up
+
+    def _made_up(self, sound: Any, request: Request) -> MadeUpPortrait:
+        return make_up(self.speech_to_portrait, sound, request.sampling_rate, request.portrait, request.seed)
+
     def _dubs(self, image: Any, request: Request) -> bool:
         """Whether a video is dubbed, because there is no portrait."""
         if image is not None or self.renderer.brings_portrait:
@@ -240,7 +302,8 @@ class TalkingFacePipeline(Pipeline):
         if request.video is None or not request.spoken:
             raise MediaError(
                 "A picture of the person is needed: pass its path, URL, bytes, PIL image or array. "
-                "(Only a video that is to be dubbed needs none: pass video= and audio=.)"
+                "(Speech alone needs none: a face is made up, unless portrait=False. A video that is to be dubbed needs none "
+                "either: pass video= and audio=.)"
             )
         if request.behind is not None:
             raise MediaError("A video that is dubbed keeps its background: background= needs a portrait.")

@@ -22,12 +22,16 @@ from .credentials import Signer
 
 SOFTWARE = "superface-hf"
 VOCABULARY = "http://cv.iptc.org/newscodes/digitalsourcetype/"
-# What we write is always a person's picture in which a trained model made a part: the rendered head lies in the photograph.
+# A person's picture in which a trained model made a part (the rendered head lies in the photograph), and a picture that such a
+# model made altogether.
 SOURCE_TYPE = "compositeWithTrainedAlgorithmicMedia"
-AI_SOURCE_TYPES = ("trainedAlgorithmicMedia", SOURCE_TYPE, "compositeSynthetic")
-STATEMENT = (
-    f"AI-generated with {SOFTWARE} {__version__}: a program made or changed the face shown here. "
-    f"Digital source type: {VOCABULARY}{SOURCE_TYPE}"
+MADE_UP = "trainedAlgorithmicMedia"
+AI_SOURCE_TYPES = (MADE_UP, SOURCE_TYPE, "compositeSynthetic")
+STATEMENT = f"AI-generated with {SOFTWARE} {__version__}: a program made or changed the face shown here. "
+# To be shown wherever a made-up face appears.
+DISCLAIMER = (
+    "A made-up face. It was drawn from averages of many people; the voice moved only how masculine or feminine and how old it "
+    "looks. It is not what the speaker looks like, and cannot be used to identify anybody."
 )
 
 XMP_UUID = bytes.fromhex(
@@ -42,16 +46,22 @@ XMP = "http://ns.adobe.com/xap/1.0/"
 IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 
 
-def mp4_tags() -> dict[str, str]:
+def statement(source_type: str = SOURCE_TYPE) -> str:
+    """The mark as a sentence for people."""
+    said = f" {DISCLAIMER}" if source_type == MADE_UP else ""
+    return f"{STATEMENT}Digital source type: {VOCABULARY}{source_type}{said}"
+
+
+def mp4_tags(source_type: str = SOURCE_TYPE) -> dict[str, str]:
     """The mark as tags of an mp4 container."""
-    return {"comment": STATEMENT, "encoding_tool": f"{SOFTWARE} {__version__}"}
+    return {"comment": statement(source_type), "encoding_tool": f"{SOFTWARE} {__version__}"}
 
 
-def xmp_packet() -> bytes:
+def xmp_packet(source_type: str = SOURCE_TYPE) -> bytes:
     """The mark as an XMP packet, UTF-8."""
     properties = {
         "xmp:CreatorTool": f"{SOFTWARE} {__version__}",
-        "Iptc4xmpExt:DigitalSourceType": VOCABULARY + SOURCE_TYPE,
+        "Iptc4xmpExt:DigitalSourceType": VOCABULARY + source_type,
         "Iptc4xmpExt:AISystemUsed": SOFTWARE,
         "Iptc4xmpExt:AISystemVersionUsed": __version__,
     }
@@ -64,38 +74,38 @@ def xmp_packet() -> bytes:
     ).encode()
 
 
-def mark_video(path: Path) -> None:
+def mark_video(path: Path, source_type: str = SOURCE_TYPE) -> None:
     """Adds the XMP packet to a finished mp4, and signs it where the environment names a signer.
 
     Raises:
         ProvenanceError: it cannot be signed.
     """
-    append_xmp(path)
+    append_xmp(path, source_type)
     if signer := Signer.from_environment():
         signer.sign(path)
 
 
-def append_xmp(path: Path) -> None:
+def append_xmp(path: Path, source_type: str = SOURCE_TYPE) -> None:
     """Adds the XMP packet to a finished mp4, as a box behind all others: nothing else in the file moves."""
-    content = XMP_UUID + xmp_packet()
+    content = XMP_UUID + xmp_packet(source_type)
     with path.open("ab") as file:
         file.write(struct.pack(">I4s", 8 + len(content), b"uuid") + content)
 
 
-def picture_marks(suffix: str) -> dict[str, Any]:
+def picture_marks(suffix: str, source_type: str = SOURCE_TYPE) -> dict[str, Any]:
     """The mark as arguments for Pillow's ``save``.
 
     Args:
         suffix: of the file's name: .png, .jpg, .jpeg or .webp, in any case.
     """
     if suffix.lower() == ".webp":
-        return {"xmp": xmp_packet()}
+        return {"xmp": xmp_packet(source_type)}
     if suffix.lower() != ".png":
-        return {"xmp": xmp_packet(), "comment": STATEMENT}
+        return {"xmp": xmp_packet(source_type), "comment": statement(source_type)}
     from PIL.PngImagePlugin import PngInfo
 
     info = PngInfo()
     info.add_text("Software", f"{SOFTWARE} {__version__}")
-    info.add_text("Comment", STATEMENT)
-    info.add_itxt("XML:com.adobe.xmp", xmp_packet().decode())
+    info.add_text("Comment", statement(source_type))
+    info.add_itxt("XML:com.adobe.xmp", xmp_packet(source_type).decode())
     return {"pnginfo": info}

@@ -150,19 +150,21 @@ def save_offsets(clips: Sequence[SpeechClip], cache: Path) -> None:
 
 
 def person_of(clip: PreparedClip) -> str:
-    """A name for who is seen in a clip, from the path that it came from; what the set says where that is not known.
+    """A name for who is seen in a clip, from the path that it came from; what the set says where that is not known."""
+    return person_at(clip.origin.repo, clip.origin.path) if clip.origin.path else clip.person
+
+
+def person_at(repo: str, path: str) -> str:
+    """A name for who is seen in the clip that a repository has at ``path``.
 
     A folder of a repository mostly shows one person, unless its files are numbered samples; those, told apart by how their
     names begin, count as people of their own.
     """
-    origin = clip.origin
-    if not origin.path:
-        return clip.person
-    path = Path(origin.path)
-    if origin.repo in ONE_PERSON:
-        return origin.repo
-    begin = path.stem.rstrip("0123456789_").split("_")[0] or path.stem
-    return f"{origin.repo}/{path.parent}/{begin}"
+    if repo in ONE_PERSON:
+        return repo
+    place = Path(path)
+    begin = place.stem.rstrip("0123456789_").split("_")[0] or place.stem
+    return f"{repo}/{place.parent}/{begin}"
 
 
 # Repositories all of whose clips show one person.

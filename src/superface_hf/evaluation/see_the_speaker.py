@@ -1,0 +1,149 @@
+"""What made-up portraits are worth: do they suit the voice, are they faces, and are they nobody's?
+
+Every figure stands beside chance or a baseline. Labels of presentation and age are a network's guesses from people's faces; a
+second network, which labelled nothing, judges the pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ..models.tracker.base import FaceTracker
+from ..models.voice_encoder.modeling_voice_encoder import Hearing
+from ..pipelines.speech_to_portrait import SpeechToPortraitPipeline
+from ..training.portraits.labels import FaceGuesser
+from ..training.portraits.voices import Voices, held_out_heads, mean_embedding
+from .second_judge import SecondJudge
+
+SHARP_SIDE = 512  # pixels of the picture whose sharpness is measured
+FRONTAL = 0.15  # radians
+
+
+@dataclass(eq=False)
+class Drawn:
+    """Pictures drawn for people's voices.
+
+    Attributes:
+        person: (N,) whose voice.
+        masculine, age: (N,) the second judge's, of each picture.
+        embedding: (N, 128) dlib's.
+        found: (N,) whether the tracker finds a face that it is certain of.
+        sharpness: (N,) variance of the Laplacian in the face.
+    """
+
+    person: np.ndarray
+    masculine: np.ndarray
+    age: np.ndarray
+    embedding: np.ndarray
+    found: np.ndarray
+    sharpness: np.ndarray
+
+
+def held_out_hearings(voices: Voices, pipe: SpeechToPortraitPipeline) -> list[Hearing]:
+    """What is heard of each clip by heads that were fitted without its person."""
+    encoder = pipe.voice_encoder
+    inputs = torch.stack([mean_embedding(windows) for windows in voices.windows])
+    weights = torch.from_numpy(voices.weights).float()
+    sign = 2 * (torch.from_numpy(voices.masculine) > 0.5).float() - 1
+    mean, spread = (float(value) for value in encoder.age_scale)
+    heard = held_out_heads(inputs, sign, (torch.from_numpy(voices.age).float() - mean) / spread, weights, voices.person)
+    scale = _scale_of(encoder.heads.weight[0], inputs, heard[:, 0])
+    result = []
+    for (score, years), seconds in zip(heard.tolist(), voices.seconds, strict=True):
+        presentation = float(torch.sigmoid(torch.tensor(scale * score)))
+        age = float(np.clip(mean + spread * years, 18, 90))
+        result.append(Hearing(presentation, age, 1.0, 1.0, float(seconds), 1.0))
+    return result
+
+
+def draw(
+    voices: Voices,
+    pipe: SpeechToPortraitPipeline,
+    seeds: int,
+    judge: SecondJudge,
+    guess: FaceGuesser,
+    tracker: FaceTracker,
+    beta: float | None = None,
+    people: int | None = None,
+    keep: Callable[[np.ndarray], None] | None = None,
+) -> Drawn:
+    """Draws ``seeds`` pictures for one clip of each person (of the first ``people`` people), heard as held out."""
+    hearings = held_out_hearings(voices, pipe)
+    firsts = [int(np.flatnonzero(voices.person == person)[0]) for person in np.unique(voices.person)[:people]]
+    rows: list[tuple[float, ...]] = []
+    embeddings, of = [], []
+    for row in tqdm(firsts, mininterval=20, desc="drawn"):
+        heard = hearings[row]
+        weight = pipe.denoiser.beta(heard.seconds, heard.certainty) if beta is None else beta
+        mean = pipe.denoiser.mean_group
+        for seed in range(seeds):
+            drawn = pipe(
+                presentation=float(mean[0] + weight * (heard.presentation - mean[0])),
+                age=float(np.clip(mean[1] + weight * (heard.age - mean[1]), 18, 90)),
+                generator=torch.Generator().manual_seed(1000 * row + seed),
+                output_type="np",
+            )
+            picture, landmarks = drawn.images[0], drawn.landmarks[0]
+            if keep is not None:
+                keep(picture)
+            faces = tracker.find_faces(picture)
+            masculine, age = judge(picture, landmarks)
+            rows.append((masculine, age, bool(faces) and faces[0].certain, sharpness(picture, landmarks)))
+            embeddings.append(guess(picture, landmarks).embedding)
+            of.append(voices.person[row])
+    masculine, ages, found, sharp = (np.array(column) for column in zip(*rows, strict=True))
+    return Drawn(np.array(of), masculine, ages, np.stack(embeddings), found, sharp)
+
+
+def measures(drawn: Drawn, voices: Voices, training: np.ndarray, real_sharpness: np.ndarray) -> dict[str, float]:
+    """The rows of the table.
+
+    Args:
+        training: (M, 128) dlib embeddings of the training faces.
+        real_sharpness: (K,) of real portraits, as :func:`sharpness` gives them.
+    """
+    first = {person: int(np.flatnonzero(voices.person == person)[0]) for person in np.unique(voices.person)}
+    rows = np.array([first[person] for person in drawn.person])
+    theirs, years = voices.masculine[rows] > 0.5, voices.age[rows]
+    agrees = (drawn.masculine > 0.5) == theirs
+    within = [
+        float(np.linalg.norm(drawn.embedding[i] - drawn.embedding[j]))
+        for i in range(len(drawn.person)) for j in range(i) if drawn.person[i] == drawn.person[j]
+    ]  # fmt: skip
+    nearest = np.linalg.norm(drawn.embedding[:, None] - training[None], axis=2).min(1)
+    return {
+        "pictures": len(rows), "people": len(np.unique(drawn.person)),
+        "presentation agrees (second judge)": float(agrees.mean()),
+        "presentation agrees, feminine": float(agrees[~theirs].mean()),
+        "presentation agrees, masculine": float(agrees[theirs].mean()),
+        "presentation, majority": float(max(theirs.mean(), 1 - theirs.mean())),
+        "age MAE (second judge)": float(np.abs(drawn.age - years).mean()),
+        "age MAE of the mean": float(np.abs(years - years.mean()).mean()),
+        "age r": float(np.corrcoef(drawn.age, years)[0, 1]),
+        "dlib distance between seeds": float(np.mean(within)) if within else float("nan"),
+        "nearest training face, least": float(nearest.min()), "nearest training face, median": float(np.median(nearest)),
+        "nearer than 0.45": float((nearest < 0.45).mean()), "found by the tracker": float(drawn.found.mean()),
+        "sharpness against real": float(np.median(drawn.sharpness) / np.median(real_sharpness)),
+    }  # fmt: skip
+
+
+def sharpness(picture: np.ndarray, landmarks: np.ndarray) -> float:
+    """Variance of the Laplacian inside the face's box, grey levels squared; of a picture (H, W, 3) uint8."""
+    import cv2
+
+    low, high = (int(value) for value in (landmarks[:, 1].min(), landmarks[:, 1].max()))
+    left, right = (int(value) for value in (landmarks[:, 0].min(), landmarks[:, 0].max()))
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)[max(0, low) : high, max(0, left) : right]
+    return float(cv2.Laplacian(grey, cv2.CV_32F).var())
+
+
+def _scale_of(head: Tensor, inputs: Tensor, scores: Tensor) -> float:
+    """The logit's scale of a fitted head against the scores of those that were held out."""
+    own = inputs @ head
+    return float((own - own.mean()).std() / (scores - scores.mean()).std())

@@ -1,0 +1,68 @@
+"""What the motion diffusion hears: for each frame four hops of log-mel, and the mouth that audio-to-lip makes of the sound."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ...motion.arkit import ArkitMaps
+from ..audio_to_lip.feature_extraction_audio_to_lip import SILENCE
+
+if TYPE_CHECKING:
+    from ..audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
+    from .motion_statistics import MotionStatistics
+
+MOUTH = ArkitMaps.default().sizes["mouth"]  # the last columns of the features
+
+
+class SpeechFeatures:
+    """Features of a sound that comes in pieces of any size: rows at ``fps``, as soon as their sound is there.
+
+    Args:
+        audio_to_lip: gives the mouth and the log-mel spectrum.
+        fps: rows a second; a row must last a whole number of hops.
+    """
+
+    def __init__(self, audio_to_lip: SuperFaceAudioToLipModel, fps: float) -> None:
+        config = audio_to_lip.config
+        self.hops = round(config.sampling_rate / config.hop_length / fps)
+        self._sound, self._lips = audio_to_lip.feature_extractor.stream(), audio_to_lip.stream(fps)
+        self._mel = np.empty((0, config.num_mel_bins), np.float32)
+        self._mouth = np.empty((0, config.mouth_size), np.float32)
+        self._rate, self._fps, self._given = config.sampling_rate, fps, 0
+
+    def push(self, samples: np.ndarray) -> np.ndarray:
+        """(N,) the next samples -> (n, hops * mels + mouth_size) the rows that are known now; the mouth is not scaled."""
+        self._mel = np.concatenate([self._mel, self._sound.push(samples)])
+        self._mouth = np.concatenate([self._mouth, self._lips.push(samples)])
+        return self._take(min(len(self._mel) // self.hops, len(self._mouth)))
+
+    def flush(self) -> np.ndarray:
+        """Ends the sound: the rows that are missing to ``round(seconds * fps)``, at least one of all."""
+        self._mel = np.concatenate([self._mel, self._sound.flush()])
+        frames = max(1, round(self._sound.samples / self._rate * self._fps)) if self._sound.samples else 0
+        self._mouth = np.concatenate([self._mouth, self._lips.flush(max(frames, 1))[: max(0, frames)]])
+        rest = frames - self._given
+        lacking = max(0, rest * self.hops - len(self._mel))
+        self._mel = np.pad(self._mel, ((0, lacking), (0, 0)), constant_values=SILENCE)
+        return self._take(rest)
+
+    def _take(self, rows: int) -> np.ndarray:
+        mel, mouth = self._mel[: rows * self.hops], self._mouth[:rows]
+        self._mel, self._mouth, self._given = self._mel[rows * self.hops :], self._mouth[rows:], self._given + rows
+        return np.concatenate([mel.reshape(rows, self.hops * mel.shape[1]), mouth], axis=1)
+
+
+def scaled_condition(rows: np.ndarray, statistics: MotionStatistics) -> np.ndarray:
+    """(T, mels + M) features as the networks hear them: the mouth is scaled as motion is."""
+    mouth = torch.from_numpy(np.ascontiguousarray(rows[:, -MOUTH:]))
+    return np.concatenate([rows[:, :-MOUTH], statistics.scale_mouth(mouth).numpy()], axis=1)
+
+
+def empty_condition(frames: int, size: int) -> np.ndarray:
+    """(frames, size) what is heard, scaled, where there is no sound: silence, and the mean mouth."""
+    rows = np.zeros((frames, size), np.float32)
+    rows[:, :-MOUTH] = SILENCE
+    return rows

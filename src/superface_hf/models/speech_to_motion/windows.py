@@ -1,0 +1,216 @@
+"""From sound that comes in pieces to windows of motion, each from noise of its own and going on from the window before."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...errors import MotionError
+from ...motion import Motion
+from .conditioning import SpeechFeatures, empty_condition, scaled_condition
+from .motion_vector import motion_size, region_slices, to_vectors
+
+if TYPE_CHECKING:
+    from diffusers import DDIMScheduler
+
+    from ..audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
+    from .denoiser import MotionDenoiser
+    from .lip_refiner import LipRefiner
+    from .motion_statistics import MotionStatistics
+    from .performance import Performance
+
+# How far a reference's usual lids and brows may be from neutral, in spreads: the rest is taken for its person's face.
+MEAN_LIMIT = 1.0
+
+
+STYLE_DRAW = 2**31 - 1  # the number of the draw that no window has
+
+
+class MotionWindowSampler:
+    """Rows of ``motion_vector`` for a sound that comes in pieces. What is held does not grow with its length.
+
+    Args:
+        settings: how the speech is accompanied.
+        previous: motion that is gone on from; None begins anywhere.
+        seed: of the noise; a window's is drawn from the seed and the window's number.
+    """
+
+    def __init__(
+        self,
+        denoiser: MotionDenoiser,
+        statistics: MotionStatistics,
+        lip_refiner: LipRefiner,
+        audio_to_lip: SuperFaceAudioToLipModel,
+        scheduler: DDIMScheduler,
+        settings: Performance,
+        previous: Motion | None,
+        seed: int,
+    ) -> None:
+        self._denoiser, self._statistics, self._refiner = denoiser, statistics, lip_refiner
+        self._settings, self._seed, self._window = settings, seed, 0
+        self._scheduler = copy.deepcopy(scheduler)
+        self._scheduler.set_timesteps(settings.num_inference_steps, device=denoiser.device)
+        self._features = SpeechFeatures(audio_to_lip, denoiser.config.fps)
+        config = denoiser.config
+        self._rows = np.empty((0, config.condition_size), np.float32)
+        self._heard = empty_condition(config.known_frames, config.condition_size)
+        if settings.style is None:
+            self._style = statistics.drawn_style(torch.Generator().manual_seed(_mixed(seed, STYLE_DRAW)))
+        else:
+            self._style = statistics.style(settings.style)
+        self._offset = self._mean_of(settings.style)
+        if settings.emotion is not None:
+            self._offset = self._offset + statistics.emotion(settings.emotion)
+        self._known = None if previous is None else self._scaled(previous)
+
+    def push(self, samples: np.ndarray) -> Iterator[np.ndarray]:
+        """(N,) samples -> windows (frames, motion_size) that are known now. The mouth is a change of audio-to-lip's."""
+        yield from self.hear(self._features.push(samples))
+
+    def hear(self, rows: np.ndarray) -> Iterator[np.ndarray]:
+        """The same for features (n, condition_size) that are made already, the mouth not scaled."""
+        self._rows = np.concatenate([self._rows, rows])
+        frames = self._denoiser.config.frames
+        while len(self._rows) >= frames:
+            heard, self._rows = self._rows[:frames], self._rows[frames:]
+            yield self._made(heard)
+
+    def flush(self) -> Iterator[np.ndarray]:
+        """Ends the sound: the windows that are left, the last one cut."""
+        yield from self.hear(self._features.flush())
+        if len(self._rows):
+            yield self._made(self._rows)
+
+    @torch.inference_mode()
+    def _made(self, heard: np.ndarray) -> np.ndarray:
+        """The next window, of as many rows as are heard."""
+        config, device = self._denoiser.config, self._denoiser.device
+        count = len(heard)
+        rest = empty_condition(config.frames - count, config.condition_size)
+        condition = np.concatenate([self._heard, scaled_condition(heard, self._statistics), rest])
+        self._heard = condition[count : count + config.known_frames]
+        told = torch.from_numpy(condition)[None].to(device, self._denoiser.dtype)
+        clean = self._denoised(told)
+        past = torch.zeros_like(clean[:, : config.known_frames]) if self._known is None else self._known
+        self._known = torch.cat([past, clean[:, :count]], dim=1)[:, -config.known_frames :]
+        rows = self._statistics.unscale(clean[0].float()).cpu().numpy()
+        change = self._lips(told, torch.cat([past, clean], dim=1))[0, config.known_frames :].float().cpu().numpy()
+        return self._played(rows, change)[:count]
+
+    def _denoised(self, condition: Tensor) -> Tensor:
+        """(1, frames, motion_size) scaled, from this window's noise."""
+        config, device, scheduler = self._denoiser.config, condition.device, self._scheduler
+        generator = torch.Generator().manual_seed(_mixed(self._seed, self._window))
+        self._window += 1
+        sample = torch.randn((1, config.frames, config.motion_size), generator=generator).to(device, condition.dtype)
+        guidance = self._settings.guidance_scale
+        both = guidance != 1
+        heard = torch.tensor([True, False] if both else [True], device=device)
+        copies = len(heard)
+        condition = condition.expand(copies, -1, -1)
+        known = None if self._known is None else self._known.expand(copies, -1, -1)
+        style = self._style.to(device, condition.dtype).expand(copies, -1)
+        for step in scheduler.timesteps:
+            clean = self._denoiser(sample.expand(copies, -1, -1), step, condition, known, None, heard, style)
+            if both:
+                clean = clean[1:] + guidance * (clean[:1] - clean[1:])
+            sample = scheduler.step(clean, step, sample).prev_sample
+        return sample
+
+    def _lips(self, condition: Tensor, clean: Tensor) -> Tensor:
+        """(1, known + frames, M) what is added to audio-to-lip's mouth, in its own unit."""
+        part = region_slices()["mouth"]
+        gate = self._refiner.config.gate
+        if gate == 0:
+            return torch.zeros_like(clean[..., part])
+        return gate * self._refiner(condition, clean[..., part]) * self._statistics.spread[part]
+
+    def _played(self, rows: np.ndarray, lips: np.ndarray) -> np.ndarray:
+        """Rows as they are asked for: only some regions, stronger or calmer, with style and emotion."""
+        slices, asked = region_slices(), self._settings.regions
+        played = np.zeros_like(rows)
+        for region, part in slices.items():
+            if region in asked:
+                strength = self._settings.strength if region in ("head", "brows") else 1.0
+                played[:, part] = strength * rows[:, part]
+        played[:, slices["mouth"]] = lips
+        return played + self._offset
+
+    def _mean_of(self, style: Motion | str | None) -> np.ndarray:
+        """(motion_size,) how a reference usually holds lids and brows."""
+        offset = np.zeros(motion_size(), np.float32)
+        if isinstance(style, Motion):
+            spread = self._statistics.spread.cpu().numpy()
+            for region in ("eyes", "brows"):
+                part = region_slices()[region]
+                limit = MEAN_LIMIT * spread[part]
+                offset[part] = np.clip(np.median(getattr(style, region), axis=0), -limit, limit)
+        return offset
+
+    def _scaled(self, previous: Motion) -> Tensor:
+        """(1, known_frames, motion_size) the last frames of a motion that this pipeline gave, scaled.
+
+        Raises:
+            MotionError: it is too short.
+        """
+        config = self._denoiser.config
+        motion = previous if previous.fps == config.fps else previous.resample(config.fps)
+        if len(motion) < config.known_frames:
+            raise MotionError(
+                f"previous= needs at least {config.known_frames} frames at {config.fps:g} a second, not {len(motion)}."
+            )
+        motion = motion[-config.known_frames :]
+        rows = to_vectors(motion, Motion.neutral(1, motion.fps)) - self._offset
+        mouth = region_slices()["mouth"]
+        rows[:, mouth] = motion.mouth
+        scaled = self._statistics.scale(torch.from_numpy(rows)[None].to(self._denoiser.device))
+        return scaled.to(self._denoiser.dtype)
+
+
+def _mixed(seed: int, number: int) -> int:
+    """A seed of its own for each number."""
+    words = np.random.SeedSequence([seed, number]).generate_state(2)
+    return int(words[0]) << 20 ^ int(words[1])
+
+
+class Resampled:
+    """Rows that come in pieces, at another rate: interpolated, the last one held."""
+
+    def __init__(self, fps: float, to: float) -> None:
+        self._step = fps / to
+        self._rows: np.ndarray | None = None
+        self._first = self._done = 0
+
+    def push(self, rows: np.ndarray) -> np.ndarray:
+        """(n, C) the next rows -> (m, C) what is known now."""
+        self._rows = rows if self._rows is None else np.concatenate([self._rows, rows])
+        return self._read(math.inf)
+
+    def flush(self, total: int) -> np.ndarray:
+        """The rows missing to ``total``."""
+        if self._rows is None:
+            return np.empty((0, motion_size()), np.float32)
+        lacking = math.ceil(self._step * total) + 2 - self._first - len(self._rows)
+        self._rows = np.concatenate([self._rows, np.repeat(self._rows[-1:], max(0, lacking), axis=0)])
+        return self._read(total)
+
+    def _read(self, limit: float) -> np.ndarray:
+        assert self._rows is not None
+        known = self._first + len(self._rows)
+        stop = int(min(limit, math.floor(round((known - 1) / self._step, 6)) + 1))
+        position = np.round(np.arange(self._done, max(self._done, stop)) * self._step, 6)
+        before = np.floor(position).astype(int)
+        share = (position - before)[:, None].astype(np.float32)
+        after = np.minimum(before + 1, known - 1) - self._first
+        before -= self._first
+        rows = (1 - share) * self._rows[before] + share * self._rows[after]
+        self._done += len(rows)
+        passed = min(max(0, math.floor(round(self._done * self._step, 6)) - self._first), len(self._rows) - 1)
+        self._rows, self._first = self._rows[passed:], self._first + passed
+        return rows

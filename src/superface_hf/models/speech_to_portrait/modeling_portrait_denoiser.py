@@ -1,0 +1,80 @@
+"""The denoiser of portraits: the closed-form Gaussian one, and a learned residual where one is worth it; and SAW.
+
+After SCFP of "See the Speaker" (arXiv 2510.26819): diffusion whose noise input is guided by a statistical face prior, which a
+speech-adaptive weight (SAW) mixes with the mean face. Its equations could not be read here; what stands below is ours: the
+forward process runs on ``r = z - z_prior``, so that x_T is noise *around the prior*, and because FaceSpace's latents are
+whitened around the prior, the best denoiser of r that a few hundred people can teach is the posterior mean of a Gaussian.
+"""
+
+from __future__ import annotations
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor, nn
+
+from ..face_space.prior import FEATURES
+
+HEARD = 2  # what SAW looks at: the logarithm of seconds heard, and how clear the voice is
+
+
+class PortraitDenoiser(ModelMixin, ConfigMixin):
+    """x0(x_t, t): r's posterior mean under N(0, spread^2), per coordinate, plus a residual network where ``hidden_size`` > 0.
+
+    Args:
+        latent_size: D of the face space.
+        hidden_size: of the residual's three layers; 0 for none. Freshly made, the residual adds exactly nothing.
+    """
+
+    spread: Tensor
+    saw: Tensor
+    mean_group: Tensor
+
+    @register_to_config
+    def __init__(self, latent_size: int = 192, hidden_size: int = 0) -> None:
+        super().__init__()
+        self.register_buffer("spread", torch.ones(latent_size))
+        self.register_buffer("saw", torch.zeros(HEARD + 1))
+        self.register_buffer("mean_group", torch.tensor([0.5, 40.0]))  # presentation; age in years
+        self.residual: nn.Sequential | None = None
+        if hidden_size:
+            self.residual = nn.Sequential(
+                nn.Linear(latent_size + FEATURES + 2, hidden_size), nn.SiLU(),
+                nn.Linear(hidden_size, hidden_size), nn.SiLU(),
+                nn.Linear(hidden_size, latent_size),
+            )  # fmt: skip
+            last = self.residual[-1]
+            assert isinstance(last, nn.Linear)
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+
+    def forward(self, noisy: Tensor, kept: Tensor, features: Tensor) -> Tensor:
+        """Estimates r.
+
+        Args:
+            noisy: x_t (B, D) = sqrt(kept) r + sqrt(1 - kept) noise.
+            kept: (B,) the cumulative product of the schedule's alphas at t.
+            features: (B, 6) of the group that is drawn, see :class:`~superface_hf.models.face_space.prior.Group`.
+        """
+        share = kept[:, None]
+        variance = self.spread.square()
+        estimate = share.sqrt() * variance / (share * variance + 1 - share) * noisy
+        if self.residual is None:
+            return estimate
+        # The residual speaks up where there is noise: without any, x_t says all.
+        told = torch.cat([noisy, features, share.sqrt(), (1 - share).sqrt()], 1)
+        return estimate + (1 - share).sqrt() * self.residual(told)
+
+    def beta(self, seconds: float, certainty: float) -> float:
+        """SAW: how far the prior leaves the mean face toward what was heard, in [0, 1].
+
+        Exactly 0 where no voice was heard. Fitted on held-out people's faces, see ``training.portraits.voices``.
+
+        Args:
+            seconds: of voice that were heard.
+            certainty: of the hearing, 0 to 1.
+        """
+        if seconds <= 0 or certainty <= 0:
+            return 0.0
+        heard = torch.tensor([1.0, torch.log(torch.tensor(seconds)).item(), certainty])
+        return float(torch.sigmoid((self.saw.float() * heard).sum())) * min(1.0, 2 * certainty)

@@ -1,0 +1,125 @@
+"""Speech -> motion by diffusion, as a diffusers pipeline: whole, or in windows as the sound comes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler, DiffusionPipeline
+from diffusers.utils import BaseOutput
+
+from ..drivers.audio import warn_if_silent
+from ..drivers.diffusion import Diffusion, follow_changes
+from ..drivers.loudness import Levelled, speech_level
+from ..hub import weights_folder
+from ..media import load_sound
+from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
+from ..models.embedded import embedded_audio_to_lip
+from ..models.speech_to_motion.denoiser import MotionDenoiser
+from ..models.speech_to_motion.lip_refiner import LipRefiner
+from ..models.speech_to_motion.motion_statistics import MotionStatistics
+from ..models.speech_to_motion.performance import GUIDANCE, MOVED, Performance
+from ..motion import Motion
+
+
+@dataclass
+class SpeechToMotionOutput(BaseOutput):
+    """``motion``: changes from a face at rest (no change is zero, and a scale of 1), but for the mouth, which is absolute."""
+
+    motion: Motion
+
+
+class SpeechToMotionPipeline(DiffusionPipeline):
+    """HRTF: a face's motion (head, eyes, brows, gaze; lips by audio-to-lip, refined) from a recording of speech.
+
+    Args:
+        denoiser: M_diff, the network.
+        statistics: scales, styles and emotions.
+        lip_refiner: what is added to audio-to-lip's mouth; its ``config.gate`` may be 0.
+        audio_to_lip: gives the mouth, and what the network hears.
+        scheduler: of the noise; the network tells the clean sample.
+    """
+
+    model_cpu_offload_seq = "denoiser"
+
+    def __init__(
+        self,
+        denoiser: MotionDenoiser,
+        statistics: MotionStatistics,
+        lip_refiner: LipRefiner,
+        audio_to_lip: SuperFaceAudioToLipModel,
+        scheduler: DDIMScheduler,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            denoiser=denoiser,
+            statistics=statistics,
+            lip_refiner=lip_refiner,
+            audio_to_lip=audio_to_lip,
+            scheduler=scheduler,
+        )
+
+    @classmethod
+    def embedded(cls, device: str | torch.device = "cpu") -> SpeechToMotionPipeline:
+        """The pipeline that comes with the package."""
+        folder = weights_folder("speech_to_motion/denoiser").parent
+        parts = {
+            name: kind.from_pretrained(folder / name, dtype=torch.float32).eval()
+            for name, kind in (
+                ("denoiser", MotionDenoiser),
+                ("statistics", MotionStatistics),
+                ("lip_refiner", LipRefiner),
+            )
+        }
+        scheduler = DDIMScheduler.from_pretrained(folder / "scheduler")
+        return cls(**parts, audio_to_lip=embedded_audio_to_lip(), scheduler=scheduler).to(device)
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        audio: Any,
+        sampling_rate: float | None = None,
+        fps: float = 25.0,
+        num_inference_steps: int = 12,
+        guidance_scale: float = GUIDANCE,
+        style: Motion | str | None = None,
+        emotion: Mapping[str, float] | str | None = None,
+        strength: float = 1.0,
+        regions: Sequence[str] = MOVED,
+        previous: Motion | None = None,
+        generator: torch.Generator | None = None,
+    ) -> SpeechToMotionOutput:
+        """Moves a face to speech.
+
+        Args:
+            audio, sampling_rate: as :func:`~superface_hf.media.load_sound` takes them.
+            fps: frame rate of the motion.
+            num_inference_steps, guidance_scale, style, emotion, strength, regions: see :class:`Performance`.
+            previous: what the face did before, as this pipeline gave it: the motion goes on from its last frames.
+            generator: the same one, in the same state, gives the same motion; None draws another each time.
+
+        Returns:
+            ``.motion`` of ``max(1, round(seconds * fps))`` frames.
+
+        Raises:
+            MediaError: the sound cannot be read or is empty.
+            MotionError, UnknownNameError: a setting does not fit.
+        """
+        performance = Performance(num_inference_steps, guidance_scale, style, emotion, strength, regions)
+        rate = self.audio_to_lip.config.sampling_rate
+        samples = load_sound(audio, sampling_rate).mono(rate)
+        warn_if_silent(float(np.abs(samples).max(initial=0)))
+        level = speech_level([samples], rate)
+        mouth = self.audio_to_lip.predict(Levelled(rate, level).push(samples), fps)
+        changes = follow_changes([samples], fps, Diffusion(self, performance, seed_of(generator)), level, previous)
+        change = Motion.concatenate(list(changes))
+        return SpeechToMotionOutput(motion=replace(change, mouth=mouth + change.mouth))
+
+
+def seed_of(generator: torch.Generator | None) -> int:
+    """What all windows' noise is drawn from."""
+    device = "cpu" if generator is None else generator.device
+    return int(torch.randint(2**62, (1,), generator=generator, device=device))

@@ -1,0 +1,338 @@
+"""SCFP as a diffusers pipeline: speech -> a made-up portrait that suits the voice."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler, DiffusionPipeline
+from diffusers.utils import BaseOutput
+from PIL import Image
+from torch import Tensor
+from transformers.utils import logging
+
+from ..errors import SuperFaceError, UnknownNameError
+from ..hub import WEIGHTS
+from ..hub.upload import Destination, check_token, upload
+from ..media import SPEECH_RATE, SoundReader
+from ..models.face_space.modeling_face_space import FaceSpace
+from ..models.face_space.prior import OLDEST, YOUNGEST, Group
+from ..models.speech_to_portrait.modeling_portrait_denoiser import PortraitDenoiser
+from ..models.voice_encoder.modeling_voice_encoder import Hearing, SuperFaceVoiceEncoderModel
+from ..provenance.marks import DISCLAIMER
+from ..utils.files import follow_umask
+
+logger = logging.get_logger(__name__)
+
+EMBEDDED = WEIGHTS / "speech_to_portrait"
+PRESENTATIONS = {"feminine": 0.0, "androgynous": 0.5, "masculine": 1.0}
+SIZES = 64, 2048  # pixels
+MOST_IMAGES = 64
+HEARD_SECONDS = 60  # of a long recording, in parts spread over it
+PART_SECONDS = 3
+_PUSHED = ("private", "token", "revision", "create_pr", "commit_message", "commit_description")
+UNCLEAR = 0.5  # how sure it must be that this is a voice
+NOTHING_HEARD = Hearing(0.5, 40.0, 0.0, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class PortraitHearing(Hearing):
+    """What was heard, and what was drawn for it.
+
+    Attributes:
+        beta: how far the voice moved the face away from the mean one, 0 to 1 (SAW).
+        drawn: whom the first picture shows: presentation, age and tone.
+        seed: what the pictures were drawn with, where it is known.
+        disclaimer: what such a picture is, and is not; to be shown with it.
+    """
+
+    beta: float = 0.0
+    drawn: Group | None = None
+    seed: int | None = None
+    disclaimer: str = DISCLAIMER
+
+
+@dataclass
+class SpeechToPortraitOutput(BaseOutput):  # type: ignore[misc]
+    """
+    Attributes:
+        images: PIL images, or arrays (H, W, 3) uint8 with ``output_type="np"``.
+        landmarks: (478, 3) float32 in pixels, one array a picture.
+        alphas: (H, W) float32, the person's share of each pixel.
+        latents: (N, D) of the face space.
+        hearing: what the voice told, and what was made of it.
+    """
+
+    images: list[Any]
+    landmarks: list[np.ndarray]
+    alphas: list[np.ndarray]
+    latents: Tensor
+    hearing: PortraitHearing
+
+
+class SpeechToPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
+    """Draws made-up portraits that suit a voice.
+
+    Of the voice only presentation and age are used; everything else is drawn by seed. See
+    :data:`superface_hf.provenance.marks.DISCLAIMER`, which comes with every result.
+
+    Args:
+        voice_encoder: hears.
+        face_space: turns latents into pictures, in an autoencoder's place.
+        denoiser: of latents around the prior.
+        scheduler: with ``prediction_type="sample"``.
+    """
+
+    voice_encoder: SuperFaceVoiceEncoderModel
+    face_space: FaceSpace
+    denoiser: PortraitDenoiser
+    scheduler: DDIMScheduler
+
+    def __init__(
+        self,
+        voice_encoder: SuperFaceVoiceEncoderModel,
+        face_space: FaceSpace,
+        denoiser: PortraitDenoiser,
+        scheduler: DDIMScheduler,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            voice_encoder=voice_encoder, face_space=face_space, denoiser=denoiser, scheduler=scheduler
+        )
+
+    @classmethod
+    def embedded(cls) -> Any:
+        """The pipeline that comes with the package."""
+        from ..hub.quiet import quiet_loading
+
+        with quiet_loading():
+            hears = SuperFaceVoiceEncoderModel.from_pretrained(EMBEDDED / "voice_encoder", dtype=torch.float32)
+        return cls(
+            hears.eval(),
+            FaceSpace.from_pretrained(EMBEDDED / "face_space"),
+            PortraitDenoiser.from_pretrained(EMBEDDED / "denoiser"),
+            DDIMScheduler.from_pretrained(EMBEDDED / "scheduler"),
+        )
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **options: Any
+    ) -> None:
+        """Saves all components, and the card that says what made-up faces are; ``push_to_hub=True`` pushes that folder."""
+        repo_id = options.pop("repo_id", Path(save_directory).name)
+        pushed = {name: options.pop(name) for name in _PUSHED if name in options}
+        super().save_pretrained(save_directory, **options)
+        follow_umask(Path(save_directory))
+        for name in ("README.md", "NOTICE"):
+            if not (Path(save_directory) / name).exists():
+                shutil.copyfile(EMBEDDED / name, Path(save_directory) / name)
+        if push_to_hub:
+            self._push_folder(Path(save_directory), repo_id, **pushed)
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> Any:
+        """Pushes all components and the card.
+
+        Args:
+            repo_id: of the Hub.
+            options: ``private``, ``token``, ``revision``, ``create_pr``, ``commit_message``, ``commit_description``: see
+                :class:`~superface_hf.hub.upload.Destination`. Others go to :meth:`save_pretrained`.
+
+        Raises:
+            HubError: there is no token, it may not write there, or the Hub refuses.
+        """
+        pushed = {name: options.pop(name) for name in _PUSHED if name in options}
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder, **options)
+            return self._push_folder(Path(folder), repo_id, **pushed)
+
+    def _push_folder(self, folder: Path, repo_id: str, **options: Any) -> Any:
+        to = Destination(repo_id, **options)
+        check_token(to.token)
+        files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+        return upload(files, to, f"Upload {type(self).__name__}")
+
+    def hear(self, audio: Any, sampling_rate: float | None = None) -> Hearing:
+        """What a recording tells of who speaks; ``audio`` is anything that :class:`~superface_hf.media.SoundReader` takes.
+
+        Raises:
+            MediaError: it cannot be read.
+        """
+        return self.voice_encoder.hear(heard_part(SoundReader(audio, sampling_rate)))
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        audio: Any = None,
+        *,
+        sampling_rate: float | None = None,
+        num_images: int = 1,
+        num_inference_steps: int = 10,
+        temperature: float = 0.7,
+        beta: float | None = None,
+        presentation: str | float | None = None,
+        age: float | None = None,
+        tone: float | None = None,
+        generator: torch.Generator | None = None,
+        size: int = 512,
+        output_type: str = "pil",
+    ) -> SpeechToPortraitOutput:
+        """Draws portraits.
+
+        Args:
+            audio: speech: anything that :class:`~superface_hf.media.SoundReader` takes. None draws without a voice.
+            sampling_rate: of ``audio`` that comes without one.
+            num_images: how many, all for the same voice.
+            num_inference_steps: steps of the scheduler.
+            temperature: how different from the prior faces are, 0 (always the prior's own) to 1 (as different as people).
+            beta: how far the prior leaves the mean face for what was heard, 0 to 1; by default by how much voice was heard
+                and how clear it is (SAW).
+            presentation: "feminine", "androgynous", "masculine", or a number from 0 to 1: instead of what the voice tells.
+            age: years, 18 to 90: instead of what the voice tells.
+            tone: of the skin, 0 the lightest to 1 the darkest; by default drawn. Never heard.
+            generator: of all that is drawn; the same generator gives the same pictures. None takes a new seed.
+            size: side of the pictures, pixels.
+            output_type: "pil" or "np".
+
+        Raises:
+            MediaError: the sound cannot be read.
+            UnknownNameError: a presentation that does not exist.
+            SuperFaceError: a number out of its range.
+        """
+        given = _checked_group(presentation, age, tone)
+        _check_numbers(num_images, num_inference_steps, temperature, beta, size)
+        if output_type not in ("pil", "np"):
+            raise UnknownNameError(f'output_type must be "pil" or "np", not {output_type!r}.')
+        heard = NOTHING_HEARD if audio is None else self.hear(audio, sampling_rate)
+        if audio is not None and heard.voice < UNCLEAR:
+            logger.warning(
+                "No clear voice was heard: the portrait is drawn around the mean face. Pass a recording of one person who "
+                "speaks, or presentation= and age=."
+            )
+        if generator is None:
+            generator = torch.Generator().manual_seed(int(torch.seed()) % 2**63)
+        seed = generator.initial_seed()
+        weight = self._beta(heard, beta, audio)
+        groups = [self._group(heard, weight, given, generator) for _ in range(num_images)]
+        features = torch.stack([group.features for group in groups])
+        latents = self._denoised(features, num_inference_steps, temperature, generator)
+        drawn = self.face_space.decode(latents, features, size, generator)
+        pictures = [portrait.picture for portrait in drawn]
+        hearing = PortraitHearing(**vars(heard), beta=weight, drawn=groups[0], seed=seed)
+        return SpeechToPortraitOutput(
+            images=[Image.fromarray(picture) for picture in pictures] if output_type == "pil" else pictures,
+            landmarks=[portrait.landmarks for portrait in drawn],
+            alphas=[portrait.alpha for portrait in drawn],
+            latents=latents,
+            hearing=hearing,
+        )
+
+    def _beta(self, heard: Hearing, beta: float | None, audio: Any) -> float:
+        """SAW's weight, or the one that is asked for."""
+        if audio is None:
+            return 0.0
+        if beta is not None:
+            return float(beta)
+        return 0.0 if heard.voice < UNCLEAR else self.denoiser.beta(heard.seconds, heard.certainty)
+
+    def _group(self, heard: Hearing, beta: float, given: dict[str, float], generator: torch.Generator) -> Group:
+        """z_prior's group: the mean, moved by ``beta`` toward what was heard; what is given stands as it is."""
+        presentation, age = (float(value) for value in self.denoiser.mean_group)
+        tone = float(
+            torch.rand((), generator=generator)
+        )  # drawn in any case, so that a given tone changes nothing else
+        mixed = {
+            "presentation": presentation + beta * (heard.presentation - presentation),
+            "age": age + beta * (heard.age - age),
+            "tone": tone,
+        }
+        group = {**mixed, **given}
+        group["age"] = min(max(group["age"], YOUNGEST), OLDEST)
+        return Group(**group)
+
+    def _denoised(self, features: Tensor, steps: int, temperature: float, generator: torch.Generator) -> Tensor:
+        """r (N, D), by the scheduler, from noise that ``temperature`` scales."""
+        self.scheduler.set_timesteps(steps)
+        noisy = temperature * torch.randn(len(features), self.denoiser.config.latent_size, generator=generator)
+        for step in self.scheduler.timesteps:
+            kept = self.scheduler.alphas_cumprod[int(step)].expand(len(features)).float()
+            estimate = self.denoiser(noisy, kept, features)
+            noisy = self.scheduler.step(estimate, step, noisy, eta=0.0).prev_sample
+        return noisy
+
+
+def default_scheduler() -> DDIMScheduler:
+    """A cosine schedule that ends in nothing but noise."""
+    return DDIMScheduler(
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type="sample",
+        clip_sample=False,
+        timestep_spacing="trailing",
+    )
+
+
+def heard_part(reader: SoundReader) -> np.ndarray:
+    """What is heard of a sound: (N,) float32 at 16 kHz, all of a short one; of a long one a minute, in parts spread over it."""
+    seconds = reader.seconds or 0.0
+    if seconds <= HEARD_SECONDS:
+        limit = HEARD_SECONDS * SPEECH_RATE
+        return _joined(reader.mono(SPEECH_RATE), limit)
+    parts = HEARD_SECONDS // PART_SECONDS
+    stride, length = seconds * SPEECH_RATE / parts, PART_SECONDS * SPEECH_RATE
+    kept, start = [], 0
+    for block in reader.mono(SPEECH_RATE):
+        places = np.arange(start, start + len(block))
+        kept.append(block[places % stride < length])
+        start += len(block)
+    return np.concatenate(kept) if kept else np.zeros(0, np.float32)
+
+
+def _joined(blocks: Any, limit: int) -> np.ndarray:
+    kept: list[np.ndarray] = []
+    for block in chain(blocks):
+        kept.append(block)
+        if sum(map(len, kept)) >= limit:
+            break
+    return np.concatenate(kept)[:limit] if kept else np.zeros(0, np.float32)
+
+
+def _checked_group(presentation: str | float | None, age: float | None, tone: float | None) -> dict[str, float]:
+    """What is given of the group.
+
+    Raises:
+        UnknownNameError, SuperFaceError: it cannot be.
+    """
+    given: dict[str, float] = {}
+    if isinstance(presentation, str):
+        if presentation not in PRESENTATIONS:
+            raise UnknownNameError(
+                f"There is no presentation {presentation!r}: it is one of {', '.join(PRESENTATIONS)}, or a number from 0 "
+                "(feminine) to 1 (masculine)."
+            )
+        given["presentation"] = PRESENTATIONS[presentation]
+    elif presentation is not None:
+        given["presentation"] = float(presentation)
+    if age is not None:
+        given["age"] = float(age)
+    if tone is not None:
+        given["tone"] = float(tone)
+    replace(Group(0.5, 40.0), **given)  # refuses what is out of range
+    return given
+
+
+def _check_numbers(num_images: int, steps: int, temperature: float, beta: float | None, size: int) -> None:
+    ranges: dict[str, tuple[float | None, float, float]] = {
+        "num_images": (num_images, 1, MOST_IMAGES),
+        "num_inference_steps": (steps, 1, 1000),
+        "temperature": (temperature, 0, 1.5),
+        "beta": (beta, 0, 1),
+        "size": (size, *SIZES),
+    }
+    for name, (value, low, high) in ranges.items():
+        if value is not None and not low <= value <= high:
+            raise SuperFaceError(f"{name} must be from {low:g} to {high:g}, not {value}.")

@@ -1,0 +1,1 @@
+"""Training the motion diffusion and its lip refiner."""

@@ -1,0 +1,230 @@
+"""Trains the motion diffusion on tracked clips of speaking people.
+
+::
+
+    python -m superface_hf.data.speech.tracked_clips $SUPERFACE_DATA -o .cache/speech_to_motion
+    python -m superface_hf.training.speech_to_motion.trainer --data $SUPERFACE_DATA --cache .cache/speech_to_motion \\
+        --out runs/speech_to_motion
+
+Resumes by itself from the newest checkpoint in ``--out``; the finished network is in its ``final``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from diffusers import DDIMScheduler
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+from transformers.utils import logging
+
+from ...models.speech_to_motion.denoiser import MotionDenoiser
+from ...models.speech_to_motion.motion_statistics import MotionStatistics
+from ...models.speech_to_motion.motion_vector import region_slices
+from ..core.run import TrainingRun, falling_rate, parse_config
+from .data import MotionClip, MotionWindows, fit_statistics, load_motion_clips
+
+logger = logging.get_logger(__name__)
+
+REGION_WEIGHTS = {"mouth": 1.0, "eyes": 1.0, "brows": 1.0, "gaze": 0.7, "head": 2.0}
+VALIDATION_WINDOWS = 96
+
+
+@dataclass
+class SpeechToMotionTrainingConfig:
+    """What is trained, on what, for how long.
+
+    Attributes:
+        data, cache: folder with ``clips.csv``, and the one that ``motion_cache`` wrote.
+        out: folder for checkpoints and logs.
+        steps, batch_size: length of the training.
+        learning_rate: of AdamW after ``warmup`` steps; over the last ``decay`` share of the steps it falls to a twentieth.
+        unheard, unstyled: share of windows that do not know what is heard, and that do not know their style.
+        velocity: weight of the error of differences between frames.
+        most_snr: of min-SNR weighting (Hang et al. 2023), in the form for velocity prediction: no step counts for nothing.
+        blur: standard deviation of noise on the known frames, so that small errors of earlier windows do not grow.
+        ema: decay of the averaged weights that are released.
+        hidden_size, num_layers: of the network.
+    """
+
+    data: str = "data"
+    cache: str = ".cache/speech_to_motion"
+    out: str = "runs/speech_to_motion"
+    steps: int = 4000
+    batch_size: int = 24
+    learning_rate: float = 6e-4
+    warmup: int = 100
+    decay: float = 0.5
+    weight_decay: float = 0.02
+    unheard: float = 0.1
+    unstyled: float = 0.3
+    velocity: float = 2.0
+    most_snr: float = 5.0
+    blur: float = 0.05
+    ema: float = 0.998
+    hidden_size: int = 192
+    num_layers: int = 4
+    seed: int = 0
+    validate_every: int = 250
+    checkpoint_minutes: float = 3.0
+    mixed_precision: str = "bf16"
+
+
+def training_scheduler() -> DDIMScheduler:
+    """The noise schedule: cosine (Nichol and Dhariwal 2021), the network tells the clean sample."""
+    return DDIMScheduler(
+        num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2", prediction_type="sample", clip_sample=False,
+        timestep_spacing="trailing",
+    )  # fmt: skip
+
+
+class SpeechToMotionTrainer:
+    """One training run; ``train()`` goes on from the newest checkpoint, exactly where it stopped.
+
+    Args:
+        clips: to train on, and (those with ``held_out``) to look at in ``validate_every``.
+        network: sizes of the network that differ from the configuration's and the defaults.
+    """
+
+    def __init__(
+        self, config: SpeechToMotionTrainingConfig, clips: Sequence[MotionClip], network: dict[str, int] | None = None
+    ) -> None:
+        self.config = config
+        set_seed(config.seed)
+        self.accelerator = Accelerator(mixed_precision=config.mixed_precision)
+        shown = [clip for clip in clips if not clip.held_out]
+        unseen = [clip for clip in clips if clip.held_out]
+        self.statistics = self._scales(shown)
+        sizes = {"hidden_size": config.hidden_size, "num_layers": config.num_layers, **(network or {})}
+        model = MotionDenoiser(
+            motion_size=shown[0].vectors.shape[1], condition_size=shown[0].condition.shape[1], **sizes
+        )
+        self.averaged = MotionDenoiser.from_config(model.config).eval().requires_grad_(False)
+        self.averaged.load_state_dict(model.state_dict())
+        self.averaged.to(self.accelerator.device)
+        optimizer = torch.optim.AdamW(
+            model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
+        )
+        self.model, self.optimizer = self.accelerator.prepare(model.train(), optimizer)
+        self.run = TrainingRun(
+            Path(config.out), self.accelerator, self.averaged, config.ema, config.checkpoint_minutes, config
+        )
+        frames, known = model.config.frames, model.config.known_frames
+        length = config.steps * config.batch_size
+        self.windows = MotionWindows(shown, self.statistics, length, config.seed, frames, known)
+        self.unseen = (
+            MotionWindows(unseen, self.statistics, VALIDATION_WINDOWS, 1, frames, known, 0.0) if unseen else None
+        )
+        scheduler = training_scheduler()
+        self.kept = scheduler.alphas_cumprod.to(self.accelerator.device)
+        self.weight = region_weights(shown[0].vectors.shape[1]).to(self.accelerator.device)
+
+    def _scales(self, clips: Sequence[MotionClip]) -> MotionStatistics:
+        """Those that the run began with: a training may be gone on with when more clips have been tracked."""
+        folder = Path(self.config.out) / "statistics"
+        if not folder.exists():
+            fit_statistics(clips).save_pretrained(folder)
+        return MotionStatistics.from_pretrained(folder)
+
+    def train(self, until: int | None = None) -> None:
+        """Trains to the end, or to step ``until``; writes a checkpoint in both cases."""
+        config = self.config
+        self.run.resume()
+        rest = Subset(
+            self.windows, range(self.run.step * config.batch_size, (until or config.steps) * config.batch_size)
+        )
+        for batch in self.accelerator.prepare(DataLoader(rest, config.batch_size)):
+            self.run.tick(self._train_step(batch))
+            step = self.run.step
+            if self.unseen is not None and config.validate_every and step % config.validate_every == 0:
+                self.run.log({"step": step, "validation": self.validate()})
+        self.run.save()
+        if self.run.step == config.steps:
+            final = self.run.out / "final"
+            self.averaged.save_pretrained(final / "denoiser")
+            self.statistics.save_pretrained(final / "statistics")
+            training_scheduler().save_pretrained(final / "scheduler")
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """The averaged network's loss on windows of people who are not trained on, with the same noise each time."""
+        torch.manual_seed(0)
+        assert self.unseen is not None
+        terms = [self._loss(self.averaged, batch)[1] for batch in DataLoader(self.unseen, self.config.batch_size)]
+        return {name: round(sum(float(term[name]) for term in terms) / len(terms), 5) for name in terms[0]}
+
+    def _train_step(self, batch: dict[str, Tensor]) -> dict[str, float | Tensor]:
+        config, step = self.config, self.run.step
+        torch.manual_seed((config.seed << 32) + step)  # noise must not depend on how often the training was stopped
+        fall = falling_rate(step, config.steps, config.warmup, config.decay * config.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.learning_rate * fall
+        loss, terms = self._loss(self.model, batch)
+        self.accelerator.backward(loss)
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.run.follow(self.model)
+        return {**terms, "gradient": norm}
+
+    def _loss(self, model: torch.nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The objective on one batch, and its terms: errors of the clean motion and of its differences, by region."""
+        config, device = self.config, self.accelerator.device
+        batch = {name: value.to(device) for name, value in batch.items()}
+        motion, given = batch["motion"], batch["known_given"]
+        before = motion.shape[1] - self.windows.frames
+        known, truth = motion[:, :before], motion[:, before:]
+        count = len(motion)
+        step = torch.randint(0, len(self.kept), (count,), device=device)
+        alpha = self.kept[step][:, None, None]
+        noisy = alpha.sqrt() * truth + (1 - alpha).sqrt() * torch.randn_like(truth)
+        with self.accelerator.autocast():
+            told = model(
+                noisy, step, batch["condition"], known + config.blur * torch.randn_like(known), given,
+                torch.rand(count, device=device) >= config.unheard,
+                batch["style"], torch.rand(count, device=device) >= config.unstyled,
+            )  # fmt: skip
+        error = told.float() - truth
+        valid = batch["valid"][:, before:]
+        snr = (alpha / (1 - alpha))[:, 0, 0]
+        counts = ((snr + 1).clamp(max=config.most_snr) / config.most_snr)[:, None] * valid
+        position = _mean(error.square() @ self.weight, counts)
+        # The last known frame is without error: a made window must go on from it.
+        joined = torch.cat([torch.zeros_like(error[:, :1]), error], dim=1).diff(dim=1)
+        moving = counts.clone()
+        moving[:, 0] *= given
+        velocity = _mean(joined.square() @ self.weight, moving)
+        parts = {
+            name: _mean(error[..., part].square().mean(-1), counts).detach() for name, part in region_slices().items()
+        }
+        loss = position + config.velocity * velocity
+        return loss, {"loss": loss.detach(), "velocity": velocity.detach(), **parts}
+
+
+def region_weights(size: int) -> Tensor:
+    """(size,) how much the squared error of each number counts; sums to 1."""
+    weight = torch.zeros(size)
+    for region, part in region_slices().items():
+        weight[part] = REGION_WEIGHTS[region] / (part.stop - part.start)
+    return weight / weight.sum()
+
+
+def _mean(values: Tensor, weight: Tensor) -> Tensor:
+    return (values * weight).sum() / weight.sum().clamp(min=1)
+
+
+def main() -> None:
+    config = parse_config(SpeechToMotionTrainingConfig, __doc__)
+    torch.set_num_threads(1)  # two that compete cost more than one
+    clips = load_motion_clips(Path(config.data), Path(config.cache))
+    logger.warning(f"{len(clips)} stretches of {len({clip.person for clip in clips})} people.")
+    SpeechToMotionTrainer(config, clips).train()
+
+
+if __name__ == "__main__":
+    main()
