@@ -93,8 +93,8 @@ def test_a_mesh_across_a_certain_face_is_dropped(face_points):
 
 def test_a_mesh_that_is_rolled_against_the_detector_is_no_face(seeing, astronaut, monkeypatch):
     (face,) = seeing.find_faces(astronaut)
-    for score in (0.99, 0.9999):
-        across = Face.of(rolled_mesh(face.landmarks, math.radians(45)), score)
+    for score, degrees in ((0.99, 45), (0.9999, 100)):
+        across = Face.of(rolled_mesh(face.landmarks, math.radians(degrees)), score)
         crop = FaceCrop.around(across.landmarks, 1.3)
         monkeypatch.setattr(seeing, "_refine", lambda images, crops, seen=(across, crop): [seen] * len(crops))
         assert seeing.find_faces(astronaut) == []
@@ -151,7 +151,8 @@ def test_lids_are_fitted_to_the_rims_of_drawn_eyes(seeing, eyes):
         wide, high = 512 * min(0.09 * eyes, 0.19), 512 * 0.045 * eyes
         middle = np.array([512 * (0.5 + side * 0.1), 512 * 0.46])
         radius = np.linalg.norm((fitted[ring, :2] - middle) / (wide / 2, high / 2), axis=1)
-        assert radius == pytest.approx(np.full(16, 1.05), abs=0.12)
+        assert radius.min() > 0.98
+        assert radius.max() < 1.3
 
 
 def test_a_persons_eyes_are_left_alone(seeing, people):
