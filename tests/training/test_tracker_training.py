@@ -40,7 +40,7 @@ from superface_hf.training.tracker.parts import (
     stretch,
     within_groups,
 )
-from superface_hf.training.tracker.trainer import join, replace_refiner
+from superface_hf.training.tracker.trainer import join, replace_part
 
 
 def jpeg(picture: np.ndarray) -> bytes:
@@ -180,10 +180,16 @@ def test_all_parts_train_go_on_and_join(prepared: Path, tmp_path: Path) -> None:
         before = parts[name].read_bytes()
         config.steps = 4
         assert trainer.train(config).read_bytes() != before
-        replace_refiner(name, parts[name], tmp_path / "model")
+        replace_part(name, parts[name], tmp_path / "model")
         again = SuperFaceTrackerModel.from_pretrained(tmp_path / "model").state_dict()
         changed = {key.split(".")[0] for key, tensor in state.items() if not torch.equal(tensor, again[key])}
         assert changed == {name}
+    further = tracker_detector.DetectorTrainingConfig(
+        out=out / "further", size=64, steps=2, batch=6, start=tmp_path / "model", **options
+    )
+    replace_part("detector", tracker_detector.train(further), tmp_path / "model")
+    last = SuperFaceTrackerModel.from_pretrained(tmp_path / "model").state_dict()
+    assert {key.split(".")[0] for key, tensor in again.items() if not torch.equal(tensor, last[key])} == {"detector"}
 
 
 def small_refiner() -> tuple[CropRefiner, torch.Tensor, torch.Tensor]:

@@ -23,6 +23,7 @@ from superface_hf import Motion, SuperFaceAudioToLipConfig, SuperFaceAudioToLipM
 from superface_hf.commands import completion, dub, edit, generate
 from superface_hf.commands.output import SILENT, print_result, silence
 from superface_hf.media import VideoReader, load_picture, write_mp4
+from superface_hf.models.tracker.base import Face
 
 
 @pytest.fixture
@@ -68,6 +69,32 @@ class TestCommands:
         assert run("generate", photo, "--video", tmp_path / "d.mp4", "-o", tmp_path / "out.mp4") == 0
         assert len(list(VideoReader(tmp_path / "out.mp4"))) == 6
         assert "out.mp4" in capsys.readouterr().out
+
+    def test_generate_imitates_the_chosen_face_of_a_video(self, photo, tmp_path, monkeypatch, quick_pipe, face_points):
+        driver = tmp_path / "two.mp4"
+        write_mp4(driver, np.zeros((6, 240, 320, 3), np.uint8), 25)
+        seen: dict[str, np.ndarray] = {}
+        for face in ("0", "1"):
+            # The larger one on the left holds still, the other one goes up and down.
+            both = [
+                [Face.of(face_points(90, 120, 50), 1.0), Face.of(face_points(240, 110 + 6 * t, 40), 1.0)]
+                for t in range(6)
+            ]
+            own = [Face.of(face_points(), 1.0)]
+            looks = iter([own, *both])
+            monkeypatch.setattr(quick_pipe.tracker, "find_faces", lambda image, looks=looks: next(looks))
+            out = tmp_path / f"{face}.mp4"
+            assert run("generate", photo, "--video", driver, "--driving-face", face, "-o", out) == 0
+            seen[face] = np.stack(list(VideoReader(out))).astype(int)
+        moved = {face: np.abs(frames - frames[0]).mean() for face, frames in seen.items()}
+        assert moved["1"] > 3 * moved["0"]
+
+    def test_a_driving_face_that_is_not_there_is_one_line(self, photo, tmp_path, capsys):
+        write_mp4(tmp_path / "d.mp4", np.zeros((6, 64, 64, 3), np.uint8), 25)
+        out = tmp_path / "out.mp4"
+        assert run("generate", photo, "--video", tmp_path / "d.mp4", "--driving-face", "3", "-o", out) == 1
+        assert "driving_face=3" in capsys.readouterr().err
+        assert not out.exists()
 
     def test_generate_from_a_motion_with_everything(self, photo, tmp_path):
         Motion.neutral(4, 25).save(tmp_path / "m.safetensors")

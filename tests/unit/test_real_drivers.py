@@ -195,6 +195,19 @@ class TestADriversRest:
         assert openings.max() > 0.6 * wanted.max()
         assert np.corrcoef(openings, wanted)[0, 1] > 0.9
 
+    def test_a_puckered_lip_in_the_first_frame_does_not_stay(self, quick_pipe, tracker, scene, meshes):
+        pucker = {"mouthPucker": 0.9, "mouthFunnel": 0.4}
+        talk = Motion.concatenate([holding(5, **pucker), holding(10), speaking(25)])
+        mouth = self.driven(quick_pipe, tracker, scene, meshes(talk)).mouth
+        own = quick_pipe.preprocess(scene).motion.mouth
+        towards = Motion.neutral(1, FPS).edit(pucker).mouth[0]
+        strength = (mouth - own) @ towards / (towards @ towards)
+        assert strength[2] > 0.6
+        assert np.abs(strength[8:15]).max() < 0.2
+        openings, wanted = mouth_opening(mouth)[15:], mouth_opening(talk.mouth)[15:]
+        assert openings.max() > 0.6 * wanted.max()
+        assert np.corrcoef(openings, wanted)[0, 1] > 0.9
+
     @pytest.mark.parametrize("stream", [False, True])
     def test_shut_eyes_in_the_first_frame_do_not_make_sleepy_ones(self, quick_pipe, tracker, scene, meshes, stream):
         wakes = Motion.concatenate([holding(6, **SHUT), holding(34)])

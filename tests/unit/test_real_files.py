@@ -112,6 +112,8 @@ class TestDamage:
             ("webm", "libopus"),
             ("mpegts", "aac"),
             ("flv", "aac"),
+            ("avi", "libmp3lame"),
+            ("avi", "ac3"),
         ],
     )
     def test_a_damaged_sound_goes_on_in_its_place(self, container, codec, said):
@@ -126,6 +128,12 @@ class TestDamage:
         told = len(said())
         list(reader)
         assert len(said()) == told
+
+    def test_pictures_of_a_damaged_avi_stay_in_their_place(self):
+        broken = clips.damaged(clips.video(clips.numbered(50), "avi", "mjpeg", "yuvj420p"), 0.4, 0.1)
+        shown = brightness(VideoReader(broken))
+        assert len(shown) == 50
+        assert shown[-5:] == pytest.approx(brightness(clips.numbered(50)[-5:]), abs=4)
 
     def test_a_sound_that_is_damaged_at_its_start_is_read(self):
         assert SoundReader(clips.damaged(clips.sound("mp3", "libmp3lame"), 0.02)).read().seconds > 5

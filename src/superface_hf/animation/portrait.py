@@ -12,6 +12,7 @@ from ..face_model.coordinates import Square
 from ..face_model.linear import FaceModel, FaceShape
 from ..media import load_picture
 from ..motion import Motion
+from .drawn_eyes import fit_drawn_eyes, looks_flat
 from .faces import FaceChoice, check_face_choice, choose_face
 
 logger = logging.get_logger(__name__)
@@ -35,6 +36,7 @@ class Portrait:
         landmarks: (478, 3) float32 IMAGE coordinates of the crop.
         shape, motion: the face's neutral shape, and the pose and expression it has in the picture (one frame).
         others: (478, 3) landmarks in PIXELS of the picture's other faces.
+        drawn_eyes: whether its eyes are drawn, and larger than a person's.
     """
 
     picture: np.ndarray
@@ -43,6 +45,7 @@ class Portrait:
     shape: FaceShape
     motion: Motion
     others: tuple[np.ndarray, ...] = ()
+    drawn_eyes: bool = False
 
 
 def find_portrait(image: Any, tracker: FaceTracker, face_model: FaceModel, face: FaceChoice, size: int) -> Portrait:
@@ -68,12 +71,21 @@ def find_portrait(image: Any, tracker: FaceTracker, face_model: FaceModel, face:
             f"What was found in the picture may be no person's face (score {chosen.score:.3f}). Animals, drawings, puppets, "
             "masks and covered faces will not look right: check the result, or pass another picture."
         )
+    drawn = fit_drawn_eyes(picture, chosen.landmarks)
+    if chosen.certain and (drawn is not None or looks_flat(picture, chosen.landmarks)):
+        logger.warning(
+            "The face in the picture looks drawn. What is learned is people's: teeth, shut lids and the skin around mouth and "
+            "eyes will not look right in a flat drawing. Check the result."
+        )
     others = tuple(other.landmarks for other in faces if other is not chosen)
     crop = snap(Square.around_face(chosen.landmarks), height, width, size)
-    landmarks = crop.to_image(chosen.landmarks)
+    landmarks = crop.to_image(chosen.landmarks if drawn is None else drawn)
     _, motion = face_model.fit(landmarks[None], fps=1.0)
+    if drawn is not None:  # however they are drawn is how they rest
+        motion = replace(motion, eyes=np.zeros_like(motion.eyes))
     # The fitted shape is only close; the picture's own landmarks must come back exactly, or a face at rest would move.
-    return Portrait(picture, crop, landmarks, face_model.neutral_shape(landmarks, motion), motion, others)
+    shape = face_model.neutral_shape(landmarks, motion)
+    return Portrait(picture, crop, landmarks, shape, motion, others, drawn_eyes=drawn is not None)
 
 
 def stored_portrait(model: SuperFaceStudentModel, face_model: FaceModel) -> Portrait:

@@ -18,6 +18,7 @@ from ..face_model.lips import CLOSED, mouth_opening
 from ..motion import Motion
 from ..motion.bundled import bundled_motion
 from ..motion.motion import HEAD
+from .drawn_eyes import move_drawn_eyes
 from .portrait import Portrait
 from .portrait_mouth import PortraitMouth
 from .rest import Rest, calmest
@@ -166,7 +167,10 @@ class Retargeter:
     def _placed(self, motion: Motion) -> tuple[Motion, torch.Tensor]:
         own = self._portrait.motion.scale[0]
         motion = replace(motion, scale=np.clip(motion.scale, MIN_GROWTH * own, MAX_GROWTH * own))
-        return motion, self._face_model.animate(self._portrait.shape, motion)
+        shape = self._portrait.shape
+        if self._portrait.drawn_eyes:
+            return motion, torch.from_numpy(move_drawn_eyes(shape, motion, self._face_model))
+        return motion, self._face_model.animate(shape, motion)
 
 
 def on_portrait(

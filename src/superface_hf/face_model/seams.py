@@ -160,6 +160,7 @@ def seam_flow(source: Tensor, driving: Tensor, size: int) -> SeamFlow:
         size: side of the field in cells; 256 and more shows the edges sharply.
     """
     batch = source.shape[0]
+    between_eyes = (driving[:, RIGHT_EYE[8], :2] - driving[:, LEFT_EYE[8], :2]).norm(dim=-1)
     total, weights, exact = (source.new_zeros(batch, channels, size, size) for channels in (2, 1, 1))
     for seam in SEAMS:
         window = _Window.around(driving, seam, size)
@@ -169,7 +170,11 @@ def seam_flow(source: Tensor, driving: Tensor, size: int) -> SeamFlow:
         side = torch.sigmoid(2 * (here.across - (here.upper + here.lower) / 2) / here.cell)[:, None]
         outwards = torch.maximum(here.upper - here.across, here.across - here.lower).clamp_min(0)
         past = torch.maximum(-here.along, here.along - 1).clamp_min(0)
-        near = _falling(outwards / REACH) * _falling(past / PAST)
+        # Drawn eyes may touch: none reaches into the other.
+        reach = (
+            (between_eyes / window.length / 2).clamp(0.02, PAST) if seam.exact else torch.full_like(between_eyes, PAST)
+        )
+        near = _falling(outwards / REACH) * _falling(past / reach[:, None, None])
         between = _inside(here, seam.shut)
         weight = (near * (1 - between))[:, None]
         window.add(total, weight * torch.lerp(above, below, side))

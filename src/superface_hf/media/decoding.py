@@ -9,17 +9,20 @@ import av
 from av.stream import Disposition
 
 MOST_DAMAGED = 10_000  # packets in a row
+AVI_HEADER = 8  # bytes before a packet, which the index counts with it
 
 
 def decoded(container: av.container.InputContainer, stream: Any) -> Iterator[tuple[av.Packet | None, list[Any] | None]]:
     """Yields each packet with its frames; None instead of the frames where the packet cannot be decoded, and None for both
     where the container itself is damaged."""
     damaged = 0
+    places = _indexed_times(container, stream)
     packets = container.demux(stream)
     while damaged <= MOST_DAMAGED:
         packet = frames = None
         try:
             packet = next(packets)
+            _place(packet, places)
             frames = packet.decode()
             damaged = 0
         except StopIteration:
@@ -29,6 +32,25 @@ def decoded(container: av.container.InputContainer, stream: Any) -> Iterator[tup
             if packet is None:  # an iterator ends with its error, but the file goes on
                 packets = container.demux(stream)
         yield packet, frames
+
+
+def _indexed_times(container: av.container.InputContainer, stream: Any) -> dict[int, int]:
+    """For each byte at which a packet of an AVI file begins, its time in the stream's unit; empty for other files.
+
+    An AVI file has no time stamps. FFmpeg counts its packets, so that all that follows a damaged one would come too early; the
+    file's index knows better.
+    """
+    if container.format.name != "avi":
+        return {}
+    return {entry.pos + AVI_HEADER: entry.timestamp for entry in stream.index_entries}
+
+
+def _place(packet: av.Packet, places: dict[int, int]) -> None:
+    """Moves a packet to its time in the index, where that has one."""
+    time = places.get(packet.pos) if packet.pos is not None else None
+    if time is not None and packet.dts is not None and time != packet.dts:
+        later = time - packet.dts
+        packet.pts, packet.dts = packet.pts + later if packet.pts is not None else None, time
 
 
 def picture_track(container: av.container.InputContainer) -> Any:

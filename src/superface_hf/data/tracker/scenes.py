@@ -1,4 +1,7 @@
-"""Made-up pictures for the detector: portraits and video frames pasted on other pictures, at any size and roll."""
+"""Made-up pictures for the detector: portraits and video frames pasted on other pictures, at any size and roll.
+
+Some show, behind the people or alone, what is placed like a face and is none (``lookalikes``).
+"""
 
 from __future__ import annotations
 
@@ -11,21 +14,31 @@ from ...media import open_picture
 from ...models.tracker.crops import FaceCrop
 from ...models.tracker.detection import FILL
 from .crops import Source, sampling_weights
+from .lookalikes import draw_lookalike, surface
 
 # Faces in a scene, over the shorter side of its picture.
 SMALLEST, LARGEST = 0.08, 1.15
 
 
 class SceneMaker:
-    """Composes square training pictures with known faces."""
+    """Composes square training pictures with known faces.
+
+    Args:
+        sources: pictures to paste, each domain by its share of ``shares``.
+        faceless: pictures to paste them on, (H, W, 3) uint8.
+        size: side of a scene in pixels.
+        lookalikes: share of the scenes that show what is placed like a face and is none.
+    """
 
     def __init__(
-        self, sources: list[Source], faceless: list[np.ndarray], shares: dict[str, float], size: int, seed: int
-    ) -> None:
+        self, sources: list[Source], faceless: list[np.ndarray], shares: dict[str, float], size: int, seed: int,
+        lookalikes: float = 0.0,
+    ) -> None:  # fmt: skip
         self.sources = [source for source in sources if len(source.faces)]
         self.weights = sampling_weights([s.domain for s in self.sources], [s.person for s in self.sources], shares)
         self.faceless = faceless
         self.size = size
+        self.lookalikes = lookalikes
         self.random = np.random.default_rng(seed)
 
     def __call__(self) -> tuple[np.ndarray, list[FaceCrop]]:
@@ -33,6 +46,8 @@ class SceneMaker:
         aspect = math.exp(float(self.random.uniform(-1, 1)) * math.log(1.8))
         width, height = (round(self.size * min(1.0, ratio)) for ratio in (aspect, 1 / aspect))
         scene = self._background(width, height)
+        if self.lookalikes and self.random.random() < self.lookalikes:
+            scene = self._with_lookalikes(scene)
         faces: list[FaceCrop] = []
         count = int(self.random.choice([0, 1, 2, 3, 4, 5], p=[0.08, 0.5, 0.16, 0.12, 0.08, 0.06]))
         for _ in range(count):
@@ -50,6 +65,15 @@ class SceneMaker:
         w, h = max(2, int(width * side)), max(2, int(height * side))
         x, y = (int(self.random.integers(0, free + 1)) for free in (picture.shape[1] - w, picture.shape[0] - h))
         return Image.fromarray(picture[y : y + h, x : x + w]).resize((width, height), Image.Resampling.BILINEAR)
+
+    def _with_lookalikes(self, background: Image.Image) -> Image.Image:
+        """Draws one to three of them, mostly on a plain ground."""
+        width, height = background.size
+        plain = self.random.random() < 0.7
+        pixels = surface(self.random, height, width) if plain else np.array(background)
+        for _ in range(int(self.random.integers(1, 4))):
+            draw_lookalike(pixels, self.random)
+        return Image.fromarray(pixels)
 
     def _paste(self, scene: Image.Image, faces: list[FaceCrop], crowd: bool) -> None:
         """Pastes a source's whole picture or the surroundings of its face, where that hides no other face."""

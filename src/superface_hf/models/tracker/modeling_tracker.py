@@ -20,8 +20,10 @@ from .eyes import cut_eye, eye_crops, with_eyes
 from .mouth import mouth_crop, with_mouth
 from .networks import CropRefiner, FaceDetector, LandmarkRegressor
 
-# A mesh that is not certain, and rolled by so much more or less than the detector says, is no face.
+# A mesh that is rolled by so much more or less than the detector says is no face. The detector is not sure of rolls near half a
+# quarter turn: a mesh that is certain is shown to it again, upright, in a square so many times as wide as the face.
 CONTRADICTION = math.radians(25)
+AROUND = 2.5
 # Crops of a face that was just found are taken again from their own landmarks until they agree, at most so often.
 REFINEMENTS = 3
 # A followed face that moved by this many tolerances within a frame is looked at again in its new place.
@@ -183,10 +185,26 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
         faces: list[list[tuple[Face, FaceCrop]]] = [[] for _ in images]
         refined = self._refine([images[owner] for owner in owners], crops)
         for owner, seen, (face, crop) in zip(owners, crops, refined, strict=True):
+            if face.score < self.config.face_threshold:
+                continue
             roll = abs(math.remainder(face_roll(face.landmarks) - seen.angle, math.tau))
-            if face.certain or (face.score >= self.config.face_threshold and roll <= CONTRADICTION):
+            if roll <= CONTRADICTION or (face.certain and self._upright(images[owner], face)):
                 faces[owner].append((face, crop))
         return faces
+
+    def _upright(self, image: np.ndarray, face: Face) -> bool:
+        """Whether the detector sees a face where the mesh is, upright, in the picture turned as the mesh is."""
+        side = self.config.detector_size
+        square = FaceCrop.around(face.landmarks, AROUND).cut(image, side)
+        pixels = pixels_of([square], self.detector.heatmap.weight)
+        logits, geometry = self.detector(pixels.contiguous(memory_format=torch.channels_last))
+        size = side / AROUND
+        return any(
+            math.hypot(found.crop.x - side / 2, found.crop.y - side / 2) < size / 4
+            and abs(math.log(found.crop.size / size)) < math.log(1.6)
+            and abs(math.remainder(found.crop.angle, math.tau)) <= CONTRADICTION
+            for found in read_maps(logits, geometry, self.config.detection_threshold, self.config.max_faces)[0]
+        )
 
     def _refine(self, images: list[np.ndarray], crops: list[FaceCrop]) -> list[tuple[Face, FaceCrop]]:
         """Faces of crops that are only roughly in place, with the crops that fit them."""

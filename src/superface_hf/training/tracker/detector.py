@@ -1,7 +1,9 @@
 """Trains the tracker's face detector::
 
     superface train tracker-detector --prepared .cache/prepared
+    superface train tracker-detector --prepared .cache/prepared --set start=src/superface_hf/weights/tracker
 
+The second command trains the detector of a tracker on; ``superface train tracker --set only_detector=true`` puts it in place.
 Checkpoints are written every few minutes; the same command goes on from the last one.
 """
 
@@ -24,6 +26,7 @@ from ...models.imagenet import imagenet_state
 from ...models.tracker.configuration_tracker import SuperFaceTrackerConfig
 from ...models.tracker.crops import FaceCrop
 from ...models.tracker.detection import pixels_of, read_maps
+from ...models.tracker.modeling_tracker import SuperFaceTrackerModel
 from ...models.tracker.networks import DETECTOR_STRIDE, FaceDetector
 from ...utils.settings import number
 from ..core.processes import accelerator_for
@@ -42,6 +45,8 @@ class DetectorTrainingConfig:
         learning_rate, backbone_rate: peak rates of the heads and of the ImageNet-trained backbone.
         frozen_stages: stages (the stem with them) that keep their ImageNet weights.
         clips, portraits_small, portraits_large: how many of the faces each domain gives.
+        lookalikes: share of the scenes with windows, cars, sockets and such (``data.tracker.lookalikes``).
+        start: a tracker's folder whose detector is trained on; without it the backbone starts with ImageNet's weights.
     """
 
     prepared: Path = Path(".cache/prepared")
@@ -57,6 +62,8 @@ class DetectorTrainingConfig:
     clips: float = 0.4
     portraits_small: float = 0.25
     portraits_large: float = 0.35
+    lookalikes: float = number(0.5, low=0, high=1)
+    start: Path | None = None
     checkpoint_seconds: float = 150.0
     seed: int = 0
 
@@ -120,10 +127,10 @@ class DetectorData(RandomDraws):
         parts = [part for source in large for part in background_crops(source, random, 2, smallest=96)]
         faceless = faceless * max(1, len(parts) // len(faceless) // 2) + parts
         self.batch = config.batch
-        self.scenes = SceneMaker(sources, faceless, shares, config.size, config.seed)
+        self.scenes = SceneMaker(sources, faceless, shares, config.size, config.seed, config.lookalikes)
         self.scenes.random = self.random
         held_out = all_sources(config.prepared, held_out=True, frames=8)
-        make = SceneMaker(held_out, faceless_pictures(FACELESS_TRAIN), shares, config.size, seed=1)
+        make = SceneMaker(held_out, faceless_pictures(FACELESS_TRAIN), shares, config.size, 1, config.lookalikes)
         self.validation = [make() for _ in range(200)]
 
     def __call__(self) -> tuple[Tensor, list[list[FaceCrop]]]:
@@ -171,10 +178,13 @@ def train(config: DetectorTrainingConfig, model_config: SuperFaceTrackerConfig |
     torch.manual_seed(config.seed)
     data = DetectorData(config, accelerator)
     detector = channels_last(FaceDetector(model_config))
-    load_imagenet(detector.backbone, imagenet_state())
-    # Nearly all places show no face: starting there spares the first steps.
-    assert detector.heatmap.bias is not None
-    nn.init.constant_(detector.heatmap.bias, -4.0)
+    if config.start is not None:
+        detector.load_state_dict(SuperFaceTrackerModel.from_pretrained(config.start).detector.state_dict())
+    else:
+        load_imagenet(detector.backbone, imagenet_state())
+        # Nearly all places show no face: starting there spares the first steps.
+        assert detector.heatmap.bias is not None
+        nn.init.constant_(detector.heatmap.bias, -4.0)
     freeze_stages(detector.backbone, config.frozen_stages)
     backbone = [p for p in detector.backbone.parameters() if p.requires_grad]
     heads = [p for name, p in detector.named_parameters() if not name.startswith("backbone.")]

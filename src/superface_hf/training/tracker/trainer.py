@@ -4,7 +4,7 @@
 
 Each part can be trained on its own (``tracker-detector``, ``tracker-landmarks``, ``tracker-eyes``, ``tracker-mouth``);
 ``join_only`` joins what is there, ``only_eyes`` and ``only_mouth`` train that refiner and put it into the model folder that is
-there.
+there, and ``only_detector`` trains that folder's detector on.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class TrackerTrainingConfig:
         detector_minutes, landmark_minutes, eye_minutes, mouth_minutes: how long each part trains.
         join_only: train nothing, take the checkpoints that are there.
         only_eyes, only_mouth: train that refiner alone; the rest of the model in ``out`` stays as it is.
+        only_detector: train the detector of the model in ``out`` on, at a third of the usual rates; the rest stays as it is.
     """
 
     out: Path = Path("runs/tracker")
@@ -48,6 +49,7 @@ class TrackerTrainingConfig:
     join_only: bool = False
     only_eyes: bool = False
     only_mouth: bool = False
+    only_detector: bool = False
 
 
 def join(parts: dict[str, Path], out: Path, config: SuperFaceTrackerConfig | None = None) -> None:
@@ -58,8 +60,8 @@ def join(parts: dict[str, Path], out: Path, config: SuperFaceTrackerConfig | Non
     write(model, out)
 
 
-def replace_refiner(name: str, weights: Path, out: Path) -> None:
-    """Puts another refiner (``eyes`` or ``mouth``), or the first one, into a model folder."""
+def replace_part(name: str, weights: Path, out: Path) -> None:
+    """Puts another part (``detector``, ``eyes`` or ``mouth``), or the first one of its kind, into a model folder."""
     model = SuperFaceTrackerModel(SuperFaceTrackerConfig.from_pretrained(out))
     there = load_file(out / "model.safetensors")
     state = {key: tensor for key, tensor in there.items() if not key.startswith(f"{name}.")}
@@ -91,6 +93,15 @@ def run(config: TrackerTrainingConfig) -> Path | None:
     folders = {name: config.runs / f"tracker_{name}" for name in ("detector", "landmarks", "eyes", "mouth")}
     detector = folders["detector"] / "averaged.safetensors"
     one = "eyes" if config.only_eyes else "mouth" if config.only_mouth else None
+    if config.only_detector:
+        one = "detector"
+        further = tracker_detector.DetectorTrainingConfig(
+            config.prepared, config.runs / "tracker_detector_further", minutes=config.detector_minutes, batch=10,
+            learning_rate=6e-4, backbone_rate=2e-4, frozen_stages=3, start=config.out,
+        )  # fmt: skip
+        detector = further.out / "averaged.safetensors"
+        if not config.join_only:
+            tracker_detector.train(further)
     if not config.join_only:
         if one in (None, "eyes"):
             eyes = tracker_eyes.EyeTrainingConfig(config.prepared, folders["eyes"], minutes=config.eye_minutes)
@@ -118,5 +129,5 @@ def run(config: TrackerTrainingConfig) -> Path | None:
     if one is None:
         join(parts, config.out)
     else:
-        replace_refiner(one, parts[one], config.out)
+        replace_part(one, parts[one], config.out)
     return config.out

@@ -1,0 +1,252 @@
+"""Fits the mesh to eyes that are drawn much larger than a person's: a blink must cover all of them.
+
+Trackers have learned people and put the lids of a cartoon where a person's would be, inside of its eyes. A drawn eye is a
+patch that differs from the skin around it all along its rim, and has the shape of an ellipse; where one is clearly larger
+than the mesh's eye, lids and the skin around them are moved to its rim (:func:`fit_drawn_eyes`). Eyes of photographs have no
+such rim, and stay. A blink of the face model shuts eyes that are shaped like a person's; :func:`move_drawn_eyes` shuts
+round ones from corner to corner.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from ..face_model.linear import FaceModel, FaceShape, lid_gap
+from ..face_model.topology import (
+    EYE_CORNERS,
+    LEFT_BROW,
+    LEFT_EYE,
+    LEFT_IRIS,
+    LEFT_LIDS,
+    POINTS,
+    RIGHT_BROW,
+    RIGHT_EYE,
+    RIGHT_IRIS,
+    RIGHT_LIDS,
+    inter_ocular,
+)
+from ..motion import Motion
+
+# The window in which an eye is looked for: half its side over the distance of the outer eye corners, and its pixels.
+REACH, PIXELS = 0.5, 160
+# Colours (of 255) that are farther from the skin's than this, and than so many times what is usual on the skin, are no skin.
+UNLIKE, SPREADS = 24.0, 4.0
+# How much of a patch and of the ellipse in its box must be the same, and how much higher than the mesh's eye it must be.
+LIKE_ELLIPSE, HIGHER = 0.85, 1.25
+# Lids lie so many radii above and below: their edges are skin, or a shut eye would show a line of the eyeball. At the corners
+# eyes may touch.
+RIM = 1.05
+# Skin goes along up to so many radii of the drawn eye; brows hold still.
+CALM = 1.8
+# An opening of this share of the usual one counts as shut, one of WIDEST is the widest; where between the upper and the lower
+# lid's rest they meet.
+SHUT, WIDEST, MEETING = 0.15, 1.2, 0.75
+# A spread of the cheeks' colours (of 255) that no photograph has.
+FLAT = 1.5
+CHEEKS = np.array([50, 101, 36, 205, 280, 330, 266, 425])
+
+
+@dataclass(frozen=True)
+class _Oval:
+    """An ellipse with level axes in units of the outer eye corners' distance, from the middle of the window."""
+
+    x: float
+    y: float
+    wide: float
+    high: float
+
+    def like(self, other: _Oval) -> bool:
+        """Whether two eyes may belong together."""
+        return all(0.7 < one / two < 1.43 for one, two in ((self.wide, other.wide), (self.high, other.high)))
+
+
+def fit_drawn_eyes(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray | None:
+    """Landmarks (478, 3) whose lids lie on the rims of drawn eyes; None where the eyes are a person's.
+
+    Args:
+        picture: (H, W, 3) uint8; landmarks: (478, 3) in its pixels.
+    """
+    eyes = [_Eye.of(landmarks, ring, iris) for ring, iris in ((LEFT_EYE, LEFT_IRIS), (RIGHT_EYE, RIGHT_IRIS))]
+    skin = _skin(picture, landmarks)
+    if skin is None:
+        return None
+    drawn = [eye.drawn(picture, *skin) for eye in eyes]
+    left, right = drawn
+    if left is None or right is None or not left.like(right):
+        return None
+    if max(oval.high / eye.own.high for oval, eye in zip((left, right), eyes, strict=True)) < HIGHER:
+        return None
+    fitted = landmarks.copy()
+    for eye, oval in zip(eyes, (left, right), strict=True):
+        fitted += eye.moved(landmarks, oval)
+    return fitted
+
+
+def looks_flat(picture: np.ndarray, landmarks: np.ndarray) -> bool:
+    """Whether both cheeks have one and the same colour, as in a flat drawing; light and skin make a photograph's differ.
+
+    Args:
+        picture: (H, W, 3) uint8; landmarks: (478, 3) in its pixels.
+    """
+    skin = _skin(picture, landmarks)
+    return skin is not None and skin[1] < FLAT
+
+
+def move_drawn_eyes(shape: FaceShape, motion: Motion, face_model: FaceModel) -> np.ndarray:
+    """Landmarks (T, 478, 3) in IMAGE coordinates of a face with drawn eyes, which is neutral with its eyes as they are drawn.
+
+    Lids open and shut by the share by which the mean face's would, everywhere between the corners, and meet below the middle.
+    """
+    still = replace(motion, eyes=np.zeros_like(motion.eyes))
+    driving = face_model.animate(shape, still).numpy()
+    level = Motion.neutral(len(motion), motion.fps).replace({"eyes": motion})
+    mean = face_model.animate(FaceShape(face_model.mean), level).numpy()
+    usual = face_model.mean[None].numpy()
+    for ring, lids in ((LEFT_EYE, LEFT_LIDS), (RIGHT_EYE, RIGHT_LIDS)):
+        opening = lid_gap(mean, lids) / lid_gap(usual, lids)
+        # A blink that leaves a little open is meant to shut.
+        opening = np.where(opening < 1, np.clip((opening - SHUT) / (1 - SHUT), 0, 1), np.minimum(opening, WIDEST))
+        lower, upper = driving[:, ring[1:8], :2], driving[:, ring[:8:-1], :2]
+        meeting = upper + MEETING * (lower - upper)
+        share = (1 - opening)[:, None, None]
+        moves = np.concatenate([share * (meeting - lower), share * (meeting - upper)], axis=1)
+        driving[..., :2] += _with_skin(driving, ring, moves)
+    return driving
+
+
+def _with_skin(driving: np.ndarray, ring: np.ndarray, moves: np.ndarray) -> np.ndarray:
+    """What lids that move by (T, 14, 2), the lower before the upper, do to the face (T, 478, 2): skin near them goes along."""
+    edges = np.concatenate([ring[1:8], ring[:8:-1]])
+    first = driving[0, :, :2]
+    middle, (wide, high) = (first[ring].min(0) + first[ring].max(0)) / 2, np.ptp(first[ring], axis=0) / 2
+    places = (first - middle) / (max(wide, 1e-6), max(high, 1e-6))
+    share = np.square(np.clip((CALM - np.linalg.norm(places, axis=1)) / (CALM - 1), 0, 1))
+    share[np.abs(places[:, 0]) > 0.9] = 0  # beside the corners nothing moves
+    share[np.concatenate([ring, LEFT_IRIS, RIGHT_IRIS, LEFT_BROW, RIGHT_BROW])] = 0
+    # Each point goes with the part of the lid that is nearest.
+    nearest = np.linalg.norm(first[:, None] - first[edges], axis=-1).argmin(1)
+    whole = share[:, None] * moves[:, nearest]
+    whole[:, edges] = moves
+    return whole
+
+
+def _skin(picture: np.ndarray, landmarks: np.ndarray) -> tuple[np.ndarray, float] | None:
+    """The usual colour (3,) of both cheeks and how far their pixels are from it; None where the picture ends before them."""
+    reach = max(1, round(0.04 * float(inter_ocular(landmarks))))
+    parts = []
+    for x, y in np.round(landmarks[CHEEKS, :2]).astype(int):
+        if reach <= x < picture.shape[1] - reach and reach <= y < picture.shape[0] - reach:
+            parts.append(
+                picture[y - reach : y + reach + 1, x - reach : x + reach + 1].reshape(-1, 3).astype(np.float32)
+            )
+    if not parts:
+        return None
+    pixels = np.concatenate(parts)
+    colour = np.median(pixels, axis=0)
+    return colour, float(np.median(np.abs(pixels - colour).max(1)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Eye:
+    """One eye of a mesh.
+
+    Attributes:
+        ring, iris: its landmarks.
+        middle: (2,) of the ring; axes: (2, 2) columns along and across the eyes; unit: the outer corners' distance. Pixels.
+        own: the mesh's eye.
+        inner: where the midline between both eyes is, along the eyes, from the middle; the eye lies on the other side of 0.
+    """
+
+    ring: np.ndarray
+    iris: np.ndarray
+    middle: np.ndarray
+    axes: np.ndarray
+    unit: float
+    own: _Oval
+    inner: float
+
+    @classmethod
+    def of(cls, landmarks: np.ndarray, ring: np.ndarray, iris: np.ndarray) -> _Eye:
+        unit = float(inter_ocular(landmarks))
+        right, left = landmarks[EYE_CORNERS[0], :2], landmarks[EYE_CORNERS[3], :2]
+        along = (left - right) / max(float(np.linalg.norm(left - right)), 1e-6)
+        axes = np.stack([along, [-along[1], along[0]]], axis=1).astype(np.float64)
+        points = landmarks[ring, :2] @ axes
+        low, high = points.min(0), points.max(0)
+        middle = axes @ ((low + high) / 2)
+        wide, tall = np.maximum(high - low, 1e-6) / unit
+        between = landmarks[EYE_CORNERS, :2].mean(0)
+        inner = float((between - middle) @ axes[:, 0]) / unit
+        return cls(ring, iris, middle, axes, unit, _Oval(0.0, 0.0, float(wide), float(tall)), inner)
+
+    def place(self, landmarks: np.ndarray) -> np.ndarray:
+        """(478, 2) in this eye's units."""
+        return (landmarks[:, :2] - self.middle) @ self.axes / self.unit
+
+    def drawn(self, picture: np.ndarray, skin: np.ndarray, spread: float) -> _Oval | None:
+        """The drawn eye around the mesh's; None where there is none."""
+        step = 2 * REACH * self.unit / PIXELS
+        corner = self.middle - self.axes.sum(1) * REACH * self.unit
+        there = np.concatenate([self.axes * step, corner[:, None]], axis=1)
+        flags = cv2.INTER_AREA | cv2.WARP_INVERSE_MAP
+        window = cv2.warpAffine(picture, there, (PIXELS, PIXELS), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        unlike = (np.abs(window.astype(np.float32) - skin).max(-1) > max(UNLIKE, SPREADS * spread)).astype(np.uint8)
+        # Two eyes may touch: each ends at the midline.
+        midline = int(np.clip((self.inner / REACH + 1) * PIXELS / 2, 0, PIXELS))
+        if self.inner > 0:
+            unlike[:, midline:] = 0
+        else:
+            unlike[:, :midline] = 0
+        unlike = cv2.morphologyEx(unlike, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+        count, labels = cv2.connectedComponents(unlike)
+        if count < 2:
+            return None
+        across = int(np.clip(round(self.own.wide / REACH * PIXELS / 4), 1, PIXELS // 4))
+        near = labels[PIXELS // 2 - 4 : PIXELS // 2 + 5, PIXELS // 2 - across : PIXELS // 2 + across + 1]
+        common = np.bincount(near[near > 0], minlength=1)
+        if not common.any():
+            return None
+        patch = (labels == int(common.argmax())).astype(np.uint8)
+        outlines, _ = cv2.findContours(patch, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(patch, outlines, -1, 1, cv2.FILLED)
+        left, top, wide, high = cv2.boundingRect(patch)
+        if left == 0 or top == 0 or left + wide == PIXELS or top + high == PIXELS:
+            return None
+        whole = np.zeros_like(patch)
+        middle = (left + (wide - 1) / 2, top + (high - 1) / 2)
+        cv2.ellipse(whole, (middle, (wide, high), 0.0), 1, -1)
+        if (patch & whole).sum() < LIKE_ELLIPSE * (patch | whole).sum():
+            return None
+        scale = 2 * REACH / PIXELS
+        centre = (np.array(middle) + 0.5) * scale - REACH
+        return _Oval(float(centre[0]), float(centre[1]), wide * scale, RIM * high * scale)
+
+    def moved(self, landmarks: np.ndarray, oval: _Oval) -> np.ndarray:
+        """(478, 3) what brings the ring onto ``oval``, and the skin around along, less and less."""
+        places = self.place(landmarks)
+        ring = places[self.ring]
+        # Along the eye as they lie; across it on the ellipse, above or below.
+        along = np.clip(ring[:, 0] / (self.own.wide / 2), -1, 1)
+        half = len(self.ring) // 2
+        sign = np.where(np.arange(len(self.ring)) < half, 1.0, -1.0)
+        rise = np.sqrt(1 - along**2) * oval.high / 2
+        target = np.stack([oval.x + along * oval.wide / 2, oval.y + sign * rise], axis=1)
+        # Skin around it is pushed outward, in units of the drawn eye: what lay on the mesh's rim to the drawn one's.
+        half_axes = np.array([oval.wide, oval.high]) / 2
+        around = (places - (oval.x, oval.y)) / half_axes
+        radius = np.maximum(np.linalg.norm(around, axis=1), 1e-6)
+        grown = np.array([oval.wide / self.own.wide, oval.high / self.own.high])
+        rim = 1 / np.linalg.norm(around / radius[:, None] * grown, axis=1)
+        pushed = 1 + (radius - rim) / np.maximum(CALM - rim, 0.1) * (CALM - 1)
+        share = np.where(radius < CALM, np.maximum(pushed - radius, 0) / radius, 0)
+        # Nothing crosses the face's midline.
+        share *= np.clip(3 * (1 - places[:, 0] / self.inner), 0, 1)
+        change = share[:, None] * around * half_axes
+        change[self.ring] = target - ring
+        change[self.iris] = 0
+        moved = np.zeros((POINTS, 3), landmarks.dtype)
+        moved[:, :2] = change @ self.axes.T * self.unit
+        return moved
