@@ -11,12 +11,7 @@ import torch
 pytest.importorskip("diffusers")
 
 from superface_hf.drivers.idle import IdleMotion
-from superface_hf.metrics.movement import (
-    head_beat_correlation,
-    head_diversity,
-    head_spread,
-    motion_frechet_distance,
-)
+from superface_hf.metrics.movement import head_beat_correlation, head_diversity, head_spread, motion_frechet_distance
 from superface_hf.models.speech_to_motion.motion_statistics import STYLE_PARTS, style_code
 from superface_hf.models.speech_to_motion.motion_vector import from_vectors, region_slices, to_vectors
 from superface_hf.motion import Motion

@@ -47,7 +47,7 @@ def test_settings_can_be_printed_changed_and_read_again(name, capsys, tmp_path):
     assert as_yaml(load_settings(load(TRAINABLE[name].settings), tmp_path / "settings.yaml")) == printed
 
 
-@pytest.mark.parametrize("name", sorted(set(TRAINABLE) - {"teacher", "student"}))
+@pytest.mark.parametrize("name", [name for name, model in TRAINABLE.items() if model.prepared == "prepared"])
 def test_an_unknown_setting_is_refused_with_the_nearest(name, capsys):
     assert main(["train", name, "--set", "prepred=somewhere"]) == 1
     assert "Did you mean prepared?" in capsys.readouterr().err
@@ -82,7 +82,7 @@ from superface_hf.data.speech.clips import SpeechClip
 from superface_hf.training.audio_to_lip.trainer import AudioToLipTrainer, AudioToLipTrainingConfig
 from superface_hf.training.core.processes import accelerator_for
 from superface_hf.training.sync_expert.trainer import SyncExpertTrainer, SyncExpertTrainingConfig
-from superface_hf.training.sync_expert.windows import WindowSampling
+from superface_hf.data.speech.sync_windows import WindowSampling
 from superface_hf.training.tracker.common import Averaged, Checkpoints, RandomDraws, TrainingClock
 
 out, rng = Path(sys.argv[1]), np.random.default_rng(0)

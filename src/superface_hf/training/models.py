@@ -48,6 +48,14 @@ TRAINABLE = {
         "judges whether mouth and sound belong together",
         "sync_expert.trainer:SyncExpertTrainingConfig", "sync_expert.trainer:run", stops=True,
     ),
+    "speech-to-motion": Trainable(
+        "speech -> head, eyes, brows and mouth, by diffusion",
+        "speech_to_motion.trainer:SpeechToMotionTrainingConfig", "speech_to_motion.trainer:run", prepared=None,
+    ),
+    "lip-refiner": Trainable(
+        "the mouth on top of a finished motion diffusion",
+        "speech_to_motion.lip_refiner:LipRefinerTrainingConfig", "speech_to_motion.lip_refiner:train", prepared=None,
+    ),
     "tracker": Trainable(
         "finds faces and their points: all parts, one after the other, joined",
         "tracker.trainer:TrackerTrainingConfig", "tracker.trainer:run",

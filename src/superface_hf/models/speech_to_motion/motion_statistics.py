@@ -34,7 +34,8 @@ class MotionStatistics(ModelMixin, ConfigMixin):
 
     Buffers: ``mean`` and ``spread`` (motion_size,) of speaking people; ``style_mean`` and ``style_spread`` (8,) of their
     style codes; ``style_middle`` (8,) and ``style_factor`` (8, 8): scaled codes of people are distributed like
-    ``style_middle + style_factor @ z`` of normal ``z``; ``style_codes`` (S, 8); ``emotion_offsets`` (E, motion_size), added to the motion at full strength.
+    ``style_middle + style_factor @ z`` of normal ``z``; ``style_codes`` (S, 8); ``emotion_offsets`` (E, motion_size), added
+    to the motion at full strength.
     """
 
     @register_to_config

@@ -2,8 +2,7 @@
 
 ::
 
-    python -m superface_hf.training.speech_to_motion.lip_refiner --data $SUPERFACE_DATA --cache .cache/speech_to_motion \\
-        --diffusion runs/speech_to_motion/final --out runs/lip_refiner
+    superface train lip-refiner --set data=$SUPERFACE_DATA --set diffusion=runs/speech_to_motion/final --out runs/lip_refiner
 
 The gate is the one of ``GATES`` under which mouths of people who were held out open and shut most truly, of those that are no
 less true than audio-to-lip alone on the clips for validation. If none is, the gate is 0: the refiner is never worse.
@@ -31,7 +30,7 @@ from ...models.speech_to_motion.motion_statistics import MotionStatistics
 from ...models.speech_to_motion.motion_vector import region_slices
 from ..audio_to_lip.loss import LipLossWeights, lip_loss
 from ..audio_to_lip.validation import correlation
-from ..core.run import falling_rate, parse_config
+from ..core.schedules import falling_rate
 from .data import MotionClip, load_motion_clips
 
 logger = logging.get_logger(__name__)
@@ -191,9 +190,7 @@ def run(config: LipRefinerTrainingConfig) -> dict[str, dict[float, float]]:
     return figures
 
 
-def main() -> None:
-    run(parse_config(LipRefinerTrainingConfig, __doc__))
-
-
-if __name__ == "__main__":
-    main()
+def train(config: LipRefinerTrainingConfig) -> Path:
+    """As :func:`run`; gives the folder of the refiner."""
+    run(config)
+    return Path(config.out)

@@ -3,10 +3,9 @@
 ::
 
     python -m superface_hf.data.speech.tracked_clips $SUPERFACE_DATA -o .cache/speech_to_motion
-    python -m superface_hf.training.speech_to_motion.trainer --data $SUPERFACE_DATA --cache .cache/speech_to_motion \\
-        --out runs/speech_to_motion
+    superface train speech-to-motion --set data=$SUPERFACE_DATA --out runs/speech_to_motion
 
-Resumes by itself from the newest checkpoint in ``--out``; the finished network is in its ``final``.
+Resumes by itself from the newest checkpoint in ``out``; the finished network is in its ``final``.
 """
 
 from __future__ import annotations
@@ -26,7 +25,8 @@ from transformers.utils import logging
 from ...models.speech_to_motion.denoiser import MotionDenoiser
 from ...models.speech_to_motion.motion_statistics import MotionStatistics
 from ...models.speech_to_motion.motion_vector import region_slices
-from ..core.run import TrainingRun, falling_rate, parse_config
+from ..core.run import TrainingRun
+from ..core.schedules import falling_rate
 from .data import MotionClip, MotionWindows, fit_statistics, load_motion_clips
 
 logger = logging.get_logger(__name__)
@@ -218,13 +218,10 @@ def _mean(values: Tensor, weight: Tensor) -> Tensor:
     return (values * weight).sum() / weight.sum().clamp(min=1)
 
 
-def main() -> None:
-    config = parse_config(SpeechToMotionTrainingConfig, __doc__)
+def run(config: SpeechToMotionTrainingConfig) -> Path:
+    """Loads what ``config`` names, and trains; gives the folder of the network."""
     torch.set_num_threads(1)  # two that compete cost more than one
     clips = load_motion_clips(Path(config.data), Path(config.cache))
     logger.warning(f"{len(clips)} stretches of {len({clip.person for clip in clips})} people.")
     SpeechToMotionTrainer(config, clips).train()
-
-
-if __name__ == "__main__":
-    main()
+    return Path(config.out) / "final"
