@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from superface_hf.data.pictures.holes import HoleBatch, fixed_holes
 from superface_hf.data.pictures.packed import PackedPictures, load_packed
 from superface_hf.layers.matting import cut_out_person, foreground_colours
 from superface_hf.layers.plate import make_plate
@@ -27,7 +28,6 @@ from superface_hf.media import load_picture
 from superface_hf.metrics.features import FeatureNetwork, perceptual_distance
 from superface_hf.models.embedded import embedded_inpainter, embedded_matte, embedded_tracker
 from superface_hf.models.inpainter import pull_push
-from superface_hf.training.inpainter.holes import HoleBatch, fixed_holes
 from superface_hf.training.matte.trainer import STORED_SIZE, overlaps
 
 ASTRONAUT = Path(__file__).parents[1] / "src/superface_hf/assets/astronaut.png"

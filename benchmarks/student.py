@@ -35,6 +35,7 @@ from transformers import pipeline
 from superface_hf import FaceModel, SuperFaceStudentModel, SuperFaceTeacherModel
 from superface_hf.animation.portrait import Portrait, stored_portrait
 from superface_hf.animation.retargeting import on_portrait
+from superface_hf.data.motion_bank import windows_of
 from superface_hf.drivers.video import video_to_motion
 from superface_hf.export import export_onnx
 from superface_hf.export.onnx_file import run_with_onnxruntime
@@ -46,7 +47,6 @@ from superface_hf.media import VideoReader
 from superface_hf.models.embedded import embedded_tracker
 from superface_hf.renderers.memory import keep_freed_memory
 from superface_hf.renderers.threads import in_order
-from superface_hf.training.student.motion_bank import windows_of
 from superface_hf.training.student.report import closeness, rendered
 from superface_hf.training.student.scene import Scene
 from superface_hf.training.student.teacher_frames import render_frames

@@ -26,16 +26,11 @@ from superface_hf.data.speech.clips import (
 from superface_hf.data.speech.synthetic_speech import FRAME_RATE, Utterance
 from superface_hf.data.speech.takes import arkit_scores
 from superface_hf.data.speech.visemes import Phoneme, closed_mouth, mouth_of, mouth_track, pose_scores
+from superface_hf.data.speech.windows import SpeechWindows, WindowSampling
 from superface_hf.face_model.lips import CLOSED, mouth_opening
 from superface_hf.motion.arkit import arkit_index
-from superface_hf.training.audio_to_lip.data import SpeechWindows, WindowSampling
 from superface_hf.training.audio_to_lip.loss import LipLossWeights, lip_loss
-from superface_hf.training.audio_to_lip.trainer import (
-    AudioToLipTrainer,
-    AudioToLipTrainingConfig,
-    align,
-    split_people,
-)
+from superface_hf.training.audio_to_lip.trainer import AudioToLipTrainer, AudioToLipTrainingConfig, align, split_people
 from superface_hf.training.audio_to_lip.validation import validate
 
 

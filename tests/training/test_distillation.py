@@ -22,6 +22,9 @@ from superface_hf import (
 )
 from superface_hf.animation.portrait import find_portrait
 from superface_hf.cli import main
+from superface_hf.data import own_video
+from superface_hf.data.motion_bank import build_bank, bundled_tracks
+from superface_hf.data.own_video import check_same_person, read_own_video, shape_difference
 from superface_hf.face_model.linear import FaceShape
 from superface_hf.face_model.topology import LEFT_LIDS
 from superface_hf.layers.motion import Window
@@ -29,12 +32,9 @@ from superface_hf.layers.portrait import PortraitLayers
 from superface_hf.models.embedded import embedded_audio_to_lip
 from superface_hf.models.tracker.base import Face
 from superface_hf.training.core.run import TrainingError, TrainingRun
-from superface_hf.training.student import own_video
 from superface_hf.training.student.config import DistillationConfig, StudentLossWeights
 from superface_hf.training.student.distillation import Distiller
 from superface_hf.training.student.loss import steepness
-from superface_hf.training.student.motion_bank import build_bank, bundled_tracks
-from superface_hf.training.student.own_video import check_same_person, read_own_video, shape_difference
 from superface_hf.training.student.report import closeness, rendered
 from superface_hf.training.student.scene import Scene
 from superface_hf.training.student.teacher_frames import TeacherFrames, reduced_appearance, render_frames

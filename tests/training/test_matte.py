@@ -19,6 +19,7 @@ from torch import nn
 
 import superface_hf
 from superface_hf import SuperFaceMatteConfig, SuperFaceMatteModel
+from superface_hf.data.pictures.augment import around_face, draw_batch
 from superface_hf.data.pictures.packed import load_packed
 from superface_hf.data.pictures.random_windows import sample
 from superface_hf.errors import SuperFaceError
@@ -29,7 +30,6 @@ from superface_hf.models.embedded import embedded_matte
 from superface_hf.training.core import timed_run
 from superface_hf.training.core.timed_run import TimedRun
 from superface_hf.training.matte import trainer as matte_training
-from superface_hf.training.matte.augment import around_face, draw_batch
 
 
 class RedIsPerson:

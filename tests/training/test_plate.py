@@ -12,13 +12,13 @@ from huggingface_hub.errors import StrictDataclassClassValidationError
 from safetensors import safe_open
 
 from superface_hf import SuperFaceInpainterConfig, SuperFaceInpainterModel
+from superface_hf.data.pictures.holes import draw_holes, fixed_holes
 from superface_hf.data.pictures.packed import load_packed
 from superface_hf.layers.plate import hole_behind, make_plate
 from superface_hf.models.inpainter import pull_push
 from superface_hf.training.core import timed_run
 from superface_hf.training.core.timed_run import release
 from superface_hf.training.inpainter import trainer as inpainter_training
-from superface_hf.training.inpainter.holes import draw_holes, fixed_holes
 from superface_hf.training.losses.patch_discriminator import PatchDiscriminator
 
 

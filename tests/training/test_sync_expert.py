@@ -139,8 +139,8 @@ def babbling():
 
 def trainer(clips, out, steps=4, **settings):
     pytest.importorskip("accelerate")
+    from superface_hf.data.speech.sync_windows import WindowSampling
     from superface_hf.training.sync_expert.trainer import SyncExpertTrainer, SyncExpertTrainingConfig
-    from superface_hf.training.sync_expert.windows import WindowSampling
 
     config = SyncExpertTrainingConfig(
         data="",
@@ -194,8 +194,8 @@ def test_recordings_out_of_step_are_corrected_and_hopeless_ones_left_out(babblin
 
 def test_changed_sound_is_still_the_same_speech_in_range():
     pytest.importorskip("accelerate")
+    from superface_hf.data.speech.sync_windows import changed_sound
     from superface_hf.models.audio_to_lip.feature_extraction_audio_to_lip import SuperFaceAudioToLipFeatureExtractor
-    from superface_hf.training.sync_expert.windows import changed_sound
 
     features = SuperFaceAudioToLipFeatureExtractor()(babble(2.0, 25.0, 3)[0])["input_features"][0]
     for seed in range(8):

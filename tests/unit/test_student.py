@@ -22,6 +22,7 @@ from superface_hf import (
     SuperFaceTeacherConfig,
     SuperFaceTeacherModel,
 )
+from superface_hf.data.motion_bank import windows_of
 from superface_hf.export.student import motion_meshes
 from superface_hf.face_model.coordinates import Square
 from superface_hf.face_model.seams import SEAMS
@@ -34,7 +35,6 @@ from superface_hf.media import load_picture
 from superface_hf.models.student.seam_windows import SIZES, SeamWindow, feather
 from superface_hf.models.student.stored_layers import LARGEST_EXACT, LayerFiles, picture_file
 from superface_hf.motion.rotations import rotation_matrix
-from superface_hf.training.student.motion_bank import windows_of
 from superface_hf.training.student.report import closeness, rendered
 from superface_hf.training.student.scene import Scene
 from superface_hf.training.student.teacher_frames import render_frames

@@ -28,13 +28,13 @@ from transformers.utils import logging
 from ...data.speech.clips import SpeechClip, load_speech_clips, save_offsets
 from ...data.speech.synthetic_speech import Utterance, cached_utterances, utterances
 from ...data.speech.takes import load_speech_takes
+from ...data.speech.windows import SpeechWindows, WindowSampling
 from ...models.audio_to_lip.configuration_audio_to_lip import SuperFaceAudioToLipConfig
 from ...models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
 from ...utils.settings import number
 from ..core.processes import accelerator_for
 from ..core.run import TrainingRun
 from ..core.schedules import falling_rate
-from .data import SpeechWindows, WindowSampling
 from .loss import LipLossWeights, lip_loss
 from .validation import LAGS, lag_curve, validate
 

@@ -17,13 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...data.pictures.holes import HoleBatch, draw_holes, fixed_holes
 from ...data.pictures.packed import load_packed
 from ...models.inpainter.configuration_inpainter import SuperFaceInpainterConfig
 from ...models.inpainter.modeling_inpainter import SuperFaceInpainterModel
 from ..core.timed_run import Stateful, TimedRun, clip_gradients, release
 from ..losses.patch_discriminator import PatchDiscriminator, feature_matching
 from ..losses.perceptual import PerceptualDistance, packed_distance
-from .holes import HoleBatch, draw_holes, fixed_holes
 
 STORED_SIZE = 384  # pixels of the pictures that windows are taken from
 TRAINED_SIZE = 256  # pixels of the windows

@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...data.pictures.augment import MatteBatch, around_face, draw_batch
 from ...data.pictures.packed import PackedPictures, load_packed
 from ...data.pictures.random_windows import sample
 from ...hub import weights_folder
 from ...models.matte.modeling_matte import SuperFaceMatteModel
 from ..core.timed_run import TimedRun, clip_gradients, release
-from .augment import MatteBatch, around_face, draw_batch
 
 STORED_SIZE = 384  # pixels of the pictures that windows are taken from
 REACH = 3.4  # of the windows that are validated, in widths of the face

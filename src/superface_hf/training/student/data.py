@@ -10,8 +10,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from ...data.own_video import OwnVideo
 from .config import DistillationConfig
-from .own_video import OwnVideo
 from .teacher_frames import TeacherFrames
 
 REAL_EVERY = 4  # steps

@@ -25,6 +25,8 @@ from tqdm.auto import tqdm
 from transformers.utils import logging
 
 from ...animation.portrait import Portrait, find_portrait
+from ...data.motion_bank import MotionBank, build_bank, bundled_tracks
+from ...data.own_video import read_own_video
 from ...errors import SuperFaceError
 from ...face_model.linear import FaceModel
 from ...hub import weights_folder
@@ -43,8 +45,6 @@ from ..core.processes import accelerator_for
 from ..core.run import TrainingError, TrainingRun, channels_last
 from ..losses.perceptual import perceptual_distance
 from .config import DistillationConfig
-from .motion_bank import MotionBank, build_bank, bundled_tracks
-from .own_video import read_own_video
 from .report import StudentReport, measure, write_card
 from .scene import Scene
 from .teacher_frames import SHARD, FrameCache, TeacherFrames, fingerprint, reduced_appearance, render_frames

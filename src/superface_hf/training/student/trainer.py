@@ -16,13 +16,13 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast
 from torch import Tensor, nn
 
+from ...data.own_video import OwnVideo
 from ...layers.motion import Window
 from ...models.student.modeling_student import SuperFaceStudentModel
 from ..core.run import TrainingError, TrainingRun, channels_last
 from .config import DistillationConfig
 from .data import Batches
 from .loss import Delivery, MotionLoss, StudentLoss
-from .own_video import OwnVideo
 from .scene import Scene
 from .teacher_frames import TeacherFrames
 

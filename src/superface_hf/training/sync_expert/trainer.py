@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from ...data.speech.clips import SpeechClip, load_speech_clips
+from ...data.speech.sync_windows import SyncWindows, WindowSampling
 from ...errors import MotionError
 from ...models.sync_expert.configuration_sync_expert import SuperFaceSyncExpertConfig
 from ...models.sync_expert.modeling_sync_expert import SuperFaceSyncExpertModel, at_rate
@@ -33,7 +34,6 @@ from ...utils.settings import number
 from ..core.processes import accelerator_for
 from ..core.run import TrainingRun
 from ..core.schedules import cosine, rising
-from .windows import SyncWindows, WindowSampling
 
 
 @dataclass

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...data.pictures.packed import PackedPictures
-from ...data.pictures.random_windows import chance, inside, sample, uniform, windows
 from ...models.inpainter.pull_push import pull_push
+from .packed import PackedPictures
+from .random_windows import chance, inside, sample, uniform, windows
 
 # Windows are this many widths of the face at least and most. Inference takes 3.4 and 6.8, or the picture if that is smaller.
 CLOSE, WIDE = 1.5, 6.0

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ...data.speech.clips import SpeechClip, person_weights
 from ...models.audio_to_lip.feature_extraction_audio_to_lip import (
     FLOOR,
     OFFSET,
     SPREAD,
     SuperFaceAudioToLipFeatureExtractor,
 )
+from .clips import SpeechClip, person_weights
 
 # A piece is drawn again, this often at most, if too little of its mouth can be believed.
 TRIES = 10

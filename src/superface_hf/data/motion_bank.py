@@ -13,20 +13,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...animation.portrait import Portrait
-from ...animation.retargeting import Changes, Retargeter, on_portrait
-from ...drivers.audio import speech_to_motion
-from ...drivers.idle import IdleMotion
-from ...face_model.coordinates import Square
-from ...face_model.linear import FaceModel
-from ...layers.motion import Window
-from ...media import load_sound
-from ...models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
-from ...motion import Motion
-from ...motion.arkit import ARKIT_NAMES
-from ...motion.bundled import BUNDLED_MOTIONS, bundled_motion
-from ...motion.rotations import rotation_matrix, rotation_vector
-from ...utils.assets import SPEECH
+from ..animation.portrait import Portrait
+from ..animation.retargeting import Changes, Retargeter, on_portrait
+from ..drivers.audio import speech_to_motion
+from ..drivers.idle import IdleMotion
+from ..face_model.coordinates import Square
+from ..face_model.linear import FaceModel
+from ..layers.motion import Window
+from ..media import load_sound
+from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
+from ..motion import Motion
+from ..motion.arkit import ARKIT_NAMES
+from ..motion.bundled import BUNDLED_MOTIONS, bundled_motion
+from ..motion.rotations import rotation_matrix, rotation_vector
+from ..utils.assets import SPEECH
 
 FPS = 25.0
 # Of tracked motions, the middle is held out (they begin and end at rest, which is too easy), and a little before and after it

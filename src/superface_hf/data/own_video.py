@@ -13,16 +13,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ...animation.portrait import Portrait
-from ...data.prepared_set import decode_jpeg
-from ...errors import NoFaceError, SuperFaceError
-from ...face_model.coordinates import Square
-from ...face_model.linear import FaceModel, FaceShape
-from ...media import VideoReader
-from ...metrics.identity import IdentityNetwork, identity_distance
-from ...models.tracker.base import FaceTracker
-from ...motion import Motion
-from ...motion.rotations import fit_similarity
+from ..animation.portrait import Portrait
+from ..errors import NoFaceError, SuperFaceError
+from ..face_model.coordinates import Square
+from ..face_model.linear import FaceModel, FaceShape
+from ..media import VideoReader
+from ..metrics.identity import IdentityNetwork, identity_distance
+from ..models.tracker.base import FaceTracker
+from ..motion import Motion
+from ..motion.rotations import fit_similarity
+from .prepared_set import decode_jpeg
 
 LONGEST = 40.0  # seconds that are looked at
 PICTURES = 160  # of a video, evenly spread

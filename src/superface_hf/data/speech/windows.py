@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ...data.speech.augment import SAMPLING_RATE, SoundAugment, hiss, hum, tones
-from ...data.speech.clips import SpeechClip, person_weights
-from ...data.speech.synthetic_speech import FRAME_RATE, Utterance
-from ...data.speech.visemes import closed_mouth
 from ...models.audio_to_lip.feature_extraction_audio_to_lip import SuperFaceAudioToLipFeatureExtractor
+from .augment import SAMPLING_RATE, SoundAugment, hiss, hum, tones
+from .clips import SpeechClip, person_weights
+from .synthetic_speech import FRAME_RATE, Utterance
+from .visemes import closed_mouth
 
 # Seconds at a window's edges where no error is counted, if the window is cut out of speech: what came before is not heard.
 CUT_START, CUT_END = 0.3, 0.2

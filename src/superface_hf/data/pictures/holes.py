@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...data.pictures.packed import PackedPictures
-from ...data.pictures.random_windows import chance, inside, sample, uniform, windows
+from .packed import PackedPictures
+from .random_windows import chance, inside, sample, uniform, windows
 
 TEXTURES = 0.35  # share of windows that are close-ups of anything
 OWN = 0.75  # share of the others whose own person is part of the hole
