@@ -61,8 +61,8 @@ def main() -> None:
         from superface_hf.media import save_picture
         from superface_hf.provenance.marks import MADE_UP
 
-        rows = [np.hstack(kept[row * options.seeds :][:4]) for row in range(min(20, len(kept) // options.seeds))]
-        save_picture(options.sheet, np.vstack(rows), source_type=MADE_UP)
+        lines = [np.hstack(kept[row * options.seeds :][:4]) for row in range(min(20, len(kept) // options.seeds))]
+        save_picture(options.sheet, np.vstack(lines), source_type=MADE_UP)
 
 
 if __name__ == "__main__":

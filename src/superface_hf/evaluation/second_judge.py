@@ -7,6 +7,7 @@ as a TensorFlow.js graph, which the few operations below run in torch.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,12 @@ from ..errors import SuperFaceError
 from ..face_model.coordinates import Square
 
 SIZE = 224
+OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "Add": torch.add,
+    "Mul": torch.mul,
+    "Minimum": torch.minimum,
+    "Maximum": torch.maximum,
+}
 FACE = 1.35  # the crop's side, in those of the landmarks' box
 
 
@@ -77,11 +84,16 @@ class SecondJudge:
             if kind == "Placeholder":
                 values[name] = picture
             elif kind in ("Conv2D", "DepthwiseConv2dNative"):
-                values[name] = _convolved(*inputs, stride=int(node["attr"]["strides"]["list"]["i"][1]), kind=kind)
+                values[name] = _convolved(inputs, int(node["attr"]["strides"]["list"]["i"][1]), kind)
             elif kind in ("Add", "Mul", "Minimum", "Maximum"):
                 first, second = inputs
                 second = second.view(-1, 1, 1) if first.ndim == 4 and second.ndim == 1 else second
-                operation = {"Add": torch.add, "Mul": torch.mul, "Minimum": torch.minimum, "Maximum": torch.maximum}
+                operation: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+                    "Add": torch.add,
+                    "Mul": torch.mul,
+                    "Minimum": torch.minimum,
+                    "Maximum": torch.maximum,
+                }
                 values[name] = operation[kind](first, second)
             elif kind == "Relu":
                 values[name] = inputs[0].relu()
@@ -97,8 +109,12 @@ class SecondJudge:
         return values
 
 
-def _convolved(pictures: Tensor, kernel: Tensor, stride: int, kind: str) -> Tensor:
-    """TensorFlow's convolution with "SAME" padding; kernels are (h, w, in, out), or (h, w, in, 1) where depthwise."""
+def _convolved(inputs: list[Tensor], stride: int, kind: str) -> Tensor:
+    """TensorFlow's convolution of pictures and kernel with "SAME" padding.
+
+    Kernels are (h, w, in, out), or (h, w, in, 1) where depthwise.
+    """
+    pictures, kernel = inputs
     size, width = pictures.shape[-1], kernel.shape[0]
     missing = max(0, (-(-size // stride) - 1) * stride + width - size)
     padded = F.pad(pictures, (missing // 2, missing - missing // 2) * 2)

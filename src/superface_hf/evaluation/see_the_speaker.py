@@ -97,8 +97,8 @@ def draw(
             rows.append((masculine, age, bool(faces) and faces[0].certain, sharpness(picture, landmarks)))
             embeddings.append(guess(picture, landmarks).embedding)
             of.append(voices.person[row])
-    masculine, ages, found, sharp = (np.array(column) for column in zip(*rows, strict=True))
-    return Drawn(np.array(of), masculine, ages, np.stack(embeddings), found, sharp)
+    presentations, ages, found, sharp = (np.array(column) for column in zip(*rows, strict=True))
+    return Drawn(np.array(of), presentations, ages, np.stack(embeddings), found, sharp)
 
 
 def measures(drawn: Drawn, voices: Voices, training: np.ndarray, real_sharpness: np.ndarray) -> dict[str, float]:

@@ -60,7 +60,7 @@ class PortraitHearing(Hearing):
 
 
 @dataclass
-class SpeechToPortraitOutput(BaseOutput):  # type: ignore[misc]
+class SpeechToPortraitOutput(BaseOutput):
     """
     Attributes:
         images: PIL images, or arrays (H, W, 3) uint8 with ``output_type="np"``.
@@ -77,7 +77,7 @@ class SpeechToPortraitOutput(BaseOutput):  # type: ignore[misc]
     hearing: PortraitHearing
 
 
-class SpeechToPortraitPipeline(DiffusionPipeline):  # type: ignore[misc]
+class SpeechToPortraitPipeline(DiffusionPipeline):
     """Draws made-up portraits that suit a voice.
 
     Of the voice only presentation and age are used; everything else is drawn by seed. See

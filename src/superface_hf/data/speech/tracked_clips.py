@@ -67,7 +67,7 @@ def track_clips(data: Path, cache: Path, max_seconds: float = MAX_SECONDS, per_p
         if not target.exists():
             seconds = float("inf") if row["split"] == "val" else max_seconds
             temporary = target.with_suffix(f".{os.getpid()}.tmp.npz")
-            np.savez(temporary, **_track(data / "clips" / row["clip"], tracker, seconds))
+            np.savez(temporary, **_track(data / "clips" / row["clip"], tracker, seconds))  # type: ignore[arg-type]
             temporary.rename(target)
 
 

@@ -62,6 +62,10 @@ class SuperFaceVoiceEncoderModel(HubMixin, PreTrainedModel):
     config_class = SuperFaceVoiceEncoderConfig
     main_input_name = "mel"
 
+    age_scale: Tensor
+    age_error: Tensor
+    heads: nn.Linear
+
     def __init__(self, config: SuperFaceVoiceEncoderConfig) -> None:
         super().__init__(config)
         self.lstm = nn.LSTM(config.mel_bands, config.hidden_size, config.num_layers, batch_first=True)

@@ -95,7 +95,7 @@ def gather(
                 "grey": _is_grey(best.picture),
             }
         )  # fmt: skip
-    np.savez(out / f"{collection}.npz", **{key: np.array([row[key] for row in rows]) for key in rows[0]})
+    np.savez(out / f"{collection}.npz", **{key: np.array([row[key] for row in rows]) for key in rows[0]})  # type: ignore[arg-type]
     np.save(out / f"{collection}.npy", np.stack(pictures))
 
 

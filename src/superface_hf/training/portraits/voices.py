@@ -122,9 +122,12 @@ def noises(count: int, seed: int = 0) -> list[np.ndarray]:
             spectrum /= np.maximum(1, np.arange(len(spectrum))) ** random.uniform(0, 1.2)
             sound = np.fft.irfft(spectrum, len(time))
         elif kind == 1:  # hum and beeps
-            sound = sum(
-                np.sin(2 * np.pi * random.uniform(50, 3000) * time + random.uniform(0, 6))
-                for _ in range(random.integers(1, 4))
+            sound = np.sum(
+                [
+                    np.sin(2 * np.pi * random.uniform(50, 3000) * time + random.uniform(0, 6))
+                    for _ in range(random.integers(1, 4))
+                ],
+                axis=0,
             )
         else:  # chords of decaying strings, or held ones, and beats
             sound = np.zeros(len(time))
@@ -196,7 +199,7 @@ def fit_saw(voices: Voices, encoder: SuperFaceVoiceEncoderModel, denoiser: Portr
     masculine, age = (torch.from_numpy(values).float() for values in (voices.masculine, voices.age))
     sign, (mean, spread) = 2 * (masculine > 0.5).float() - 1, (float(value) for value in encoder.age_scale)
     whole = torch.stack([mean_embedding(windows) for windows in voices.windows])
-    scale = float(encoder.heads.weight[0].norm() / ridge(whole, sign, weights)[0].norm())
+    scale = float(encoder.heads.weight[0].detach().norm() / ridge(whole, sign, weights)[0].norm())
     told, goal, heard, share = [], [], [], []
     for length in LENGTHS:
         short = torch.stack([mean_embedding(windows[:length]) for windows in voices.windows])

@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("table", type=Path)
     parser.add_argument("-o", "--out", type=Path, required=True)
     options = parser.parse_args()
-    np.savez(options.out, **emotion_offsets(options.table))
+    np.savez(options.out, **emotion_offsets(options.table))  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":
