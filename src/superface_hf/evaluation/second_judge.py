@@ -7,6 +7,7 @@ as a TensorFlow.js graph, which the few operations below run in torch.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,12 @@ from ..errors import SuperFaceError
 from ..face_model.coordinates import Square
 
 SIZE = 224
+OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "Add": torch.add,
+    "Mul": torch.mul,
+    "Minimum": torch.minimum,
+    "Maximum": torch.maximum,
+}
 FACE = 1.35  # the crop's side, in those of the landmarks' box
 
 
@@ -77,12 +84,12 @@ class SecondJudge:
             if kind == "Placeholder":
                 values[name] = picture
             elif kind in ("Conv2D", "DepthwiseConv2dNative"):
-                values[name] = _convolved(*inputs, stride=int(node["attr"]["strides"]["list"]["i"][1]), kind=kind)
-            elif kind in ("Add", "Mul", "Minimum", "Maximum"):
+                stride = int(node["attr"]["strides"]["list"]["i"][1])
+                values[name] = _convolved(inputs[0], inputs[1], stride, kind)
+            elif kind in OPERATIONS:
                 first, second = inputs
                 second = second.view(-1, 1, 1) if first.ndim == 4 and second.ndim == 1 else second
-                operation = {"Add": torch.add, "Mul": torch.mul, "Minimum": torch.minimum, "Maximum": torch.maximum}
-                values[name] = operation[kind](first, second)
+                values[name] = OPERATIONS[kind](first, second)
             elif kind == "Relu":
                 values[name] = inputs[0].relu()
             elif kind == "Mean":
