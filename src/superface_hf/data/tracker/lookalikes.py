@@ -180,7 +180,7 @@ def draw_hand(canvas: Canvas, rng: np.random.Generator) -> None:
         tip = root + length * np.array([across * rng.uniform(0.2, 0.9), -1])
         canvas.stroke(root, tip, rng.uniform(0.2, 0.27), skin * rng.uniform(0.93, 1))
         if open_hand:
-            canvas.ellipse(*tip, 0.12, 0.16, np.clip(skin * 1.1, 0, 255))
+            canvas.ellipse(float(tip[0]), float(tip[1]), 0.12, 0.16, np.clip(skin * 1.1, 0, 255))
         else:
             canvas.ellipse(across, rng.uniform(-0.15, 0.05), 0.12, 0.12, crease)
         canvas.stroke(root + (0, 0.15), root + (rng.normal(0, 0.05), rng.uniform(0.25, 0.5)), 0.025, crease)
