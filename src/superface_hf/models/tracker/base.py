@@ -11,6 +11,8 @@ import numpy as np
 # A score from CERTAIN on is hardly ever wrong, one from CLEAR on is a face that is seen well: those reach 0.9994 at any roll. A
 # mesh that lies across a face stays below 0.997; windows, doors and sockets that are placed like a face may come to 0.999.
 CERTAIN, CLEAR = 0.998, 0.9993
+# The detector's score beside that of the picture's surest face: a wall that the mesh's own score takes for a face stays below.
+EQUAL = 0.8
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,23 +23,25 @@ class Face:
         landmarks: (478, 3) float32 in pixels of the picture; x right, y down, z toward the camera in the same unit.
         score: how sure the tracker is that this is a face, in [0, 1].
         box: (4,) float32 left, top, right, bottom of the landmarks, pixels.
+        detected: how sure the detector is, beside the picture's surest face: in [0, 1]; 1 where nothing was detected anew.
     """
 
     landmarks: np.ndarray
     score: float
     box: np.ndarray
+    detected: float = 1.0
 
     @classmethod
-    def of(cls, landmarks: np.ndarray, score: float) -> Face:
+    def of(cls, landmarks: np.ndarray, score: float, detected: float = 1.0) -> Face:
         """A face with the tight box of its landmarks."""
         points = np.asarray(landmarks, np.float32)
         box = np.concatenate([points[:, :2].min(axis=0), points[:, :2].max(axis=0)])
-        return cls(points, float(score), box)
+        return cls(points, float(score), box, float(detected))
 
     @property
     def rank(self) -> int:
-        """The class of the score, 0 to 2: whichever is larger, a face of a lower class comes after one of a higher."""
-        return (self.score >= CERTAIN) + (self.score >= CLEAR)
+        """The class of the scores, 0 to 2: whichever is larger, a face of a lower class comes after one of a higher."""
+        return (self.score >= CERTAIN) + (self.score >= CLEAR and self.detected >= EQUAL)
 
     @property
     def certain(self) -> bool:

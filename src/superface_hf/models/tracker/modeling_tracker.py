@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -175,21 +176,22 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
         pixels = pixels_of(turned, self.detector.heatmap.weight)
         logits, geometry = self.detector(pixels.contiguous(memory_format=torch.channels_last))
         places = read_maps(logits, geometry, self.config.detection_threshold, 2 * self.config.max_faces)
-        owners, crops = [], []
+        owners, crops, scores = [], [], []
         for owner, (found, scale, turns) in enumerate(zip(places, scales, quarters, strict=True)):
             for detection in found:
                 crop = detection.crop.turned_back(turns, self.config.detector_size)
                 size = crop.size * self.config.crop_margin / scale
                 crops.append(FaceCrop(crop.x / scale, crop.y / scale, size, crop.angle))
                 owners.append(owner)
+                scores.append(detection.score)
         faces: list[list[tuple[Face, FaceCrop]]] = [[] for _ in images]
         refined = self._refine([images[owner] for owner in owners], crops)
-        for owner, seen, (face, crop) in zip(owners, crops, refined, strict=True):
+        for owner, seen, score, (face, crop) in zip(owners, crops, scores, refined, strict=True):
             if face.score < self.config.face_threshold:
                 continue
             roll = abs(math.remainder(face_roll(face.landmarks) - seen.angle, math.tau))
             if roll <= CONTRADICTION or (face.certain and self._upright(images[owner], face)):
-                faces[owner].append((face, crop))
+                faces[owner].append((replace(face, detected=score), crop))
         return faces
 
     def _upright(self, image: np.ndarray, face: Face) -> bool:
@@ -252,7 +254,7 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
         refined = []
         for index, face in enumerate(faces):
             mesh = with_eyes(face.landmarks, eye_places[index], eyes[index])
-            refined.append(Face.of(with_mouth(mesh, mouth_places[index], mouths[index]), face.score))
+            refined.append(Face.of(with_mouth(mesh, mouth_places[index], mouths[index]), face.score, face.detected))
         return refined
 
 
@@ -271,6 +273,8 @@ def _check(image: np.ndarray) -> None:
 
 def _distinct(found: list[tuple[Face, FaceCrop]]) -> list[tuple[Face, FaceCrop]]:
     """Drops the weaker of two finds of one face; the surest first, equally sure ones largest first."""
+    surest = max((face.detected for face, _ in found), default=1.0)
+    found = [(replace(face, detected=face.detected / surest), crop) for face, crop in found]
     kept: list[tuple[Face, FaceCrop]] = []
     for face, crop in sorted(found, key=lambda item: -item[0].score):
         if all(box_overlap(face.box, other.box) < (0.1 if other.certain > face.certain else 0.5) for other, _ in kept):
