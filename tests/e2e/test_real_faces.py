@@ -125,7 +125,7 @@ def facade(seed: int, height: int = 400, width: int = 320) -> np.ndarray:
 
 
 def test_the_person_moves_and_not_the_wall_beside_them(seeing, astronaut):
-    """Of 300 walls 7 are still taken for the person (``benchmarks/wrong_faces.py``), none of these."""
+    """Of 300 walls 1 is still taken for the person (``benchmarks/wrong_faces.py``), none of these."""
     made = [beside(astronaut[:300, 60:400], "wall", seed) for seed in range(12)]
     for faces, (_, place) in zip(seeing.find_faces_batch([picture for picture, _ in made]), made, strict=True):
         x, y = (faces[0].box[:2] + faces[0].box[2:]) / 2

@@ -12,7 +12,7 @@ import numpy as np
 # mesh that lies across a face stays below 0.997; windows, doors and sockets that are placed like a face may come to 0.999.
 CERTAIN, CLEAR = 0.998, 0.9993
 # The detector's score beside that of the picture's surest face: a wall that the mesh's own score takes for a face stays below.
-EQUAL = 0.8
+EQUAL = 0.7
 
 
 @dataclass(frozen=True, eq=False)
