@@ -133,12 +133,13 @@ class TestWindows:
         assert same(first, other, ("mouth",)) == 0  # follows the sound alone
 
     def test_it_goes_on_from_what_went_before(self, embedded, samples, usual):
-        # The motion went on in the same way after its first three seconds, whoever made them.
-        after = embedded(
-            samples[48000:], 16000, generator=generator(0), previous=usual[:75], num_inference_steps=6
-        ).motion
-        turn = np.degrees(np.linalg.norm(after.rotation[0] - usual.rotation[74]))
-        assert turn < 1.5
+        def jump(previous: Motion | None) -> float:
+            """Degrees from the last frame of before to the first one after, the mean of two seeds."""
+            settings = {"previous": previous, "num_inference_steps": 6}
+            after = [embedded(samples[48000:], 16000, generator=generator(s), **settings).motion for s in (1, 2)]
+            return np.mean([np.degrees(np.linalg.norm(each.rotation[0] - usual.rotation[74])) for each in after])
+
+        assert jump(usual[:75]) < min(1.0, 0.7 * jump(None))
         with pytest.raises(MotionError, match="12 frames"):
             embedded(samples, 16000, previous=usual[:5])
 
