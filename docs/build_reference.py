@@ -49,7 +49,7 @@ PAGES = {
         "superface_hf.models.student.modeling_student: PreparedStudent StudentOutput",
         "superface_hf.hub.model: HubMixin",)),
     "made_up_faces": Page("Made-up faces", "Speech alone -> a portrait, and a talking face, as pipelines of diffusers.", (
-        "superface_hf: SpeechToPortraitPipeline SpeechToTalkingFacePipeline FaceSpace PortraitDenoiser",
+        "superface_hf: SpeechToPortraitPipeline SpeechToMotionPipeline SpeechToTalkingFacePipeline FaceSpace PortraitDenoiser",
         "superface_hf: SuperFaceVoiceEncoderModel SuperFaceVoiceEncoderConfig",
         "superface_hf.pipelines.speech_to_portrait: SpeechToPortraitOutput PortraitHearing",
         "superface_hf.models.face_space.prior: Group",)),

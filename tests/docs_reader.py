@@ -46,7 +46,7 @@ LAUNCHERS = ("torchrun", "accelerate")
 # Settings appended to a command, so that it ends soon and finds enough in little.
 FEWER = {
     "prepare": ["filters.min_face_pixels=30", "filters.min_turn_range=0", "filters.min_sharpness=1"],
-    "train": [
+    "train teacher": [
         "model.size=tiny", "schedule.steps=2", "schedule.warmup=1", "schedule.decay=1", "data.workers=0",
         "data.sampling.image_size=128", "data.sampling.stills=0", "loss.perceptual=0", "loss.keypoints=0",
         "run.batch_size=2", "run.mixed_precision=no", "run.compile=false", "run.validate_every=0", "run.trackers=[]",
@@ -283,7 +283,11 @@ def try_shell(block: Block, namespace: dict[str, object]) -> None:
 def try_superface(block: Block, words: list[str]) -> None:
     from superface_hf import cli
 
-    settings = [option for setting in FEWER.get(words[0], []) for option in ("--set", setting)]
+    settings = [
+        option
+        for setting in (FEWER.get(" ".join(words[:2])) or FEWER.get(words[0], []))
+        for option in ("--set", setting)
+    ]
     words = [*words, *LESS.get(words[0], []), *settings]
     print("$ superface", shlex.join(words))  # shown where a test fails
     status = cli.main(words)

@@ -199,7 +199,7 @@ def small_refiner() -> tuple[CropRefiner, torch.Tensor, torch.Tensor]:
     pictures = torch.rand(96, 3, 16, 16) * 2 - 1
     with torch.no_grad():
         points = refiner(pictures)
-    return refiner, pictures, points + 0.01 * points.std() * torch.randn_like(points)
+    return refiner, pictures, points + 0.01 * points.std(0) * torch.randn_like(points)
 
 
 def test_a_measure_seen_too_small_is_stretched_and_the_mean_stays() -> None:

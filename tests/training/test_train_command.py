@@ -82,7 +82,7 @@ from superface_hf.data.speech.clips import SpeechClip
 from superface_hf.training.audio_to_lip.trainer import AudioToLipTrainer, AudioToLipTrainingConfig
 from superface_hf.training.core.processes import accelerator_for
 from superface_hf.training.sync_expert.trainer import SyncExpertTrainer, SyncExpertTrainingConfig
-from superface_hf.training.sync_expert.windows import WindowSampling
+from superface_hf.data.speech.sync_windows import WindowSampling
 from superface_hf.training.tracker.common import Averaged, Checkpoints, RandomDraws, TrainingClock
 
 out, rng = Path(sys.argv[1]), np.random.default_rng(0)

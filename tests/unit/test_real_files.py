@@ -493,7 +493,7 @@ class TestOtherFormats:
 
     def test_a_heic_photograph_names_the_package(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "pillow_heif", None)  # importing it would fail
-        with pytest.raises(MediaError, match=r"superface-hf\[heic\].*pillow-heif"):
+        with pytest.raises(MediaError, match="pillow-heif"):
             load_picture(self.HEIC)
         with pytest.raises(MediaError, match="HEIC"):
             VideoReader(self.HEIC)

@@ -344,8 +344,8 @@ class TestDubbing:
             ({"edit": {"jawOpen": 0.2}}, MotionError),
             ({"regions": {"mouth": swaying(2)}}, MotionError),
             ({"sampling_rate": None}, MediaError),
-            ({"video": None}, MediaError),
-            ({"video": None, "motion": "nod"}, MediaError),
+            ({"video": None, "portrait": False}, MediaError),
+            ({"video": None, "portrait": False, "motion": "nod"}, MediaError),
         ],
     )
     def test_what_dubbing_cannot_do_is_one_error_of_ours(self, speaking_pipe, options, error):

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from .linear import FaceModel
@@ -64,4 +65,6 @@ def _geometry(points: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """(P, 3) the mean face's points, and (30, 3 P) how each coefficient moves them."""
     model = FaceModel.default()
     chosen = list(points)
-    return model.mean[chosen], model.bases["mouth"][:, chosen].flatten(1)
+    # They are kept: made in inference mode, they could never be trained through.
+    with torch.inference_mode(False):
+        return model.mean[chosen].clone(), model.bases["mouth"][:, chosen].flatten(1).clone()

@@ -57,7 +57,7 @@ class PartSet:
         ends = np.cumsum(arrays["lengths"])
         data = arrays["pictures"].tobytes()
         pictures = [
-            np.asarray(Image.open(io.BytesIO(data[end - length : end])).convert("RGB"))
+            np.asarray(Image.open(io.BytesIO(data[end - length : end]), formats=["WEBP"]).convert("RGB"))
             for end, length in zip(ends.tolist(), arrays["lengths"].tolist(), strict=True)
         ]
         weights = arrays["weights"].astype(np.float64)
