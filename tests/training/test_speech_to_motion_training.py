@@ -20,6 +20,7 @@ from superface_hf.metrics.movement import (
 from superface_hf.models.speech_to_motion.motion_statistics import STYLE_PARTS, MotionStatistics, style_code
 from superface_hf.models.speech_to_motion.motion_vector import from_vectors, region_slices, to_vectors
 from superface_hf.motion import Motion
+from superface_hf.training.speech_to_motion import data
 from superface_hf.training.speech_to_motion.data import MotionClip, MotionWindows, fit_statistics
 from superface_hf.training.speech_to_motion.emotions import shown, without_opening
 from superface_hf.training.speech_to_motion.lip_refiner import (
@@ -177,3 +178,13 @@ class TestMetrics:
         rows[::2, 61] = np.radians(4)
         assert head_spread([from_vectors(rows, 25)]) == pytest.approx([0, 2, 0], abs=0.01)
         assert head_diversity([from_vectors(rows, 25), Motion.neutral(100, 25)]) == pytest.approx(2, abs=0.01)
+
+
+def test_clips_come_back_from_the_cache_as_they_were(clips, tmp_path) -> None:
+    data._store([clips[0], clips[4]], tmp_path / "clip.npz")
+    for one, other in zip(data._restore(tmp_path / "clip.npz"), (clips[0], clips[4]), strict=True):
+        for name, value in vars(other).items():
+            assert np.array_equal(getattr(one, name), value)
+            assert type(getattr(one, name)) is type(value)
+    data._store([], tmp_path / "none.npz")
+    assert data._restore(tmp_path / "none.npz") == []

@@ -204,6 +204,7 @@ class TestSaved:
         import diffusers
 
         tiny.save_pretrained(tmp_path)
+        assert not (tmp_path / "README.md").exists()  # the card's figures are those of the embedded weights
         assert not [path for path in tmp_path.rglob("*") if path.suffix in (".bin", ".pt", ".pkl")]
         for kind in (SpeechToMotionPipeline, diffusers.DiffusionPipeline):
             again = kind.from_pretrained(tmp_path)

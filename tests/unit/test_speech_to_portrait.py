@@ -119,6 +119,7 @@ def test_saving_and_loading_gives_the_same_bits(pipe: SpeechToPortraitPipeline, 
 
     pipe.save_pretrained(tmp_path / "saved")
     assert not list(tmp_path.rglob("*.bin")) + list(tmp_path.rglob("*.pt"))
+    assert {"README.md", "NOTICE"} <= {path.name for path in (tmp_path / "saved").iterdir()}
     loaded = DiffusionPipeline.from_pretrained(tmp_path / "saved")
     assert type(loaded) is SpeechToPortraitPipeline
     assert np.array_equal(draw(pipe, 4), draw(loaded, 4))

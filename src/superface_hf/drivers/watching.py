@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from types import GeneratorType
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -24,8 +23,6 @@ from .audio import Loudness
 from .base import Piece, split
 from .following import WATCHED, DrivingFace, SpeechHeard
 from .video import DrivenMotion, follow_motion, video_to_motion
-
-Item = TypeVar("Item")
 
 logger = logging.get_logger(__name__)
 
@@ -165,17 +162,6 @@ class FollowedVideo:
             self._still = len(first) == 1
             yield from first
         yield from frames
-
-
-def _without_gradients(items: Iterator[Item]) -> Iterator[Item]:
-    """The items, each made in torch's inference mode; whoever takes them is not put into it."""
-    while True:
-        with torch.inference_mode():
-            try:
-                item = next(items)
-            except StopIteration:
-                return
-        yield item
 
 
 def levels_of(reader: VideoReader, seconds: float = WATCHED) -> np.ndarray:

@@ -139,11 +139,6 @@ def at_landmarks(field: Tensor, points: Tensor) -> Tensor:
     return sampled[..., 0].transpose(1, 2)
 
 
-def at_places(field: Tensor, places: Tensor) -> Tensor:
-    """What a field (B, C, size, size) holds at ``places`` (B, h, w, 2): (B, C, h, w)."""
-    return torch.nn.functional.grid_sample(field, places, padding_mode="border", align_corners=False)
-
-
 def rigid_motion(source: Tensor, driving: Tensor) -> Tensor:
     """The affine map that takes driving landmarks to the source's, by least squares.
 

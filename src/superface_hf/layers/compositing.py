@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..face_model.coordinates import Square
 from ..face_model.mesh_flow import pixel_centers
+from ..utils.easing import smoothstep
 from .motion import (
     FOLLOWING,
     NECK,
@@ -28,7 +29,6 @@ from .motion import (
     Window,
     head_motion,
     head_weight,
-    smoothstep,
 )
 from .portrait import Box, PortraitLayers
 from .rendered import RenderedWindow

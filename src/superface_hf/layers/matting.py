@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from ..models.matte.modeling_matte import SuperFaceMatteModel
+from ..utils.easing import smoothstep
 
 # The sides of the two squares, in widths of the face, and where the face's middle lies in each (share from the top). Below the
 # second one nothing moves (``layers.motion.REST``), so it does not matter that the matte ends there.
@@ -242,8 +243,7 @@ def _inner(window: Window, shape: tuple[int, ...]) -> np.ndarray:
             share = np.minimum(share, (place - start) / band)
         if start + window.side < length:
             share = np.minimum(share, (start + window.side - place) / band)
-        share = np.clip(share, 0, 1)
-        axes.append(share * share * (3 - 2 * share))
+        axes.append(smoothstep(share))
     return (axes[0][:, None] * axes[1]).astype(np.float32)
 
 

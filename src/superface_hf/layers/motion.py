@@ -21,6 +21,7 @@ from ..face_model import topology
 from ..face_model.coordinates import Square
 from ..face_model.mesh_flow import Spread, at_landmarks, identity_grid
 from ..face_model.seams import seam_flow
+from ..utils.easing import smoothstep
 
 FOREHEAD, CHIN = 10, 152
 # The skin follows the mesh up to this distance from it (widths of the face), and from the second one on the head alone.
@@ -202,12 +203,6 @@ def beside_seams(flow: Tensor, layer: Tensor, source: Tensor, driving: Tensor) -
     return beside + (1 - seams.exact) * learned
 
 
-def smoothstep(x: Tensor, low: float, high: float) -> Tensor:
-    """0 up to ``low``, 1 from ``high`` on, smooth between."""
-    x = ((x - low) / (high - low)).clamp(0, 1)
-    return x * x * (3 - 2 * x)
-
-
 @dataclass(frozen=True, eq=False)
 class Window:
     """Where a frame's window lies in the source's: ``centre`` (B, 2) and ``scale`` (B,), in the source's coordinates."""
@@ -277,5 +272,4 @@ __all__ = [
     "skin_points",
     "skin_weight",
     "skull_centre",
-    "smoothstep",
 ]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..face_model.coordinates import Square
 from ..face_model.mesh_flow import identity_grid
+from ..utils.easing import smoothstep
 from .portrait import as_pictures, cut_out, region, resize
 from .rendered import unpainted
 
@@ -91,15 +92,10 @@ def _fade(side: int, before: bool, after: bool) -> np.ndarray:
     position = (np.arange(side, dtype=np.float32) + 0.5) / (FEATHER * side)
     fade = np.ones(side, np.float32)
     if before:
-        fade *= _smoothstep(position)
+        fade *= smoothstep(position)
     if after:
-        fade *= _smoothstep(position[::-1])
+        fade *= smoothstep(position[::-1])
     return fade
-
-
-def _smoothstep(x: np.ndarray) -> np.ndarray:
-    x = np.clip(x, 0, 1)
-    return x * x * (3 - 2 * x)
 
 
 __all__ = ["PasteBack", "RenderedCrops", "as_pictures", "cut_out", "resize"]

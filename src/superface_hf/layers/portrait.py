@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..face_model.coordinates import Square
+from ..utils.easing import smoothstep
 
 if TYPE_CHECKING:
     from ..models.inpainter.modeling_inpainter import SuperFaceInpainterModel
@@ -144,8 +145,7 @@ def _box(mask: np.ndarray) -> Box:
 def _fade(size: int) -> np.ndarray:
     """(size,) float32: 1 inside, smoothly to 0 at both ends."""
     place = np.minimum(np.arange(size) + 0.5, size - np.arange(size) - 0.5) / (RESTORED_FADE * size)
-    place = np.clip(place, 0, 1)
-    return (place * place * (3 - 2 * place)).astype(np.float32)
+    return smoothstep(place).astype(np.float32)
 
 
 __all__ = ["Box", "PortraitLayers", "as_pictures", "cut_out", "region", "resize"]

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, DiffusionPipeline
+from diffusers import DDIMScheduler
 from diffusers.utils import BaseOutput
 
 from ..drivers.audio import warn_if_silent
 from ..drivers.diffusion import Diffusion, follow_changes
 from ..drivers.loudness import Levelled, speech_level
-from ..hub import weights_folder
+from ..hub import WEIGHTS
 from ..media import load_sound
 from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
 from ..models.embedded import embedded_audio_to_lip
@@ -23,6 +23,7 @@ from ..models.speech_to_motion.lip_refiner import LipRefiner
 from ..models.speech_to_motion.motion_statistics import MotionStatistics
 from ..models.speech_to_motion.performance import GUIDANCE, MOVED, Performance
 from ..motion import Motion
+from .carded import CardedPipeline
 
 
 @dataclass
@@ -32,7 +33,7 @@ class SpeechToMotionOutput(BaseOutput):
     motion: Motion
 
 
-class SpeechToMotionPipeline(DiffusionPipeline):
+class SpeechToMotionPipeline(CardedPipeline):
     """HRTF: a face's motion (head, eyes, brows, gaze; lips by audio-to-lip, refined) from a recording of speech.
 
     Args:
@@ -44,6 +45,7 @@ class SpeechToMotionPipeline(DiffusionPipeline):
     """
 
     model_cpu_offload_seq = "denoiser"
+    embedded_folder = WEIGHTS / "speech_to_motion"
 
     def __init__(
         self,
@@ -65,7 +67,7 @@ class SpeechToMotionPipeline(DiffusionPipeline):
     @classmethod
     def embedded(cls, device: str | torch.device = "cpu") -> SpeechToMotionPipeline:
         """The pipeline that comes with the package."""
-        folder = weights_folder("speech_to_motion/denoiser").parent
+        folder = cls.embedded_folder
         parts = {
             name: kind.from_pretrained(folder / name, dtype=torch.float32).eval()
             for name, kind in (
@@ -75,7 +77,9 @@ class SpeechToMotionPipeline(DiffusionPipeline):
             )
         }
         scheduler = DDIMScheduler.from_pretrained(folder / "scheduler")
-        return cls(**parts, audio_to_lip=embedded_audio_to_lip(), scheduler=scheduler).to(device)
+        pipe = cls(**parts, audio_to_lip=embedded_audio_to_lip(), scheduler=scheduler).to(device)
+        pipe.is_embedded = True
+        return pipe
 
     @torch.inference_mode()
     def __call__(

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import chain
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, DiffusionPipeline
+from diffusers import DDIMScheduler
 from diffusers.utils import BaseOutput
 from PIL import Image
 from torch import Tensor
@@ -20,14 +16,13 @@ from transformers.utils import logging
 
 from ..errors import SuperFaceError, UnknownNameError
 from ..hub import WEIGHTS
-from ..hub.upload import Destination, check_token, upload
 from ..media import SPEECH_RATE, SoundReader
 from ..models.face_space.modeling_face_space import FaceSpace
 from ..models.face_space.prior import OLDEST, YOUNGEST, Group
 from ..models.speech_to_portrait.modeling_portrait_denoiser import PortraitDenoiser
 from ..models.voice_encoder.modeling_voice_encoder import Hearing, SuperFaceVoiceEncoderModel
 from ..provenance.marks import DISCLAIMER
-from ..utils.files import follow_umask
+from .carded import CardedPipeline
 
 logger = logging.get_logger(__name__)
 
@@ -37,7 +32,6 @@ SIZES = 64, 2048  # pixels
 MOST_IMAGES = 64
 HEARD_SECONDS = 60  # of a long recording, in parts spread over it
 PART_SECONDS = 3
-_PUSHED = ("private", "token", "revision", "create_pr", "commit_message", "commit_description")
 UNCLEAR = 0.5  # how sure it must be that this is a voice
 NOTHING_HEARD = Hearing(0.5, 40.0, 0.0, 0.0, 0.0, 0.0)
 
@@ -77,7 +71,7 @@ class SpeechToPortraitOutput(BaseOutput):
     hearing: PortraitHearing
 
 
-class SpeechToPortraitPipeline(DiffusionPipeline):
+class SpeechToPortraitPipeline(CardedPipeline):
     """Draws made-up portraits that suit a voice.
 
     Of the voice only presentation and age are used; everything else is drawn by seed. See
@@ -90,6 +84,7 @@ class SpeechToPortraitPipeline(DiffusionPipeline):
         scheduler: with ``prediction_type="sample"``.
     """
 
+    embedded_folder = EMBEDDED
     voice_encoder: SuperFaceVoiceEncoderModel
     face_space: FaceSpace
     denoiser: PortraitDenoiser
@@ -114,48 +109,14 @@ class SpeechToPortraitPipeline(DiffusionPipeline):
 
         with quiet_loading():
             hears = SuperFaceVoiceEncoderModel.from_pretrained(EMBEDDED / "voice_encoder", dtype=torch.float32)
-        return cls(
+        pipe = cls(
             hears.eval(),
             FaceSpace.from_pretrained(EMBEDDED / "face_space"),
             PortraitDenoiser.from_pretrained(EMBEDDED / "denoiser"),
             DDIMScheduler.from_pretrained(EMBEDDED / "scheduler"),
         )
-
-    def save_pretrained(
-        self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **options: Any
-    ) -> None:
-        """Saves all components, and the card that says what made-up faces are; ``push_to_hub=True`` pushes that folder."""
-        repo_id = options.pop("repo_id", Path(save_directory).name)
-        pushed = {name: options.pop(name) for name in _PUSHED if name in options}
-        super().save_pretrained(save_directory, **options)
-        follow_umask(Path(save_directory))
-        for name in ("README.md", "NOTICE"):
-            if not (Path(save_directory) / name).exists():
-                shutil.copyfile(EMBEDDED / name, Path(save_directory) / name)
-        if push_to_hub:
-            self._push_folder(Path(save_directory), repo_id, **pushed)
-
-    def push_to_hub(self, repo_id: str, **options: Any) -> Any:
-        """Pushes all components and the card.
-
-        Args:
-            repo_id: of the Hub.
-            options: ``private``, ``token``, ``revision``, ``create_pr``, ``commit_message``, ``commit_description``: see
-                :class:`~superface_hf.hub.upload.Destination`. Others go to :meth:`save_pretrained`.
-
-        Raises:
-            HubError: there is no token, it may not write there, or the Hub refuses.
-        """
-        pushed = {name: options.pop(name) for name in _PUSHED if name in options}
-        with TemporaryDirectory() as folder:
-            self.save_pretrained(folder, **options)
-            return self._push_folder(Path(folder), repo_id, **pushed)
-
-    def _push_folder(self, folder: Path, repo_id: str, **options: Any) -> Any:
-        to = Destination(repo_id, **options)
-        check_token(to.token)
-        files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-        return upload(files, to, f"Upload {type(self).__name__}")
+        pipe.is_embedded = True
+        return pipe
 
     def hear(self, audio: Any, sampling_rate: float | None = None) -> Hearing:
         """What a recording tells of who speaks; ``audio`` is anything that :class:`~superface_hf.media.SoundReader` takes.
@@ -244,9 +205,8 @@ class SpeechToPortraitPipeline(DiffusionPipeline):
     def _group(self, heard: Hearing, beta: float, given: dict[str, float], generator: torch.Generator) -> Group:
         """z_prior's group: the mean, moved by ``beta`` toward what was heard; what is given stands as it is."""
         presentation, age = (float(value) for value in self.denoiser.mean_group)
-        tone = float(
-            torch.rand((), generator=generator)
-        )  # drawn in any case, so that a given tone changes nothing else
+        # The tone is drawn in any case, so that a given one changes nothing else.
+        tone = float(torch.rand((), generator=generator))
         mixed = {
             "presentation": presentation + beta * (heard.presentation - presentation),
             "age": age + beta * (heard.age - age),
@@ -281,8 +241,7 @@ def heard_part(reader: SoundReader) -> np.ndarray:
     """What is heard of a sound: (N,) float32 at 16 kHz, all of a short one; of a long one a minute, in parts spread over it."""
     seconds = reader.seconds or 0.0
     if seconds <= HEARD_SECONDS:
-        limit = HEARD_SECONDS * SPEECH_RATE
-        return _joined(reader.mono(SPEECH_RATE), limit)
+        return _first(reader.mono(SPEECH_RATE), HEARD_SECONDS * SPEECH_RATE)
     parts = HEARD_SECONDS // PART_SECONDS
     stride, length = seconds * SPEECH_RATE / parts, PART_SECONDS * SPEECH_RATE
     kept, start = [], 0
@@ -293,13 +252,14 @@ def heard_part(reader: SoundReader) -> np.ndarray:
     return np.concatenate(kept) if kept else np.zeros(0, np.float32)
 
 
-def _joined(blocks: Any, limit: int) -> np.ndarray:
-    kept: list[np.ndarray] = []
-    for block in chain(blocks):
+def _first(blocks: Iterable[np.ndarray], samples: int) -> np.ndarray:
+    kept, count = [np.zeros(0, np.float32)], 0
+    for block in blocks:
         kept.append(block)
-        if sum(map(len, kept)) >= limit:
+        count += len(block)
+        if count >= samples:
             break
-    return np.concatenate(kept)[:limit] if kept else np.zeros(0, np.float32)
+    return np.concatenate(kept)[:samples]
 
 
 def _checked_group(presentation: str | float | None, age: float | None, tone: float | None) -> dict[str, float]:

@@ -52,7 +52,9 @@ class SpeechToTalkingFacePipeline(SpeechToPortraitPipeline):
         portrait = SpeechToPortraitPipeline.embedded()
         with quiet_loading():
             renderer = SuperFaceTeacherModel.from_pretrained(weights_folder("teacher"), dtype=torch.float32)
-        return cls(**portrait.components, renderer=renderer.eval(), audio_to_lip=embedded_audio_to_lip())
+        pipe = cls(**portrait.components, renderer=renderer.eval(), audio_to_lip=embedded_audio_to_lip())
+        pipe.is_embedded = True
+        return pipe
 
     @cached_property
     def talking_face(self) -> TalkingFacePipeline:

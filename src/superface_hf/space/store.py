@@ -72,13 +72,12 @@ class Store:
         folder.mkdir()
         return folder
 
-    def add_ours(self, path: str) -> None:
-        """A file that every visitor may see and use, such as an example on the page. It stays as long as the server runs."""
-        with self._lock:
-            self._ours[path] = path
-
     def add_shown(self, path: str) -> str:
-        """As :meth:`add_ours`; -> a word that stands for the path, for visitors."""
+        """Lets every visitor see and use a file, such as an example on the page, as long as the server runs.
+
+        Returns:
+            A word that stands for its path, for visitors.
+        """
         with self._lock:
             name = f"shown/{len(self._ours)}/{Path(path).name}"
             self._ours[name] = path

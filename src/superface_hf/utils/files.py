@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING
 from ..errors import MediaError, SuperFaceError
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
     from torch import Tensor
 
 LOCK = ".lock"
@@ -69,6 +70,24 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     try:
         save_file(dict(tensors), temporary, dict(metadata or {}))
         follow_umask(path.parent, [temporary])
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, ArrayLike], compressed: bool = False) -> None:
+    """Writes an ``.npz`` file, whole or not at all; its folder is made.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    import numpy as np
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = part_of(path)
+    save = np.savez_compressed if compressed else np.savez
+    try:
+        save(temporary, **arrays)  # type: ignore[arg-type]
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ...errors import SuperFaceError
+from ...utils.files import write_arrays
 
 INDEX, PICTURES = "index.csv", "pictures.npz"
 MATTE_SIZE = 256  # pixels
@@ -60,7 +61,7 @@ def write_packed(folder: Path, rows: list[dict[str, object]], pictures: list[byt
     for name, files in (("picture", pictures), ("matte", mattes)):
         arrays[name] = np.frombuffer(b"".join(files), np.uint8)
         arrays[f"{name}_ends"] = np.cumsum([len(file) for file in files])
-    np.savez(folder / PICTURES, **arrays)  # type: ignore[arg-type]
+    write_arrays(folder / PICTURES, arrays)
     with (folder / INDEX).open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()

@@ -8,7 +8,6 @@ sound of this recording is from its picture.
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ import numpy as np
 from ...face_model.linear import FaceModel
 from ...face_model.lips import mouth_opening
 from ...media import load_sound
+from ...utils.files import write_arrays
 from ..prepared_set import PreparedClip, load_clips
 from .visemes import closed_mouth
 
@@ -130,10 +130,7 @@ def _sound_of(clip: PreparedClip, folder: Path) -> np.ndarray:
 
 
 def _store(clip: SpeechClip, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp.npz")
-    np.savez(temporary, fps=clip.fps, samples=clip.samples, mouth=clip.mouth, found=clip.found)
-    temporary.rename(path)
+    write_arrays(path, {"fps": clip.fps, "samples": clip.samples, "mouth": clip.mouth, "found": clip.found})
 
 
 def _restore(path: Path, person: str) -> SpeechClip:

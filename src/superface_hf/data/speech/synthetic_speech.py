@@ -6,7 +6,6 @@ are never trained on (``TEST_VOICES``), so that a benchmark can use them.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ...media import Sound, load_sound
+from ...utils.files import write_arrays
 from .espeak import espeak
 from .synthetic_text import ENGLISH_VOICES, LANGUAGES, something_to_say
 from .visemes import Phoneme, mouth_track
@@ -228,18 +228,15 @@ def cached_utterances(count: int, seed: int, cache: Path) -> list[Utterance]:
 
 
 def _store(said: Utterance, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp.npz")
     times = [(p.start, p.end, np.nan if p.release is None else p.release, p.loudness) for p in said.phonemes]
-    np.savez(
-        temporary,
-        samples=(said.samples * 32767).astype(np.int16),
-        symbols=np.array([p.symbol for p in said.phonemes]),
-        times=np.array(times),
-        voice=said.voice,
-        text=said.text,
-    )
-    temporary.rename(path)
+    arrays = {
+        "samples": (said.samples * 32767).astype(np.int16),
+        "symbols": np.array([p.symbol for p in said.phonemes]),
+        "times": np.array(times),
+        "voice": np.array(said.voice),
+        "text": np.array(said.text),
+    }
+    write_arrays(path, arrays)
 
 
 def _restore(path: Path) -> Utterance:

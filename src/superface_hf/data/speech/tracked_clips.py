@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from ...face_model.topology import POINTS
 from ...media import VideoReader, load_sound
 from ...models.embedded import embedded_tracker
 from ...models.tracker.base import FaceTracker
+from ...utils.files import write_arrays
 from .clips import person_at
 
 SAMPLING_RATE = 16000
@@ -66,9 +66,7 @@ def track_clips(data: Path, cache: Path, max_seconds: float = MAX_SECONDS, per_p
         target = cache / f"{Path(row['clip']).stem}.npz"
         if not target.exists():
             seconds = float("inf") if row["split"] == "val" else max_seconds
-            temporary = target.with_suffix(f".{os.getpid()}.tmp.npz")
-            np.savez(temporary, **_track(data / "clips" / row["clip"], tracker, seconds))  # type: ignore[arg-type]
-            temporary.rename(target)
+            write_arrays(target, _track(data / "clips" / row["clip"], tracker, seconds))
 
 
 def load_tracked(data: Path, cache: Path) -> Iterator[TrackedClip]:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from ...media import load_picture, open_picture
 from ...models.tracker.crops import FaceCrop
+from ...utils.files import write_arrays
 from ..prepared_set import decode_jpeg, load_clips, load_portraits
 
 # Every fifth portrait is held out, in both tables.
@@ -130,10 +131,7 @@ class CropSet:
     weights: np.ndarray
 
     def save(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp.npz")
-        np.savez(temporary, pictures=self.pictures, points=self.points, weights=self.weights)
-        temporary.rename(path)
+        write_arrays(path, {"pictures": self.pictures, "points": self.points, "weights": self.weights})
 
     @classmethod
     def load(cls, path: Path) -> CropSet:

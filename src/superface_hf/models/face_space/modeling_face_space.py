@@ -12,6 +12,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
 from ...face_model.linear import FaceModel
+from ...utils.easing import smoothstep
 from .canonical import SIZE, Upright, laid_on, mean_landmarks, off_canvas, on_canvas
 from .prior import Group, GroupPrior, Maps
 from .texture import blur, luminance_of, with_detail
@@ -190,8 +191,7 @@ class FaceSpace(ModelMixin, ConfigMixin):
 
 def outline(share: Tensor) -> Tensor:
     """The person's alpha from the share of people who show one there: half of them make the outline."""
-    place = ((share - 0.5) / EDGE + 0.5).clamp(0, 1)
-    return place * place * (3 - 2 * place)
+    return smoothstep(share, 0.5 - EDGE / 2, 0.5 + EDGE / 2)
 
 
 def _least_squares(maps: Maps, pictures: Tensor, alpha: Tensor | None = None) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...face_model import topology
 from ...face_model.mesh_flow import face_radius, pixel_centers
+from ...utils.easing import smoothstep
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +114,5 @@ def feather(size: tuple[int, int], like: Tensor, rim: float = 0.2) -> Tensor:
     """(1, 1, h, w): 1 inside, smoothly to 0 over the outer ``rim`` of the window."""
     edges = []
     for cells in size:
-        inside = ((1 - pixel_centers(cells, like).abs()) / rim).clamp(0, 1)
-        edges.append(inside * inside * (3 - 2 * inside))
+        edges.append(smoothstep(1 - pixel_centers(cells, like).abs(), 0.0, rim))
     return (edges[0][:, None] * edges[1])[None, None]

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
+from ...utils.easing import smoothstep
+
 # Mesh points that give the face's own axes: outer eye corners (person's right, left), forehead top, chin.
 EYE_RIGHT, EYE_LEFT, FOREHEAD, CHIN = 33, 263, 10, 152
 
@@ -122,5 +124,4 @@ def face_roll(points: np.ndarray) -> float:
 
 def passage(value: float, none: float, full: float) -> float:
     """0 on one side of ``none``, 1 on the other side of ``full``, smooth between."""
-    x = min(max((value - none) / (full - none), 0.0), 1.0)
-    return x * x * (3 - 2 * x)
+    return float(smoothstep(np.asarray(value), none, full))

@@ -20,6 +20,8 @@ from ...models.face_space.canonical import SIZE
 from ...models.face_space.modeling_face_space import FACE_BOX, FaceSpace, outline
 from ...models.face_space.prior import FEATURES, Group, Maps
 from ...models.face_space.texture import bands, blur, direction, local_energy, luminance_of
+from ...utils.easing import smoothstep
+from ...utils.files import write_arrays
 from .faces import Faces, load_faces
 
 FEWEST = 20.0  # effective people that any place of the prior must rest on
@@ -39,7 +41,7 @@ def main() -> None:
     faces = load_faces(options.faces, options.collections)
     space, latents = fit(faces.part(np.flatnonzero(~faces.held_out)))
     space.save_pretrained(options.out)
-    np.savez(options.out / "latents.npz", latents=latents.numpy())
+    write_arrays(options.out / "latents.npz", {"latents": latents.numpy()})
 
 
 def features_of(faces: Faces) -> Tensor:
@@ -277,8 +279,7 @@ def _fit_texture(space: FaceSpace, faces: Faces, features: Tensor, weights: Tens
 def _fade(size: int) -> Tensor:
     """(size, size): 1 inside, smoothly 0 at the borders of the face's box."""
     place = (torch.arange(size) + 0.5) / size
-    ramp = (place.minimum(1 - place) / 0.15).clamp(0, 1)
-    ramp = ramp * ramp * (3 - 2 * ramp)
+    ramp = smoothstep(place.minimum(1 - place), 0.0, 0.15)
     return ramp[:, None] * ramp
 
 

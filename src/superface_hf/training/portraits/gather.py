@@ -28,6 +28,7 @@ from ...media.video import VideoReader
 from ...models.embedded import embedded_tracker
 from ...models.face_space.canonical import Upright
 from ...models.tracker.base import FaceTracker
+from ...utils.files import write_arrays
 from .labels import FaceGuesser
 
 MAX_SIDE = 1024  # pixels of a picture that is looked at
@@ -95,7 +96,7 @@ def gather(
                 "grey": _is_grey(best.picture),
             }
         )  # fmt: skip
-    np.savez(out / f"{collection}.npz", **{key: np.array([row[key] for row in rows]) for key in rows[0]})  # type: ignore[arg-type]
+    write_arrays(out / f"{collection}.npz", {key: np.array([row[key] for row in rows]) for key in rows[0]})
     np.save(out / f"{collection}.npy", np.stack(pictures))
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from ...models.speech_to_motion.conditioning import MOUTH, SpeechFeatures, empty
 from ...models.speech_to_motion.motion_statistics import LEAST_SPREAD, STYLE_LIMIT, MotionStatistics, style_code
 from ...models.speech_to_motion.motion_vector import mirror_matrix, region_slices, rest_frame, to_vectors
 from ...motion import Motion
+from ...utils.files import write_arrays
 from ..audio_to_lip.validation import correlation
 
 FPS = 25.0
@@ -67,15 +69,26 @@ def load_motion_clips(data: Path, cache: Path) -> list[MotionClip]:
     model = embedded_audio_to_lip()
     found = []
     for tracked in tqdm(list(load_tracked(data, cache)), desc="fitting"):
-        stored = cache / "fitted" / f"{tracked.name}.pt"
-        if stored.exists():
-            clips = [MotionClip(**entry) for entry in torch.load(stored, weights_only=False)]
-        else:
-            clips = motion_clips(tracked, model)
-            stored.parent.mkdir(exist_ok=True)
-            torch.save([vars(clip) for clip in clips], stored)
-        found += clips
+        stored = cache / "fitted" / f"{tracked.name}.npz"
+        if not stored.exists():
+            _store(motion_clips(tracked, model), stored)
+        found += _restore(stored)
     return found
+
+
+def _store(clips: list[MotionClip], path: Path) -> None:
+    names = [field.name for field in fields(MotionClip)]
+    write_arrays(path, {f"{number}.{name}": getattr(clip, name) for number, clip in enumerate(clips) for name in names})
+
+
+def _restore(path: Path) -> list[MotionClip]:
+    with np.load(path) as data:
+        entries: dict[int, dict[str, Any]] = {}
+        for key in data.files:
+            number, name = key.split(".")
+            # Names and truths are arrays without a dimension.
+            entries.setdefault(int(number), {})[name] = data[key] if data[key].ndim else data[key].item()
+        return [MotionClip(**entry) for entry in entries.values()]
 
 
 def motion_clips(clip: TrackedClip, model: SuperFaceAudioToLipModel) -> list[MotionClip]:

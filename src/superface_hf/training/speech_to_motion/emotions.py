@@ -27,6 +27,7 @@ from ...media import load_picture
 from ...models.embedded import embedded_tracker
 from ...models.speech_to_motion.motion_vector import from_vectors, mirror_matrix, motion_size, region_slices
 from ...motion.arkit import EXPRESSION_REGIONS, arkit_index
+from ...utils.files import write_arrays
 
 NEUTRAL = "neutral"
 FEWEST, MOST = 30, 250  # pictures of an emotion: with fewer it is left out, of more the first are taken
@@ -101,7 +102,7 @@ def main() -> None:
     parser.add_argument("table", type=Path)
     parser.add_argument("-o", "--out", type=Path, required=True)
     options = parser.parse_args()
-    np.savez(options.out, **emotion_offsets(options.table))  # type: ignore[arg-type]
+    write_arrays(options.out, emotion_offsets(options.table))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...models.tracker.networks import CropRefiner
+from ...utils.files import write_arrays
 
 # Samples that follow each other in a batch are of one person, so many: what differs between them is the part's movement.
 GROUP = 4
@@ -67,11 +68,8 @@ class PartSet:
 
 def save_parts(path: Path, **sets: PartSet) -> None:
     """Writes sets by their names into one file, which appears complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp.npz")
     arrays: dict[str, Any] = {f"{name}.{key}": a for name, each in sets.items() for key, a in each.arrays().items()}
-    np.savez_compressed(temporary, **arrays)
-    temporary.rename(path)
+    write_arrays(path, arrays, compressed=True)
 
 
 def load_parts(path: Path, name: str) -> PartSet:
