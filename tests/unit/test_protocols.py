@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -133,11 +134,8 @@ class TestAToyDriverAndRenderer:
             dots(scene, motion=Nodding(), fps=25)
 
     def test_what_is_no_renderer_is_refused(self, small_teacher):
-        class Plain(DotRenderer):
-            own_portrait = prepare = property(lambda self: getattr(self, "missing"))  # noqa: B009
-
         with pytest.raises(HubError, match="renders faces"):
-            renderer_of(Plain(DotConfig()))
+            renderer_of(SimpleNamespace(config=DotConfig(), name_or_path="dots"))
         assert isinstance(renderer_of(small_teacher), CropRenderer)
 
 
