@@ -27,11 +27,11 @@ from superface_hf.media import (
     check_transparent_path,
     check_video_path,
     check_writable,
+    destination,
     load_picture,
     save_picture,
     transparent_writer,
     write_mp4,
-    writing,
 )
 from superface_hf.motion import Motion
 
@@ -222,7 +222,7 @@ class TestWhatCanBeKnownBeforeRendering:
     @pytest.mark.parametrize("name", ["clip.mp4", "frames", "clip.webm"])
     def test_a_full_disk_and_missing_rights_are_said_before(self, name, tmp_path, monkeypatch):
         check = check_video_path if name.endswith("mp4") else check_transparent_path
-        monkeypatch.setattr(writing.shutil, "disk_usage", lambda path: SimpleNamespace(free=2**20))
+        monkeypatch.setattr(destination.shutil, "disk_usage", lambda path: SimpleNamespace(free=2**20))
         with pytest.raises(MediaError, match="only 1 MiB left"):
             check(tmp_path / name)
         monkeypatch.undo()
@@ -230,7 +230,7 @@ class TestWhatCanBeKnownBeforeRendering:
         def refused(*args, **options):
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr(writing.Path, "write_bytes", refused)
+        monkeypatch.setattr(destination.Path, "write_bytes", refused)
         with pytest.raises(MediaError, match=r"cannot be written to.*Permission denied"):
             check(tmp_path / name)
         assert list(tmp_path.iterdir()) == []

@@ -169,7 +169,7 @@ class TestDownloads:
         assert not any(download.is_private(place) for place in ("1.1.1.1", "2606:4700::1111"))
 
     def test_a_server_that_drips_is_given_up(self, canary, monkeypatch):
-        monkeypatch.setattr(download, "LONGEST", 0.5)
+        monkeypatch.setattr(download, "MAX_SECONDS", 0.5)
         canary.pause = 0.05
         canary.answers["/photo.png"] = (200, None, [b"x"] * 1000)
         with pytest.raises(MediaError, match=r"took longer than 0\.5 s"):

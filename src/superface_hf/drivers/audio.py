@@ -15,7 +15,7 @@ import numpy as np
 from transformers.utils import logging
 
 from ..media import Sound
-from ..media.sound import SILENCE
+from ..media.samples import SILENCE
 from ..motion import Motion
 from .idle import IdleMotion, IdleStream
 from .loudness import Levelled

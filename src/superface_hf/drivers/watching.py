@@ -15,7 +15,7 @@ from ..animation.rest import Rest, RunningRest, calmest
 from ..animation.retargeting import resampled
 from ..face_model.linear import FaceModel
 from ..media import SoundReader, VideoReader
-from ..media.sound import SPEECH_RATE
+from ..media.samples import SPEECH_RATE
 from ..media.video import DEFAULT_FPS
 from ..models.tracker.base import FaceTracker
 from ..motion import Motion

@@ -1,4 +1,4 @@
-"""Shapes of a decoded frame as a player shows them: square pixels, upright and not mirrored, all of one size."""
+"""Bring a decoded frame to the shape that a player shows: square pixels, upright and not mirrored, all frames of one size."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import cv2
 import numpy as np
 from av.sidedata.sidedata import Type
 
-# Pixels wider or higher than this are a broken header.
+# A header that states wider or higher pixels than this (width over height, or height over width) is broken.
 WIDEST_PIXEL = 4
 # Sizes whose proportions differ by less than this are stretched; others are shown whole, with black beside them.
 ALIKE = 0.02
 
 
 def square_size(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:
-    """The size with square pixels; none is lost.
+    """Return the size with square pixels; no pixel is lost.
 
     Args:
-        aspect: width of a pixel over its height, as the file says.
+        aspect: the width of a pixel over its height, from the file.
     """
     if not aspect or aspect == 1 or not 1 / WIDEST_PIXEL <= aspect <= WIDEST_PIXEL:
         return width, height
@@ -28,7 +28,7 @@ def square_size(width: int, height: int, aspect: Fraction | None) -> tuple[int, 
 
 
 def upright(picture: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
-    """Turns and mirrors (H, W, 3) as the frame's display matrix says (ISO 14496-12)."""
+    """Rotate and mirror (H, W, 3) as the frame's display matrix says (ISO 14496-12)."""
     across, flip_rows, flip_columns = _turn(frame)
     picture = picture.transpose(1, 0, 2) if across else picture
     picture = picture[::-1] if flip_rows else picture
@@ -36,13 +36,13 @@ def upright(picture: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
 
 
 def shown_size(frame: av.VideoFrame, aspect: Fraction | None) -> tuple[int, int]:
-    """Width and height at which a player shows the frame."""
+    """Return the width and height at which a player shows the frame."""
     width, height = square_size(frame.width, frame.height, aspect)
     return (height, width) if _turn(frame)[0] else (width, height)
 
 
 def fitted(picture: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Scaled to a size; where the proportions differ, whole in its middle."""
+    """Scale a picture to a size; if the proportions differ, the whole picture is centred on black."""
     own_height, own_width = picture.shape[:2]
     if (own_width, own_height) == (width, height):
         return picture
@@ -57,7 +57,7 @@ def fitted(picture: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def squared(picture: np.ndarray, aspect: Fraction | None) -> np.ndarray:
-    """With square pixels."""
+    """Scale a picture to square pixels."""
     height, width = picture.shape[:2]
     size = square_size(width, height, aspect)
     return picture if size == (width, height) else _resized(picture, *size)
@@ -69,7 +69,7 @@ def _resized(picture: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def _turn(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
-    """Whether rows become columns, and then whether rows and columns run the other way."""
+    """Return whether rows become columns, and then whether rows and columns are reversed."""
     data: Any = cast("Any", frame.side_data).get(Type.DISPLAYMATRIX)
     if data is None:
         return False, False, False

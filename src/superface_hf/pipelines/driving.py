@@ -24,7 +24,7 @@ from ..drivers.watching import FollowedVideo, TrackedDriver, watch_video
 from ..errors import MotionError
 from ..face_model.linear import FaceModel
 from ..media import SoundReader, VideoReader
-from ..media.sound import comes_in_chunks
+from ..media.samples import comes_in_chunks
 from ..media.video import DEFAULT_FPS
 from ..models.tracker.base import FaceTracker
 from ..utils.progress import progress_bar

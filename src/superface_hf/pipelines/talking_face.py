@@ -25,7 +25,7 @@ from ..errors import MediaError
 from ..face_model.linear import FaceModel
 from ..layers.portrait import PortraitLayers
 from ..media import Mp4Writer, check_transparent_path, check_video_path, transparent_writer
-from ..media.sound import SPEECH_RATE, comes_in_chunks
+from ..media.samples import SPEECH_RATE, comes_in_chunks
 from ..models.embedded import embedded_inpainter, embedded_matte, embedded_tracker, load_audio_to_lip
 from ..models.tracker.base import FaceTracker
 from ..motion import Motion

@@ -26,9 +26,8 @@ from tqdm import tqdm
 
 from ...face_model.coordinates import Square
 from ...face_model.linear import FaceModel
-from ...media import load_picture
+from ...media import load_picture, replacing
 from ...media.container import open_container
-from ...media.writing import replacing
 from ...models.tracker.mediapipe_backend import MediapipeTracker
 from .shards import LANDMARK_UNIT, MOTION_ARRAYS
 
