@@ -52,7 +52,7 @@ from superface_hf.models.tracker.detection import box_overlap
 from superface_hf.models.tracker.modeling_tracker import SuperFaceTrackerModel
 from superface_hf.motion.arkit import ARKIT_NAMES, arkit_index
 
-WEIGHTS = Path(__file__).parents[1] / "src/superface_hf/weights/tracker"
+TRACKER_WEIGHTS = Path(__file__).parents[1] / "src/superface_hf/weights/tracker"
 # Held-out portraits that are drawn, painted or rendered; the rest are photographs or look like them.
 DRAWN = frozenset({0, 5, 10, 15, 35, 40, 55, 75, 90, 105})
 
@@ -346,7 +346,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=os.environ.get("SUPERFACE_DATA"), help="folder with clips.csv")
     parser.add_argument("--prepared", type=Path, default=Path(".cache/prepared"))
-    parser.add_argument("--model", type=Path, default=WEIGHTS)
+    parser.add_argument("--model", type=Path, default=TRACKER_WEIGHTS)
     parser.add_argument("--landmarker", type=Path, help="face_landmarker.task, for its own blendshapes")
     parser.add_argument("--frames", type=int, help="of each val clip only the first so many")
     parser.add_argument("--only-clips", action="store_true", help="measure the val clips and stop")

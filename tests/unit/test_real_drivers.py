@@ -14,7 +14,7 @@ from superface_hf import Motion, MotionError, SeveralFacesError, UnknownNameErro
 from superface_hf.animation.rest import calmest, unrest
 from superface_hf.drivers.audio import speech_to_motion
 from superface_hf.drivers.following import SpeechHeard, follow_face
-from superface_hf.drivers.loudness import Levelled, speech_level
+from superface_hf.drivers.loudness import LoudnessNormalizer, speech_level
 from superface_hf.drivers.video import video_to_motion
 from superface_hf.drivers.watching import levels_of
 from superface_hf.face_model.linear import lid_gap
@@ -313,15 +313,15 @@ class TestLoudness:
     def test_steady_noise_and_silence_are_never_taken_for_quiet_speech(self):
         noise = (10**-3 * np.random.default_rng(0).normal(size=5 * 16000)).astype(np.float32)
         for quiet in (noise, np.zeros_like(noise)):
-            assert np.square(Levelled(16000).push(quiet)).mean() <= 2 * np.square(quiet).mean()
-            assert np.array_equal(Levelled(16000, -18.0).push(quiet), quiet)
+            assert np.square(LoudnessNormalizer(16000).push(quiet)).mean() <= 2 * np.square(quiet).mean()
+            assert np.array_equal(LoudnessNormalizer(16000, -18.0).push(quiet), quiet)
         assert speech_level([np.zeros(16000, np.float32)], 16000) == -18
 
     def test_pieces_of_any_size_give_the_same(self):
         sound = (np.random.default_rng(0).normal(size=40000) * np.repeat([0.2, 0.01, 0.3, 0.05], 10000)).astype(
             np.float32
         )
-        one, many = Levelled(16000), Levelled(16000)
+        one, many = LoudnessNormalizer(16000), LoudnessNormalizer(16000)
         joined = np.concatenate([many.push(part) for part in np.array_split(sound, 37)])
         np.testing.assert_allclose(joined, one.push(sound), rtol=1e-4, atol=1e-6)
 

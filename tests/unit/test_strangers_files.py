@@ -207,7 +207,7 @@ class TestWork:
 
     def test_frames_times_pixels_have_a_limit(self, tmp_path):
         write_mp4(tmp_path / "long.mp4", moving(40), 25)
-        limit = WorkLimit(gigapixels=20 * work_module.LEAST_PIXELS / 1e9)
+        limit = WorkLimit(gigapixels=20 * work_module.MIN_PIXELS / 1e9)
         frames = iter(VideoReader(tmp_path / "long.mp4", work=Work(limit)))
         assert len(list(islice(frames, 15))) == 15
         with pytest.raises(MediaError, match="too much work"):
@@ -226,7 +226,7 @@ class TestWork:
                 picture.pts = place
                 output.mux(stream.encode(picture))
             output.mux(stream.encode(None))
-        reader = VideoReader(path, work=Work(WorkLimit(gigapixels=50 * work_module.LEAST_PIXELS / 1e9)))
+        reader = VideoReader(path, work=Work(WorkLimit(gigapixels=50 * work_module.MIN_PIXELS / 1e9)))
         assert reader.fps > 50
         with pytest.raises(MediaError, match="too much work"):
             list(reader)

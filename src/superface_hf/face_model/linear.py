@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from ..errors import MotionError
 from ..motion import Motion
-from ..motion.arkit import EXPRESSION_REGIONS, WEIGHTS
+from ..motion.arkit import EXPRESSION_REGIONS, FACE_MODEL_FILE
 from ..motion.rotations import fit_similarity, rotation_matrix, rotation_vector
 from . import topology
 
@@ -75,7 +75,7 @@ class FaceModel:
     @lru_cache(maxsize=1)
     def default(cls) -> FaceModel:
         """Return the embedded model, loaded once."""
-        return cls.load(WEIGHTS)
+        return cls.load(FACE_MODEL_FILE)
 
     def fit(self, landmarks: np.ndarray | torch.Tensor, fps: float) -> tuple[FaceShape, Motion]:
         """Fit one person's neutral face and their motion together.

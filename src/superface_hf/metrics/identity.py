@@ -18,7 +18,7 @@ from ..errors import SuperFaceError
 # base of the nose.
 ALIGNED_BY = (263, 362, 33, 133, 2)
 CHIP_SIDE, CHIP_PADDING = 150, 0.25  # what the network was trained on
-WEIGHTS = "dlib_face_recognition_resnet_model_v1.dat"
+DLIB_FILE = "dlib_face_recognition_resnet_model_v1.dat"
 
 
 class IdentityNetwork:
@@ -41,7 +41,7 @@ class IdentityNetwork:
                 "(or dlib, which compiles for some minutes)."
             )
         self._dlib: Any = dlib
-        self._network = dlib.face_recognition_model_v1(str(Path(spec.origin).parent / "models" / WEIGHTS))
+        self._network = dlib.face_recognition_model_v1(str(Path(spec.origin).parent / "models" / DLIB_FILE))
 
     def __call__(self, pictures: list[np.ndarray], landmarks: list[np.ndarray]) -> np.ndarray:
         """Embeddings (N, 128) of the faces with ``landmarks`` (478, >=2) in pixels in N pictures (H, W, 3) uint8."""

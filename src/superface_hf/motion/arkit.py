@@ -16,7 +16,7 @@ from safetensors import safe_open
 
 from ..errors import UnknownNameError
 
-WEIGHTS = Path(__file__).parent.parent / "weights" / "face_model" / "face_model.safetensors"
+FACE_MODEL_FILE = Path(__file__).parent.parent / "weights" / "face_model" / "face_model.safetensors"
 EXPRESSION_REGIONS = ("mouth", "eyes", "brows", "gaze")
 
 # fmt: off
@@ -86,4 +86,4 @@ class ArkitMaps:
     @lru_cache(maxsize=1)
     def default(cls) -> ArkitMaps:
         """Return the maps of the embedded face model."""
-        return cls.load(WEIGHTS)
+        return cls.load(FACE_MODEL_FILE)

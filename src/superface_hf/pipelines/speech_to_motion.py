@@ -13,7 +13,7 @@ from diffusers.utils import BaseOutput
 
 from ..drivers.audio import warn_if_silent
 from ..drivers.diffusion import Diffusion, follow_changes
-from ..drivers.loudness import Levelled, speech_level
+from ..drivers.loudness import LoudnessNormalizer, speech_level
 from ..hub import WEIGHTS
 from ..media import load_sound
 from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
@@ -117,7 +117,7 @@ class SpeechToMotionPipeline(CardedPipeline):
         samples = load_sound(audio, sampling_rate).mono(rate)
         warn_if_silent(float(np.abs(samples).max(initial=0)))
         level = speech_level([samples], rate)
-        mouth = self.audio_to_lip.predict(Levelled(rate, level).push(samples), fps)
+        mouth = self.audio_to_lip.predict(LoudnessNormalizer(rate, level).push(samples), fps)
         changes = follow_changes([samples], fps, Diffusion(self, performance, seed_of(generator)), level, previous)
         change = Motion.concatenate(list(changes))
         return SpeechToMotionOutput(motion=replace(change, mouth=mouth + change.mouth))

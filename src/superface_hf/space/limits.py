@@ -96,9 +96,9 @@ class Limits:
         backward and forward again.
         """
         from ..media import WorkLimit
-        from ..media.work import LEAST_PIXELS
+        from ..media.work import MIN_PIXELS
 
-        pixels = max(self.video_side**2, LEAST_PIXELS)
+        pixels = max(self.video_side**2, MIN_PIXELS)
         frames = (2 * self.video_seconds + self.speech_seconds) * self.video_fps
         return WorkLimit(self.megapixels, pixels * frames / 1_000_000_000, self.job_seconds)
 

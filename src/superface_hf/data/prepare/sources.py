@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ...errors import MediaError, SuperFaceError
-from ...media.download import LARGEST, download, is_url
+from ...media.download import MAX_BYTES, download, is_url
 from ..prepared_set import SPLITS
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"})
@@ -61,11 +61,11 @@ class RawVideo:
 
         try:
             with fsspec.open(self.video, "rb") as file:
-                data = file.read(LARGEST + 1)
+                data = file.read(MAX_BYTES + 1)
         except OSError as error:
             raise MediaError(f"The video {self.video} cannot be fetched: {error}") from error
-        if len(data) > LARGEST:
-            raise MediaError(f"The video {self.video} is larger than {LARGEST // 2**20} MB.")
+        if len(data) > MAX_BYTES:
+            raise MediaError(f"The video {self.video} is larger than {MAX_BYTES // 2**20} MB.")
         return data
 
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from ...data.speech.clips import MAX_TURN, REST_SHARE, person_at
 from ...data.speech.tracked_clips import SAMPLING_RATE, TrackedClip, load_tracked
 from ...data.speech.visemes import closed_mouth
-from ...drivers.loudness import Levelled, speech_level
+from ...drivers.loudness import LoudnessNormalizer, speech_level
 from ...face_model.linear import FaceModel
 from ...face_model.lips import mouth_opening
 from ...models.audio_to_lip.feature_extraction_audio_to_lip import SILENCE, SPREAD
@@ -142,7 +142,7 @@ def _fitted(clip: TrackedClip, start: int, stop: int) -> tuple[int, Motion, Moti
 
 def _heard(samples: np.ndarray, model: SuperFaceAudioToLipModel) -> tuple[np.ndarray, np.ndarray]:
     """(T, 286) features at one loudness, and (T,) decibels."""
-    levelled = Levelled(SAMPLING_RATE, speech_level([samples], SAMPLING_RATE)).push(samples)
+    levelled = LoudnessNormalizer(SAMPLING_RATE, speech_level([samples], SAMPLING_RATE)).push(samples)
     features = SpeechFeatures(model, FPS)
     rows = np.concatenate([features.push(levelled), features.flush()])
     step = round(SAMPLING_RATE / FPS)
