@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import logging
 import os
@@ -380,6 +381,16 @@ class TestShapes:
         back = first(with_matrix(clips.video([shown] * 2), *matrix)).astype(int)
         assert back.shape == expected(shown).shape
         assert np.abs(back - expected(shown)).mean() < 8
+
+    def test_frames_do_not_wait_for_the_garbage_collector(self):
+        video = VideoReader(clips.video([clips.portrait()] * 40))
+        gc.collect()
+        gc.disable()
+        try:
+            assert sum(1 for _ in video) == 40
+            assert sum(type(each) is av.VideoFrame for each in gc.get_objects()) < 10
+        finally:
+            gc.enable()
 
     @pytest.mark.parametrize(
         ("aspect", "size"), [(Fraction(2), (96, 192)), (Fraction(1, 2), (192, 96)), (Fraction(16, 11), (96, 140))]
