@@ -27,18 +27,35 @@ def square_size(width: int, height: int, aspect: Fraction | None) -> tuple[int, 
     return (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
 
 
-def upright(picture: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
-    """Rotate and mirror (H, W, 3) as the frame's display matrix says (ISO 14496-12)."""
-    across, flip_rows, flip_columns = _turn(frame)
-    picture = picture.transpose(1, 0, 2) if across else picture
-    picture = picture[::-1] if flip_rows else picture
-    return np.ascontiguousarray(picture[:, ::-1] if flip_columns else picture)
+class Orientation:
+    """The rotation and mirroring of one video's frames, as their display matrix says (ISO 14496-12).
 
+    PyAV ties a frame to its side data in a reference cycle, so a frame whose matrix was read stays in memory until the next
+    garbage collection, which can take minutes. The matrix belongs to the file: it is read again only where the frames' size or
+    rotation changes.
+    """
 
-def shown_size(frame: av.VideoFrame, aspect: Fraction | None) -> tuple[int, int]:
-    """Return the width and height at which a player shows the frame."""
-    width, height = square_size(frame.width, frame.height, aspect)
-    return (height, width) if _turn(frame)[0] else (width, height)
+    def __init__(self) -> None:
+        self._seen: tuple[int, int, int] | None = None
+        self._turn = (False, False, False)
+
+    def upright(self, picture: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
+        """Rotate and mirror the picture (H, W, 3) of a frame."""
+        across, flip_rows, flip_columns = self._turn_of(frame)
+        picture = picture.transpose(1, 0, 2) if across else picture
+        picture = picture[::-1] if flip_rows else picture
+        return np.ascontiguousarray(picture[:, ::-1] if flip_columns else picture)
+
+    def shown_size(self, frame: av.VideoFrame, aspect: Fraction | None) -> tuple[int, int]:
+        """Return the width and height at which a player shows the frame."""
+        width, height = square_size(frame.width, frame.height, aspect)
+        return (height, width) if self._turn_of(frame)[0] else (width, height)
+
+    def _turn_of(self, frame: av.VideoFrame) -> tuple[bool, bool, bool]:
+        seen = frame.width, frame.height, frame.rotation
+        if seen != self._seen:
+            self._seen, self._turn = seen, _turn(frame)
+        return self._turn
 
 
 def fitted(picture: np.ndarray, width: int, height: int) -> np.ndarray:

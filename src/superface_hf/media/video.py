@@ -25,7 +25,7 @@ from .colour import Colours
 from .container import incomplete, open_container
 from .decoding import decoded, picture_track
 from .deinterlacing import Deinterlacer
-from .display import fitted, shown_size, square_size, squared, upright
+from .display import Orientation, fitted, square_size, squared
 from .download import is_url
 from .picture import load_picture
 from .samples import Sound
@@ -66,6 +66,7 @@ class VideoReader:
         self._work = work or Work()
         self.size: tuple[int, int] | None = None
         self._first: tuple[int, int] | None = None  # width and height of the first frame, as shown
+        self._orientation = Orientation()
         self._animation: Animation | None = None
         self._frames: Sequence[Any] | np.ndarray | None = None
         if isinstance(source, np.ndarray):
@@ -215,7 +216,7 @@ class VideoReader:
                 painter.add_alpha(packet)
             for frame in frames:
                 # The size of the decoded frame: the header may state another one.
-                size = shown_size(frame, stream.sample_aspect_ratio)
+                size = self._orientation.shown_size(frame, stream.sample_aspect_ratio)
                 self._first = self._first or size
                 self._work.add_frame(*max(size, self._first, key=math.prod), self._name)
                 yield frame
@@ -288,7 +289,7 @@ class _Painter:
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
         picture = squared(self._colours(frame, self._alpha.of(frame)), self._aspect)
-        picture = upright(picture, frame)
+        picture = self._reader._orientation.upright(picture, frame)
         return fitted(picture, *(self._reader._first or (picture.shape[1], picture.shape[0])))
 
 
