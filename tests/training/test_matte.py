@@ -24,7 +24,7 @@ from superface_hf.data.pictures.packed import load_packed
 from superface_hf.data.pictures.random_windows import sample
 from superface_hf.errors import SuperFaceError
 from superface_hf.hub import weights_folder
-from superface_hf.layers.matting import NOTHING, Window, cut_out_person, foreground_colours
+from superface_hf.layers.matting import NOTHING, MatteWindow, cut_out_person, foreground_colours
 from superface_hf.media import load_picture
 from superface_hf.models.embedded import embedded_matte
 from superface_hf.training.core import timed_run
@@ -75,15 +75,15 @@ class TestNetwork:
 
 class TestWindow:
     def test_it_is_moved_into_the_picture_as_far_as_it_can_be(self):
-        window = Window.around(face_at(30, 40, 50), (600, 800, 3), 3.4, 0.47)
+        window = MatteWindow.around(face_at(30, 40, 50), (600, 800, 3), 3.4, 0.47)
         assert (window.left, window.top, window.side) == (0, 0, 170)
 
     def test_it_is_no_larger_than_the_picture_and_reaches_beyond_it_on_the_short_side_only(self):
-        window = Window.around(face_at(400, 150, 200), (300, 800, 3), 3.4, 0.47)
+        window = MatteWindow.around(face_at(400, 150, 200), (300, 800, 3), 3.4, 0.47)
         assert window.side == 680
         assert -380 <= window.top <= 0
         assert 0 <= window.left <= 120
-        assert Window.around(face_at(128, 128, 150), (256, 256, 3), 3.4, 0.47) == Window(0, 0, 256)
+        assert MatteWindow.around(face_at(128, 128, 150), (256, 256, 3), 3.4, 0.47) == MatteWindow(0, 0, 256)
 
 
 class TestCutOut:
@@ -123,7 +123,7 @@ class TestCutOut:
     def test_a_body_goes_on_beyond_the_first_window_without_a_border(self):
         picture = head(place(1000, 700), 350, 180, 100)
         alpha = cut_out_person(picture, face_at(350, 180, 100), RedIsPerson())
-        first = Window.around(face_at(350, 180, 100), picture.shape, 3.4, 0.47)
+        first = MatteWindow.around(face_at(350, 180, 100), picture.shape, 3.4, 0.47)
         body = alpha[first.top + first.side - 60 : first.top + first.side + 200, 350]
         assert body.min() == 1
 

@@ -22,7 +22,7 @@ from superface_hf.evaluation.straightness import DEPTH, Wall, turned, unchanged,
 from superface_hf.evaluation.turns import TurnResults, clip_figures
 from superface_hf.evaluation.verdict import verdicts
 from superface_hf.face_model.linear import FaceShape
-from superface_hf.layers.portrait import as_pictures, cut_out
+from superface_hf.layers.portrait import cut_out, to_uint8
 from superface_hf.media import write_mp4
 from superface_hf.metrics.outline import outline_overlap
 from superface_hf.metrics.slopes import MEASURES, correlation, expression_measures, slope
@@ -226,7 +226,7 @@ class Bending:
 
     def render(self, source, landmarks, driving, side) -> dict[str, np.ndarray]:
         self.driven.append(driving)
-        picture = as_pictures(source)[0]
+        picture = to_uint8(source)[0]
         bent = shifted(picture, 8, 0, 45)
         noisy = picture.copy()
         noisy[:10] ^= 1

@@ -9,7 +9,7 @@ import numpy as np
 from ..face_model.coordinates import Square
 from ..face_model.linear import FaceModel
 from ..face_model.topology import FACE_OVAL
-from ..layers.portrait import as_pictures
+from ..layers.portrait import to_uint8
 from ..metrics.image import colour_shift
 from ..metrics.sharpness import enlarged, filled, skin_mask
 from ..motion import Motion
@@ -35,7 +35,7 @@ def colour_shifts(portraits: Sequence[NamedPortrait], methods: Methods) -> dict[
         moved = [own, *(own.replace({region: own.edit(EDITS[region])}) for region in MOVES[1:])]
         driving = FaceModel.default().animate(item.portrait.shape, Motion.concatenate(moved))
         frames = methods.render_teacher(item.image, item.landmarks, driving, methods.size)
-        source = as_pictures(item.image)[0]
+        source = to_uint8(item.image)[0]
         pixels = Square(0, 0, methods.size).to_pixels(item.portrait.landmarks)[:, :2]
         result[item.name] = {
             move: {

@@ -11,7 +11,7 @@ from PIL import Image
 from ..animation.retargeting import Changes, Retargeter
 from ..face_model.coordinates import Square
 from ..face_model.linear import FaceModel
-from ..layers.portrait import as_pictures
+from ..layers.portrait import to_uint8
 from ..metrics.identity import identity_distance, identity_similarity
 from ..metrics.keypoints import expression_distance, pose_distance
 from ..motion import Motion
@@ -73,7 +73,7 @@ def reenact_portrait(
 ) -> None:
     """Moves one portrait by all clips, and adds it to the results."""
     size = methods.size
-    picture, own = as_pictures(item.image)[0], Square(0, 0, size).to_pixels(item.portrait.landmarks)
+    picture, own = to_uint8(item.image)[0], Square(0, 0, size).to_pixels(item.portrait.landmarks)
     identity = judge.identity([picture], [own]) if judge.identity else None
     cells = {method: [cell(picture, SMALL_CELL)] for method in COMPARED}
     for clip in clips:

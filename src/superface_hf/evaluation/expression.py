@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import SuperFaceError, install_command
-from ..layers.portrait import as_pictures
+from ..layers.portrait import to_uint8
 from ..metrics.slopes import MEASURES, correlation, expression_measures, slope
 from ..models.tracker.base import FaceTracker
 from .data import Reenactment
@@ -81,7 +81,7 @@ class ExpressionChanges:
 
     def add(self, clip: Reenactment, rendered: dict[str, np.ndarray], landmarker: Landmarker) -> None:
         """Of one clip; ``rendered`` are (T, side, side, 3) uint8 frames of its targets, by method."""
-        true = landmarker.measures(np.concatenate([as_pictures(clip.source), clip.targets]))
+        true = landmarker.measures(np.concatenate([to_uint8(clip.source), clip.targets]))
         for method in MOVING:
             made = landmarker.measures(rendered[method])
             for name in MEASURES:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..animation.portrait import Portrait, snap
 from ..face_model.coordinates import Square
 from ..face_model.linear import FaceModel
-from ..layers.portrait import PortraitLayers, as_pictures, resize
+from ..layers.portrait import PortraitLayers, resize, to_uint8
 from ..layers.untrained import UntrainedLayers
 from ..models.embedded import embedded_inpainter, embedded_matte
 from ..models.teacher.modeling_teacher import SuperFaceTeacherModel, plain_mesh_flow
@@ -44,7 +44,7 @@ class Methods:
             source: (1, 3, S, S) in [0, 1] of any size; ``landmarks`` (1, 478, 3) and ``driving`` (T, 478, 3) in image
                 coordinates.
         """
-        as_is = as_pictures(resize(resize(source, self.size), side))
+        as_is = to_uint8(resize(resize(source, self.size), side))
         portrait, layers = self._taken_apart(source, landmarks, side)
         return {
             "source": np.broadcast_to(as_is, (len(driving), *as_is.shape[1:])),
@@ -58,7 +58,7 @@ class Methods:
         """(T, side, side, 3) uint8 by the plain mesh flow; arguments as in :meth:`render`."""
         source = resize(source, self.size)
         warped = [plain_mesh_flow(source, landmarks, mesh[None]) for mesh in driving]
-        return np.concatenate([as_pictures(resize(frame, side)) for frame in warped])
+        return np.concatenate([to_uint8(resize(frame, side)) for frame in warped])
 
     @torch.inference_mode()
     def render_teacher(self, source: Tensor, landmarks: Tensor, driving: Tensor, side: int) -> np.ndarray:
@@ -67,7 +67,7 @@ class Methods:
 
     def _taken_apart(self, source: Tensor, landmarks: Tensor, side: int) -> tuple[Portrait, PortraitLayers]:
         """As the pipeline does it with a picture of ``side`` pixels."""
-        picture = as_pictures(resize(source, side))[0]
+        picture = to_uint8(resize(source, side))[0]
         pixels = Square(0, 0, side).to_pixels(landmarks[0].cpu().numpy())
         crop = snap(Square.around_face(pixels), side, side, self.size)
         own = crop.to_image(pixels)

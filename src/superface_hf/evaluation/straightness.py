@@ -17,7 +17,7 @@ from ..face_model.coordinates import Square
 from ..face_model.linear import FaceModel
 from ..layers.compositing import blended
 from ..layers.matting import cut_out_person, foreground_colours
-from ..layers.portrait import as_pictures, cut_out
+from ..layers.portrait import cut_out, to_uint8
 from ..metrics.straightness import Line, bend, draw_lines
 from ..motion import Motion
 from ..motion.rotations import rotation_matrix, rotation_vector
@@ -95,7 +95,7 @@ def wall_figures(
     "bend", how far the most bent line is away from its place there; and the cells of a contact sheet."""
     size = methods.size
     square = Square(0, 0, size)
-    picture = as_pictures(item.image)[0]
+    picture = to_uint8(item.image)[0]
     alpha = cut_out_person(picture, square.to_pixels(item.portrait.landmarks), methods.matte)
     colours = foreground_colours(picture, alpha)
     wall = Wall.draw(size, seed)

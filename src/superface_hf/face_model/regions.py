@@ -27,7 +27,7 @@ ANCHORS = {
 }
 
 
-def region_weights(mean: np.ndarray) -> dict[str, np.ndarray]:
+def region_memberships(mean: np.ndarray) -> dict[str, np.ndarray]:
     """Return the soft membership (478,) of each point in each region; memberships add up to one, except on the irises,
     which belong to gaze."""
     plane = mean[:, :2]

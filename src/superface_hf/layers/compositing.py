@@ -1,8 +1,9 @@
-"""Frames of a portrait in layers: the person moves, at the picture's own resolution, anywhere in it.
+"""Compose frames of a portrait from its layers, at the picture's own resolution, anywhere in the picture.
 
-For each frame: the analytic flow on a coarse *stage* over everything that shows or showed the person, the renderer's finer flow
-in its window, one lookup in the person's own colours, and ``alpha * person + (1 - alpha) * plate``, written into a copy of the
-picture. Where neither the picture nor the frame shows the person, the picture stays bit for bit.
+For each frame, the analytic flow is computed on a coarse grid, the *stage*, which covers the person in the picture and
+in the frame. In the renderer's window its finer flow replaces it. The person's colours are sampled once along this
+flow, and ``alpha * person + (1 - alpha) * plate`` is written into a copy of the picture. Pixels that show the person
+neither in the picture nor in the frame stay bit for bit.
 """
 
 from __future__ import annotations
@@ -19,42 +20,31 @@ from torch import Tensor
 from ..face_model.coordinates import Square
 from ..face_model.mesh_flow import pixel_centers
 from ..utils.easing import smoothstep
-from .motion import (
-    FOLLOWING,
-    NECK,
-    TORSO,
-    HeadMotion,
-    MeshMotion,
-    PersonMotion,
-    Window,
-    head_motion,
-    head_weight,
-)
+from .motion import MeshMotion, PersonMotion, Window
+from .outline import Outline
 from .portrait import Box, PortraitLayers
 from .rendered import RenderedWindow
 from .sampling import Texture
 
-# Cells of the stage along its longer side. Motion is smooth there: what is fine lies in the window.
+# Cells of the stage along its longer side. Its motion is smooth; fine motion lies in the window.
 STAGE = 64
-# The renderer's window goes over into the stage over this share of its side.
+# The renderer's window blends into the stage over this share of its side.
 FEATHER = 0.10
-# The person goes on beyond the picture's borders by this much, in widths of the face.
+# The texture is continued beyond the picture's borders by this much, in widths of the face.
 BEYOND = 0.6
-# Pixels around the moved person that are composed too.
-MARGIN = 4
-# What the layers do not explain of the picture is added again where nothing moves, and not from so many pixels on.
+# The difference between the picture and its layers is added where pixels move less than the first number, and fades to
+# zero at the second (pixels).
 STILL = (0.1, 1.0)
-# Changes smaller than this, of a picture in [0, 1], are not painted.
+# Smaller changes, of a picture in [0, 1], are not painted.
 UNPAINTED = 1e-3
-# A window that is smaller than this part of what the renderer paints takes means of its pixels first.
+# A painting is halved by averaging before it is resized to less than this share of its size.
 ALIASED = 0.7
-# The matte's outline is followed in a picture of this size.
-OUTLINE = 192
 
 
 @dataclass(frozen=True, eq=False)
 class _Painting:
-    """What the window adds, (S, S) float32 in levels of a pixel: keep (S, S), paint (S, S, 3), alpha (S, S)."""
+    """The changes that the renderer paints in its window, in levels of a pixel: keep (S, S), paint (S, S, 3), alpha (S,
+    S), all float32."""
 
     square: Square
     keep: np.ndarray
@@ -65,9 +55,10 @@ class _Painting:
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
-    """Where one frame is composed, and from where in the person's colours it comes.
+    """Where one frame is composed, and which source pixels it shows.
 
-    ``stage`` lies on whole cells of ``cell`` pixels from ``corner`` (left, top) on; both maps hold places in PIXELS.
+    ``stage`` has cells of ``cell`` whole pixels, from ``corner`` (left, top) on. ``stage`` and ``window`` hold source
+    positions in PIXELS.
     """
 
     rect: Box
@@ -82,10 +73,10 @@ class Compositor:
     """Composes frames of one portrait.
 
     Args:
-        layers: the portrait's.
-        crop: the square whose IMAGE coordinates landmarks and windows have.
-        landmarks: (478, 3) the portrait's.
-        motion: how the person moves around the renderer's windows, if the renderer knows it.
+        layers: the portrait's layers.
+        crop: the square of the IMAGE coordinates of landmarks and windows.
+        landmarks: (478, 3) the portrait's landmarks.
+        motion: the person's motion around the renderer's windows, if the renderer provides it.
     """
 
     def __init__(
@@ -100,7 +91,7 @@ class Compositor:
         self._behind[layers.box] = layers.plate
         face = float(np.ptp(landmarks[:, 0])) * crop.side / 2
         self._texture = Texture.of(layers, round(BEYOND * face))
-        self._outline = _Outline.of(layers, crop, own)
+        self._outline = Outline.of(layers, crop, own)
         self._unexplained = _Unexplained.of(layers)
 
     def __call__(
@@ -110,13 +101,13 @@ class Compositor:
         behind: Sequence[np.ndarray] | None = None,
         transparent: bool = False,
     ) -> list[np.ndarray]:
-        """Composes B frames.
+        """Compose B frames.
 
         Args:
-            rendered: what the renderer gave for them.
+            rendered: the renderer's output for them.
             driving: (B, 478, 3) landmarks in IMAGE coordinates of the crop.
             behind: other backgrounds, (H, W, 3) uint8 for each frame.
-            transparent: gives the person's own colours, and how much of each pixel is theirs.
+            transparent: whether to return the person's own colours with their alpha instead.
 
         Returns:
             (H, W, 3) uint8 each; transparent ones (H, W, 4), colours not multiplied by alpha.
@@ -129,7 +120,7 @@ class Compositor:
 
     @property
     def plate(self) -> np.ndarray:
-        """(H, W, 3) uint8: the whole picture without the person."""
+        """The whole picture without the person, (H, W, 3) uint8."""
         return self._behind
 
     def _compose(self, plan: _Plan, behind: np.ndarray | None, transparent: bool) -> np.ndarray:
@@ -165,7 +156,7 @@ class Compositor:
         return [_Plan(*parts) for parts in zip(rects, corners, cells, stages, windows, paintings, strict=True)]
 
     def _feathered(self, rendered: RenderedWindow, stage: Window, flow: Tensor) -> tuple[Tensor, Tensor]:
-        """The window's flow, which goes over into the stage's at its border; and how much of it is the window's own."""
+        """Return the window's flow, blended into the stage's at its border, and the weights of the blend."""
         window, fine = rendered.window, rendered.flow.detach().float()
         size = fine.shape[-1]
         here = window.places(torch.zeros_like(fine)).permute(0, 2, 3, 1)
@@ -193,64 +184,16 @@ class Compositor:
         ]
 
     def _pixels(self, places: Tensor) -> list[np.ndarray]:
-        """IMAGE coordinates (B, 2, s, s) of the crop -> PIXELS, (s, s, 2) each."""
+        """Convert IMAGE coordinates (B, 2, s, s) of the crop to PIXELS, (s, s, 2) each."""
         corner = places.new_tensor([self._crop.left, self._crop.top])[:, None, None]
         pixels = (places + 1) * (self._crop.side / 2) + corner
         return list(pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
 
 
 @dataclass(frozen=True, eq=False)
-class _Outline:
-    """Where the person ends: points in IMAGE coordinates, ``head`` (N, 2) and ``torso`` (M, 2), and the layers' box."""
-
-    head: Tensor
-    torso: Tensor
-    box: Box
-    crop: Square
-
-    @classmethod
-    def of(cls, layers: PortraitLayers, crop: Square, own: Tensor) -> _Outline:
-        rows, columns = layers.box
-        scale = min(1.0, OUTLINE / max(layers.alpha.shape))
-        size = tuple(max(1, round(n * scale)) for n in layers.alpha.shape[::-1])
-        little = cv2.resize(layers.alpha, size, interpolation=cv2.INTER_AREA) > 0
-        y, x = np.nonzero(little)
-        # The corners of each pixel, as it may be anywhere in it.
-        points = np.stack([x, y], axis=1)[:, None] + np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
-        share = np.array(size)
-        pixels = points.reshape(-1, 2) / share * np.array(layers.alpha.shape[::-1]) + [columns.start, rows.start]
-        image = (pixels - [crop.left, crop.top]) * (2 / crop.side) - 1
-        found = torch.from_numpy(image).float()
-        if not len(found):
-            return cls(found, found, layers.box, crop)
-        head = head_motion(own[None], own[None])
-        _, below = head_weight(head, found.T[:, None])
-        level = below[0, 0, 0]
-        return cls(_hull(found[level < TORSO]), _hull(found[level > NECK]), layers.box, crop)
-
-    def rects(self, head: HeadMotion, driving: Tensor, shape: tuple[int, int]) -> list[Box]:
-        """What of the picture shows the person in it, or will in the frame."""
-        turned = torch.linalg.inv(head.turn.double()).float()
-        points = self.head.to(driving.device)[None] - head.before[:, None]
-        heads = torch.einsum("bij,bnj->bni", turned, points) + head.after[:, None]
-        follows = FOLLOWING * (head.after - head.before)
-        torsos = self.torso.to(driving.device)[None] + follows[:, None]
-        moved = torch.cat((heads, torsos, driving[..., :2]), dim=1)
-        low, high = moved.amin(1).cpu().double().numpy(), moved.amax(1).cpu().double().numpy()
-        rows, columns = self.box
-        half, corner = self.crop.side / 2, np.array([self.crop.left, self.crop.top])
-        result = []
-        for first, last in zip((low + 1) * half + corner, (high + 1) * half + corner, strict=True):
-            left, top = np.minimum(np.floor(first) - MARGIN, [columns.start, rows.start])
-            right, bottom = np.maximum(np.ceil(last) + MARGIN, [columns.stop, rows.stop])
-            across = slice(max(0, int(left)), min(shape[1], int(right)))
-            result.append((slice(max(0, int(top)), min(shape[0], int(bottom))), across))
-        return result
-
-
-@dataclass(frozen=True, eq=False)
 class _Unexplained:
-    """What the layers at rest miss of the picture, at few pixels: rows and columns (N,), and levels (N, 3) int16."""
+    """The difference of the picture from its composed layers, at few pixels: rows and columns (N,), and levels (N, 3)
+    int16."""
 
     rows: np.ndarray
     columns: np.ndarray
@@ -264,7 +207,7 @@ class _Unexplained:
         return cls(rows + layers.box[0].start, columns + layers.box[1].start, missing[rows, columns])
 
     def add_where_still(self, frame: np.ndarray, rect: Box, places: np.ndarray) -> None:
-        """``places`` (h, w, 2) in PIXELS from where the rectangle's pixels come."""
+        """Add the difference to a frame where nothing moves; ``places`` (h, w, 2) are the source PIXELS of the rectangle."""
         if not len(self.rows):
             return
         there = places[self.rows - rect[0].start, self.columns - rect[1].start]
@@ -279,7 +222,7 @@ class _Unexplained:
 
 
 def blended(person: np.ndarray, alpha: np.ndarray, behind: np.ndarray) -> np.ndarray:
-    """The person (h, w, 3) over what is behind, all uint8; exactly one of them where alpha (h, w) is 255 or 0."""
+    """Blend the person (h, w, 3) over the background, all uint8; exactly one of them where alpha (h, w) is 255 or 0."""
     part = cv2.merge([alpha, alpha, alpha])
     return cv2.add(
         cv2.multiply(person, part, scale=1 / 255), cv2.multiply(behind, cv2.bitwise_not(part), scale=1 / 255)
@@ -287,9 +230,9 @@ def blended(person: np.ndarray, alpha: np.ndarray, behind: np.ndarray) -> np.nda
 
 
 def _places(plan: _Plan) -> np.ndarray:
-    """(h, w, 2) float32, in PIXELS: from where each pixel of the rectangle comes."""
+    """Return the source position (h, w, 2) float32, in PIXELS, of each pixel of the rectangle."""
     (high, wide), cell = _size(plan.rect), plan.cell
-    # One cell of margin at each side: toward a border, what is enlarged stands still.
+    # One cell of margin at each side, because enlarging repeats the border.
     used = plan.stage[: -(-high // cell) + 2, : -(-wide // cell) + 2]
     large = cv2.resize(used, (used.shape[1] * cell, used.shape[0] * cell), interpolation=cv2.INTER_LINEAR)
     places = large[cell : cell + high, cell : cell + wide]
@@ -303,7 +246,7 @@ def _places(plan: _Plan) -> np.ndarray:
 
 
 def _paint(person: np.ndarray, alpha: np.ndarray, plan: _Plan) -> None:
-    """Lays the window's painting on the rectangle's person (h, w, 3) and alpha (h, w), in place."""
+    """Apply the window's painting to the rectangle's person (h, w, 3) and alpha (h, w), in place."""
     painting = plan.painting
     inside, part = _overlap(plan.rect, painting.square, 0)
     if painting.empty or inside is None:
@@ -318,14 +261,14 @@ def _paint(person: np.ndarray, alpha: np.ndarray, plan: _Plan) -> None:
 
 
 def _resized(layer: np.ndarray, side: int) -> np.ndarray:
-    while side < ALIASED * len(layer):  # halving is fast, and its means are exact
+    while side < ALIASED * len(layer):  # halving is fast, and its averages are exact
         half = len(layer) // 2
         layer = cv2.resize(layer, (half, half), interpolation=cv2.INTER_AREA)
     return cv2.resize(layer, (side, side), interpolation=cv2.INTER_LINEAR)
 
 
 def _overlap(rect: Box, square: Square, inset: int) -> tuple[Box | None, Box]:
-    """Where a square, less its rim, lies in a rectangle of the picture, and which part of the square that is."""
+    """Return where a square without its rim lies in a rectangle of the picture, and which part of the square that is."""
     inside, part = [], []
     for span, start in zip(rect, (square.top, square.left), strict=True):
         first = max(span.start, int(start) + inset)
@@ -341,12 +284,8 @@ def _size(rect: Box) -> tuple[int, int]:
     return rect[0].stop - rect[0].start, rect[1].stop - rect[1].start
 
 
-def _hull(points: Tensor) -> Tensor:
-    return torch.from_numpy(cv2.convexHull(points.numpy())[:, 0]) if len(points) else points
-
-
 def _feather(size: int, like: Tensor) -> Tensor:
-    """(1, 1, size, size): 1 inside a window, smoothly to 0 at its border."""
+    """Return weights (1, 1, size, size): 1 inside a window, smoothly 0 at its border."""
     edge = smoothstep(1 - pixel_centers(size, like).abs(), 0.0, 2 * FEATHER)
     return (edge[:, None] * edge)[None, None]
 

@@ -56,7 +56,7 @@ class SuperFaceMetric(evaluate.Metric, ABC):
     def _compute(self, *args: Any, **inputs: Any) -> dict[str, Any]: ...
 
 
-def as_pictures(items: Sequence[Any]) -> list[np.ndarray]:
+def load_pictures(items: Sequence[Any]) -> list[np.ndarray]:
     """Pictures, as ``evaluate`` hands them over -> (H, W, 3) uint8 each."""
     return [np.asarray(item.convert("RGB") if isinstance(item, Image.Image) else item, np.uint8) for item in items]
 

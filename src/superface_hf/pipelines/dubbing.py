@@ -27,7 +27,7 @@ from ..face_model.coordinates import Square
 from ..face_model.linear import FaceModel
 from ..layers.matting import cut_out_person
 from ..layers.paste_back import PasteBack, RenderedCrops
-from ..layers.portrait import as_pictures, cut_out
+from ..layers.portrait import cut_out, to_uint8
 from ..media import VideoReader
 from ..models.embedded import embedded_matte
 from ..motion import Motion
@@ -247,7 +247,7 @@ class Dubber:
     def _render(self, plans: list[_Planned]) -> RenderedCrops:
         size = self._renderer.image_size
         sources = torch.cat([cut_out(plan.picture, plan.crop, size) for plan in plans])
-        mattes = torch.stack([self._person(*each) for each in zip(as_pictures(sources), plans, strict=True)])
+        mattes = torch.stack([self._person(*each) for each in zip(to_uint8(sources), plans, strict=True)])
         before, after = (
             torch.from_numpy(np.stack([getattr(plan, name) for plan in plans])) for name in ("before", "after")
         )

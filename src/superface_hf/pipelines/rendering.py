@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import MediaError
-from ..layers.portrait import as_pictures, cut_out
+from ..layers.portrait import cut_out, to_uint8
 from ..media import SoundReader
 from ..motion import Motion
 from ..renderers.base import ReadyPortrait, Renderer
@@ -84,7 +84,7 @@ def render(
         if request.paste_back:
             return frames
         crop = ready.portrait.crop
-        return [as_pictures(cut_out(frame, crop, renderer.image_size))[0] for frame in frames]
+        return [to_uint8(cut_out(frame, crop, renderer.image_size))[0] for frame in frames]
 
     def with_behind(batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, list[np.ndarray] | None]]:
         for batch in batches:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from superface_hf.metrics.module import PICTURES, SuperFaceMetric, as_pictures
+from superface_hf.metrics.module import PICTURES, SuperFaceMetric, load_pictures
 from superface_hf.metrics.temporal import temporal_flicker
 
 
@@ -24,5 +24,5 @@ class TemporalFlicker(SuperFaceMetric, predictions=PICTURES, references=PICTURES
 
     def _compute(self, predictions: list[Any], references: list[Any]) -> dict[str, float]:
         videos = zip(predictions, references, strict=True)
-        flicker = [temporal_flicker(np.stack(as_pictures(a)), np.stack(as_pictures(b))) for a, b in videos]
+        flicker = [temporal_flicker(np.stack(load_pictures(a)), np.stack(load_pictures(b))) for a, b in videos]
         return {"temporal_flicker": float(np.mean(flicker))}

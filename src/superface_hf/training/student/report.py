@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ...face_model.topology import eye_boxes, mouth_box
 from ...layers.compositing import Compositor
 from ...layers.motion import Window
-from ...layers.paste_back import as_pictures
+from ...layers.paste_back import to_uint8
 from ...metrics.image import box_mask, psnr
 from ...models.student.modeling_student import SuperFaceStudentModel
 from ...provenance.marks import picture_marks
@@ -76,7 +76,7 @@ def rendered(student: SuperFaceStudentModel, landmarks: Tensor, windows: Tensor,
     for driving, places in zip(landmarks.to(student.device).split(batch), windows.split(batch), strict=True):
         places = places.to(student.device)
         output = student.render(prepared, driving, Window(places[:, :2], places[:, 2]))
-        parts.append(as_pictures(scene.compose(output.rendered)[0]))
+        parts.append(to_uint8(scene.compose(output.rendered)[0]))
     return np.concatenate(parts)
 
 
