@@ -5,23 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
-from ..errors import MediaError, MotionError, UnknownNameError
-from ..utils.files import expanded, part_of
+from ..errors import MotionError, UnknownNameError
 from .arkit import ARKIT_NAMES, EXPRESSION_REGIONS, ArkitMaps, arkit_index, nearest_names
 from .rotations import mean_rotation, rotation_matrix, rotation_vector, slerp
 from .smoothing import one_euro
+from .storage import load_arrays, save_arrays
 
 REGIONS = ("mouth", "eyes", "brows", "gaze", "head")
 HEAD = ("rotation", "translation", "scale")
-FORMAT = "superface-motion"
-FORMAT_VERSION = "1"
 # The change of a quick movement in one second, in each array's unit. Divided by it, all arrays have comparable speeds.
 TYPICAL_RANGE = {
     "rotation": 0.1,
@@ -33,8 +28,6 @@ TYPICAL_RANGE = {
     "gaze": 0.2,
 }
 EDIT_RANGE = (-1.0, 2.0)
-# Limits of a motion's file: safetensors' names of the types of its arrays, and the most coefficients of a region.
-READ_TYPES, MOST_COEFFICIENTS = ("F32", "F64", "F16"), 1024
 # Frame rates of a motion. A rate beyond them is a mistake, and resampling to it could fill the memory.
 FPS_RANGE = (0.1, 1000.0)
 
@@ -256,16 +249,7 @@ class Motion:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a safetensors file (to a temporary name first, so that no half-written file remains)."""
-        target = expanded(path)
-        temporary = part_of(target)
-        metadata = {"format": FORMAT, "version": FORMAT_VERSION, "fps": repr(self.fps)}
-        try:
-            temporary.write_bytes(save({name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS}, metadata))
-            temporary.replace(target)
-        except (OSError, SafetensorError) as error:
-            raise MediaError(f"Cannot write the motion to {target}: {error}") from error
-        finally:
-            temporary.unlink(missing_ok=True)
+        save_arrays(path, {name: getattr(self, name) for name in _ARRAYS}, self.fps)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Motion:
@@ -275,17 +259,8 @@ class Motion:
             MediaError: the file is missing, or is no safetensors file.
             MotionError: the file holds no motion.
         """
-        try:
-            with safe_open(Path(path), framework="numpy") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("format") != FORMAT or metadata.get("version") != FORMAT_VERSION:
-                    raise MotionError(
-                        f"{path} holds no motion of version {FORMAT_VERSION}: write one with Motion.save."
-                    )
-                arrays = {name: _read(file, name) for name in _ARRAYS}
-                return cls(**arrays, fps=float(metadata["fps"]))
-        except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
-            raise MediaError(f"Cannot read a motion from {path}: {error}") from error
+        arrays, fps = load_arrays(path, _ARRAYS)
+        return cls(**arrays, fps=fps)
 
     def _map(self, function: Callable[[np.ndarray], np.ndarray]) -> Motion:
         changed: dict[str, Any] = {name: function(getattr(self, name)) for name in _ARRAYS}
@@ -320,21 +295,6 @@ def check_fps(fps: float) -> None:
     """Raise MotionError if ``fps`` is no usable frame rate."""
     if not FPS_RANGE[0] <= fps <= FPS_RANGE[1]:  # refuses NaN too
         raise MotionError(f"fps must be above zero, from {FPS_RANGE[0]:g} to {FPS_RANGE[1]:g}, not {fps}.")
-
-
-def _read(file: Any, name: str) -> np.ndarray:
-    """Read one array of a motion's file.
-
-    Raises:
-        MotionError: the array is of a type that numpy does not know, such as bf16, or unreasonably large.
-    """
-    entry = file.get_slice(name)
-    kind, shape = str(entry.get_dtype()), entry.get_shape()
-    if kind not in READ_TYPES:
-        raise MotionError(f"Motion.{name} is stored as {kind}; it must be one of {', '.join(READ_TYPES)}.")
-    if len(shape) > 2 or (len(shape) == 2 and shape[1] > MOST_COEFFICIENTS):
-        raise MotionError(f"Motion.{name} is stored with the shape {shape}, which no motion has.")
-    return file.get_tensor(name)
 
 
 def _arrays_of(region: str) -> tuple[str, ...]:
