@@ -17,7 +17,8 @@ from ..animation.portrait import stored_portrait
 from ..animation.retargeting import on_portrait
 from ..face_model.linear import FaceModel
 from ..layers.motion import Window
-from ..models.student.modeling_student import StudentOutput, SuperFaceStudentModel
+from ..models.student.modeling_student import SuperFaceStudentModel
+from ..models.student.outputs import StudentOutput
 from ..motion.bundled import bundled_motion
 from .graph import Arrays, Case, Graph, Tolerance
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -33,6 +33,10 @@ class HubMixin(_Model):
     """Loads, saves and pushes a model safely: with our card and our errors, without pickles, and with checks of
     untrusted files. It stands before ``PreTrainedModel`` among a model's base classes."""
 
+    #: The dtype to load weights in where the caller names none; None keeps transformers' default. Checkpoints may be stored in
+    #: half precision.
+    default_dtype: ClassVar[torch.dtype | None] = None
+
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
         """Load the model as every transformers model, but from safetensors only.
@@ -45,6 +49,8 @@ class HubMixin(_Model):
         if source is None:  # a configuration and a state_dict are given
             return super().from_pretrained(source, *args, **kwargs)
         kwargs.setdefault("use_safetensors", True)
+        if cls.default_dtype is not None and "torch_dtype" not in kwargs:
+            kwargs.setdefault("dtype", cls.default_dtype)
         with loading(source, kwargs.get("revision")):
             where = {key: kwargs[key] for key in _WHERE if key in kwargs}
             cls._check_files(source, where, kwargs)  # this downloads the weights, with a progress bar

@@ -8,25 +8,25 @@ from huggingface_hub.dataclasses import strict
 
 from ..configuration import Bounds, SuperFaceConfig
 
-MOST_FRAMES, MOST_HOPS = 4096, 64  # in half a window, and hops that a frame is made of
+MAX_FRAMES, MAX_HOPS = 4096, 64  # frames in half a window, and hops of a frame
 
 
 @strict
 class SuperFaceSyncExpertConfig(SuperFaceConfig):
-    """What the expert compares, over which windows.
+    """The configuration of the sync expert: its features, its windows and its size.
 
     Args:
-        sampling_rate: of the sound, in Hz.
+        sampling_rate: samples a second of the sound.
         num_mel_bins: bands of the log-mel spectrum.
         hop_length, window_length: step and width of the spectrum's analysis window, in samples.
         min_frequency, max_frequency: lower edge of the lowest and upper edge of the highest band, in Hz.
         mouth_size: coefficients of ``Motion.mouth``.
         frame_rate: windows a second, for sound and mouth; it must take a whole number of hops for each.
         hidden_size: width of both networks.
-        dilations: one residual block each, whose three taps are this many frames apart; they make up the length of the
-            windows (``window_seconds``).
-        embedding_size: numbers that a window becomes.
-        dropout: part of the hidden channels left out in training.
+        dilations: one residual block each, whose three taps are this many frames apart; together they give
+            ``window_seconds``.
+        embedding_size: size of an embedding.
+        dropout: share of the hidden channels dropped in training.
     """
 
     model_type = "superface_sync_expert"
@@ -41,7 +41,7 @@ class SuperFaceSyncExpertConfig(SuperFaceConfig):
         "frame_rate": (1, 1000),
         "hidden_size": (1, 4096),
         "dilations": (1, 4096),
-        "embedding_size": (2, 4096),  # one number would hold no direction
+        "embedding_size": (2, 4096),  # a direction needs two numbers
         "dropout": (0, 0.99),
     }
 
@@ -60,26 +60,26 @@ class SuperFaceSyncExpertConfig(SuperFaceConfig):
 
     @property
     def hops_per_frame(self) -> int:
-        """Feature frames to one window step."""
+        """Feature frames per window step."""
         return round(self.sampling_rate / self.hop_length / self.frame_rate)
 
     @property
     def window_seconds(self) -> float:
-        """How much sound and motion one embedding depends on, centred on its time."""
+        """The seconds of sound and motion on which one embedding depends, centred on its time."""
         return (3 + 2 * sum(self.dilations)) / self.frame_rate
 
     def validate_architecture(self) -> None:
-        """Refuses combinations that cannot work."""
+        """Refuse combinations that cannot work."""
         super().validate_architecture()
         if not self.dilations:
             raise ValueError("dilations needs one whole number above zero for each block, got none")
-        if sum(self.dilations) > MOST_FRAMES:
-            raise ValueError(f"dilations may add up to {MOST_FRAMES} at most, got {sum(self.dilations)}")
+        if sum(self.dilations) > MAX_FRAMES:
+            raise ValueError(f"dilations may add up to {MAX_FRAMES} at most, got {sum(self.dilations)}")
         if (
-            not 1 <= self.hops_per_frame <= MOST_HOPS
+            not 1 <= self.hops_per_frame <= MAX_HOPS
             or self.hops_per_frame * self.hop_length * self.frame_rate != self.sampling_rate
         ):
             raise ValueError(
                 f"a frame at frame_rate={self.frame_rate:g} must last a whole number of hops of {self.hop_length} samples, "
-                f"at most {MOST_HOPS}"
+                f"at most {MAX_HOPS}"
             )

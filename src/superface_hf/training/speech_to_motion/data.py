@@ -25,7 +25,7 @@ from ...models.audio_to_lip.feature_extraction_audio_to_lip import SILENCE, SPRE
 from ...models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
 from ...models.embedded import embedded_audio_to_lip
 from ...models.speech_to_motion.conditioning import MOUTH, SpeechFeatures, empty_condition, scaled_condition
-from ...models.speech_to_motion.motion_statistics import LEAST_SPREAD, STYLE_LIMIT, MotionStatistics, style_code
+from ...models.speech_to_motion.motion_statistics import MIN_SPREAD, STYLE_LIMIT, MotionStatistics, style_code
 from ...models.speech_to_motion.motion_vector import mirror_matrix, region_slices, rest_frame, to_vectors
 from ...motion import Motion
 from ...utils.files import write_arrays
@@ -187,7 +187,7 @@ def fit_statistics(clips: Sequence[MotionClip]) -> MotionStatistics:
     rows = np.concatenate([rows, rows @ mirror_matrix()])
     weights = np.concatenate([weights, weights]) / 2
     mean = weights @ rows
-    spread = np.maximum(np.sqrt(weights @ np.square(rows - mean)), LEAST_SPREAD)
+    spread = np.maximum(np.sqrt(weights @ np.square(rows - mean)), MIN_SPREAD)
     codes = np.stack([style_code(clip.vectors) for clip in clips])
     counts = _equally(clips)
     style_mean = counts @ codes
@@ -195,7 +195,7 @@ def fit_statistics(clips: Sequence[MotionClip]) -> MotionStatistics:
     statistics.mean.copy_(torch.from_numpy(mean))
     statistics.spread.copy_(torch.from_numpy(spread))
     statistics.style_mean.copy_(torch.from_numpy(style_mean))
-    style_spread = np.maximum(np.sqrt(counts @ np.square(codes - style_mean)), LEAST_SPREAD)
+    style_spread = np.maximum(np.sqrt(counts @ np.square(codes - style_mean)), MIN_SPREAD)
     statistics.style_spread.copy_(torch.from_numpy(style_spread))
     fit_styles(statistics, clips)
     return statistics
@@ -208,7 +208,7 @@ def fit_styles(statistics: MotionStatistics, clips: Sequence[MotionClip]) -> Non
     counts = _equally(clips)
     middle = counts @ scaled
     covariance = (scaled - middle).T @ (counts[:, None] * (scaled - middle))
-    factor = np.linalg.cholesky(covariance + LEAST_SPREAD * np.eye(len(covariance)))
+    factor = np.linalg.cholesky(covariance + MIN_SPREAD * np.eye(len(covariance)))
     statistics.style_middle.copy_(torch.from_numpy(middle))
     statistics.style_factor.copy_(torch.from_numpy(factor))
 

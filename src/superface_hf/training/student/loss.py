@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ...face_model.mesh_flow import warp
 from ...face_model.topology import LEFT_EYE, LIPS, RIGHT_EYE
 from ...layers.motion import Window
-from ...models.student.modeling_student import CoarseMotion, StudentOutput
+from ...models.student.outputs import CoarseMotion, StudentOutput
 from ..losses.pixels import pyramid_l1, region_weights, windows
 from .config import StudentLossWeights
 from .scene import Scene
