@@ -35,7 +35,7 @@ from superface_hf.space.edit import KEPT_READY, Editor
 from superface_hf.space.examples import FILES, Examples
 from superface_hf.space.guide import LOOKED_FOR, OUTLINE, Guide
 from superface_hf.space.limits import check_picture, read_picture, read_video
-from superface_hf.space.live import FPS, TIMEOUT, MAX_TALKS, LiveTalks
+from superface_hf.space.live import FPS, MAX_TALKS, TIMEOUT, LiveTalks
 from superface_hf.space.messages import APOLOGY, for_visitors, in_words
 from superface_hf.space.progress import Stages, in_time
 from superface_hf.space.sliders import NAMES, PRESETS, SLIDERS, blendshapes, posed
