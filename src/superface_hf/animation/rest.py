@@ -6,6 +6,7 @@ calmest stretch in which they look most straight ahead.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -82,12 +83,18 @@ class RunningRest:
     def __init__(self) -> None:
         self._shot: int | None = None
 
-    def __call__(self, motion: Motion, shot: int) -> Rest:
-        """The next frame, and which shot it belongs to -> rest."""
+    def __call__(self, motion: Motion, shot: int, again: Callable[[], Motion] | None = None) -> Rest:
+        """Takes the next frame, and returns the rest as far as it is known.
+
+        Args:
+            motion: one frame.
+            shot: which shot it belongs to.
+            again: measures the frame once more, for a driver that learns the person's shape as it goes.
+        """
         cost = float(unrest(motion)[0])
         if shot != self._shot:
             self._shot, self._seen = shot, 0
-            self._best, self._cost, self._recent = motion, cost, cost
+            self._best, self._cost, self._recent, self._again = motion, cost, cost, again
             self._prior = _neutral_like(motion)
             self._rest = self._aim()
             return Rest(self._rest)
@@ -96,7 +103,9 @@ class RunningRest:
         self._recent += step * (cost - self._recent)
         worst = max(cost, self._recent)
         if worst < self._cost - EQUAL:
-            self._best, self._cost = motion, worst
+            self._best, self._cost, self._again = motion, worst, again
+        elif self._again is not None:
+            self._best = self._again()
         self._rest = _between(self._rest, self._aim(), min(1.0, 1 / (SETTLING * motion.fps)))
         return Rest(self._rest)
 

@@ -1,7 +1,7 @@
 """The video driver: a person's video -> ``Motion``.
 
 ``video_to_motion`` looks at the whole video: the person's shape comes from all frames, and the smoothing adds no delay.
-``follow_motion`` gives each frame's motion as soon as the frame is there: the shape comes from the first face, and the
+``follow_motion`` gives each frame's motion as soon as the frame is there: the shape comes from the frames so far, and the
 smoothing looks back only. Both hold the last motion where no face is found. Both begin anew at a cut: what comes then is
 another camera's view, or another person.
 """
@@ -21,6 +21,7 @@ from ..face_model.linear import FaceModel, FaceShape
 from ..motion import Motion
 from ..motion.motion import HEAD, TYPICAL_RANGE
 from .following import DrivingFace, SpeechHeard, check_driving_face, follow_face
+from .running_shape import RunningShape, Sight
 
 if TYPE_CHECKING:
     from ..models.tracker.base import FaceTracker
@@ -56,10 +57,12 @@ class FollowedMotion:
     Attributes:
         motion: one frame; None where no face is found.
         shot: which shot this is, from 0.
+        sight: measures the frame again, with the person's shape as it is known later.
     """
 
     motion: Motion | None
     shot: int
+    sight: Sight | None = None
 
 
 def video_to_motion(
@@ -130,7 +133,7 @@ def follow_motion(
         SeveralFacesError: see ``face``.
     """
     face_model = face_model or FaceModel.default()
-    shape: FaceShape | None = None
+    shape: RunningShape | None = None
     smoother = CausalSmoother(fps)
     count, number = 0, 0
     for count, (landmarks, shot) in enumerate(_landmarks(frames, tracker, face, speech), start=1):  # noqa: B007 - used below
@@ -138,11 +141,10 @@ def follow_motion(
             yield FollowedMotion(None, shot)
             continue
         if shape is None or shot != number:
-            smoother, number = CausalSmoother(fps), shot
-            shape, motion = face_model.fit(landmarks[None], fps)
-        else:
-            motion = face_model.fit_frames(shape, landmarks[None], fps)
-        yield FollowedMotion(smoother(motion), shot)
+            smoother, number, shape = CausalSmoother(fps), shot, RunningShape(face_model, fps)
+        shape.add(landmarks)
+        sight = Sight(landmarks, shape)
+        yield FollowedMotion(smoother(sight.motion()), shot, sight)
     if shape is None:
         raise NoFaceError(_no_face(count))
 
