@@ -195,15 +195,17 @@ class TestADriversRest:
         assert openings.max() > 0.6 * wanted.max()
         assert np.corrcoef(openings, wanted)[0, 1] > 0.9
 
-    def test_a_puckered_lip_in_the_first_frame_does_not_stay(self, quick_pipe, tracker, scene, meshes):
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_a_puckered_lip_in_the_first_frame_does_not_stay(self, quick_pipe, tracker, scene, meshes, stream):
         pucker = {"mouthPucker": 0.9, "mouthFunnel": 0.4}
         talk = Motion.concatenate([holding(5, **pucker), holding(10), speaking(25)])
-        mouth = self.driven(quick_pipe, tracker, scene, meshes(talk)).mouth
+        mouth = self.driven(quick_pipe, tracker, scene, meshes(talk), stream).mouth
         own = quick_pipe.preprocess(scene).motion.mouth
         towards = Motion.neutral(1, FPS).edit(pucker).mouth[0]
         strength = (mouth - own) @ towards / (towards @ towards)
-        assert strength[2] > 0.6
-        assert np.abs(strength[8:15]).max() < 0.2
+        # While it streams, one frame cannot tell a puckered mouth from a narrow one.
+        assert strength[2] > (0.35 if stream else 0.6)
+        assert np.abs(strength[13 if stream else 8 : 15]).max() < 0.2
         openings, wanted = mouth_opening(mouth)[15:], mouth_opening(talk.mouth)[15:]
         assert openings.max() > 0.6 * wanted.max()
         assert np.corrcoef(openings, wanted)[0, 1] > 0.9
@@ -216,8 +218,7 @@ class TestADriversRest:
         assert scores[2] > own + 0.2
         assert scores[30] == pytest.approx(own, abs=0.1)
         wide = self.driven(quick_pipe, tracker, scene, meshes(wakes), stream).eyes[30]
-        # While it streams, the shape of the eyes comes from the first frame: shut ones are guessed.
-        assert wide == pytest.approx(quick_pipe.preprocess(scene).motion.eyes[0], abs=0.6 if stream else 0.25)
+        assert wide == pytest.approx(quick_pipe.preprocess(scene).motion.eyes[0], abs=0.25)
 
     @pytest.mark.parametrize("stream", [False, True])
     def test_a_turned_head_in_the_first_frame_is_turned(self, quick_pipe, tracker, scene, meshes, stream):

@@ -80,20 +80,30 @@ def find_portrait(image: Any, tracker: FaceTracker, face_model: FaceModel, face:
     others = tuple(other.landmarks for other in faces if other is not chosen)
     crop = snap(Square.around_face(chosen.landmarks), height, width, size)
     landmarks = crop.to_image(chosen.landmarks if drawn is None else drawn)
-    _, motion = face_model.fit(landmarks[None], fps=1.0)
-    if drawn is not None:  # drawn eyes are neutral as they are drawn
-        motion = replace(motion, eyes=np.zeros_like(motion.eyes))
-    # The fitted shape is approximate. This one gives the picture's landmarks exactly, or a face at rest would move.
-    shape = face_model.neutral_shape(landmarks, motion)
-    return Portrait(picture, crop, landmarks, shape, motion, others, drawn_eyes=drawn is not None)
+    return _fitted(picture, crop, landmarks, face_model, others, drawn is not None)
 
 
 def stored_portrait(model: SuperFaceStudentModel, face_model: FaceModel) -> Portrait:
     """Return the portrait that is stored in a student."""
     landmarks = model.landmarks.cpu().numpy()
+    return _fitted(model.full_picture(), model.crop, landmarks, face_model, drawn_eyes=model.config.drawn_eyes)
+
+
+def _fitted(
+    picture: np.ndarray,
+    crop: Square,
+    landmarks: np.ndarray,
+    face_model: FaceModel,
+    others: tuple[np.ndarray, ...] = (),
+    drawn_eyes: bool = False,
+) -> Portrait:
+    """Return the portrait with known landmarks (478, 3) in IMAGE coordinates of the crop."""
     _, motion = face_model.fit(landmarks[None], fps=1.0)
+    if drawn_eyes:  # drawn eyes are neutral as they are drawn
+        motion = replace(motion, eyes=np.zeros_like(motion.eyes))
+    # The fitted shape is approximate. This one gives the picture's landmarks exactly, or a face at rest would move.
     shape = face_model.neutral_shape(landmarks, motion)
-    return Portrait(model.full_picture(), model.crop, landmarks, shape, motion)
+    return Portrait(picture, crop, landmarks, shape, motion, others, drawn_eyes)
 
 
 def snap(crop: Square, height: int, width: int, size: int) -> Square:

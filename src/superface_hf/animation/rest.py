@@ -6,6 +6,7 @@ rest pose is that of the calmest stretch in which the person looks most straight
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -84,12 +85,18 @@ class RunningRest:
     def __init__(self) -> None:
         self._shot: int | None = None
 
-    def __call__(self, motion: Motion, shot: int) -> Rest:
-        """Return the rest pose after one more frame of the given shot."""
+    def __call__(self, motion: Motion, shot: int, again: Callable[[], Motion] | None = None) -> Rest:
+        """Return the rest pose after one more frame of the given shot.
+
+        Args:
+            motion: one frame.
+            shot: the number of its shot.
+            again: measures the frame again, for a driver that keeps improving its estimate of the person's shape.
+        """
         cost = float(unrest(motion)[0])
         if shot != self._shot:
             self._shot, self._seen = shot, 0
-            self._best, self._cost, self._recent = motion, cost, cost
+            self._best, self._cost, self._recent, self._again = motion, cost, cost, again
             self._prior = _neutral_like(motion)
             self._rest = self._aim()
             return Rest(self._rest)
@@ -98,7 +105,9 @@ class RunningRest:
         self._recent += step * (cost - self._recent)
         worst = max(cost, self._recent)
         if worst < self._cost - EQUAL:
-            self._best, self._cost = motion, worst
+            self._best, self._cost, self._again = motion, worst, again
+        elif self._again is not None:
+            self._best = self._again()
         self._rest = _between(self._rest, self._aim(), min(1.0, 1 / (SETTLING * motion.fps)))
         return Rest(self._rest)
 

@@ -1,9 +1,9 @@
 """Turn a person's video into ``Motion``. Used by the video drivers in :mod:`superface_hf.drivers.watching`.
 
 ``video_to_motion`` tracks a whole video: the person's shape comes from all frames, and the smoothing adds no delay.
-``follow_motion`` gives each frame's motion as soon as the frame comes: the shape comes from the first face, and the smoothing
-uses past frames only. Both hold the last motion where no face is found. Both start again at a cut, after which there is another
-view or another person.
+``follow_motion`` gives each frame's motion as soon as the frame comes: the shape comes from the frames so far, and the
+smoothing uses past frames only. Both hold the last motion where no face is found. Both start again at a cut, after
+which there is another view or another person.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ..face_model.linear import FaceModel, FaceShape
 from ..motion import Motion
 from ..motion.motion import HEAD, TYPICAL_RANGE
 from .following import DrivingFace, SpeechHeard, check_driving_face, follow_face
+from .running_shape import MeasuredFrame, RunningShape
 
 if TYPE_CHECKING:
     from ..models.tracker.base import FaceTracker
@@ -56,10 +57,12 @@ class FollowedMotion:
     Attributes:
         motion: one frame, or None where no face is found.
         shot: the number of the shot, from 0.
+        measured: measures the frame again, with a later estimate of the person's shape.
     """
 
     motion: Motion | None
     shot: int
+    measured: MeasuredFrame | None = None
 
 
 def video_to_motion(
@@ -130,7 +133,7 @@ def follow_motion(
         SeveralFacesError: see ``face``.
     """
     face_model = face_model or FaceModel.default()
-    shape: FaceShape | None = None
+    shape: RunningShape | None = None
     smoother = CausalSmoother(fps)
     count, number = 0, 0
     for count, (landmarks, shot) in enumerate(_landmarks(frames, tracker, face, speech), start=1):  # noqa: B007 - used below
@@ -138,11 +141,10 @@ def follow_motion(
             yield FollowedMotion(None, shot)
             continue
         if shape is None or shot != number:
-            smoother, number = CausalSmoother(fps), shot
-            shape, motion = face_model.fit(landmarks[None], fps)
-        else:
-            motion = face_model.fit_frames(shape, landmarks[None], fps)
-        yield FollowedMotion(smoother(motion), shot)
+            smoother, number, shape = CausalSmoother(fps), shot, RunningShape(face_model, fps)
+        shape.add(landmarks)
+        measured = MeasuredFrame(landmarks, shape)
+        yield FollowedMotion(smoother(measured.motion()), shot, measured)
     if shape is None:
         raise NoFaceError(_no_face(count))
 

@@ -151,7 +151,8 @@ class FollowedVideo:
                     missing.append(count - 1)
                 else:
                     last, shot = frame.motion, frame.shot
-                    self._rest = replace(self._running(last, shot), still=self._still)
+                    again = None if frame.measured is None else frame.measured.motion
+                    self._rest = replace(self._running(last, shot, again), still=self._still)
                 yield last
         report_missing(missing, count)
 

@@ -41,6 +41,7 @@ class SuperFaceStudentConfig(SuperFaceConfig):
         window_channels: width of the painters of mouth and eyes, at 1/4 of the resolution.
         code_channels: size of the motion representation p.
         person: the name of the person shown, at most 200 characters.
+        drawn_eyes: whether the portrait's eyes are drawn, and larger than a person's.
         picture_bytes, colours_bytes, alpha_bytes, plate_bytes: lengths of the stored files: the picture, and its layers.
     """
 
@@ -67,6 +68,7 @@ class SuperFaceStudentConfig(SuperFaceConfig):
     window_channels: int = 14
     code_channels: int = 64
     person: str | None = None
+    drawn_eyes: bool = False
     picture_bytes: int = 0
     colours_bytes: int = 0
     alpha_bytes: int = 0

@@ -101,7 +101,7 @@ class Distiller:
         self.scene = Scene.of(self.files.decoded(), self.portrait.crop, size).to(device)
         self.own = [read_own_video(path, self.portrait, tracker, self.face_model, size) for path in config.videos]
         self.bank = self._bank(audio_to_lip or load_audio_to_lip(None))
-        self.student_config = _student_config(config, size, self.files)
+        self.student_config = _student_config(config, self.portrait, size, self.files)
 
     def _bank(self, audio_to_lip: SuperFaceAudioToLipModel) -> MotionBank:
         config = self.config
@@ -256,10 +256,12 @@ def _embedded_tracker(device: torch.device) -> FaceTracker:
     return embedded_tracker(device)
 
 
-def _student_config(config: DistillationConfig, size: int, files: LayerFiles) -> SuperFaceStudentConfig:
+def _student_config(
+    config: DistillationConfig, portrait: Portrait, size: int, files: LayerFiles
+) -> SuperFaceStudentConfig:
     known = SuperFaceStudentConfig().to_dict()
     lengths = {f"{name}_bytes": len(file) for name, file in files._asdict().items()}
-    given = {"person": config.name, "image_size": size, **lengths, **config.student}
+    given = {"person": config.name, "drawn_eyes": portrait.drawn_eyes, "image_size": size, **lengths, **config.student}
     unknown = set(config.student) - set(known)
     if unknown:
         raise SettingsError(f"Unknown setting student.{min(unknown)}: a student has {', '.join(sorted(known))}.")
