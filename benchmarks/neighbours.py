@@ -100,8 +100,8 @@ def arguments(command: str, folder: Path) -> list[str]:
     if command == "generate":
         speech = str(ASSETS / "space" / "example_speech.wav")
         return ["generate", str(PORTRAIT), "--audio", speech, "--fps", "8", "-o", str(folder / "out.mp4")]
-    (folder / "raw" / "somebody").mkdir(parents=True)
-    shutil.copy(ASSETS / "space" / "example_talk.mp4", folder / "raw" / "somebody")
+    (folder / "raw" / "person").mkdir(parents=True)
+    shutil.copy(ASSETS / "space" / "example_talk.mp4", folder / "raw" / "person")
     return ["prepare", str(folder / "raw"), "-o", str(folder / "set")]
 
 

@@ -57,7 +57,7 @@ class FollowedMotion:
     Attributes:
         motion: one frame, or None where no face is found.
         shot: the number of the shot, from 0.
-        measured: measures the frame again, with a later estimate of the person's shape.
+        measured: the frame, which can be measured again with a later estimate of the person's shape.
     """
 
     motion: Motion | None

@@ -1,4 +1,4 @@
-"""Evaluate made-up portraits: whether they suit the voice, show faces, and resemble nobody.
+"""Evaluate made-up portraits: whether they suit the voice, show faces, and resemble no person of the training set.
 
 Every figure is reported beside chance or a baseline. Labels of presentation and age are a network's estimates from
 people's faces; a second network, which labelled nothing, evaluates the pictures.

@@ -43,7 +43,7 @@ class Wall:
     """A seeded wall in two lights: vertical lines in red, horizontal ones in blue, none in green.
 
     Attributes:
-        light, dark: (S, S, 3) uint8, the same but for their brightness.
+        light, dark: (S, S, 3) uint8, equal except for their brightness.
         upright, level: lines of the picture and of the transposed picture.
     """
 

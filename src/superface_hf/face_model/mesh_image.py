@@ -26,7 +26,7 @@ def mesh_image(landmarks: Tensor, canonical: Tensor, size: int) -> Tensor:
     Args:
         landmarks: (B, 478, 3) in image coordinates.
         canonical: (478, 3) the mean face; a point's place in it is its colour, so colours say "tip of the nose" or
-            "left mouth corner" whoever the face belongs to.
+            "left mouth corner" for every face.
         size: side of the image.
 
     Returns:

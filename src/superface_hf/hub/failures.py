@@ -95,7 +95,7 @@ def _loading_failed(causes: Sequence[BaseException], source: str, revision: str)
 
 
 def _explained_by_message(causes: Sequence[BaseException], source: str, revision: str) -> str | None:
-    """Explain errors that have no type of their own, by their message alone."""
+    """Explain errors without a specific type, by their message."""
     from huggingface_hub import constants, errors
 
     for cause in causes:
@@ -126,7 +126,7 @@ def _pushing_failed(causes: Sequence[BaseException], repo_id: str) -> str | None
             return _refused_token(constants.ENDPOINT)
         if status == 403:
             return (
-                f"The token may not write to {repo_id}: use one of the kind 'write' of somebody who may write to {namespace} "
+                f"The token may not write to {repo_id}: use one of the kind 'write' of an account that may write to {namespace} "
                 f"({constants.ENDPOINT}/settings/tokens), or push to another name."
             )
         if isinstance(cause, errors.RepositoryNotFoundError):

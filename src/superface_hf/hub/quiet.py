@@ -1,4 +1,4 @@
-"""Silence messages of transformers that help nobody: about our own default model, and progress bars of quick loads."""
+"""Silence unhelpful messages of transformers: about the default model, and progress bars of quick loads."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class MatteWindow:
 
     @classmethod
     def around(cls, landmarks: np.ndarray, shape: tuple[int, ...], reach: float, level: float) -> MatteWindow:
-        """Return a square of ``reach`` face widths, at most the picture's size, moved into the picture as far as possible."""
+        """Return a square of ``reach`` face widths, at most the picture's size, moved to lie inside the picture."""
         height, width = shape[:2]
         low, high = landmarks[:, :2].min(0), landmarks[:, :2].max(0)
         side = max(16, round(min(reach * float(high[0] - low[0]), max(height, width))))

@@ -89,7 +89,7 @@ class Dubber:
         renderer: renders the mouths: a teacher, or another renderer that takes each frame as its source.
         tracker, face_model, matte: see :class:`~superface_hf.TalkingFacePipeline`.
         face: "largest", "only" or an index, decided in the first frame that shows a face, and followed from there; after a
-            cut, "only" and an index follow the same person, or nobody.
+            cut, "only" and an index follow the same person, or none.
         batch_size: frames rendered at once.
 
     Raises:

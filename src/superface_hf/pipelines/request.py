@@ -47,7 +47,7 @@ class Request:
             or any :class:`~superface_hf.drivers.base.Driver`.
         audio: speech: a path, URL or bytes of a sound or video file, an array with ``sampling_rate``, or
             ``{"array", "sampling_rate"}`` (see :class:`~superface_hf.media.SoundReader`).
-        sampling_rate: samples a second of ``audio`` that has no rate of its own.
+        sampling_rate: samples per second of an ``audio`` that does not include its rate.
         text: a text, which ``tts`` speaks.
         tts: a transformers text-to-speech pipeline, the Hub id or folder of a model for one, or a function that takes a
             text and gives ``{"audio", "sampling_rate"}``.

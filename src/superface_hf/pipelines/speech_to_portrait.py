@@ -150,7 +150,7 @@ class SpeechToPortraitPipeline(CardedPipeline):
 
         Args:
             audio: speech: anything that :class:`~superface_hf.media.SoundReader` takes. None draws without a voice.
-            sampling_rate: samples a second of ``audio`` that has no rate of its own.
+            sampling_rate: samples per second of an ``audio`` that does not include its rate.
             num_images: the number of portraits, all for the same voice.
             num_inference_steps: steps of the scheduler.
             temperature: how different from the prior faces are, 0 (always the prior's own) to 1 (as different as people).

@@ -6,7 +6,7 @@ text itself (as the secrets of a Space do):
 - ``SUPERFACE_C2PA_CERT``: the certificate with its chain, the signer's own first;
 - ``SUPERFACE_C2PA_KEY``: its private key, without a password.
 
-No certificate is generated: one that nobody knows proves no more than the plain mark, but would look as if it did. The
+No certificate is generated: an unknown one proves no more than the plain mark, but would look as if it did. The
 signature holds as long as the certificate is valid. Neither signing nor checking contacts a server.
 """
 

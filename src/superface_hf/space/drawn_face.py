@@ -1,4 +1,4 @@
-"""A drawn person: the face model's mesh, painted. It shows nobody, so anyone may animate with it.
+"""A drawn person: the face model's mesh, painted. It shows no real person, so everyone may use it.
 
 The example of the tab *Mimic* imitates a video of it. Its face differs from the portrait's, and the tracker finds it.
 """

@@ -29,14 +29,14 @@ from .video_file import VideoPlan, video_output
 
 WHOM = {
     "largest": "the largest face",
-    "speaking": "whoever speaks",
+    "speaking": "the person who speaks",
     "1": "the second largest face",
     "2": "the third",
 }
 
 
 def mimic_tab(context: TabContext) -> None:
-    lead("A photo and a video of somebody: the person in the photo moves and speaks like the one in the video.")
+    lead("A photo and a video of another person: the person in the photo moves and speaks like the one in the video.")
     with gr.Row(elem_classes="sf-sides"):
         with gr.Column(elem_classes="sf-in"):
             with gr.Row():

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ...errors import SuperFaceError
 
-YOUNGEST, OLDEST = 18.0, 90.0  # years; nobody younger is ever drawn
+YOUNGEST, OLDEST = 18.0, 90.0  # years; no face is drawn younger or older
 OLDEST_SEEN = 62.0  # years; too few training people are older, so the appearance stays constant beyond
 FEATURES = 6
 MEAN_AGE, AGE_SPAN = 40.0, 20.0  # years
