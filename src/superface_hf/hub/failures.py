@@ -126,8 +126,8 @@ def _pushing_failed(causes: Sequence[BaseException], repo_id: str) -> str | None
             return _refused_token(constants.ENDPOINT)
         if status == 403:
             return (
-                f"The token may not write to {repo_id}: use one of the kind 'write' of an account that may write to {namespace} "
-                f"({constants.ENDPOINT}/settings/tokens), or push to another name."
+                f"The token may not write to {repo_id}: use one of the kind 'write' of an account that may write to "
+                f"{namespace} ({constants.ENDPOINT}/settings/tokens), or push to another name."
             )
         if isinstance(cause, errors.RepositoryNotFoundError):
             return f"{repo_id} exists already and is not for this token: use another name, or a token that may see it."
