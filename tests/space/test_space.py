@@ -107,7 +107,7 @@ def test_a_colour_is_three_numbers(colour, found):
     "colour", ["/etc/passwd", str(PORTRAIT), "blur", "transparent", "", "rgba(.,.,.)", None, 7, "#" * 9999]
 )
 def test_a_colour_is_never_a_file(colour):
-    with pytest.raises(MediaError, match="no colour"):
+    with pytest.raises(MediaError, match="not a colour"):
         background_of("colour", colour)
 
 
