@@ -267,7 +267,7 @@ def test_students_in_the_making_end_with_the_server(monkeypatch):
 
 
 def test_a_job_ends_when_its_time_is_up(monkeypatch):
-    stages = Stages(lambda share, desc: None, most_seconds=120)  # type: ignore[arg-type]
+    stages = Stages(lambda share, desc: None, max_seconds=120)  # type: ignore[arg-type]
     frames = stages.over(range(10), "Drawing", 10)
     next(frames)
     later = time.monotonic() + 121
