@@ -26,7 +26,7 @@ from superface_hf.data.speech.clips import (
 from superface_hf.data.speech.synthetic_speech import FRAME_RATE, Utterance
 from superface_hf.data.speech.takes import arkit_scores
 from superface_hf.data.speech.visemes import Phoneme, closed_mouth, mouth_of, mouth_track, pose_scores
-from superface_hf.data.speech.windows import SpeechWindows, WindowSampling
+from superface_hf.data.speech.windows import SpeechSampling, SpeechWindows
 from superface_hf.face_model.lips import CLOSED, mouth_opening
 from superface_hf.motion.arkit import arkit_index
 from superface_hf.training.audio_to_lip.loss import LipLossWeights, lip_loss
@@ -109,28 +109,28 @@ def test_training_learns_to_open_on_tones_and_close_in_silence(spoken, tmp_path)
 
 def test_windows_are_reproducible_and_say_what_counts(spoken, clips):
     extractor = SuperFaceAudioToLipModel(tiny()).feature_extractor
-    sampling = WindowSampling(seconds=1.0, real=0.5, quiet=0.2)
-    first, again = (SpeechWindows(extractor, 10, 3, sampling, spoken, clips)[7] for _ in range(2))
-    assert all(torch.equal(first[key], again[key]) for key in first)
-    assert first["input_features"].shape == (100, 16)
-    assert first["mouth"].shape == (50, 30)
-    assert first["weight"].shape == (50,)
+    sampling = SpeechSampling(seconds=1.0, real=0.5, quiet=0.2)
+    first, again = (SpeechWindows(extractor, 3, sampling, spoken, clips)[7] for _ in range(2))
+    assert all(torch.equal(value, getattr(again, name)) for name, value in vars(first).items())
+    assert first.input_features.shape == (100, 16)
+    assert first.mouth.shape == (50, 30)
+    assert first.weight.shape == (50,)
 
 
 def test_a_window_without_speech_keeps_the_mouth_closed():
     extractor = SuperFaceAudioToLipModel(tiny()).feature_extractor
-    window = SpeechWindows(extractor, 1, 0, WindowSampling(seconds=1.0, quiet=1.0))[0]
-    assert (mouth_opening(window["mouth"]) < CLOSED).all()
+    window = SpeechWindows(extractor, 0, SpeechSampling(seconds=1.0, quiet=1.0))[0]
+    assert (mouth_opening(window.mouth) < CLOSED).all()
 
 
 def test_a_faster_window_has_a_faster_mouth(spoken):
     """Speed moves sound and labels alike: the frames in which the sound is loud stay those in which the mouth is open."""
     extractor = SuperFaceAudioToLipModel(tiny()).feature_extractor
     clean = SoundAugment(noise=0, reverberation=0, band=0, telephone=0, clipping=0, speed=(1.5, 1.5))
-    windows = SpeechWindows(extractor, 12, 0, WindowSampling(seconds=1.5, quiet=0.0, augment=clean), spoken)
+    windows = SpeechWindows(extractor, 0, SpeechSampling(seconds=1.5, quiet=0.0, augment=clean), spoken)
     found = [windows[index] for index in range(12)]
-    loud = torch.cat([window["input_features"].max(1).values[::2] for window in found])
-    opening = torch.cat([mouth_opening(window["mouth"]) for window in found])
+    loud = torch.cat([window.input_features.max(1).values[::2] for window in found])
+    opening = torch.cat([mouth_opening(window.mouth) for window in found])
     assert np.corrcoef(loud, opening)[0, 1] > 0.35
 
 

@@ -26,7 +26,7 @@ import json, os, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from superface_hf.training.core import run
+from superface_hf.training.core import checkpoints
 from superface_hf.utils.settings import load_settings
 from superface_hf.training.teacher.trainer import TeacherTrainer
 from superface_hf.training.teacher.config import TeacherTrainingConfig
@@ -38,14 +38,14 @@ def watched(part, place, parts):
     seen.append([trainer.run.step, place, part["target"].long().sum((1, 2, 3)).tolist()])
     return learn(part, place, parts)
 trainer._learn_from = watched
-wrote, flush = [], run._flush
-run._flush = lambda folder: (wrote.append(str(folder)), flush(folder))
+wrote, flush = [], checkpoints._flush
+checkpoints._flush = lambda folder: (wrote.append(str(folder)), flush(folder))
 trainer.train()
 torch.save({
     "seen": seen, "wrote": wrote, "processes": trainer.accelerator.num_processes,
     "weights": trainer.accelerator.unwrap_model(trainer.model).state_dict(),
     "averaged": trainer.averaged.state_dict(),
-    "judge": dict(trainer.judge.network.named_parameters()),
+    "discriminator": dict(trainer.discriminator.network.named_parameters()),
 }, Path(sys.argv[2]) / f"rank{rank}.pt")
 """
 
@@ -73,7 +73,7 @@ def test_two_processes_share_the_batch_and_end_with_equal_weights(prepared, tmp_
     run = {"batch_size": 4, "log_every": 1}
     config = settings(prepared, tmp_path / "two", schedule={"steps": 2}, run=run)
     first, second = two_processes(config, tmp_path)
-    for kind in ("weights", "averaged", "judge"):
+    for kind in ("weights", "averaged", "discriminator"):
         for name, value in first[kind].items():
             assert torch.equal(value, second[kind][name]), f"{kind} {name}"
     # Only the first writes; the batch is shared without overlap.

@@ -31,7 +31,7 @@ DRAWN = 4
 
 
 @dataclass(eq=False)
-class Batch:
+class LayeredBatch:
     """B sources, each with M targets; the targets of a source follow each other.
 
     Attributes:
@@ -63,7 +63,6 @@ class Batches:
         size: side S of the windows.
         targets: M.
         stills: share of the sources that are portraits, warped to another's motion; their target is the portrait itself.
-        seed: of what is drawn.
     """
 
     def __init__(
@@ -73,23 +72,24 @@ class Batches:
         size: int,
         targets: int,
         stills: float,
-        seed: int,
     ) -> None:
         self.clips, self.portraits = clips, portraits
         self.size, self.targets, self.stills = size, targets, stills
-        self.rng = np.random.default_rng(seed)
+        self.rng = np.random.default_rng()
         persons: dict[int, list[PackedClip]] = {}
         for clip in clips:
             persons.setdefault(clip.person, []).append(clip)
         self.persons = list(persons.values())
 
-    def draw(self, sources: int) -> Batch:
+    def draw(self, sources: int, rng: np.random.Generator) -> LayeredBatch:
+        """A batch of ``sources`` sources; what is drawn follows from ``rng`` alone."""
+        self.rng = rng
         parts = [self._still() if self._is_still() else self._pair() for _ in range(sources)]
         joined = [torch.cat(values) for values in zip(*parts, strict=True)]
         source, matte, landmarks, target, target_matte, driving, centre, scale, known, sharp = joined
         matte, target_matte = exact_matte(source, matte), exact_matte(target, target_matte)
         own_plate = pull_push(source, (grown(matte) < NOBODY).float())
-        return Batch(
+        return LayeredBatch(
             person_colours(source, matte, own_plate), matte, landmarks, target, target_matte, driving, Window(centre, scale),
             self._plates(source, matte, target, target_matte, centre, scale), known, sharp,
         )  # fmt: skip

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ...face_model.topology import LEFT_EYE, LEFT_IRIS, LIPS, POINTS, RIGHT_EYE, RIGHT_IRIS
 from ...models.tracker.crops import CHIN, EYE_LEFT, EYE_RIGHT, FOREHEAD
 from ...models.tracker.modeling_tracker import SuperFaceTrackerModel
-from ..core.run import channels_last
+from ..core.layout import channels_last
 
 # How much more a point on lips, lids and irises counts: a few pixels there are a closed mouth or a look aside.
 REGION_WEIGHT = 4.0

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from ...data.batch import Batch
 from ...data.speech.clips import MAX_TURN, REST_SHARE, person_at
 from ...data.speech.tracked_clips import SAMPLING_RATE, TrackedClip, load_tracked
 from ...data.speech.visemes import closed_mouth
@@ -220,24 +221,40 @@ def _equally(clips: Sequence[MotionClip]) -> np.ndarray:
     return counts / counts.sum()
 
 
-class MotionWindows(Dataset[dict[str, Tensor]]):
-    """Item i is always the same window for the same seed, so that a resumed training goes on where it stopped.
+@dataclass(eq=False)
+class MotionBatch(Batch):
+    """Windows of motion: some frames that are known, and after them those that are to be made.
 
-    Each item: ``motion`` (known + frames, 66) scaled; ``valid`` (known + frames,), whether the clip has that frame;
-    ``known_given``, whether there are frames before; ``condition`` (known + frames, 286) scaled; ``style`` (8,) scaled.
+    Attributes:
+        motion: (B, known + frames, 66) scaled.
+        valid: (B, known + frames) 1 where the clip has that frame.
+        known_given: (B,) bool, whether there are frames before.
+        condition: (B, known + frames, 286) what is heard, scaled.
+        style: (B, 8) scaled.
     """
+
+    motion: Tensor
+    valid: Tensor
+    known_given: Tensor
+    condition: Tensor
+    style: Tensor
+
+
+class MotionWindows(Dataset[MotionBatch]):
+    """Windows without end: window i is always the same for the same seed, whenever it is asked for."""
+
+    collate = staticmethod(MotionBatch.collate)
 
     def __init__(
         self,
         clips: Sequence[MotionClip],
         statistics: MotionStatistics,
-        length: int,
         seed: int,
         frames: int = 75,
         known_frames: int = 12,
         start_share: float = 0.2,
     ) -> None:
-        self.statistics, self.length, self.seed = statistics, length, seed
+        self.statistics, self.seed = statistics, seed
         self.frames, self.known_frames, self.start_share = frames, known_frames, start_share
         people = Counter(clip.person for clip in clips)
         weights = np.array([np.sqrt(len(clip.vectors)) * people[clip.person] ** -BALANCE for clip in clips])
@@ -245,10 +262,7 @@ class MotionWindows(Dataset[dict[str, Tensor]]):
         # As they are, and mirrored: scaled motion, what is heard, style.
         self.views = [[self._view(clip, mirror) for mirror in (False, True)] for clip in clips]
 
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
+    def __getitem__(self, index: int) -> MotionBatch:
         rng = np.random.default_rng((self.seed, index))
         motion, heard, style = self.views[int(rng.choice(len(self.views), p=self.weights))][int(rng.random() < 0.5)]
         whole, before = self.known_frames + self.frames, self.known_frames
@@ -265,13 +279,13 @@ class MotionWindows(Dataset[dict[str, Tensor]]):
         np.maximum(mel + rng.normal(0, GAIN / SPREAD), SILENCE, out=mel)
         valid = np.zeros(whole, np.float32)
         valid[part] = 1
-        return {
-            "motion": torch.from_numpy(rows),
-            "valid": torch.from_numpy(valid),
-            "known_given": torch.tensor(bool(given)),
-            "condition": torch.from_numpy(condition),
-            "style": style,
-        }
+        return MotionBatch(
+            torch.from_numpy(rows),
+            torch.from_numpy(valid),
+            torch.tensor(bool(given)),
+            torch.from_numpy(condition),
+            style,
+        )
 
     def _view(self, clip: MotionClip, mirror: bool) -> tuple[np.ndarray, np.ndarray, Tensor]:
         rows, mouth = clip.vectors, clip.condition[:, -MOUTH:]

@@ -41,8 +41,9 @@ from ...models.tracker.base import FaceTracker
 from ...utils.files import hold
 from ...utils.progress import no_bars
 from ...utils.settings import SettingsError
+from ..core.layout import channels_last
 from ..core.processes import accelerator_for
-from ..core.run import TrainingError, TrainingRun, channels_last
+from ..core.run import TrainingError, TrainingRun
 from ..losses.perceptual import perceptual_distance
 from .config import DistillationConfig
 from .report import StudentReport, measure, write_card

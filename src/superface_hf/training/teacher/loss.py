@@ -11,7 +11,7 @@ from ...face_model.mesh_image import opening_image
 from ...face_model.topology import LEFT_EYE, LIPS, RIGHT_EYE
 from ...models.teacher.modeling_teacher import TeacherOutput
 from ...models.teacher.restorer import Restoration
-from ..core.run import channels_last
+from ..core.layout import channels_last
 from ..losses.keypoint_consistency import KeypointConsistency
 from ..losses.perceptual import perceptual_distance
 from ..losses.pixels import bending, coarse_l2, coarse_warp_l1, flicker_l1, pyramid_l1, region_weights, resized, windows

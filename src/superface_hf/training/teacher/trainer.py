@@ -13,7 +13,6 @@ import importlib.util
 from contextlib import nullcontext
 from pathlib import Path
 
-import numpy as np
 import torch
 from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration, set_seed
 from torch import Tensor, nn
@@ -25,10 +24,12 @@ from ...errors import SuperFaceError
 from ...face_model.linear import FaceModel
 from ...models.teacher.modeling_teacher import SuperFaceTeacherModel
 from ...utils.settings import SettingsError, as_dict, flat
-from ..core.processes import accelerator_for
-from ..core.run import TrainingError, TrainingRun, channels_last
+from ..core.layout import channels_last
+from ..core.processes import accelerator_for, share_gradients
+from ..core.randomness import torch_generator
+from ..core.run import TrainingError, TrainingRun, set_rates
 from ..core.schedules import falling_rate
-from ..losses.adversarial import Judge
+from ..losses.close_ups import CloseUpDiscriminator
 from ..losses.pixels import windows
 from .config import ModelSettings, TeacherTrainingConfig
 from .data import BatchParts
@@ -70,9 +71,9 @@ class TeacherTrainer:
             model.parameters(), settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay
         )
         self.model, self.optimizer = self.accelerator.prepare(channels_last(model), optimizer)
-        self.judge: Judge | None = None
+        self.discriminator: CloseUpDiscriminator | None = None
         if config.loss.adversarial or config.loss.matching:
-            self.judge = Judge(self.accelerator, 0.5 * settings.learning_rate)
+            self.discriminator = CloseUpDiscriminator(self.accelerator, 0.5 * settings.learning_rate)
         self.loss = TeacherLoss(config.loss, self.accelerator.device)
         self.degrade = SourceDegradation(config.data.degradation)
         self.mattes = Mattes(self.accelerator.device)
@@ -80,7 +81,6 @@ class TeacherTrainer:
             config.out, self.accelerator, self.averaged, settings.ema, config.run.checkpoint_minutes, config,
             config.run.first_checkpoint, config.run.log_every,
         )  # fmt: skip
-        self._skipped = 0  # steps in a row
         if config.run.compile:
             # Only the convolutional parts: the geometry in between gains nothing and would be traced again for each shape.
             for part in convolutional_parts(self.accelerator.unwrap_model(self.model)):
@@ -118,8 +118,7 @@ class TeacherTrainer:
         settings, step = self.config.optimizer, self.run.step
         schedule = self.config.schedule
         rate = settings.learning_rate * falling_rate(step, schedule.steps, schedule.warmup, schedule.decay)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_rates(self.optimizer, rate)
         sums: dict[str, Tensor] = {}
         restoring = step < schedule.restoration
         learn = self._learn_to_restore if restoring else self._learn_from
@@ -130,22 +129,20 @@ class TeacherTrainer:
                 terms = learn(part, self.accelerator.process_index * len(parts) + number, len(parts))
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0) + value / len(parts)
-        if restoring:
-            self._share_gradients()
+        if restoring:  # beside the model's own forward pass
+            share_gradients(self.accelerator, self.model.parameters())
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
-        taken = self._all_finite(norm, sums["loss"])
+        taken = self.run.counts(self._all_finite(norm, sums["loss"]), settings.skips_allowed)
         if taken:
             self.optimizer.step()
-            if self.judge is not None:
-                self.judge.step(0.5 * rate)
+            if self.discriminator is not None:
+                self.discriminator.step(0.5 * rate)
             self.run.follow(self.model)
-            self._skipped = 0
         else:
             sums = {}
-            self._skip()
         self.optimizer.zero_grad()
-        if self.judge is not None:
-            self.judge.forget()
+        if self.discriminator is not None:
+            self.discriminator.forget()
         return {**sums, **({"gradient": norm} if taken else {}), "rate": rate, "skipped": float(not taken)}
 
     def _learn_from(self, part: Batch, place: int, parts: int) -> dict[str, Tensor]:
@@ -157,13 +154,13 @@ class TeacherTrainer:
             frames = output.over(batch["plate"])
             patches = close_ups(frames, batch, generator)
             loss, terms = self.loss(output, frames, batch, patches)
-            if self.judge is not None and patches:
-                judged = self.judge.judge(patches)
+            if self.discriminator is not None and patches:
+                judged = self.discriminator.judge(patches)
                 loss = loss + sum(getattr(self.config.loss, name) * value for name, value in judged.items())
                 terms.update({name: value.detach() for name, value in judged.items()})
         self.accelerator.backward(loss / parts)
-        if self.judge is not None and patches:
-            terms["judge"] = self.judge.learn(patches)
+        if self.discriminator is not None and patches:
+            terms["discriminator"] = self.discriminator.learn(patches)
         return {"loss": loss.detach(), **terms}
 
     def _learn_to_restore(self, part: Batch, place: int, parts: int) -> dict[str, Tensor]:
@@ -176,13 +173,6 @@ class TeacherTrainer:
             loss = self.loss.restoration(restored, clean, batch["degraded"], torch.zeros_like(batch["window"]))
         self.accelerator.backward(loss / parts)
         return {"loss": loss.detach(), "restoration": loss.detach()}
-
-    def _share_gradients(self) -> None:
-        """What was learned beside the model's own forward pass is not shared by it."""
-        if self.accelerator.num_processes > 1:
-            for parameter in self.model.parameters():
-                if parameter.grad is not None:
-                    parameter.grad = self.accelerator.reduce(parameter.grad, "mean")
 
     def _on_device(self, part: Batch, place: int) -> Batch:
         """Pictures as floats in [0, 1], and some of the sources degraded."""
@@ -205,8 +195,7 @@ class TeacherTrainer:
 
     def _generator(self, place: int, kind: int, device: torch.device | str = "cpu") -> torch.Generator:
         """Random numbers that only depend on the seed, the step and the place in the batch."""
-        state = np.random.SeedSequence((self.config.run.seed, self.run.step, place, kind)).generate_state(1)
-        return torch.Generator(device).manual_seed(int(state[0]))
+        return torch_generator(self.config.run.seed, self.run.step, place, kind, device=device)
 
     def _all_finite(self, *values: Tensor) -> bool:
         """Whether they are, in all processes."""
@@ -214,18 +203,6 @@ class TeacherTrainer:
         if self.accelerator.num_processes > 1:
             finite = self.accelerator.reduce(finite.float(), "mean") == 1
         return bool(finite)
-
-    def _skip(self) -> None:
-        """Counts a step that cannot be taken, and gives up after several in a row."""
-        self._skipped += 1
-        step, allowed = self.run.step + 1, self.config.optimizer.skips_allowed
-        logger.warning(f"Step {step} is skipped: its loss or its gradient is not finite.")
-        if self._skipped > allowed:
-            raise TrainingError(
-                f"{self._skipped} steps in a row, up to step {step}, had no finite loss and gradient: the training has gone "
-                f"wrong. Go back to an earlier checkpoint (the last is in {self.run.out}) with a lower "
-                f"optimizer.learning_rate, or with run.mixed_precision=no."
-            )
 
     def _check_resumable(self) -> None:
         found = self.run.newest()

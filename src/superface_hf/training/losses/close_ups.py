@@ -1,4 +1,4 @@
-"""The judge of mouths and eyes: what makes teeth and lashes sharp where a mean of possibilities is a blur."""
+"""The discriminator of close-ups: it makes teeth and lashes sharp where a mean of possibilities is a blur."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from accelerate.utils import broadcast
 from torch import Tensor
 
 from ...face_model.mesh_image import OPENING_CHANNELS
-from ..core.run import channels_last
+from ..core.layout import channels_last
 from .patch_discriminator import PatchDiscriminator, discriminator_loss, feature_matching, generator_loss
 
 
-class Judge:
-    """The discriminator and its training, on close-ups: rendered, wanted and condition (see ``teacher_loss.close_ups``).
+class CloseUpDiscriminator:
+    """A discriminator and its training, on close-ups: rendered, wanted and condition (see ``teacher.loss.close_ups``).
 
     Processes may have different numbers of close-ups, or none: gradients are shared by hand, once a step, instead of in
     each backward pass.
