@@ -194,7 +194,7 @@ class TestTraining:
         assert {"perceptual", "perceptual_fill", "psnr", "psnr_fill"} == set(line["validation"])
 
     def test_a_network_that_cannot_be_is_refused(self, shards, tmp_path):
-        with pytest.raises(SettingsError, match="channels needs four"):
+        with pytest.raises(SettingsError, match="channels needs four widths"):
             inpainter_training.run(
                 inpainter_training.InpainterTrainingConfig(
                     shards, tmp_path, mixed_precision="no", network={"channels": [8]}

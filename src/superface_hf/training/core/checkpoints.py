@@ -27,7 +27,8 @@ class Pretrained(Protocol):
 
     def save_pretrained(self, folder: Path) -> Any: ...
 
-    def from_pretrained(self, folder: Path, **options: Any) -> Any: ...
+    @classmethod
+    def from_pretrained(cls, folder: Path, **options: Any) -> Any: ...
 
 
 def write_checkpoint(
@@ -80,7 +81,7 @@ def restore_average(averaged: nn.Module, checkpoint: Path) -> None:
         averaged.load_state_dict(load_file(folder / WEIGHTS_FILE))
         return
     with quiet_loading():
-        stored = type(averaged).from_pretrained(folder, dtype=torch.float32)  # type: ignore[attr-defined]
+        stored = type(averaged).from_pretrained(folder, dtype=torch.float32)
     averaged.load_state_dict(stored.state_dict())
 
 

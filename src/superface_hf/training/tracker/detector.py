@@ -187,8 +187,8 @@ def train(
         nn.init.constant_(detector.heatmap.bias, -4.0)
 
     def loss(network: nn.Module, batch: SceneBatch) -> dict[str, Tensor]:
-        outputs = network(batch.pictures.contiguous(memory_format=torch.channels_last))
-        heatmap, geometry = detector_loss(*outputs, batch.heat, batch.geometry, batch.weight)
+        logits, found = network(batch.pictures.contiguous(memory_format=torch.channels_last))
+        heatmap, geometry = detector_loss(logits, found, batch.heat, batch.geometry, batch.weight)
         return {"loss": heatmap + GEOMETRY_WEIGHT * geometry, "heatmap": heatmap, "geometry": geometry}
 
     part = Part(
