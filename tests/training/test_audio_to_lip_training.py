@@ -13,11 +13,12 @@ import torch
 pytest.importorskip("accelerate")
 
 from superface_hf import SuperFaceAudioToLipConfig, SuperFaceAudioToLipModel
-from superface_hf.data.prepared_set import Origin, PreparedClip, write_clips
+from superface_hf.data.prepared_set import Origin, PreparedClip, load_clips, write_clips
 from superface_hf.data.speech.augment import SAMPLING_RATE, SoundAugment, mu_law
 from superface_hf.data.speech.clips import (
     SpeechClip,
     _store,
+    fitted_path,
     load_speech_clips,
     person_weights,
     save_offsets,
@@ -240,8 +241,8 @@ def test_clips_whose_sound_is_not_the_face_s_are_left_out_of_training_only(tmp_p
     cache = tmp_path / "cache"
     for split, names in (("train", ("train_000", "train_001")), ("val", ("val_000",))):
         write_clips(tmp_path, split, [labels_of(name, split) for name in names])
-        for name in names:
-            _store(clips[0], cache / "clips" / f"{name}.npz")
+        for labels in load_clips(tmp_path, split, pictures=False):
+            _store(clips[0], fitted_path(cache, labels, tmp_path / "clips"))
     judged = {"train_000": (0.08, 0.6), "train_001": (0.0, 0.1), "val_000": (-0.04, 0.1)}
     save_offsets([replace(clips[0], name=n, offset=o, agreement=a) for n, (o, a) in judged.items()], cache)
     (train,) = load_speech_clips(tmp_path, tmp_path, "train", cache)
@@ -249,6 +250,20 @@ def test_clips_whose_sound_is_not_the_face_s_are_left_out_of_training_only(tmp_p
     assert (train.name, train.offset, val.offset) == ("train_000", 0.08, -0.04)
     assert np.array_equal(train.mouth, clips[0].mouth)
     assert len(load_speech_clips(tmp_path, tmp_path, "train", cache, with_offsets=False)) == 2
+
+
+def test_another_set_with_the_same_names_has_fitted_clips_of_its_own(tmp_path):
+    labels = labels_of("train_000", "train")
+    mine = fitted_path(tmp_path, labels, tmp_path)
+    assert fitted_path(tmp_path, labels, tmp_path) == mine
+    others = [
+        fitted_path(tmp_path, replace(labels, landmarks=labels.landmarks + 1), tmp_path),
+        fitted_path(tmp_path, replace(labels, origin=replace(labels.origin, start=1.0)), tmp_path),
+        fitted_path(tmp_path, labels, tmp_path / "elsewhere"),
+    ]
+    (tmp_path / "train_000.mp4").write_bytes(b"another video")
+    others.append(fitted_path(tmp_path, labels, tmp_path))
+    assert len({mine, *others}) == 5
 
 
 def test_an_animator_s_curves_open_and_round_the_mouth():

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from ...face_model.linear import FaceModel
 from ...face_model.lips import mouth_opening
 from ...media import load_sound
 from ...utils.files import write_arrays
+from ..caching import digest
 from ..prepared_set import PreparedClip, load_clips
 from .visemes import closed_mouth
 
@@ -105,21 +107,35 @@ def load_speech_clips(
             all stay). Clips that it does not know, or all, have an offset of 0.
     """
     table = cache / OFFSETS
-    known = json.loads(table.read_text()) if with_offsets and table.exists() else {}
+    known: dict[str, Any] = json.loads(table.read_text()) if with_offsets and table.exists() else {}
     clips = []
     for labels in load_clips(prepared, split, pictures=False):
         if not labels.origin.sound:
             continue
-        fitted = cache / "clips" / f"{labels.name}.npz"
+        fitted = fitted_path(cache, labels, data / "clips")
         if not fitted.exists():
             clip = speech_clip(labels, person_of(labels), _sound_of(labels, data / "clips"))
             if clip is None:
                 continue
             _store(clip, fitted)
-        clip = replace(_restore(fitted, person_of(labels)), **known.get(labels.name, {}))
+        clip = _restore(fitted, labels.name, person_of(labels))
+        clip = replace(clip, **known.get(_key(clip), {}))
         if split == "val" or clip.agreement is None or clip.agreement >= MIN_AGREEMENT:
             clips.append(clip)
     return clips
+
+
+def fitted_path(cache: Path, labels: PreparedClip, folder: Path) -> Path:
+    """Where a fitted clip is kept, named after its labels and the raw video in ``folder`` that they are of."""
+    raw = folder / labels.origin.raw
+    video = (raw.stat().st_size, raw.stat().st_mtime_ns) if raw.exists() else None
+    facts = digest(labels.landmarks, labels.found, labels.fps, labels.origin, str(raw.resolve()), video)
+    return cache / "clips" / f"{labels.name}_{facts}.npz"
+
+
+def _key(clip: SpeechClip) -> str:
+    """What a clip is called in the table of offsets: its name alone would be that of other sets' clips, too."""
+    return f"{clip.name}_{digest(clip.mouth.astype(np.float32), clip.fps)}"
 
 
 def _sound_of(clip: PreparedClip, folder: Path) -> np.ndarray:
@@ -133,16 +149,16 @@ def _store(clip: SpeechClip, path: Path) -> None:
     write_arrays(path, {"fps": clip.fps, "samples": clip.samples, "mouth": clip.mouth, "found": clip.found})
 
 
-def _restore(path: Path, person: str) -> SpeechClip:
+def _restore(path: Path, name: str, person: str) -> SpeechClip:
     with np.load(path) as data:
-        return SpeechClip(path.stem, person, float(data["fps"]), data["samples"], data["mouth"], data["found"])
+        return SpeechClip(name, person, float(data["fps"]), data["samples"], data["mouth"], data["found"])
 
 
 def save_offsets(clips: Sequence[SpeechClip], cache: Path) -> None:
     """Writes offset and agreement of each clip into the cache of :func:`load_speech_clips`."""
     path = cache / OFFSETS
     path.parent.mkdir(parents=True, exist_ok=True)
-    table = {clip.name: {"offset": clip.offset, "agreement": clip.agreement} for clip in clips}
+    table = {_key(clip): {"offset": clip.offset, "agreement": clip.agreement} for clip in clips}
     path.write_text(json.dumps(table, indent=1))
 
 

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from ...data.batch import Batch
+from ...data.caching import digest
 from ...data.speech.clips import MAX_TURN, REST_SHARE, person_at
 from ...data.speech.tracked_clips import SAMPLING_RATE, TrackedClip, load_tracked
 from ...data.speech.visemes import closed_mouth
@@ -68,9 +69,11 @@ class MotionClip:
 def load_motion_clips(data: Path, cache: Path) -> list[MotionClip]:
     """The stretches of all tracked clips; what was made of each clip is kept beside it."""
     model = embedded_audio_to_lip()
+    weights = digest(*(parameter.detach().numpy() for parameter in model.parameters()))
     found = []
     for tracked in tqdm(list(load_tracked(data, cache)), desc="fitting"):
-        stored = cache / "fitted" / f"{tracked.name}.npz"
+        facts = digest(tracked.landmarks, tracked.shots, tracked.fps, tracked.samples, tracked.split, weights)
+        stored = cache / "fitted" / f"{tracked.name}_{facts}.npz"
         if not stored.exists():
             _store(motion_clips(tracked, model), stored)
         found += _restore(stored)
