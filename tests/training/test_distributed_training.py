@@ -35,7 +35,7 @@ trainer = TeacherTrainer(load_settings(TeacherTrainingConfig, Path(sys.argv[1]))
 rank = trainer.accelerator.process_index
 seen, learn = [], trainer._learn_from
 def watched(part, place, parts):
-    seen.append([trainer.run.step, place, part["target"].long().sum((1, 2, 3)).tolist()])
+    seen.append([trainer.run.step, place, part.target.long().sum((1, 2, 3)).tolist()])
     return learn(part, place, parts)
 trainer._learn_from = watched
 wrote, flush = [], checkpoints._flush
@@ -90,7 +90,7 @@ def test_two_processes_share_the_batch_and_end_with_equal_weights(prepared, tmp_
     learn = alone._learn_from
 
     def watched(part, place, parts):
-        sums.append([alone.run.step, place, part["target"].long().sum((1, 2, 3)).tolist()])
+        sums.append([alone.run.step, place, part.target.long().sum((1, 2, 3)).tolist()])
         return learn(part, place, parts)
 
     alone._learn_from = watched  # type: ignore[method-assign]

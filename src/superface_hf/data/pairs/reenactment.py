@@ -24,6 +24,7 @@ from ...face_model.coordinates import Square
 from ...face_model.linear import FaceModel
 from ...face_model.topology import INNER_LIPS, LEFT_LIDS, RIGHT_LIDS, inter_ocular
 from ...motion import Motion
+from ..batch import Batch
 from ..prepared_set import PreparedClip, load_clips
 from .masking import MaskingConfig, Replacement, composed_picture, draw_replacement, known_map
 from .still import StillPairs
@@ -31,7 +32,27 @@ from .still import StillPairs
 FEWEST_PICTURES = 4
 CANDIDATES = 8
 KNOWN_CELL = 8  # pixels of the target for each cell of the map of what is known
-Pair = dict[str, Tensor]
+
+
+@dataclass(eq=False)
+class Pair(Batch):
+    """A source and what is to be rendered of it; of several pairs with one dimension more.
+
+    Attributes:
+        source, target: (3, S, S) uint8.
+        source_landmarks, target_landmarks: (478, 3) float32 in image coordinates.
+        sharp: bool, whether the footage has the crops' resolution.
+        known: (1, S / 8, S / 8) 1 where the target is what should be rendered.
+        follows: bool, whether the target is the frame after the pair before, of the same source.
+    """
+
+    source: Tensor
+    target: Tensor
+    source_landmarks: Tensor
+    target_landmarks: Tensor
+    sharp: Tensor
+    known: Tensor
+    follows: Tensor
 
 
 class SamplingError(SuperFaceError, ValueError):
@@ -238,15 +259,15 @@ class PairDrawer:
             known = known[:, ::-1]
         source, target = (torch.from_numpy(np.array(picture.transpose(2, 0, 1), order="C")) for picture in pictures)
         source_mesh, target_mesh = (torch.from_numpy(mesh.astype(np.float32)) for mesh in landmarks)
-        return {
-            "source": source,
-            "target": target,
-            "source_landmarks": source_mesh,
-            "target_landmarks": target_mesh,
-            "sharp": torch.tensor(sharp),
-            "known": torch.from_numpy(known.astype(np.float32))[None],
-            "follows": torch.tensor(follows),
-        }
+        return Pair(
+            source,
+            target,
+            source_mesh,
+            target_mesh,
+            torch.tensor(sharp),
+            torch.from_numpy(known.astype(np.float32))[None],
+            torch.tensor(follows),
+        )
 
     def _crop_box(self, clip: Footage, frames: list[int], rng: np.random.Generator) -> Square:
         """A square inside the clip's frame, in its pixels, that holds the faces of some kept frames."""

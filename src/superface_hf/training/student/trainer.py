@@ -24,7 +24,7 @@ from ..core.processes import share_gradients
 from ..core.run import TrainingError, TrainingRun, set_rates
 from ..core.schedules import cosine_after_share
 from .config import DistillationConfig
-from .data import Batches
+from .data import Batches, StudentBatch
 from .loss import Delivery, MotionLoss, StudentLoss
 from .scene import Scene
 from .teacher_frames import TeacherFrames
@@ -148,7 +148,7 @@ class StudentTraining:
         share_gradients(self._accelerator, self._moving)
         return self._follow(self._motion_optimizer, self._moving, terms)
 
-    def _paint(self, batch: Terms, share: float) -> Terms:
+    def _paint(self, batch: StudentBatch, share: float) -> Terms:
         """One step of whole pictures, at a share of the time for these."""
         peak = self._config.learning_rate * rate(share)
         set_rates(self._optimizer, [SETTLED * peak, peak])

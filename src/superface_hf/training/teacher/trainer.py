@@ -20,6 +20,7 @@ from transformers.utils import logging
 
 from ...data.degradations import SourceDegradation
 from ...data.mattes import Mattes, known_plate, person_colours
+from ...data.pairs.reenactment import Pair
 from ...errors import SuperFaceError
 from ...face_model.linear import FaceModel
 from ...models.teacher.modeling_teacher import SuperFaceTeacherModel
@@ -33,7 +34,7 @@ from ..losses.close_ups import CloseUpDiscriminator
 from ..losses.pixels import windows
 from .config import ModelSettings, TeacherTrainingConfig
 from .data import BatchParts
-from .loss import RESTORED_WINDOW, Batch, TeacherLoss, close_ups
+from .loss import RESTORED_WINDOW, TeacherBatch, TeacherLoss, close_ups
 from .validation import ValidationClips, validate
 
 logger = logging.get_logger(__name__)
@@ -113,7 +114,7 @@ class TeacherTrainer:
             for tracker in self.accelerator.trackers:
                 tracker.finish()
 
-    def _train_step(self, parts: list[Batch]) -> dict[str, float | Tensor]:
+    def _train_step(self, parts: list[Pair]) -> dict[str, float | Tensor]:
         """One step of the optimizer on this process's parts of the batch."""
         settings, step = self.config.optimizer, self.run.step
         schedule = self.config.schedule
@@ -145,13 +146,13 @@ class TeacherTrainer:
             self.discriminator.forget()
         return {**sums, **({"gradient": norm} if taken else {}), "rate": rate, "skipped": float(not taken)}
 
-    def _learn_from(self, part: Batch, place: int, parts: int) -> dict[str, Tensor]:
+    def _learn_from(self, part: Pair, place: int, parts: int) -> dict[str, Tensor]:
         """Adds the gradients of one part of the batch, the ``place``-th of all, to those of ``parts`` on this process."""
         batch = self._on_device(part, place)
         generator = self._generator(place, _WINDOWS)
         with self.accelerator.autocast():
-            output = self.model(batch["source"], batch["matte"], batch["source_landmarks"], batch["target_landmarks"])
-            frames = output.over(batch["plate"])
+            output = self.model(batch.source, batch.matte, batch.source_landmarks, batch.target_landmarks)
+            frames = output.over(batch.plate)
             patches = close_ups(frames, batch, generator)
             loss, terms = self.loss(output, frames, batch, patches)
             if self.discriminator is not None and patches:
@@ -163,35 +164,38 @@ class TeacherTrainer:
             terms["discriminator"] = self.discriminator.learn(patches)
         return {"loss": loss.detach(), **terms}
 
-    def _learn_to_restore(self, part: Batch, place: int, parts: int) -> dict[str, Tensor]:
+    def _learn_to_restore(self, part: Pair, place: int, parts: int) -> dict[str, Tensor]:
         """The same for the restorer alone, from windows of spoilt sources and of their originals."""
         batch = self._on_device(part, place)
-        side = min(RESTORED_WINDOW, batch["source"].shape[-1])
-        spoilt, clean = windows(batch["window"], (batch["source"], batch["clean_source"]), side)
+        side = min(RESTORED_WINDOW, batch.source.shape[-1])
+        spoilt, clean = windows(batch.window, (batch.source, batch.clean_source), side)
         with self.accelerator.autocast():
             restored = self.accelerator.unwrap_model(self.model).restorer(spoilt)
-            loss = self.loss.restoration(restored, clean, batch["degraded"], torch.zeros_like(batch["window"]))
+            loss = self.loss.restoration(restored, clean, batch.degraded, torch.zeros_like(batch.window))
         self.accelerator.backward(loss / parts)
         return {"loss": loss.detach(), "restoration": loss.detach()}
 
-    def _on_device(self, part: Batch, place: int) -> Batch:
-        """Pictures as floats in [0, 1], and some of the sources degraded."""
+    def _on_device(self, part: Pair, place: int) -> TeacherBatch:
+        """Pictures as floats in [0, 1], in layers, and some of the sources degraded."""
         device = self.accelerator.device
-        batch = {name: value.to(device, non_blocking=True) for name, value in part.items()}
-        for name in ("source", "target"):
-            batch[name] = (batch[name].float() / 255).contiguous(memory_format=torch.channels_last)
-        batch["matte"], batch["target_matte"] = (self.mattes(batch[name]) for name in ("source", "target"))
-        batch["plate"] = known_plate(batch["source"], batch["matte"], batch["target"], batch["target_matte"])
-        own_plate = known_plate(batch["source"], batch["matte"], batch["source"], batch["matte"])
-        batch["source"] = batch["clean_source"] = person_colours(batch["source"], batch["matte"], own_plate)
-        batch["degraded"] = torch.zeros_like(batch["sharp"])
-        places = torch.rand(len(batch["source"]), 2, generator=self._generator(place, _RESTORED))
-        batch["window"] = (2 * places - 1).to(device)
+        part = part.to(device, non_blocking=True)
+        source, target = (
+            (picture.float() / 255).contiguous(memory_format=torch.channels_last)
+            for picture in (part.source, part.target)
+        )
+        matte, target_matte = self.mattes(source), self.mattes(target)
+        plate = known_plate(source, matte, target, target_matte)
+        clean = source = person_colours(source, matte, known_plate(source, matte, source, matte))
+        degraded = torch.zeros_like(part.sharp)
+        places = torch.rand(len(source), 2, generator=self._generator(place, _RESTORED))
         if self.config.data.degradation.share:
-            spoilt = self.degrade(batch["source"], self._generator(place, _DEGRADATION, device), batch["follows"])
-            batch["source"] = spoilt.contiguous(memory_format=torch.channels_last)
-            batch["degraded"] = (spoilt != batch["clean_source"]).flatten(1).any(1)
-        return batch
+            spoilt = self.degrade(source, self._generator(place, _DEGRADATION, device), part.follows)
+            source = spoilt.contiguous(memory_format=torch.channels_last)
+            degraded = (spoilt != clean).flatten(1).any(1)
+        return TeacherBatch(
+            source, target, part.source_landmarks, part.target_landmarks, part.sharp, part.known, part.follows,
+            matte, target_matte, plate, clean, degraded, (2 * places - 1).to(device),
+        )  # fmt: skip
 
     def _generator(self, place: int, kind: int, device: torch.device | str = "cpu") -> torch.Generator:
         """Random numbers that only depend on the seed, the step and the place in the batch."""
