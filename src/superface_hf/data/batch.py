@@ -1,4 +1,4 @@
-"""What a network is trained on in one step: a dataclass of tensors with an entry for each item."""
+"""The base of all training batches: a dataclass of tensors with an entry for each item."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class Batch:
         return cls(**{name: _stacked([getattr(item, name) for item in items]) for name in _names(cls)})
 
     def mapped(self: BatchT, change: Callable[[Tensor], Tensor]) -> BatchT:
-        """The same batch with every tensor changed."""
+        """Changes every tensor of the batch."""
         values = {name: getattr(self, name) for name in _names(type(self))}
         return type(self)(**{name: None if value is None else change(value) for name, value in values.items()})
 
     def to(self: BatchT, device: torch.device | str, non_blocking: bool = False) -> BatchT:
-        """The same batch on a device."""
+        """Copies the batch to a device."""
         return self.mapped(lambda value: value.to(device, non_blocking=non_blocking))
 
     def pin_memory(self: BatchT) -> BatchT:
-        """The same batch in memory that a GPU can read while others compute."""
+        """Copies the batch to pinned memory, from which a GPU copies in the background."""
         return self.mapped(Tensor.pin_memory)
 
 

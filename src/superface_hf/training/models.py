@@ -1,4 +1,4 @@
-"""What can be trained: one entry a model, for ``superface train MODEL``.
+"""The table of models that can be trained by ``superface train MODEL``.
 
 A new trainer is a module with a settings dataclass and a function that trains by it, an entry here, and a YAML file in
 ``configs/``.

@@ -36,7 +36,7 @@ KNOWN_CELL = 8  # pixels of the target for each cell of the map of what is known
 
 @dataclass(eq=False)
 class Pair(Batch):
-    """A source and what is to be rendered of it; of several pairs with one dimension more.
+    """A source and the target to render from it; a batch of pairs has one dimension more.
 
     Attributes:
         source, target: (3, S, S) uint8.
@@ -118,7 +118,7 @@ class Footage:
 
     @cached_property
     def motion(self) -> Motion:
-        """Of the kept frames (J), fitted together with all others that show the face."""
+        """The motion of the kept frames (J), fitted together with all others that show the face."""
         found = np.flatnonzero(self.clip.found)
         _, motion = FaceModel.default().fit(self.square.to_image(self.clip.landmarks[found]), self.clip.fps)
         kept = np.searchsorted(found, self.clip.jpeg_index)
@@ -361,7 +361,7 @@ class StreamedPairs(IterableDataset[Pair]):
         self._clips: Iterator[PreparedClip] | None = None
 
     def __iter__(self) -> Iterator[Pair]:
-        """Goes on from where the last iteration, or the state, was."""
+        """Yields pairs from where the last iteration, or the loaded state, ended."""
         while True:
             self._fill(self.pool + (self._index - self._index % 2) // self.renewal)
             weights = person_weights(self._pooled, self.drawer.sampling.person_balance)
@@ -370,7 +370,7 @@ class StreamedPairs(IterableDataset[Pair]):
             yield item
 
     def state_dict(self) -> dict[str, Any]:
-        """What :meth:`load_state_dict` needs to give the items that would have come next; JSON can hold it."""
+        """The state, as JSON can hold it, from which :meth:`load_state_dict` continues with the same next items."""
         return {
             "index": self._index,
             "read": self._read - len(self._pooled),
@@ -398,7 +398,7 @@ class StreamedPairs(IterableDataset[Pair]):
 
 
 def usable(clip: PreparedClip) -> bool:
-    """Whether it has enough pictures, each with a face."""
+    """Whether a clip has enough pictures, each with a face."""
     return len(clip.jpegs) >= FEWEST_PICTURES and bool(clip.found[clip.jpeg_index].all())
 
 

@@ -52,8 +52,8 @@ class SpeechClip:
         mouth: (T, 30) ``Motion.mouth`` coefficients fitted to the labels; where not ``found``, interpolated.
         found: (T,) bool, frames whose label can be believed.
         offset: seconds by which the sound is late: the mouth of frame k is heard at ``k / fps + offset``.
-        agreement: correlation of the mouth's opening with what a model expects from the sound, after the offset; None where
-            nobody has looked yet.
+        agreement: correlation of the mouth's opening with what a model expects from the sound, after the offset; None where it
+            was not measured yet.
     """
 
     name: str
@@ -77,7 +77,7 @@ class SpeechClip:
         return len(self.mouth) / self.fps
 
     def mouth_at(self, seconds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What an average person's mouth would do while the sound is at ``seconds`` (K,).
+        """The clip's mouth on an average person's rest, while the sound is at ``seconds`` (K,).
 
         Returns:
             The mouth (K, 30), its rest replaced by the ``closed_mouth`` of the face model, and whether to believe it (K,).
@@ -126,7 +126,7 @@ def load_speech_clips(
 
 
 def fitted_path(cache: Path, labels: PreparedClip, folder: Path) -> Path:
-    """Where a fitted clip is kept, named after its labels and the raw video in ``folder`` that they are of."""
+    """The path of a fitted clip in the cache, named after its labels and their raw video in ``folder``."""
     raw = folder / labels.origin.raw
     video = (raw.stat().st_size, raw.stat().st_mtime_ns) if raw.exists() else None
     facts = digest(labels.landmarks, labels.found, labels.fps, labels.origin, str(raw.resolve()), video)
@@ -134,12 +134,12 @@ def fitted_path(cache: Path, labels: PreparedClip, folder: Path) -> Path:
 
 
 def _key(clip: SpeechClip) -> str:
-    """What a clip is called in the table of offsets: its name alone would be that of other sets' clips, too."""
+    """The clip's key in the table of offsets: another set may have a clip of the same name."""
     return f"{clip.name}_{digest(clip.mouth.astype(np.float32), clip.fps)}"
 
 
 def _sound_of(clip: PreparedClip, folder: Path) -> np.ndarray:
-    """What is heard in the raw video from the clip's start to its end, (N,) mono."""
+    """Reads the raw video's sound from the clip's start to its end, (N,) mono."""
     samples = load_sound(folder / clip.origin.raw).mono(SAMPLING_RATE)
     start = round(clip.origin.start * SAMPLING_RATE)
     return samples[start : start + round(clip.seconds * SAMPLING_RATE)]
@@ -163,7 +163,7 @@ def save_offsets(clips: Sequence[SpeechClip], cache: Path) -> None:
 
 
 def person_of(clip: PreparedClip) -> str:
-    """A name for who is seen in a clip, from the path that it came from; what the set says where that is not known."""
+    """Names the person in a clip after the path it came from, or as the set does where the path is unknown."""
     return person_at(clip.origin.repo, clip.origin.path) if clip.origin.path else clip.person
 
 

@@ -1,4 +1,4 @@
-"""Windows of sound with the mouth that goes with it: synthetic speech, real speech, and sound that is no speech at all."""
+"""Windows of sound with their mouths: synthetic speech, real speech, and sound without speech."""
 
 from __future__ import annotations
 

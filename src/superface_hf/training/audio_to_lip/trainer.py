@@ -6,7 +6,7 @@
     superface train audio-to-lip --set data=$SUPERFACE_DATA --set init=runs/lip-synthetic/final \\
         --set align_with=runs/lip-synthetic/final --out runs/lip
 
-Resumes by itself from the newest checkpoint in ``out``; the finished weights are in its ``final``. ``align_with`` first
+The same command resumes from the newest checkpoint in ``out``; the finished weights are in its ``final``. ``align_with`` first
 asks a model how far sound and picture of each real clip are apart, and leaves out those whose sound is not the face's.
 """
 
@@ -179,7 +179,7 @@ def align(clips: list[SpeechClip], model: SuperFaceAudioToLipModel) -> list[Spee
 
 
 def split_people(clips: list[SpeechClip]) -> tuple[list[SpeechClip], list[SpeechClip]]:
-    """Clips to train on, and those of about every ``HOLD_OUT``-th person, who is the same whoever else there is."""
+    """Splits clips into those to train on and those of about every ``HOLD_OUT``-th person, chosen by name alone."""
     held_out = {clip.person for clip in clips if zlib.crc32(clip.person.encode()) % HOLD_OUT == 2}
     return [clip for clip in clips if clip.person not in held_out], [clip for clip in clips if clip.person in held_out]
 

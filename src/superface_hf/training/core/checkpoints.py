@@ -1,4 +1,4 @@
-"""Checkpoints on disk: whole or not there at all, whoever wrote them and however many processes go on from them."""
+"""Checkpoints on disk: complete or absent, and readable by any number of processes."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def write_checkpoint(
     (folder / "config.yaml").write_text(as_yaml(config))
     follow_umask(folder)
     _flush(folder)
-    # Last: where this file is whole, everything is.
+    # Written last: where this file is complete, the checkpoint is.
     (folder / "progress.json").write_text(json.dumps({**progress, "config": as_dict(config)}))
     _flush(folder)
 
 
 def progress_of(checkpoint: Path) -> dict[str, Any] | None:
-    """What was written down with a checkpoint; None if it is not whole."""
+    """Reads the progress of a checkpoint; None if the checkpoint is incomplete."""
     try:
         progress = json.loads((checkpoint / "progress.json").read_text())
     except (OSError, ValueError):

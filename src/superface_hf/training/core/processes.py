@@ -1,4 +1,4 @@
-"""Where a training runs: one process, or several that share it, on the devices that there are."""
+"""The processes and devices that share a training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import nn
 def accelerator_for(mixed_precision: str = "no", **more: Any) -> Accelerator:
     """Joins the processes that ``torchrun`` or ``accelerate launch`` started.
 
-    Without a GPU, Accelerate would take each process for the only one; so it is told to use the CPU.
+    Without a GPU, Accelerate treats each process as the only one unless ``cpu`` is set.
 
     Args:
         mixed_precision: "no", "bf16" or "fp16".

@@ -12,7 +12,7 @@ def numpy_generator(*numbers: int) -> np.random.Generator:
 
 
 def torch_generator(*numbers: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """The same of torch's."""
+    """A generator of torch's, for these whole numbers."""
     return torch.Generator(device).manual_seed(_seed(numbers))
 
 

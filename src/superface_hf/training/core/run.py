@@ -41,7 +41,7 @@ Validate = Callable[[], Mapping[str, float]]
 
 
 class TrainingError(SuperFaceError):
-    """A training that cannot go on."""
+    """A training cannot continue."""
 
 
 class TrainingRun:
@@ -82,7 +82,7 @@ class TrainingRun:
 
     @property
     def progress(self) -> float:
-        """How much of the training is done, from 0 to 1; 0 if it has no end of its own."""
+        """The share of the training that is done, from 0 to 1; 0 if neither steps nor minutes end it."""
         shares = [0.0]
         if self._steps is not None:
             shares.append(self.step / self._steps)
@@ -157,7 +157,7 @@ class TrainingRun:
         return norm
 
     def counts(self, finite: bool, allowed: int = SKIPS_ALLOWED) -> bool:
-        """Whether a step counts: gives ``finite`` back, and gives up after more than ``allowed`` others in a row.
+        """Returns ``finite``, and stops the training after more than ``allowed`` steps in a row that were not.
 
         Raises:
             TrainingError: there were too many.
@@ -269,12 +269,12 @@ class TrainingRun:
             follow_umask(self.final)
 
     def newest(self) -> tuple[Path, dict[str, Any]] | None:
-        """The whole checkpoint with most steps, wherever a crash left it, and its progress."""
+        """Finds the complete checkpoint with most steps, also one that a crash left half swapped, and its progress."""
         found = [(folder, progress) for folder in self._folders() if (progress := progress_of(folder)) is not None]
         return max(found, key=lambda pair: pair[1]["step"], default=None)
 
     def resume(self) -> dict[str, Any]:
-        """Goes on from the newest checkpoint, if there is one: what was saved with it, or nothing.
+        """Loads the newest checkpoint, if there is one, and returns what was saved with it.
 
         Raises:
             TrainingError: it does not fit what is trained.
@@ -311,7 +311,7 @@ def set_rates(optimizer: torch.optim.Optimizer, rates: float | Sequence[float]) 
 
 
 def _numbers(record: dict[str, Any], section: str = "") -> dict[str, float]:
-    """What trackers can plot: numbers, those of nested records as ``outer/inner``."""
+    """Collects the numbers of a record for trackers, those of nested records as ``outer/inner``."""
     numbers: dict[str, float] = {}
     for name, value in record.items():
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""How the learning rate rises and falls: factors on its peak."""
+"""Learning-rate schedules: factors on the peak."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class HoleDiscriminator:
         return loss.detach()
 
     def judge(self, painted: Tensor, batch: HoleBatch) -> dict[str, Tensor]:
-        """How far painted pictures are from passing as real, and how far their features are from the real ones'."""
+        """Computes the painter's adversarial loss, and the distance of its features from the real ones'."""
         self.network.requires_grad_(False)
         with self.accelerator.autocast():
             fake = self.network(painted, batch.asked)
@@ -67,7 +67,7 @@ def discriminator_loss(judged: list[list[Tensor]], asked: Tensor, real: bool) ->
 
 
 def generator_loss(judged: list[list[Tensor]], asked: Tensor) -> Tensor:
-    """How far what was painted is from passing as real."""
+    """The loss of the painter: low where its patches pass as real."""
     losses = []
     for features in judged:
         verdict = features[-1].float()

@@ -44,7 +44,7 @@ class Views:
         return cls(frame, (face.cut(rendered), face.cut(wanted)), mouth, eyes, hair)  # type: ignore[arg-type]
 
     def judged(self) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
-        """What has a discriminator of its own."""
+        """The views that have a discriminator, by its name."""
         return {"frame": self.frame, "mouth": self.mouth, "eyes": self.eyes, "hair": self.hair}
 
 
@@ -83,7 +83,7 @@ class Discriminators(nn.Module):
         self.hair = PatchDiscriminator(OPENING_CHANNELS, 48)
 
     def judge(self, views: Views, sharp: Tensor) -> dict[str, Tensor]:
-        """How far rendered pictures are from passing as real, and how far their features are from the real ones'."""
+        """Computes the renderer's adversarial loss, and the distance of its features from the real ones'."""
         passing, matching = [], []
         for name, (rendered, wanted, drawn) in views.judged().items():
             rendered, wanted, drawn = _only(sharp, rendered, wanted, drawn)

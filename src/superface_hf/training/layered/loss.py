@@ -1,4 +1,4 @@
-"""What a rendering is compared by: pixels, a pretrained network, and the strength of fine detail."""
+"""The loss of the layered teacher: pixels, perceptual distance, flow, and the strength of fine detail."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def fidelity(
 
 
 def texture_distance(rendered: Tensor, wanted: Tensor, where: Tensor) -> Tensor:
-    """How far the strength of the finest detail is from the wanted one, in windows of 16 pixels, as a logarithm.
+    """Compares the strength of the finest detail with the wanted one, in windows of 16 pixels, as logarithms.
 
     Pixels that lie a little beside the true ones are blurred by every loss that compares pixel with pixel: a sharp hair in the
     wrong place costs twice as much as none. This one asks how much detail there is, and not where. Pictures

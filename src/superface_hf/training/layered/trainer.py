@@ -144,7 +144,7 @@ class LayeredTrainer:
         with self.accelerator.autocast():
             output = self._render(replace(batch, source=self._degraded(batch.source)))
         rendered = torch.lerp(batch.plate, output.person, output.alpha)
-        # Beyond the footage nobody knows what is right.
+        # Beyond the footage the truth is unknown.
         rendered = torch.lerp(batch.target, rendered, batch.known)
         views = Views.of(rendered, batch, self._generator("cpu"))
         with self.accelerator.autocast():

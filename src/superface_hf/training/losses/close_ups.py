@@ -28,7 +28,7 @@ class CloseUpDiscriminator:
         self._learned = 0
 
     def judge(self, patches: list[tuple[Tensor, Tensor, Tensor]]) -> dict[str, Tensor]:
-        """How far rendered patches are from passing as real, and how far their features are from the real ones'."""
+        """Computes the renderer's adversarial loss, and the distance of its features from the real ones'."""
         self.network.eval().requires_grad_(False)
         passing, matching = [], []
         for rendered, wanted, condition in patches:

@@ -166,7 +166,7 @@ def _mouth_rest(motion: Motion) -> np.ndarray:
 
 
 def _in_step(openings: Sequence[tuple[int, np.ndarray]], expected: np.ndarray) -> tuple[int, float]:
-    """By how many frames the picture is early against its sound, and the correlation that speaks for it."""
+    """Finds by how many frames the picture is early against its sound, and the correlation at that lag."""
     scores = []
     for lag in LAGS:
         pairs = []
@@ -206,7 +206,7 @@ def fit_statistics(clips: Sequence[MotionClip]) -> MotionStatistics:
 
 
 def fit_styles(statistics: MotionStatistics, clips: Sequence[MotionClip]) -> None:
-    """How the styles of the people in ``clips`` are distributed, each counting the same, for ``drawn_style``."""
+    """Fits the distribution of people's styles in ``clips``, each person counting the same, for ``drawn_style``."""
     codes = np.stack([style_code(clip.vectors) for clip in clips])
     scaled = (codes - statistics.style_mean.numpy()) / statistics.style_spread.numpy()
     counts = _equally(clips)
@@ -218,7 +218,7 @@ def fit_styles(statistics: MotionStatistics, clips: Sequence[MotionClip]) -> Non
 
 
 def _equally(clips: Sequence[MotionClip]) -> np.ndarray:
-    """How much each clip counts if all people count the same; sums to 1."""
+    """Weights of clips under which all people count the same; they sum to 1."""
     people = Counter(clip.person for clip in clips)
     counts = np.array([1 / people[clip.person] for clip in clips])
     return counts / counts.sum()
@@ -226,7 +226,7 @@ def _equally(clips: Sequence[MotionClip]) -> np.ndarray:
 
 @dataclass(eq=False)
 class MotionBatch(Batch):
-    """Windows of motion: some frames that are known, and after them those that are to be made.
+    """Windows of motion: frames that are known, and after them the frames to predict.
 
     Attributes:
         motion: (B, known + frames, 66) scaled.

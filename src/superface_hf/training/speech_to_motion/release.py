@@ -31,7 +31,7 @@ STYLES = {"calm": -1.0, "usual": 0.0, "lively": 1.0}
 
 
 def complete_statistics(scales: MotionStatistics, emotions: dict[str, np.ndarray]) -> MotionStatistics:
-    """The same scales, with styles and emotions by name."""
+    """Adds named styles and emotions to the scales."""
     emotions = shown(emotions)
     names = sorted(emotions)
     statistics = MotionStatistics(scales.config.motion_size, tuple(STYLES), tuple(names))

@@ -5,7 +5,7 @@
     python -m superface_hf.data.speech.tracked_clips $SUPERFACE_DATA -o .cache/speech_to_motion
     superface train speech-to-motion --set data=$SUPERFACE_DATA --out runs/speech_to_motion
 
-Resumes by itself from the newest checkpoint in ``out``; the finished network is in its ``final``.
+The same command resumes from the newest checkpoint in ``out``; the finished network is in its ``final``.
 """
 
 from __future__ import annotations

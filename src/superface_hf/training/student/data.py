@@ -1,4 +1,4 @@
-"""What a student learns from in each step."""
+"""The batches of a student's training."""
 
 from __future__ import annotations
 

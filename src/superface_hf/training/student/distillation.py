@@ -61,7 +61,7 @@ LEAST_FRAMES = 2 * SHARD
 
 
 class Distiller:
-    """One distillation; :meth:`run` goes on with whatever is in ``config.work``.
+    """One distillation; :meth:`run` resumes from ``config.work``.
 
     Raises:
         MediaError, NoFaceError, SeveralFacesError: of the portrait or a video.
@@ -164,7 +164,7 @@ class Distiller:
         return seconds
 
     def _check_time(self, spent: float, shards: int) -> None:
-        """Says early that the time will not do."""
+        """Raises TrainingError early where the time will not suffice."""
         needed = spent / shards * (LEAST_FRAMES / SHARD) / self.config.render_share / 60
         if needed > 2 * self.config.minutes:
             raise TrainingError(
@@ -174,7 +174,7 @@ class Distiller:
             )
 
     def held_out(self) -> TeacherFrames:
-        """What the student is judged by; rendered in float32 and kept without loss."""
+        """The frames that the student is measured on, rendered in float32 and kept without loss."""
         cache = self.cache("held_out")
         if not cache.path(0).exists():
             start = time.monotonic()

@@ -1,4 +1,4 @@
-"""How far a student is from its teacher, and from the person's own video."""
+"""The loss of a student, against its teacher and the person's own video."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Delivery(nn.Module):
 
 
 def steepness(texture: Tensor, size: int) -> Tensor:
-    """How much a displacement changes a picture (1, 3, S, S), to the right and downwards: (1, 2, size, size), of mean 1."""
+    """Sensitivity of a picture (1, 3, S, S) to displacement, to the right and downwards: (1, 2, size, size), of mean 1."""
     across = F.pad((texture[..., 1:] - texture[..., :-1]).square().sum(1, keepdim=True), (0, 1))
     down = F.pad((texture[..., 1:, :] - texture[..., :-1, :]).square().sum(1, keepdim=True), (0, 0, 0, 1))
     steep = F.adaptive_avg_pool2d(torch.cat((across, down), dim=1), size)

@@ -38,7 +38,7 @@ Terms = dict[str, Tensor]
 
 
 class Clock:
-    """How much of the time for training has passed; the main process's clock counts.
+    """Measures the share of the time for training that has passed, by the main process's clock.
 
     Args:
         begun, elapsed: seconds of the whole budget that had passed when training began, and that have passed now.
@@ -115,7 +115,7 @@ class StudentTraining:
 
         Args:
             begun: seconds of the budget that had passed before, at a first start.
-            show: is told the seconds of the budget that have passed.
+            show: is called with the seconds of the budget that have passed.
         """
         config, run = self._config, self._run
         begun = self._progress.get("begun", begun)

@@ -4,9 +4,10 @@
 
     superface train sync-expert --set data=$SUPERFACE_DATA --prepared .cache/prepared --out runs/sync_expert
 
-It sees training clips and synthetic speech (which needs espeak-ng and flite). Resumes by itself from the newest checkpoint in
-``out``. Sound is a frame or two off in some recordings: part of the way through, the expert says by how much, and from there
-on it trains on corrected clips, without those whose mouth says nothing about the sound.
+It sees training clips and synthetic speech (which needs espeak-ng and flite). The same command resumes from the newest
+checkpoint in ``out``; the finished weights are in its ``final``. Sound is a frame or two off in some recordings: part of the way
+through, the expert measures by how much, and from there on it trains on corrected clips, without those whose mouth is
+independent of the sound.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class SyncExpertTrainingConfig:
 
 
 def sync_loss(audio: Tensor, mouth: Tensor, reach: int, temperature: float, tolerance: float) -> tuple[Tensor, Tensor]:
-    """How badly windows (B, T, E) of sound and mouth find each other, and how often the right clip's best shift is right.
+    """Computes the loss of windows (B, T, E) of sound and mouth, and how often the best shift of the right clip is right.
 
     Each window of sound has as candidates the mouth windows of its own clip within ``reach`` frames, and those of the other
     clips at the same time; and the other way round. Windows that are only a little off share the credit.
@@ -179,7 +180,7 @@ class SyncExpertTrainer:
 def measured_offsets(
     model: SuperFaceSyncExpertModel, clips: Sequence[SpeechClip], config: SyncExpertTrainingConfig
 ) -> dict[str, float | None]:
-    """By how many seconds each clip's sound is late, by the expert; None for a clip to be left out.
+    """Measures by how many seconds each clip's sound is late; None for a clip to leave out.
 
     A clip about which the expert is not sure takes the offset that fits all clips of its person best, as they mostly come
     from one recording. Clips too short to tell keep their offset.

@@ -156,7 +156,7 @@ def streamed_pairs(config: TeacherTrainingConfig, image_size: int, reader: int) 
 
 
 def _place(places: list[Any], rank: int, processes: int, workers: int) -> dict[str, Any]:
-    """Where this process's stream goes on; at the start if the checkpoint is of other readers."""
+    """The place at which this process's stream resumes; the start if other readers wrote the checkpoint."""
     place = places[rank] if len(places) == processes else None
     if place is not None and len(place["workers"]) == workers:
         return place

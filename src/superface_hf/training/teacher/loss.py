@@ -150,7 +150,7 @@ class TeacherLoss:
         """Perceptual distance of the face at half the resolution, and of mouth, one eye and hair at full resolution."""
         assert self.perceptual is not None
         landmarks = batch.target_landmarks
-        # Where nobody knows the target, what was rendered is right.
+        # Where the target is unknown, the rendering counts as right.
         target = torch.lerp(frames.detach(), batch.target, resized(batch.known, frames.shape[-1]))
         halves = (F.avg_pool2d(frames, 2), F.avg_pool2d(target, 2))
         total = self.perceptual(*windows(landmarks[..., :2].mean(1), halves, FACE_WINDOW * frames.shape[-1] // 32))

@@ -1,6 +1,6 @@
 """Trains the teacher on pairs of frames of one person: ``superface train teacher --config configs/teacher_base.yaml``.
 
-It goes on by itself from the newest checkpoint in ``run.out``, and ends with the same weights as if it had not been stopped:
+The same command resumes from the newest checkpoint in ``run.out``, and ends with the weights of an uninterrupted training:
 whatever is drawn (pairs, degradations, windows) follows from the seed, the step and the place in the batch.
 
 One step of the optimizer takes ``run.batch_size`` pairs over all processes; each process takes its share in
@@ -165,12 +165,12 @@ class TeacherTrainer:
         return {"loss": loss.detach(), **terms}
 
     def _learn_to_restore(self, part: Pair, place: int, parts: int) -> dict[str, Tensor]:
-        """The same for the restorer alone, from windows of spoilt sources and of their originals."""
+        """Adds the restorer's gradients alone, from windows of degraded sources and of their originals."""
         batch = self._on_device(part, place)
         side = min(RESTORED_WINDOW, batch.source.shape[-1])
-        spoilt, clean = windows(batch.window, (batch.source, batch.clean_source), side)
+        degraded, clean = windows(batch.window, (batch.source, batch.clean_source), side)
         with self.accelerator.autocast():
-            restored = self.accelerator.unwrap_model(self.model).restorer(spoilt)
+            restored = self.accelerator.unwrap_model(self.model).restorer(degraded)
             loss = self.loss.restoration(restored, clean, batch.degraded, torch.zeros_like(batch.window))
         self.accelerator.backward(loss / parts)
         return {"loss": loss.detach(), "restoration": loss.detach()}
@@ -189,9 +189,9 @@ class TeacherTrainer:
         degraded = torch.zeros_like(part.sharp)
         places = torch.rand(len(source), 2, generator=self._generator(place, _RESTORED))
         if self.config.data.degradation.share:
-            spoilt = self.degrade(source, self._generator(place, _DEGRADATION, device), part.follows)
-            source = spoilt.contiguous(memory_format=torch.channels_last)
-            degraded = (spoilt != clean).flatten(1).any(1)
+            poor = self.degrade(source, self._generator(place, _DEGRADATION, device), part.follows)
+            source = poor.contiguous(memory_format=torch.channels_last)
+            degraded = (poor != clean).flatten(1).any(1)
         return TeacherBatch(
             source, target, part.source_landmarks, part.target_landmarks, part.sharp, part.known, part.follows,
             matte, target_matte, plate, clean, degraded, (2 * places - 1).to(device),
@@ -202,7 +202,7 @@ class TeacherTrainer:
         return torch_generator(self.config.run.seed, self.run.step, place, kind, device=device)
 
     def _all_finite(self, *values: Tensor) -> bool:
-        """Whether they are, in all processes."""
+        """Whether the values are finite in all processes."""
         finite = torch.stack([value.detach().float().isfinite() for value in values]).all()
         if self.accelerator.num_processes > 1:
             finite = self.accelerator.reduce(finite.float(), "mean") == 1

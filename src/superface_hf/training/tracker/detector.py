@@ -76,7 +76,7 @@ class SceneBatch(Batch):
 
 
 def target_maps(faces: list[list[FaceCrop]], cells: int) -> tuple[Tensor, Tensor, Tensor]:
-    """What the detector should give: heatmaps (B, h, w) in [0, 1], geometry (B, 5, h, w) and its weights (B, h, w)."""
+    """Makes the detector's targets: heatmaps (B, h, w) in [0, 1], geometry (B, 5, h, w) and its weights (B, h, w)."""
     heat = np.zeros((len(faces), cells, cells), np.float32)
     geometry = np.zeros((len(faces), 5, cells, cells), np.float32)
     weight = np.zeros((len(faces), cells, cells), np.float32)

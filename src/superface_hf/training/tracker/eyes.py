@@ -235,7 +235,7 @@ def lid_gaps(points: Tensor) -> Tensor:
 
 
 def measures() -> dict[str, Callable[[Tensor], Tensor]]:
-    """What validation looks at: the lids' opening and the gaze sideways, of points (N, P, 3)."""
+    """The measures of validation: the lids' opening and the gaze sideways, of points (N, P, 3)."""
     return {"lids": opening, "gaze": lambda points: gaze(points)[:, 0]}
 
 

@@ -170,7 +170,7 @@ def train(
 
 
 def settle(refiner: nn.Module, data: MouthData) -> None:
-    """Stretches opening and width as a trained refiner sees them by what people kept apart show to be missing."""
+    """Stretches opening and width of a trained refiner by the factors that held-out people need."""
     assert isinstance(refiner, CropRefiner)
     refiner.cpu()
     held_out = data.kept("tune")

@@ -1,4 +1,4 @@
-"""What a mouth does: its opening, width and corners, as measured on the points of the tracker's mouth refiner."""
+"""Measures of a mouth: opening, width and corners, from the points of the tracker's mouth refiner."""
 
 from __future__ import annotations
 

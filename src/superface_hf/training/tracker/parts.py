@@ -176,7 +176,7 @@ def rarity(state: np.ndarray) -> np.ndarray:
 
 
 def movement_error(off: Tensor, beta: float) -> Tensor:
-    """What is wrong with some measures of the part, both as they are and as they differ within a group.
+    """The error of some measures of the part, both as they are and as they differ within a group.
 
     Args:
         off: (B, ...) seen less true, groups of ``GROUP`` following each other.
@@ -203,7 +203,7 @@ def initialise_basis(basis: nn.Linear, coefficients: nn.Linear, points: Tensor) 
 
 @torch.no_grad()
 def stretch(refiner: CropRefiner, seen: Tensor, true: Tensor, groups: Tensor, measures: Tensor) -> Tensor:
-    """Makes what a refiner sees move as far as the labels do, by its last layer: a network that is unsure stays near the mean.
+    """Scales a refiner's last layer so that its points move as far as the labels do: an unsure network stays near the mean.
 
     Each measure is divided by the slope with which its changes within a group are seen, and the points go with it as the
     labels' do. A measure that is hardly seen (correlation below ``SURE``) is left alone, as only noise would grow.
@@ -233,7 +233,7 @@ def stretch(refiner: CropRefiner, seen: Tensor, true: Tensor, groups: Tensor, me
 def movement_figures(
     predicted: Tensor, held_out: HeldOut, measures: Mapping[str, Callable[[Tensor], Tensor]]
 ) -> dict[str, float]:
-    """With which slope and correlation each measure's changes within a group are seen.
+    """Slope and correlation of each measure's changes within a group, as seen against the labels.
 
     Args:
         predicted: (B, P, 3) what a refiner finds of those held out.
@@ -255,7 +255,7 @@ def within_groups(values: Tensor, groups: Tensor) -> Tensor:
 
 
 def slope_and_correlation(seen: Tensor, true: Tensor) -> tuple[float, float]:
-    """How much of centred values is seen, and how surely."""
+    """Slope and correlation of centred values as seen against the true ones."""
     product = (seen * true).sum()
     slope = product / true.square().sum().clamp(min=1e-9)
     return float(slope), float(product / (true.norm() * seen.norm()).clamp(min=1e-9))

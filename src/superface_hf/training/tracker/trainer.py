@@ -41,7 +41,7 @@ TRAIN: dict[str, Callable[[Any], Path | None]] = {
 
 @dataclass
 class TrackerTrainingConfig:
-    """How the tracker is trained; the parts' own configurations say more.
+    """How the tracker is trained; the parts have configurations of their own.
 
     Attributes:
         prepared: a set of ``superface prepare --labels mediapipe``; out: the model folder to write.
