@@ -233,7 +233,7 @@ def patch_mask(landmarks: Tensor, points: np.ndarray, size: int) -> Tensor:
 def _around(landmarks: Tensor, points: np.ndarray, width: float, size: int) -> Tensor:
     chosen = landmarks[:, points]
     dots = splat(chosen, torch.ones_like(chosen[..., :1]), width * face_radius(landmarks)[:, None], size)
-    # One point alone gives 1 in its middle: there and between neighbours the mask is whole.
+    # One point alone gives 1 in its middle, so the mask is 1 at all points and between neighbours.
     mask = ((dots - 0.1) / 0.7).clamp(0, 1)
     return mask * mask * (3 - 2 * mask)
 

@@ -291,7 +291,7 @@ class DuplicateIndex:
         self._names: list[str] = []
         self._hashes: list[np.ndarray] = []
         self._movements: list[np.ndarray] = []
-        # Frames that look the same agree in one of a hash's bands at least, all but surely.
+        # Frames that look the same agree in one of a hash's bands at least, almost certainly.
         self._bands: dict[tuple[int, int], set[int]] = defaultdict(set)
 
     def add(self, name: str, hashes: np.ndarray, moves: np.ndarray) -> None:

@@ -18,7 +18,7 @@ from .discriminators import Views
 
 # How strongly lips and eyes count in the pixels' error, and the inside of open mouths and eyes.
 REGION_EMPHASIS, OPENING_EMPHASIS = 4.0, 8.0
-# Pixels of a window in which the strength of detail is compared, and detail that nobody sees (of 1).
+# Pixels of a window in which the strength of detail is compared, and detail that is too weak to be seen (of 1).
 TEXTURE_WINDOW, TEXTURE_FLOOR = 16, 0.002
 
 

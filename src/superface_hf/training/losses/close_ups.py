@@ -72,7 +72,7 @@ class CloseUpDiscriminator:
         flat = torch.cat([gradient.flatten() for gradient in gradients] + [count])
         if self.accelerator.num_processes > 1:
             flat = self.accelerator.reduce(flat, "sum")
-            # Each process learned from its own pictures, and only then looked at the norms of the layers.
+            # Spectral norms were estimated in each process, which may have had other pictures: take the main one's.
             for buffer in self.network.buffers():
                 buffer.copy_(broadcast(buffer))
         total = flat[:-1] / flat[-1]

@@ -185,7 +185,7 @@ class SpeechToMotionTrainer:
         snr = (alpha / (1 - alpha))[:, 0, 0]
         counts = ((snr + 1).clamp(max=config.most_snr) / config.most_snr)[:, None] * valid
         position = _mean(error.square() @ self.weight, counts)
-        # The last known frame is without error: a made window must go on from it.
+        # The last known frame has no error: a predicted window must continue from it.
         joined = torch.cat([torch.zeros_like(error[:, :1]), error], dim=1).diff(dim=1)
         moving = counts.clone()
         moving[:, 0] *= given

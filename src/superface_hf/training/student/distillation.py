@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 logger = logging.get_logger(__name__)
 
-# Fewer frames than this teach nothing that holds for others.
+# A student of fewer frames does not generalise to other motions.
 LEAST_FRAMES = 2 * SHARD
 
 
@@ -95,10 +95,10 @@ class Distiller:
             self.source = self.teacher.prepare(
                 seen.texture, seen.matte, torch.from_numpy(self.portrait.landmarks)[None].to(device)
             )
-        # What the teacher has restored of a poor portrait, the student shall not have to.
+        # The student stores what the teacher restored of a poor portrait, and need not restore it again.
         layers = layers.with_restored(self.portrait.crop, seen.texture, self.source.image)
         self.files = LayerFiles.of(picture, layers)
-        # With the very pixels that the student stores.
+        # Made of the pixels that the student stores.
         self.scene = Scene.of(self.files.decoded(), self.portrait.crop, size).to(device)
         self.own = [read_own_video(path, self.portrait, tracker, self.face_model, size) for path in config.videos]
         self.bank = self._bank(audio_to_lip or load_audio_to_lip(None))

@@ -5,8 +5,8 @@
     superface train sync-expert --set data=$SUPERFACE_DATA --prepared .cache/prepared --out runs/sync_expert
 
 It sees training clips and synthetic speech (which needs espeak-ng and flite). The same command resumes from the newest
-checkpoint in ``out``; the finished weights are in its ``final``. Sound is a frame or two off in some recordings: part of the way
-through, the expert measures by how much, and from there on it trains on corrected clips, without those whose mouth is
+checkpoint in ``out``; the finished weights are in its ``final``. Sound is a frame or two off in some recordings: part of the
+way through, the expert measures by how much, and from there on it trains on corrected clips, without those whose mouth is
 independent of the sound.
 """
 

@@ -24,13 +24,13 @@ from .config import LossWeights
 FACE_WINDOW, MOUTH_WINDOW, EYE_WINDOW, HAIR_WINDOW = 14, 7, 5, 8
 # Side in pixels of the windows in which restored sources are compared: as large as most of what is to be restored.
 RESTORED_WINDOW = 224
-# How much it counts that a poor source is found to be one.
+# Weight of the error of telling degraded sources from clean ones.
 FOUND_WEIGHT = 0.05
 # Points of the face's edge at forehead and temples, and how much farther from its middle the windows of the hair are.
 HAIRLINE, BEYOND = (10, 103, 332, 127, 356), 1.3
-# What is warped counts by this much where the target shows no person.
+# Weight of warped pixels where the target shows no person.
 OUTSIDE = 0.1
-# A window is judged where at least this share of it is known.
+# The discriminator sees windows of which at least this share is known.
 KNOWN = 0.99
 
 # Rendered and wanted window (B', 3, s, s), and the drawing of how open mouth and eyes are there (B', 3, s, s).
@@ -112,7 +112,7 @@ class TeacherLoss:
             "warp": pyramid_l1(half_warped(output, batch), wanted, weights * inside, levels=1),
             "coarse": coarse_l2(frames, wanted, known, factor=4),
         }
-        # Footage of half the resolution has nothing to say about the finest pixels.
+        # Footage of half the resolution does not show the finest pixels.
         counted = batch.sharp[:, None, None, None] * F.interpolate(known, scale_factor=2.0, mode="nearest")
         terms["fine"] = ((rendered - batch.target).abs() * counted).mean()
         terms["matte"] = ((output.alpha - batch.target_matte).abs() * F.interpolate(known, scale_factor=2.0)).mean()

@@ -56,7 +56,7 @@ class TeacherTrainer:
             config.run.mixed_precision,
             log_with=list(config.run.trackers) or None,
             project_config=ProjectConfiguration(str(config.out), logging_dir=str(config.out)),
-            # Of a part that is switched off the weights remain, and get no gradient.
+            # A part that is switched off keeps its weights, which then get no gradient.
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=_has_idle_parts(model))],
         )
         config.micro_batch(self.accelerator.num_processes)  # refuses what cannot be shared
@@ -83,7 +83,7 @@ class TeacherTrainer:
             config.run.first_checkpoint, config.run.log_every,
         )  # fmt: skip
         if config.run.compile:
-            # Only the convolutional parts: the geometry in between gains nothing and would be traced again for each shape.
+            # Only the convolutional parts: the geometry in between gains nothing, and each new shape would be traced again.
             for part in convolutional_parts(self.accelerator.unwrap_model(self.model)):
                 part.compile()
 

@@ -1,4 +1,4 @@
-"""What the trainings of the tracker's two refiners share: crops of a part of the face in a file, batches of one person each,
+"""The shared parts of both refiners' trainings: crops of a part of the face in a file, batches of one person each,
 how rare a pose of the part is, and how its network starts."""
 
 from __future__ import annotations
