@@ -28,6 +28,7 @@ torch.set_num_threads(1)
 from superface_hf.training.core import checkpoints
 from superface_hf.utils.settings import load_settings
 from superface_hf.training.teacher.trainer import TeacherTrainer
+from superface_hf.training.teacher.config import TeacherTrainingConfig
 
 wrote, flush = [], checkpoints._flush
 checkpoints._flush = lambda folder: (wrote.append(str(folder)), flush(folder))
