@@ -212,6 +212,19 @@ def lip_refiner(data: Data, out: Path, until: int | None) -> None:
     train_refiner(config, windows, MotionStatistics(), until)
 
 
+def conre(data: Data, out: Path, until: int | None) -> None:
+    from superface_hf.training.portraits.conre import ConReTrainingConfig, run
+
+    def write(path: Path) -> Path:
+        random = np.random.default_rng(0)
+        arrays = {"voices": random.normal(size=(32, 16)), "latents": random.normal(size=(32, 12))}
+        np.savez(path / "pairs.npz", **arrays, masculine=random.integers(0, 2, 32), person=np.arange(32))
+        return path
+
+    pairs = data("conre", write) / "pairs.npz"
+    run(ConReTrainingConfig(pairs, out, size=8, batch=8, bank=16, steps=STEPS), until)
+
+
 TRAIN: dict[str, Callable[[Data, Path, int | None], None]] = {
     "tracker-detector": tracker("detector", size=64, batch=4),
     "tracker-landmarks": tracker("landmarks", negatives=2, batch=4),
@@ -224,6 +237,7 @@ TRAIN: dict[str, Callable[[Data, Path, int | None], None]] = {
     "sync-expert": sync_expert,
     "speech-to-motion": speech_to_motion,
     "lip-refiner": lip_refiner,
+    "conre": conre,
 }
 
 

@@ -87,6 +87,10 @@ TRAINABLE = {
         "the teacher, on layers of packed clips, in a given time",
         "layered.trainer:LayeredTrainingConfig", "layered.trainer:run", prepared="shards", stops=True,
     ),
+    "conre": Trainable(
+        "voice and face drawn into one space, for sets of thousands of people",
+        "portraits.conre:ConReTrainingConfig", "portraits.conre:run", prepared=None, stops=True,
+    ),
 }  # fmt: skip
 
 

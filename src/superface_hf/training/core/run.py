@@ -100,7 +100,7 @@ class TrainingRun:
         """The folder of the newest averaged weights; None in all processes except the main one."""
         if not self.accelerator.is_main_process:
             return None
-        return self.final if self.final.is_dir() else self.out / "checkpoint" / "averaged"
+        return self.final if self.progress == 1 and self.final.is_dir() else self.out / "checkpoint" / "averaged"
 
     def steps_left(self, until: int | None = None) -> Iterator[int]:
         """Yields the number of each step until the training is over, or step ``until`` is reached."""
