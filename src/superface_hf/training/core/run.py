@@ -31,6 +31,7 @@ from .checkpoints import (
 )
 from .processes import share_gradients
 from .randomness import seed_torch
+from .schedules import set_rates
 
 logger = logging.getLogger(__name__)
 LOG_EVERY = 20  # steps
@@ -300,14 +301,6 @@ class TrainingRun:
     def _folders(self) -> tuple[Path, Path, Path]:
         """The checkpoint, the one being written, and the last one while they are swapped."""
         return self.out / "checkpoint", self.out / "checkpoint.new", self.out / "checkpoint.old"
-
-
-def set_rates(optimizer: torch.optim.Optimizer, rates: float | Sequence[float]) -> None:
-    """Sets the learning rates of an optimizer: one for all groups of parameters, or one for each."""
-    groups = optimizer.param_groups
-    each = [rates] * len(groups) if isinstance(rates, (int, float)) else rates
-    for group, rate in zip(groups, each, strict=True):
-        group["lr"] = rate
 
 
 def _numbers(record: dict[str, Any], section: str = "") -> dict[str, float]:

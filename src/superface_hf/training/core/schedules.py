@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+
+import torch
 
 
 def rising(step: int, warmup: int) -> float:
@@ -37,3 +40,11 @@ def falling_rate(step: int, steps: int, warmup: int, decay: float) -> float:
 def switched_on(progress: float, first: float, fully: float) -> float:
     """The share by which a late loss counts: 0 up to ``first``, 1 from ``fully`` on, both shares of the training."""
     return min(1.0, max(0.0, (progress - first) / (fully - first)))
+
+
+def set_rates(optimizer: torch.optim.Optimizer, rates: float | Sequence[float]) -> None:
+    """Sets the learning rates of an optimizer: one for all groups of parameters, or one for each."""
+    groups = optimizer.param_groups
+    each = [rates] * len(groups) if isinstance(rates, (int, float)) else rates
+    for group, rate in zip(groups, each, strict=True):
+        group["lr"] = rate

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...data.pictures.holes import HoleBatch
 from ..core.processes import share_gradients
-from ..core.run import set_rates
+from ..core.schedules import set_rates
 from ..losses.patch_discriminator import PatchDiscriminator, feature_matching
 
 

@@ -31,8 +31,8 @@ from ...utils.settings import number
 from ..core.layout import channels_last
 from ..core.processes import accelerator_for, share_gradients
 from ..core.randomness import numpy_generator, torch_generator
-from ..core.run import TrainingRun, set_rates
-from ..core.schedules import cosine_after_share, switched_on
+from ..core.run import TrainingRun
+from ..core.schedules import cosine_after_share, set_rates, switched_on
 from ..losses.perceptual import PerceptualDistance
 from .discriminators import Discriminators, Views
 from .loss import LossWeights, closely, fidelity

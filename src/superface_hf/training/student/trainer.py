@@ -21,8 +21,8 @@ from ...layers.motion import Window
 from ...models.student.modeling_student import SuperFaceStudentModel
 from ..core.layout import channels_last
 from ..core.processes import share_gradients
-from ..core.run import TrainingError, TrainingRun, set_rates
-from ..core.schedules import cosine_after_share
+from ..core.run import TrainingError, TrainingRun
+from ..core.schedules import cosine_after_share, set_rates
 from .config import DistillationConfig
 from .data import Batches, StudentBatch
 from .loss import Delivery, MotionLoss, StudentLoss

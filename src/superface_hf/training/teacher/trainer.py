@@ -28,8 +28,8 @@ from ...utils.settings import SettingsError, as_dict, flat
 from ..core.layout import channels_last
 from ..core.processes import accelerator_for, share_gradients
 from ..core.randomness import torch_generator
-from ..core.run import TrainingError, TrainingRun, set_rates
-from ..core.schedules import falling_rate
+from ..core.run import TrainingError, TrainingRun
+from ..core.schedules import falling_rate, set_rates
 from ..losses.close_ups import CloseUpDiscriminator
 from ..losses.pixels import windows
 from .config import ModelSettings, TeacherTrainingConfig
