@@ -239,6 +239,7 @@ class LookAlike:
 
 
 class TestCommand:
+    @pytest.mark.e2e
     def test_all_protocols_make_a_table_json_plots_and_sheets(
         self, data, swaying, small_teacher, tmp_path, capsys, monkeypatch
     ):

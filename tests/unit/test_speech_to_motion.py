@@ -217,6 +217,7 @@ class TestSaved:
         assert same(one, other) < 1e-6
 
 
+@pytest.mark.e2e
 class TestEmbedded:
     def test_the_head_moves_by_degrees_and_smoothly(self, usual):
         degrees = np.degrees(usual.rotation)

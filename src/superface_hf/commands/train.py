@@ -41,7 +41,7 @@ def add_parser(commands: Any) -> None:
         )  # fmt: skip
         one.add_argument("--out", help=f"folder for checkpoints and logs ({model.out})")
         if model.prepared:
-            one.add_argument("--prepared", help=f"a prepared set ({model.prepared})")
+            one.add_argument("--prepared", help=f"a prepared or packed set ({model.prepared})")
         if model.stops:
             one.add_argument(
                 "--until", type=int, metavar="STEP", help="stop after this step; a later run continues from there"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import Field, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig
@@ -16,8 +16,10 @@ from transformers import PreTrainedConfig
 from ..hub.failures import BadConfiguration
 
 Bounds = Mapping[str, tuple[float, float]]
+ConfigT = TypeVar("ConfigT", bound="SuperFaceConfig")
 
 MAX_LIST = 64
+_COUNTS = {2: "two", 3: "three", 4: "four"}
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 # The keys that transformers writes beside a model's own settings, and that are read.
 _COMMON = frozenset({"architectures", "dtype", "torch_dtype", "transformers_version", "model_type"})
@@ -77,6 +79,42 @@ class SuperFaceConfig(PreTrainedConfig):
                     check_number(field.name, entry, *self.bounds[field.name], whole=True)
             elif isinstance(default, (int, float)):
                 check_number(field.name, value, *self.bounds[field.name], whole=isinstance(default, int))
+
+    def check_lengths(self, length: int, *names: str) -> None:
+        """
+        Raises:
+            ValueError: a list of widths has another length.
+        """
+        for name in names:
+            if len(getattr(self, name)) != length:
+                raise ValueError(f"{name} needs {_COUNTS[length]} widths, got {getattr(self, name)}")
+
+    def check_multiples(self, factor: int, *names: str) -> None:
+        """
+        Raises:
+            ValueError: a size is no multiple of ``factor``.
+        """
+        for name in names:
+            if getattr(self, name) % factor:
+                raise ValueError(f"{name} must be a multiple of {factor}, got {getattr(self, name)}")
+
+
+def of_size(
+    kind: type[ConfigT], what: str, sizes: Mapping[str, Mapping[str, Any]], size: str, **overrides: Any
+) -> ConfigT:
+    """A configuration of a named size.
+
+    Args:
+        what: the model's name, for the message.
+        sizes: what differs from the defaults, for each size.
+        overrides: fields that differ from that size's.
+
+    Raises:
+        ValueError: there is no such size.
+    """
+    if size not in sizes:
+        raise ValueError(f"There is no {what} of size {size!r}; sizes are {', '.join(sizes)}.")
+    return kind(**{**sizes[size], **overrides})
 
 
 def _own_fields(kind: type) -> list[Field[Any]]:

@@ -1,4 +1,4 @@
-"""Where raw videos come from: a folder, or a dataset (of the Hub, parquet files, WebDataset tars) with a video column."""
+"""Sources of raw videos: a folder, or a dataset (of the Hub, parquet files, WebDataset tars) with a video column."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def _open_dataset(source: str, split: str) -> Any:
 
 
 def _video_column(features: Any, source: str) -> str:
-    """The one column of videos, told by its type or its name."""
+    """Finds the one column of videos by its type or its name."""
     import datasets
 
     typed = [name for name, feature in (features or {}).items() if isinstance(feature, datasets.Video)]

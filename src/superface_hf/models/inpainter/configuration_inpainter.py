@@ -34,7 +34,6 @@ class SuperFaceInpainterConfig(SuperFaceConfig):
     def validate_architecture(self) -> None:
         """Refuse combinations that cannot work."""
         super().validate_architecture()
-        if len(self.channels) != 4:
-            raise ValueError(f"channels needs four numbers, got {self.channels}")
+        self.check_lengths(4, "channels")
         if not self.dilations:
             raise ValueError("dilations needs at least one number")

@@ -25,5 +25,4 @@ class SuperFaceMatteConfig(SuperFaceConfig):
     def validate_architecture(self) -> None:
         """Refuse sizes that the network cannot process."""
         super().validate_architecture()
-        if self.image_size % 16:
-            raise ValueError(f"image_size must be a multiple of 16, got {self.image_size}")
+        self.check_multiples(16, "image_size")

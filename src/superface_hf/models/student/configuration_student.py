@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
 
-from ..configuration import Bounds, SuperFaceConfig, shortened
+from ..configuration import Bounds, SuperFaceConfig, of_size, shortened
 
 StudentSize = Literal["tiny", "base"]
 LARGEST_FILE = 64 * 2**20  # bytes
@@ -81,15 +81,11 @@ class SuperFaceStudentConfig(SuperFaceConfig):
         Raises:
             ValueError: there is no such size.
         """
-        if size not in _SIZES:
-            raise ValueError(f"There is no student of size {size!r}; sizes are {', '.join(_SIZES)}.")
-        return cls(**{**_SIZES[size], **overrides})
+        return of_size(cls, "student", _SIZES, size, **overrides)
 
     def validate_architecture(self) -> None:
         super().validate_architecture()
-        if self.image_size % 128:
-            raise ValueError(f"image_size must be a multiple of 128, got {self.image_size}")
-        if len(self.motion_channels) != 3:
-            raise ValueError(f"motion_channels needs three widths, got {self.motion_channels}")
+        self.check_multiples(128, "image_size")
+        self.check_lengths(3, "motion_channels")
         if self.person is not None and (len(self.person) > 200 or not self.person.isprintable()):
             raise ValueError(f"person must be a name of at most 200 characters, got {shortened(self.person)!r}")

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
 
-from ..configuration import Bounds, SuperFaceConfig
+from ..configuration import Bounds, SuperFaceConfig, of_size
 
 TeacherSize = Literal["tiny", "base", "large"]
 LARGEST_VOLUME = 2048  # channels times depths at each position of the plane
@@ -100,21 +100,13 @@ class SuperFaceTeacherConfig(SuperFaceConfig):
         Raises:
             ValueError: there is no such size.
         """
-        if size not in _SIZES:
-            raise ValueError(f"There is no teacher of size {size!r}; sizes are {', '.join(_SIZES)}.")
-        return cls(**{**_SIZES[size], **overrides})
+        return of_size(cls, "teacher", _SIZES, size, **overrides)
 
     def validate_architecture(self) -> None:
         super().validate_architecture()
-        if self.image_size % 64:
-            raise ValueError(f"image_size must be a multiple of 64, got {self.image_size}")
-        if len(self.generator_channels) != 3:
-            raise ValueError(f"generator_channels needs three widths, got {self.generator_channels}")
-        if len(self.restorer_channels) != 2:
-            raise ValueError(f"restorer_channels needs two widths, got {self.restorer_channels}")
-        for name in ("mouth_channels", "eye_channels"):
-            if len(getattr(self, name)) != 3:
-                raise ValueError(f"{name} needs three widths, got {getattr(self, name)}")
+        self.check_multiples(64, "image_size")
+        self.check_lengths(3, "generator_channels", "mouth_channels", "eye_channels")
+        self.check_lengths(2, "restorer_channels")
         if self.volume_channels * self.volume_depth > LARGEST_VOLUME:
             raise ValueError(
                 f"volume_channels times volume_depth may be at most {LARGEST_VOLUME}, got "

@@ -78,9 +78,6 @@ class SuperFaceTrackerConfig(SuperFaceConfig):
     def validate_architecture(self) -> None:
         """Refuse sizes that the networks cannot process: the detector joins strides 8 and 16, the regressor 16 and 32."""
         super().validate_architecture()
-        if self.detector_size % 32 or self.crop_size % 32:
-            raise ValueError("detector_size and crop_size must be multiples of 32, the backbone's stride")
-        if self.eye_size % 32:
-            raise ValueError("eye_size must be a multiple of 32: three quarters of it are halved three times")
-        if self.mouth_size % 8:
-            raise ValueError("mouth_size must be a multiple of 8: it is halved three times")
+        # The backbone's stride is 32; three quarters of an eye's square, and a mouth's, are halved three times.
+        self.check_multiples(32, "detector_size", "crop_size", "eye_size")
+        self.check_multiples(8, "mouth_size")

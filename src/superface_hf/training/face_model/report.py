@@ -1,4 +1,4 @@
-"""How well a face model does on val clips: printed after a fit, or alone.
+"""Measures a face model on validation clips; printed after a fit, or alone.
 
 ::
 

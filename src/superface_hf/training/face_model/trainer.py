@@ -229,7 +229,7 @@ def expression_bases(
 
 
 def beyond(shapes: np.ndarray, basis: np.ndarray, metric: np.ndarray) -> np.ndarray:
-    """What of ``shapes`` (S, 478, 3) the ``basis`` (N, 478, 3) cannot make."""
+    """The part of ``shapes`` (S, 478, 3) that the ``basis`` (N, 478, 3) does not span."""
     weight = metric.reshape(-1)
     rows, flat = basis.reshape(len(basis), -1), shapes.reshape(len(shapes), -1)
     known = np.linalg.solve((rows * weight) @ rows.T, (rows * weight) @ flat.T)

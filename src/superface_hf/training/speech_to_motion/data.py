@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from ...data.batch import Batch
+from ...data.caching import digest
 from ...data.speech.clips import MAX_TURN, REST_SHARE, person_at
 from ...data.speech.tracked_clips import SAMPLING_RATE, TrackedClip, load_tracked
 from ...data.speech.visemes import closed_mouth
@@ -67,9 +69,11 @@ class MotionClip:
 def load_motion_clips(data: Path, cache: Path) -> list[MotionClip]:
     """The stretches of all tracked clips; what was made of each clip is kept beside it."""
     model = embedded_audio_to_lip()
+    weights = digest(*(parameter.detach().numpy() for parameter in model.parameters()))
     found = []
     for tracked in tqdm(list(load_tracked(data, cache)), desc="fitting"):
-        stored = cache / "fitted" / f"{tracked.name}.npz"
+        facts = digest(tracked.landmarks, tracked.shots, tracked.fps, tracked.samples, tracked.split, weights)
+        stored = cache / "fitted" / f"{tracked.name}_{facts}.npz"
         if not stored.exists():
             _store(motion_clips(tracked, model), stored)
         found += _restore(stored)
@@ -162,7 +166,7 @@ def _mouth_rest(motion: Motion) -> np.ndarray:
 
 
 def _in_step(openings: Sequence[tuple[int, np.ndarray]], expected: np.ndarray) -> tuple[int, float]:
-    """By how many frames the picture is early against its sound, and the correlation that speaks for it."""
+    """Finds by how many frames the picture is early against its sound, and the correlation at that lag."""
     scores = []
     for lag in LAGS:
         pairs = []
@@ -202,7 +206,7 @@ def fit_statistics(clips: Sequence[MotionClip]) -> MotionStatistics:
 
 
 def fit_styles(statistics: MotionStatistics, clips: Sequence[MotionClip]) -> None:
-    """How the styles of the people in ``clips`` are distributed, each counting the same, for ``drawn_style``."""
+    """Fits the distribution of people's styles in ``clips``, each person counting the same, for ``drawn_style``."""
     codes = np.stack([style_code(clip.vectors) for clip in clips])
     scaled = (codes - statistics.style_mean.numpy()) / statistics.style_spread.numpy()
     counts = _equally(clips)
@@ -214,30 +218,46 @@ def fit_styles(statistics: MotionStatistics, clips: Sequence[MotionClip]) -> Non
 
 
 def _equally(clips: Sequence[MotionClip]) -> np.ndarray:
-    """How much each clip counts if all people count the same; sums to 1."""
+    """Weights of clips under which all people count the same; they sum to 1."""
     people = Counter(clip.person for clip in clips)
     counts = np.array([1 / people[clip.person] for clip in clips])
     return counts / counts.sum()
 
 
-class MotionWindows(Dataset[dict[str, Tensor]]):
-    """Item i is always the same window for the same seed, so that a resumed training goes on where it stopped.
+@dataclass(eq=False)
+class MotionBatch(Batch):
+    """Windows of motion: frames that are known, and after them the frames to predict.
 
-    Each item: ``motion`` (known + frames, 66) scaled; ``valid`` (known + frames,), whether the clip has that frame;
-    ``known_given``, whether there are frames before; ``condition`` (known + frames, 286) scaled; ``style`` (8,) scaled.
+    Attributes:
+        motion: (B, known + frames, 66) scaled.
+        valid: (B, known + frames) 1 where the clip has that frame.
+        known_given: (B,) bool, whether there are frames before.
+        condition: (B, known + frames, 286) what is heard, scaled.
+        style: (B, 8) scaled.
     """
+
+    motion: Tensor
+    valid: Tensor
+    known_given: Tensor
+    condition: Tensor
+    style: Tensor
+
+
+class MotionWindows(Dataset[MotionBatch]):
+    """Windows without end: window i is always the same for the same seed, whenever it is asked for."""
+
+    collate = staticmethod(MotionBatch.collate)
 
     def __init__(
         self,
         clips: Sequence[MotionClip],
         statistics: MotionStatistics,
-        length: int,
         seed: int,
         frames: int = 75,
         known_frames: int = 12,
         start_share: float = 0.2,
     ) -> None:
-        self.statistics, self.length, self.seed = statistics, length, seed
+        self.statistics, self.seed = statistics, seed
         self.frames, self.known_frames, self.start_share = frames, known_frames, start_share
         people = Counter(clip.person for clip in clips)
         weights = np.array([np.sqrt(len(clip.vectors)) * people[clip.person] ** -BALANCE for clip in clips])
@@ -245,10 +265,7 @@ class MotionWindows(Dataset[dict[str, Tensor]]):
         # As they are, and mirrored: scaled motion, what is heard, style.
         self.views = [[self._view(clip, mirror) for mirror in (False, True)] for clip in clips]
 
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
+    def __getitem__(self, index: int) -> MotionBatch:
         rng = np.random.default_rng((self.seed, index))
         motion, heard, style = self.views[int(rng.choice(len(self.views), p=self.weights))][int(rng.random() < 0.5)]
         whole, before = self.known_frames + self.frames, self.known_frames
@@ -265,13 +282,13 @@ class MotionWindows(Dataset[dict[str, Tensor]]):
         np.maximum(mel + rng.normal(0, GAIN / SPREAD), SILENCE, out=mel)
         valid = np.zeros(whole, np.float32)
         valid[part] = 1
-        return {
-            "motion": torch.from_numpy(rows),
-            "valid": torch.from_numpy(valid),
-            "known_given": torch.tensor(bool(given)),
-            "condition": torch.from_numpy(condition),
-            "style": style,
-        }
+        return MotionBatch(
+            torch.from_numpy(rows),
+            torch.from_numpy(valid),
+            torch.tensor(bool(given)),
+            torch.from_numpy(condition),
+            style,
+        )
 
     def _view(self, clip: MotionClip, mirror: bool) -> tuple[np.ndarray, np.ndarray, Tensor]:
         rows, mouth = clip.vectors, clip.condition[:, -MOUTH:]

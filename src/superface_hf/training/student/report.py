@@ -1,4 +1,4 @@
-"""What a student reaches against its teacher: numbers, a contact sheet, and the model card that says so."""
+"""Measures a student against its teacher: numbers, a contact sheet, and its model card."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def student_mmacs(student: SuperFaceStudentModel) -> float:
 
 @torch.inference_mode()
 def frames_per_second(student: SuperFaceStudentModel, seconds: float = 3.0) -> float:
-    """From one mesh at a time to the full picture in uint8."""
+    """Measures frames a second, from one mesh at a time to the full picture in uint8."""
     prepared, driving = student.prepare(), student.landmarks[None]
     compositor = Compositor(student.layers(), student.crop, student.landmarks.numpy(), prepared.prior)
 

@@ -1,4 +1,4 @@
-"""What a teacher renders for one portrait, cached on disk: pictures, and the features that it delivers.
+"""The teacher's frames of one portrait, cached on disk: pictures, and the features that it delivers.
 
 A cache is a folder of shards, each written whole or not at all, so that rendering goes on where it was stopped.
 """
