@@ -147,7 +147,8 @@ class SpeechToPortraitPipeline(CardedPipeline):
         """Draws portraits.
 
         Args:
-            audio: speech: anything that :class:`~superface_hf.media.SoundReader` takes. None draws without a voice.
+            audio: speech: anything that :class:`~superface_hf.media.SoundReader` takes, or what :meth:`hear` told of it. None
+                draws without a voice.
             sampling_rate: of ``audio`` that comes without one.
             num_images: how many, all for the same voice.
             num_inference_steps: steps of the scheduler.
@@ -170,7 +171,10 @@ class SpeechToPortraitPipeline(CardedPipeline):
         _check_numbers(num_images, num_inference_steps, temperature, beta, size)
         if output_type not in ("pil", "np"):
             raise UnknownNameError(f'output_type must be "pil" or "np", not {output_type!r}.')
-        heard = NOTHING_HEARD if audio is None else self.hear(audio, sampling_rate)
+        if isinstance(audio, Hearing):
+            heard = audio
+        else:
+            heard = NOTHING_HEARD if audio is None else self.hear(audio, sampling_rate)
         if audio is not None and heard.voice < UNCLEAR:
             logger.warning(
                 "No clear voice was heard: the portrait is drawn around the mean face. Pass a recording of one person who "
