@@ -19,7 +19,7 @@ from ..models.speech_to_motion.performance import Performance
 from ..models.speech_to_motion.windows import MotionWindowSampler, Resampled
 from ..motion import Motion
 from ..motion.motion import check_fps
-from .audio import follow_speech
+from .audio import follow_speech, warn_if_silent
 from .loudness import Levelled
 
 if TYPE_CHECKING:
@@ -62,13 +62,16 @@ def perform_speech(
     Args:
         blocks: (n,) float32 mono samples each, at the model's rate.
         fps: frame rate of the motion.
-        model: makes the mouth; one that streams.
+        model: makes the mouth; one that streams. Where it is the diffusion's own and ``fps`` too, it runs once for both.
         diffusion: makes the rest.
         level: how loud the speech is, as in :func:`~superface_hf.drivers.audio.speech_to_motion`.
 
     Yields:
         Frames as they are known, changes from rest except for the mouth, which is absolute.
     """
+    models = diffusion.models
+    if model is models.audio_to_lip and fps == models.denoiser.config.fps:
+        return follow_changes(_warning_if_silent(blocks), fps, diffusion, level, spoken=True)
     heard, seen = tee(blocks)
     return performed(follow_speech(heard, fps, model, None, level), follow_changes(seen, fps, diffusion, level))
 
@@ -79,14 +82,17 @@ def follow_changes(
     diffusion: Diffusion,
     level: float | None = None,
     previous: Motion | None = None,
+    spoken: bool = False,
 ) -> Iterator[Motion]:
-    """What the diffusion does to a sound that comes in pieces; the mouth is what is to be added to audio-to-lip's.
+    """What the diffusion does to a sound that comes in pieces.
 
     Args:
         blocks: (n,) float32 mono samples each, at the rate of the diffusion's audio-to-lip model. Cut up differently, the
             motion is the same except for rounding.
         fps, diffusion, level: as of :func:`perform_speech`.
         previous: what the face did before: the motion goes on from its last frames.
+        spoken: whether the mouth is the one that speaks, by the diffusion's audio-to-lip model; otherwise it is only what is
+            to be added to that.
 
     Yields:
         The frames of a window, once the sound of all of it (3 s) and 0.2 s more are there.
@@ -95,7 +101,7 @@ def follow_changes(
     models = diffusion.models
     sampler = MotionWindowSampler(
         models.denoiser, models.statistics, models.lip_refiner, models.audio_to_lip, models.scheduler,
-        diffusion.performance, previous, diffusion.seed,
+        diffusion.performance, previous, diffusion.seed, spoken,
     )  # fmt: skip
     rate = models.audio_to_lip.config.sampling_rate
     levelled, resampled = Levelled(rate, level), Resampled(models.denoiser.config.fps, fps)
@@ -111,6 +117,15 @@ def follow_changes(
     frames = max(1, round(samples / rate * fps)) if samples else 0
     if len(ready := resampled.flush(frames)):
         yield from_vectors(ready, fps)
+
+
+def _warning_if_silent(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Passes a sound on, and warns at its end if nothing was to be heard."""
+    loudest = 0.0
+    for block in blocks:
+        loudest = max(loudest, float(np.abs(block).max(initial=0)))
+        yield block
+    warn_if_silent(loudest)
 
 
 def performed(speech: Iterable[Motion], changes: Iterable[Motion]) -> Iterator[Motion]:

@@ -22,11 +22,11 @@ HIDDEN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"
 VOICE, CHANCE = "As the voice sounds", "By chance"
 SLIDERS: dict[str, tuple[float, float, float, float, str, str]] = {
     "presentation": (0, 1, 0.5, 0.05, "Feminine – masculine", VOICE),
-    "age": (*AGES, 40, 1, "Age in years (beyond 62 nothing more is drawn)", VOICE),
+    "age": (*AGES, 40, 1, "Age in years", VOICE),
     "tone": (0, 1, 0.5, 0.05, "Skin, light – dark", CHANCE),
     "beta": (0, 1, 1, 0.05, "How far the faces follow the voice", "As far as it is clear"),
 }
-SETTLED = ("presentation", "age", "tone")  # sliders that show what was drawn
+DIGITS = {"presentation": 2, "age": 0, "tone": 2}  # of the sliders that show what was drawn
 
 
 def voice_only_tab(context: TabContext) -> None:
@@ -39,7 +39,9 @@ def voice_only_tab(context: TabContext) -> None:
             run, stop, example = run_buttons("voice", "Let it speak")
             sliders, ticks, temperature, seed = _choices()
             with gr.Accordion("How it speaks", open=False):
-                emotion = gr.Radio([NO_EMOTION, *emotions()], value=NO_EMOTION, label="Emotion", elem_id="voice-emotion")
+                emotion = gr.Radio(
+                    [NO_EMOTION, *emotions()], value=NO_EMOTION, label="Emotion", elem_id="voice-emotion"
+                )
                 emotion_strength = gr.Slider(0, 1.5, 0.6, step=0.1, label="How strong the emotion is")
                 liveliness = gr.Slider(0, 2, 1, step=0.1, label="How lively head and eyes move (0 keeps them still)")
                 label = label_choice()
@@ -52,7 +54,7 @@ def voice_only_tab(context: TabContext) -> None:
         """The four faces, what was heard, and sliders at what the voice or chance decided."""
         if speech is None:
             nothing = gr.update(value=None, visible=False)
-            return nothing, nothing, *(gr.skip() for _ in SETTLED)
+            return nothing, nothing, *(gr.skip() for _ in DIGITS)
         from ..media import save_picture
 
         choice, pictures = _choice(*looks), []
@@ -63,7 +65,7 @@ def voice_only_tab(context: TabContext) -> None:
             save_picture(path, picture, source_type=MADE_UP)
             pictures.append((str(path), f"Face {each}"))
         hearing = drawn[0][1]
-        settled = [_settled(choice, hearing, name) for name in SETTLED]
+        settled = [_settled(choice, hearing, name) for name in DIGITS]
         told = gr.update(value=note(in_words(hearing), good=True), visible=True)
         return gr.update(value=pictures, visible=True), told, *settled
 
@@ -123,7 +125,7 @@ def voice_only_tab(context: TabContext) -> None:
     gr.on(
         [speech.change, seed.change, temperature.input, *(tick.change for tick in ticks.values()),
          *(slider.input for slider in sliders.values())],
-        show, [speech, *looks], [gallery, heard, *(sliders[name] for name in SETTLED)],
+        show, [speech, *looks], [gallery, heard, *(sliders[name] for name in DIGITS)],
         trigger_mode="always_last", **LOOKING, **HIDDEN,
     )  # fmt: skip
     gallery.select(_number_of, None, number, **HIDDEN)
@@ -140,14 +142,16 @@ def voice_only_tab(context: TabContext) -> None:
 
 def _face_fields() -> tuple[gr.Gallery, gr.HTML, gr.Radio, gr.Button]:
     gallery = gr.Gallery(
-        label="Made-up faces (synthetic)", visible=False, interactive=False, columns=FACES, allow_preview=False,
+        label="Made-up faces (synthetic)", show_label=False, visible=False, interactive=False, columns=FACES, allow_preview=False,
         height="auto", object_fit="cover", buttons=[], elem_id="voice-faces", elem_classes="sf-faces",
     )  # fmt: skip
     heard = gr.HTML(visible=False, elem_id="voice-heard", elem_classes="sf-plain")
     gr.HTML(f'<p class="sf-hint">{DISCLAIMER}</p>', elem_classes="sf-plain", elem_id="voice-disclaimer")
     with gr.Row(elem_classes="sf-choose"):
-        names = [(f"Face {each}", str(each)) for each in range(1, FACES + 1)]
-        number = gr.Radio(names, value="1", label="Who speaks", elem_id="voice-number", scale=3, min_width=240)
+        names = [str(each) for each in range(1, FACES + 1)]
+        number = gr.Radio(
+            names, value="1", label="The face that speaks", elem_id="voice-number", scale=3, min_width=240
+        )
         others = gr.Button("Four other faces", size="sm", min_width=130, elem_id="voice-others", elem_classes="sf-run")
     return gallery, heard, number, others
 
@@ -159,9 +163,9 @@ def _choices() -> tuple[dict[str, gr.Slider], dict[str, gr.Checkbox], gr.Slider,
         for name, (low, high, value, step, words, left) in SLIDERS.items():
             with gr.Row():
                 sliders[name] = gr.Slider(
-                    low, high, value, step=step, label=words, elem_id=f"voice-{name}", scale=2, min_width=220
+                    low, high, value, step=step, label=words, elem_id=f"voice-{name}", scale=2, min_width=250
                 )
-                ticks[name] = gr.Checkbox(True, label=left, elem_id=f"voice-{name}-left", scale=1, min_width=150)
+                ticks[name] = gr.Checkbox(True, label=left, elem_id=f"voice-{name}-left", scale=1, min_width=160)
         temperature = gr.Slider(
             0, 1.5, 0.7, step=0.05, label="How different from the average they are", elem_id="voice-temperature"
         )
@@ -172,15 +176,13 @@ def _choices() -> tuple[dict[str, gr.Slider], dict[str, gr.Checkbox], gr.Slider,
 def _choice(seed: float, *rest: Any) -> FaceChoice:
     """Of the seed, a value and a tick for each of ``SLIDERS``, and the temperature."""
     values, ticks, (temperature,) = rest[: len(SLIDERS)], rest[len(SLIDERS) : -1], rest[-1:]
-    wishes = {
-        name: None if tick else float(value) for name, value, tick in zip(SLIDERS, values, ticks, strict=True)
-    }
+    wishes = {name: None if tick else float(value) for name, value, tick in zip(SLIDERS, values, ticks, strict=True)}
     return FaceChoice(**wishes, temperature=float(temperature), seed=int(seed))
 
 
 def _settled(choice: FaceChoice, hearing: Any, name: str) -> Any:
     """What a slider shows that its visitor did not move."""
-    return gr.skip() if getattr(choice, name) is not None else round(float(getattr(hearing.drawn, name)), 2)
+    return gr.skip() if getattr(choice, name) is not None else round(float(getattr(hearing.drawn, name)), DIGITS[name])
 
 
 def _number_of(chosen: gr.SelectData) -> str:

@@ -22,6 +22,10 @@ CLOTHES_SMOOTH = 0.75  # share of fine detail that clothes do without
 FACE_BOX = (slice(134, 358), slice(144, 368))
 EDGE = 0.16  # width over which the person's outline goes from all to nothing, in the mean's share of people
 OUTLINE_BLUR = 3.0  # pixels: an outline that is a level of many people's shares would be ragged
+SHOULDERS, SHOULDERS_BLUR = (
+    (320, 390),
+    12.0,
+)  # rows over which it becomes smoother still: people's shoulders agree less than heads
 BACKGROUND_PIXELS = 8  # what lies behind is as soft as before a photographer's wall
 CLOTHES, CLOTHES_BLUR = (
     (350, 430),
@@ -123,7 +127,9 @@ class FaceSpace(ModelMixin, ConfigMixin):
         person, alpha = person + changes[:, :3], blur(alpha + changes[:, 3:4], OUTLINE_BLUR)
         soft = F.interpolate(background + changes[:, 4:], (BACKGROUND_PIXELS,) * 2, mode="area")
         background = _large(soft)
-        plain = _plain(person)
+        low = _below(SHOULDERS, alpha)
+        alpha = alpha + low * (blur(alpha, SHOULDERS_BLUR) - alpha)
+        plain = _below(CLOTHES, person)
         person = person + plain * (blur(person, CLOTHES_BLUR) - person)
         person[:, :, FACE_BOX[0], FACE_BOX[1]] += _large(self.detail(detail), FACE_BOX[0].stop - FACE_BOX[0].start)
         return person, alpha, background
@@ -136,7 +142,7 @@ class FaceSpace(ModelMixin, ConfigMixin):
         if generator is not None:
             texture = _large(self.prior.texture(features))
             energies, angle = texture[:, :2].clamp_min(0), texture[:, 2:]
-            plain = _plain(person)
+            plain = _below(CLOTHES, person)
             clear = angle.norm(dim=1, keepdim=True).clamp(0, 1) * (1 - plain)
             person = with_detail(person, energies * (1 - CLOTHES_SMOOTH * plain), angle, clear, generator)
         goal = self.landmarks(latents, features)
@@ -205,10 +211,11 @@ def _least_squares(maps: Maps, pictures: Tensor, alpha: Tensor | None = None) ->
     return torch.linalg.solve(gram, flat @ pictures.flatten(1).T).T
 
 
-def _plain(pictures: Tensor) -> Tensor:
-    """(S, 1): 0 on head and neck, 1 on clothes."""
+def _below(rows_between: tuple[int, int], pictures: Tensor) -> Tensor:
+    """(S, 1): 0 above both rows, 1 below them."""
+    first, last = rows_between
     rows = torch.arange(SIZE, device=pictures.device, dtype=pictures.dtype)[:, None]
-    place = ((rows - CLOTHES[0]) / (CLOTHES[1] - CLOTHES[0])).clamp(0, 1)
+    place = ((rows - first) / (last - first)).clamp(0, 1)
     return place * place * (3 - 2 * place)
 
 
