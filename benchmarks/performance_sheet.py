@@ -21,14 +21,14 @@ from superface_hf.provenance.marks import MADE_UP
 from superface_hf.utils.assets import SPEECH
 
 MOMENTS, SECONDS = 8, 3.4
-SIDE, MARGIN = 150, 90  # pixels of a face, and of the words beside a row
-WINDOW = (0.12, 0.02, 0.88, 0.78)  # of the picture: head and shoulders
+SIDE, MARGIN = 126, 76  # pixels of a face, and of the words beside a row
+WINDOW = (0.25, 0.19, 0.75, 0.69)  # of the picture: the face
 
 
 def rows(emotions: tuple[str, ...], styles: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     """What each row asks for."""
     asked: dict[str, dict[str, Any]] = {"no emotion": {"idle": "diffusion"}}
-    asked |= {name: {"emotion": {name: 1.0}} for name in emotions}
+    asked |= {name: {"emotion": {name: 1.5}} for name in emotions}
     return asked | {f"style {name}": {"style": name, "strength": 1.3} for name in styles}
 
 

@@ -119,7 +119,7 @@ def test_a_voice_alone_speaks_with_the_face_that_is_asked_for(client, given):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"), [({"age": 12, "age_heard": False}, "must be"), ({"face": "7"}, "not in the list"),
+    ("wrong", "said"), [({"age": 12, "age_heard": False}, "less than minimum"), ({"face": "7"}, "not in the list"),
                         ({"emotion": "hunger"}, "not in the list"), ({"speech": None}, "add a recording")],
 )  # fmt: skip
 def test_what_cannot_be_asked_of_a_voice_is_told(client, given, wrong, said):

@@ -127,6 +127,9 @@ class SpeechToPortraitPipeline(CardedPipeline):
         reader = audio if isinstance(audio, SoundReader) else SoundReader(audio, sampling_rate)
         return self.voice_encoder.hear(heard_part(reader))
 
+    def _heard(self, audio: Any, sampling_rate: float | None) -> Hearing:
+        return audio if isinstance(audio, Hearing) else self.hear(audio, sampling_rate)
+
     @torch.inference_mode()
     def __call__(
         self,
@@ -171,10 +174,7 @@ class SpeechToPortraitPipeline(CardedPipeline):
         _check_numbers(num_images, num_inference_steps, temperature, beta, size)
         if output_type not in ("pil", "np"):
             raise UnknownNameError(f'output_type must be "pil" or "np", not {output_type!r}.')
-        if isinstance(audio, Hearing):
-            heard = audio
-        else:
-            heard = NOTHING_HEARD if audio is None else self.hear(audio, sampling_rate)
+        heard = NOTHING_HEARD if audio is None else self._heard(audio, sampling_rate)
         if audio is not None and heard.voice < UNCLEAR:
             logger.warning(
                 "No clear voice was heard: the portrait is drawn around the mean face. Pass a recording of one person who "

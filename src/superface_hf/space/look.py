@@ -63,8 +63,8 @@ CSS = """
 .gradio-container input[type="range"]::-moz-range-thumb { border: 2px solid var(--button-primary-background-fill); }
 .sf-faces .grid-wrap { height: auto !important; min-height: 0 !important; max-height: none !important; }
 .sf-faces .grid-container { grid-template-columns: repeat(4, 1fr) !important; }
-.sf-faces .caption-label { left: .3rem !important; right: auto !important; bottom: .3rem !important; font-size: .7rem !important;
-  padding: .1rem .4rem !important; opacity: .85; }
+.sf-faces .caption-label { left: .3rem !important; right: auto !important; bottom: .3rem !important;
+  font-size: .7rem !important; padding: .1rem .4rem !important; opacity: .85; }
 .sf-choose { align-items: flex-end; }
 .sf-sliders .block { padding-top: .3rem !important; padding-bottom: .3rem !important; }
 .gradio-container .sf-beside { position: sticky; top: 12px; align-self: flex-start; z-index: 100; }

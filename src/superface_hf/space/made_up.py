@@ -101,8 +101,8 @@ def in_words(heard: PortraitHearing) -> str:
     how = next(word for limit, word in SURE if sure >= limit)
     kind = ("masculine" if masculine > 0.5 else "feminine") if how else "neither feminine nor masculine for certain"
     return (
-        f"{heard.seconds:.1f} seconds of voice were heard. It sounds {how}{kind}, and about {heard.age:.0f} years old, which is a "
-        f"rough guess. The faces follow it to {round(100 * heard.beta)}%."
+        f"{heard.seconds:.1f} seconds of voice were heard. It sounds {how}{kind}, and about {heard.age:.0f} years old, "
+        f"which is a rough guess. The faces follow it to {round(100 * heard.beta)}%."
     )
 
 

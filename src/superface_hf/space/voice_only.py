@@ -142,8 +142,8 @@ def voice_only_tab(context: TabContext) -> None:
 
 def _face_fields() -> tuple[gr.Gallery, gr.HTML, gr.Radio, gr.Button]:
     gallery = gr.Gallery(
-        label="Made-up faces (synthetic)", show_label=False, visible=False, interactive=False, columns=FACES, allow_preview=False,
-        height="auto", object_fit="cover", buttons=[], elem_id="voice-faces", elem_classes="sf-faces",
+        label="Made-up faces (synthetic)", show_label=False, visible=False, interactive=False, columns=FACES,
+        allow_preview=False, height="auto", object_fit="cover", buttons=[], elem_id="voice-faces", elem_classes="sf-faces",
     )  # fmt: skip
     heard = gr.HTML(visible=False, elem_id="voice-heard", elem_classes="sf-plain")
     gr.HTML(f'<p class="sf-hint">{DISCLAIMER}</p>', elem_classes="sf-plain", elem_id="voice-disclaimer")

@@ -22,10 +22,8 @@ CLOTHES_SMOOTH = 0.75  # share of fine detail that clothes do without
 FACE_BOX = (slice(134, 358), slice(144, 368))
 EDGE = 0.16  # width over which the person's outline goes from all to nothing, in the mean's share of people
 OUTLINE_BLUR = 3.0  # pixels: an outline that is a level of many people's shares would be ragged
-SHOULDERS, SHOULDERS_BLUR = (
-    (320, 390),
-    12.0,
-)  # rows over which it becomes smoother still: people's shoulders agree less than heads
+# Rows over which it gets smoother still, and how smooth: shoulders agree less than heads.
+SHOULDERS, SHOULDERS_BLUR = (320, 390), 12.0
 BACKGROUND_PIXELS = 8  # what lies behind is as soft as before a photographer's wall
 CLOTHES, CLOTHES_BLUR = (
     (350, 430),
