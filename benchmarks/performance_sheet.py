@@ -21,7 +21,7 @@ from superface_hf.provenance.marks import MADE_UP
 from superface_hf.utils.assets import SPEECH
 
 MOMENTS, SECONDS = 8, 3.4
-SIDE, MARGIN = 126, 76  # pixels of a face, and of the words beside a row
+SIDE, MARGIN = 120, 72  # pixels of a face, and of the words beside a row
 WINDOW = (0.25, 0.19, 0.75, 0.69)  # of the picture: the face
 
 
