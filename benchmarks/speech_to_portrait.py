@@ -1,6 +1,6 @@
 """Measure invented portraits: whether they suit the voice, are faces, and show no person of the training set.
 
-    python benchmarks/speech_to_portrait.py DATA FACES --judge package/models --seeds 3
+    python benchmarks/speech_to_portrait.py DATA FACES --judge package/models --seeds 5
 
 ``DATA`` holds the clips, ``FACES`` is what ``superface_hf.training.portraits.gather`` wrote. Prints one row a measure, for the
 adaptive beta and for beta fixed at 0 and 1 (ablations (b) and (c) of figure 3 of "See the Speaker").
@@ -13,14 +13,19 @@ import json
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from superface_hf import SpeechToPortraitPipeline
 from superface_hf.evaluation.second_judge import SecondJudge
 from superface_hf.evaluation.see_the_speaker import draw, measures, sharpness
+from superface_hf.media import save_picture
 from superface_hf.models.embedded import embedded_tracker
+from superface_hf.provenance.marks import MADE_UP
 from superface_hf.training.portraits.faces import suitable
 from superface_hf.training.portraits.labels import FaceGuesser
 from superface_hf.training.portraits.voices import gather_voices
+
+VOICES, SHOWN_SEEDS, COLUMNS, TILE = 20, 4, 10, 120  # of the sheet; a face's side in pixels
 
 
 def main() -> None:
@@ -32,7 +37,7 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--people", type=int, help="only the first so many people")
-    parser.add_argument("--sheet", type=Path, help="a picture of the first 20 voices with 4 seeds each")
+    parser.add_argument("--sheet", type=Path, help="a picture of 20 voices with 4 seeds each")
     parser.add_argument("--out", type=Path, help="the .json to write")
     options = parser.parse_args()
     pipe, guess, judge = SpeechToPortraitPipeline.embedded(), FaceGuesser(), SecondJudge(options.judge)
@@ -57,12 +62,25 @@ def main() -> None:
         print(name, json.dumps(results[name], indent=1), flush=True)
     if options.out:
         options.out.write_text(json.dumps(results, indent=1))
-    if options.sheet and options.seeds >= 4:
-        from superface_hf.media import save_picture
-        from superface_hf.provenance.marks import MADE_UP
+    if options.sheet:
+        save_picture(options.sheet, contact_sheet(kept, options.seeds), source_type=MADE_UP)
 
-        lines = [np.hstack(kept[row * options.seeds :][:4]) for row in range(min(20, len(kept) // options.seeds))]
-        save_picture(options.sheet, np.vstack(lines), source_type=MADE_UP)
+
+def contact_sheet(pictures: list[np.ndarray], seeds: int) -> np.ndarray:
+    """Faces of the first voices, a column of ``SHOWN_SEEDS`` for each voice, in lines of ``COLUMNS`` voices.
+
+    Args:
+        pictures: (H, W, 3) uint8, ``seeds`` of each voice one after the other.
+    """
+    shown = min(seeds, SHOWN_SEEDS)
+    voices = min(VOICES, len(pictures) // seeds)
+    sheet = np.full((-(-voices // COLUMNS) * shown * TILE, COLUMNS * TILE, 3), 255, np.uint8)
+    for voice in range(voices):
+        for seed in range(shown):
+            face = Image.fromarray(pictures[voice * seeds + seed]).resize((TILE, TILE), Image.Resampling.LANCZOS)
+            top, left = ((voice // COLUMNS) * shown + seed) * TILE, (voice % COLUMNS) * TILE
+            sheet[top : top + TILE, left : left + TILE] = np.asarray(face)
+    return sheet
 
 
 if __name__ == "__main__":

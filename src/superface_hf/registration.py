@@ -116,15 +116,38 @@ def register_task() -> None:
 
 def register_diffusers() -> None:
     """Set the pipelines as attributes of ``diffusers``, where ``DiffusionPipeline.from_pretrained`` looks their classes
-    up by name."""
-    import diffusers
+    up by name.
 
+    For a folder on the Hub it looks up the modules of the components on ``diffusers.pipelines``, by their full names.
+    """
+    import diffusers
+    import diffusers.pipelines
+
+    from .models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
+    from .models.face_space.modeling_face_space import FaceSpace
+    from .models.speech_to_motion.denoiser import MotionDenoiser
+    from .models.speech_to_motion.lip_refiner import LipRefiner
+    from .models.speech_to_motion.motion_statistics import MotionStatistics
+    from .models.speech_to_portrait.modeling_portrait_denoiser import PortraitDenoiser
+    from .models.teacher.modeling_teacher import SuperFaceTeacherModel
+    from .models.voice_encoder.modeling_voice_encoder import SuperFaceVoiceEncoderModel
     from .pipelines.speech_to_motion import SpeechToMotionPipeline
     from .pipelines.speech_to_portrait import SpeechToPortraitPipeline
     from .pipelines.speech_to_talking_face import SpeechToTalkingFacePipeline
 
     for pipeline in (SpeechToMotionPipeline, SpeechToPortraitPipeline, SpeechToTalkingFacePipeline):
         setattr(diffusers, pipeline.__name__, pipeline)
+    for component in (
+        FaceSpace,
+        LipRefiner,
+        MotionDenoiser,
+        MotionStatistics,
+        PortraitDenoiser,
+        SuperFaceAudioToLipModel,
+        SuperFaceTeacherModel,
+        SuperFaceVoiceEncoderModel,
+    ):
+        setattr(diffusers.pipelines, component.__module__, sys.modules[component.__module__])
 
 
 ACTIONS: dict[str, Callable[[], None]] = {

@@ -16,6 +16,7 @@ from test_student import made_student
 from superface_hf import SuperFaceStudentConfig, inspect_file
 from superface_hf.media import VideoReader, write_mp4
 from superface_hf.pipelines.talking_face import TalkingFacePipeline
+from superface_hf.provenance.marks import DISCLAIMER, MADE_UP
 from superface_hf.space.sliders import NAMES
 
 SECONDS = 0.32
@@ -93,6 +94,38 @@ def test_the_student_speaks_without_a_photo(client, given):
     result = client.predict(speech=given("speech.wav"), kind="bundled", repo_id="", consent=False, api_name="/student")
     check_video(result, frames=8, sound=True)
     assert result[1]["student"] == "Ada"
+
+
+def test_a_voice_alone_speaks_with_the_face_that_is_asked_for(client, given):
+    """Drawn by the embedded pipeline; the same number gives the same face, whichever of the four it is."""
+    first = {}
+    for face, seed in (("1", 5), ("2", 4), ("1", 4)):
+        result = client.predict(
+            speech=given("speech.wav"),
+            face=face,
+            seed=seed,
+            age=60,
+            age_heard=False,
+            liveliness=0,
+            api_name="/voice_only",
+        )
+        check_video(result, frames=8, sound=True)
+        assert result[1]["drawn"]["age"] == 60
+        assert result[1]["disclaimer"] == DISCLAIMER
+        assert inspect_file(result[0]).source_type == MADE_UP
+        first[face, seed] = next(iter(VideoReader(result[0]))).astype(int)
+    assert np.array_equal(first["1", 5], first["2", 4])
+    assert np.abs(first["1", 5] - first["1", 4]).mean() > 2
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"), [({"age": 12, "age_heard": False}, "less than minimum"), ({"face": "7"}, "not in the list"),
+                        ({"emotion": "hunger"}, "not in the list"), ({"speech": None}, "add a recording")],
+)  # fmt: skip
+def test_what_cannot_be_asked_of_a_voice_is_told(client, given, wrong, said):
+    asked_for = {"speech": given("speech.wav"), **wrong}
+    with pytest.raises(AppError, match=said):
+        client.predict(**asked_for, api_name="/voice_only")
 
 
 TALKS = {
@@ -246,7 +279,7 @@ def test_progress_names_the_stage(client, given):
 
 def test_the_page_that_explains_the_endpoints_names_their_inputs(client):
     endpoints = client.view_api(return_format="dict")["named_endpoints"]
-    assert set(endpoints) == {"/talk", "/mimic", "/edit", "/dub", "/student"}
+    assert set(endpoints) == {"/talk", "/voice_only", "/mimic", "/edit", "/dub", "/student"}
     names = {name: [one["parameter_name"] for one in endpoint["parameters"]] for name, endpoint in endpoints.items()}
     assert names["/talk"] == ["photo", "speech", "consent", "liveliness", "label", "background", "colour"]
     assert names["/edit"] == ["photo", "consent", "label", *NAMES]

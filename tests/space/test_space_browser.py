@@ -28,6 +28,7 @@ from PIL import Image
 
 from superface_hf import inspect_file
 from superface_hf.media import load_sound
+from superface_hf.provenance.marks import DISCLAIMER, MADE_UP
 from superface_hf.utils.assets import PORTRAIT, SPEECH
 
 pytestmark = pytest.mark.e2e
@@ -160,6 +161,17 @@ class Visitor:
             }"""
         )
 
+    def faces(self, other_than: list[str]) -> list[str]:
+        """Waits for four made-up faces; their addresses."""
+        self.page.wait_for_function(
+            """before => {
+                const shown = [...document.querySelectorAll('#voice-faces img')].map(each => each.src);
+                return shown.length === 4 && !shown.some(src => before.includes(src));
+            }""",
+            arg=other_than,
+        )
+        return self.page.locator("#voice-faces img").evaluate_all("all => all.map(each => each.src)")
+
     def watch_live(self, frames: int) -> None:
         """Waits until the student on the screen has shown so many frames."""
         self.page.wait_for_function(
@@ -290,6 +302,42 @@ def test_a_photo_and_a_recording_become_a_video_with_sound(visit, recording, tmp
     assert inspect_file(path).ours
     if device == "phone":
         assert visitor.page.evaluate("document.documentElement.scrollWidth <= screen.width"), "it scrolls sideways"
+
+
+@pytest.mark.parametrize("device", ["desktop", "phone"])
+def test_a_voice_alone_gives_four_faces_and_the_chosen_one_speaks(visit, recording, tmp_path, screenshots, device):
+    """Nothing is rendered on the phone: there it is the page that is looked at."""
+    visitor = visit("voice only", **(PHONE if device == "phone" else DESKTOP))
+    page = visitor.page
+    assert DISCLAIMER in page.locator("#voice-disclaimer").inner_text()
+    visitor.bring("voice-speech", recording(2.0 if device == "phone" else 0.4))
+    shown = visitor.faces(other_than=[])
+    heard = page.locator("#voice-heard").inner_text()
+    assert ("clearly feminine" if device == "phone" else "No clear voice was heard") in heard  # 0.4 s are too little
+    page.screenshot(path=screenshots / f"{device}_voice.png", full_page=True)
+    if device == "phone":
+        assert page.evaluate("document.documentElement.scrollWidth <= screen.width"), "it scrolls sideways"
+        page.get_by_role("button", name="What the faces look like").click()
+        page.locator("#voice-age input[type=range]").fill("62")
+        older = visitor.faces(other_than=shown)
+        assert len(set(older) | set(shown)) == 8
+        assert not page.locator("#voice-age-left input").is_checked()
+        page.screenshot(path=screenshots / "phone_voice_choices.png", full_page=True)
+        return
+    page.locator("#voice-faces button").nth(1).click()
+    page.wait_for_function("document.querySelector('#voice-number input[value=\"2\"]')?.checked")
+    visitor.run("voice")
+    path = visitor.download("voice", tmp_path)
+    page.screenshot(path=screenshots / "desktop_voice_spoken.png", full_page=True)
+    seen = watch(path)
+    assert (seen.width, seen.height) == (512, 512)
+    assert seen.seconds == pytest.approx(0.4, abs=0.05)
+    assert inspect_file(path).source_type == MADE_UP
+    with av.open(str(path)) as container:
+        first = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    faces = [np.asarray(Image.open(BytesIO(page.request.get(url).body())).convert("RGB")) for url in shown]
+    distances = [np.abs(first.astype(int) - face).mean() for face in faces]
+    assert np.argmin(distances) == 1
 
 
 def test_a_slider_changes_the_preview_and_the_file(visit, tmp_path, screenshots, record_property):
@@ -454,7 +502,7 @@ def test_everybody_can_use_every_tab(visit, device, colours):
 
     page = visit(**(PHONE if device == "phone" else DESKTOP), color_scheme=colours).page
     found = []
-    for tab in ("Talk", "Mimic", "Edit", "Dub", "Student", "Make a student"):
+    for tab in ("Talk", "Voice only", "Mimic", "Edit", "Dub", "Student", "Make a student"):
         page.get_by_role("tab", name=tab, exact=True).click()
         page.wait_for_timeout(400)  # until the tab has faded in; pale words would be found
         for finding in Axe().run(page).response["violations"]:

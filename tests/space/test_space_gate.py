@@ -278,6 +278,21 @@ def test_results_belong_to_the_session_that_made_them(site, web):
     assert not called(web, download, [picture], "thief")["success"]
 
 
+def test_made_up_faces_are_downloaded_by_name_and_are_nobodys_input(site, web):
+    """The pictures of the four faces are results: they are served, and no field of uploads takes another session's."""
+    show = numbers(site, "show")
+    number = next(each for each in show if isinstance(site.demo.fns[each].outputs[0], gr.Gallery))
+    data = fitting(site, number)
+    data[0] = upload(web, "speech.wav", wav(0.3))
+    made = called(web, number, data, "maker")
+    assert made["success"], made
+    shown = [each["image"]["path"] for each in made["output"]["data"][0]["value"]]
+    assert len(set(shown)) == 4
+    assert all(web.get(f"/gradio_api/file={path}").status_code == 200 for path in shown)
+    stolen = {"path": shown[0], "meta": FORGED}
+    assert not called(web, numbers(site, "look_at_photo")[0], [stolen], "thief")["success"]
+
+
 def test_a_download_is_of_a_result_not_of_an_upload(site, web):
     """Decoding there would be without the checks of an upload."""
     own = upload(web, "x.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>")
@@ -318,7 +333,7 @@ def test_only_fields_of_files_take_descriptions_of_files(site, web):
             if (
                 not block.stateful
                 and not isinstance(block, FILES)
-                and function.api_name in ("talk", "student", "push_student")
+                and function.api_name in ("talk", "voice_only", "student", "push_student")
             ):
                 data = fitting(site, number)
                 data[place] = next(values)

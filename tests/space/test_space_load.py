@@ -109,7 +109,7 @@ def files_kept() -> set[Path]:
 
 def test_fifty_visitors_at_once_get_their_own_pictures_and_leave_nothing_behind(site):
     ours = files_kept()
-    assert {path.name for path in ours} == {LOCK, *(FILES[name] for name in ("talk", "mimic", "edit", "dub"))}
+    assert {path.name for path in ours} == {LOCK, *(FILES[name] for name in ("talk", "voice", "mimic", "edit", "dub"))}
     with ThreadPoolExecutor(VISITORS) as pool:
         assert all(pool.map(lambda number: visit(site.url, number), range(VISITORS)))
         site.demo.store.sweep(0)

@@ -31,6 +31,7 @@ from superface_hf.hub import WEIGHTS, CardFacts, make_card, weights_folder
 
 pytestmark = pytest.mark.e2e  # each client is a process of its own, with torch and the embedded weights
 TEACHER, LIPS = "org/teacher", "org/lips"
+PORTRAITS, PERFORMANCES = "alice/voices", "alice/performances"
 
 # What the client's processes do.
 
@@ -99,6 +100,34 @@ def commanded(*arguments: object) -> tuple[int, str]:
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
         status = cli.main([str(argument) for argument in arguments])
     return status, said.getvalue()
+
+
+def diffusers_pushed(repo_id: str) -> str:
+    from superface_hf import SpeechToMotionPipeline, SpeechToPortraitPipeline
+
+    kinds = {PORTRAITS: SpeechToPortraitPipeline, PERFORMANCES: SpeechToMotionPipeline}
+    return kinds[repo_id].embedded().push_to_hub(repo_id, token="hf_alice").oid
+
+
+def diffusers_made(repo_id: str, embedded: bool) -> tuple[str, str]:
+    """What a pipeline is, and a digest of what it makes of the bundled sentence; of the Hub's, or the embedded one."""
+    from hashlib import sha256
+
+    import diffusers
+
+    import superface_hf
+    from superface_hf.utils.assets import SPEECH
+
+    of_the_hub = None if embedded else diffusers.DiffusionPipeline.from_pretrained(repo_id)
+    generator = torch.Generator().manual_seed(0)
+    if repo_id == PORTRAITS:
+        pipe = of_the_hub or superface_hf.SpeechToPortraitPipeline.embedded()
+        made = pipe(SPEECH, size=64, generator=generator, output_type="np").images[0]
+        return type(pipe).__name__, sha256(made.tobytes()).hexdigest()
+    pipe = of_the_hub or superface_hf.SpeechToMotionPipeline.embedded()
+    weights = [value.numpy().tobytes() for part in ("denoiser", "statistics", "lip_refiner", "audio_to_lip")
+               for value in getattr(pipe, part).float().state_dict().values()]  # fmt: skip
+    return type(pipe).__name__, sha256(b"".join(weights)).hexdigest()
 
 
 def feature_extractor(source: str) -> dict[str, object]:
@@ -216,6 +245,14 @@ def bert_folder(tmp_path_factory) -> Path:
     small = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
     BertModel(BertConfig(vocab_size=16, max_position_embeddings=8, **small)).save_pretrained(folder)
     return folder
+
+
+@pytest.mark.parametrize("repo_id", ["alice/voices", "alice/performances"])
+def test_pipelines_of_diffusers_come_back_from_the_hub_with_the_same_bits(hub, online, repo_id):
+    """What is saved is what was loaded, with the card and the notices of licences."""
+    online(diffusers_pushed, repo_id)
+    assert online(diffusers_made, repo_id, False) == online(diffusers_made, repo_id, True)
+    assert card_of(hub, repo_id).data.library_name == "diffusers"
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

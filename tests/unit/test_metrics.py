@@ -23,6 +23,7 @@ from superface_hf.metrics.identity import IdentityNetwork
 from superface_hf.metrics.image import as_floats, colour_shift, mean_ssim, psnr, ssim_map
 from superface_hf.metrics.keypoints import expression_distance, face_width, keypoint_distance, motions_of, pose_distance
 from superface_hf.metrics.lips import lip_distance, lip_velocity_distance, opening_correlation, opening_spread
+from superface_hf.metrics.movement import PARTS, head_diversity, motion_of, motion_rows
 from superface_hf.metrics.sharpness import hair_mask, sharpness_ratio, skin_mask
 from superface_hf.metrics.temporal import temporal_flicker
 from superface_hf.motion import Motion
@@ -398,3 +399,33 @@ def test_the_face_modules_find_the_face_of_a_photograph(load, astronaut):
     assert result["without_face"] == 1
     assert 0 < result["skin"] < 0.5
     assert 0 < result["hair"] < 0.5
+
+
+def test_the_movement_modules_give_what_the_functions_give(load):
+    rng = np.random.default_rng(0)
+    still = Motion.neutral(60, 25)
+    one, other = (replace(still, rotation=0.05 * rng.standard_normal((60, 3)).cumsum(0)) for _ in range(2))
+    again = motion_of(motion_rows(one), 25)
+    assert all(np.allclose(getattr(again, name), getattr(one, name)) for name in PARTS)
+    rows = [motion_rows(each).astype(np.float32) for each in (one, other)]
+    found = load("motion_frechet_distance").compute(predictions=rows, references=rows[::-1], fps=25)
+    assert found["motion_frechet_distance"] == pytest.approx(0, abs=1e-2)
+    speed = np.linalg.norm(np.gradient(one.rotation, axis=0), axis=1)
+    beats = load("head_beat_correlation").compute(predictions=rows[:1], references=[100 * speed])
+    assert beats["head_beat_correlation"] > 0.99
+    found = load("motion_diversity").compute(predictions=[*rows, rows[0], rows[0]], references=[0, 0, 1, 1])
+    assert found["motion_diversity"] == pytest.approx(head_diversity([one, other]) / 2, rel=1e-4)
+    with pytest.raises(MotionError, match="motion_rows"):
+        motion_of(np.zeros((3, 7)), 25)
+
+
+def test_the_modules_of_made_up_faces(load):
+    faces = np.eye(4, 128, dtype=np.float32)
+    found = load("face_diversity").compute(predictions=faces, references=[0, 0, 1, 1])
+    assert found["face_diversity"] == pytest.approx(2**0.5)
+    training = 0.6 * faces[:1]
+    found = load("nearest_training_face").compute(predictions=faces[:2], training=training)
+    assert found["least"] == pytest.approx(0.4)
+    assert found["near"] == 0.5
+    found = load("presentation_agreement").compute(predictions=[0.9, 0.1, 0.8, 0.2], references=[1, 1, 1, 0])
+    assert found == pytest.approx({"agreement": 0.75, "feminine": 1, "masculine": 2 / 3, "majority": 0.75})

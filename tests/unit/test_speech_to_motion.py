@@ -14,6 +14,7 @@ from superface_hf import Motion, MotionError, UnknownNameError
 from superface_hf.data.speech.visemes import closed_mouth
 from superface_hf.drivers.diffusion import Diffusion, follow_changes, perform_speech
 from superface_hf.drivers.loudness import LoudnessNormalizer, speech_level
+from superface_hf.evaluation.speech_to_motion import WINDOW_HOP
 from superface_hf.face_model.lips import mouth_opening
 from superface_hf.media import load_sound
 from superface_hf.metrics.movement import head_spread
@@ -142,6 +143,24 @@ class TestWindows:
         assert jump(usual[:75]) < min(1.0, 0.7 * jump(None))
         with pytest.raises(MotionError, match="12 frames"):
             embedded(samples, 16000, previous=usual[:5])
+
+    def test_the_head_does_not_jump_where_windows_meet(self, usual):
+        steps = np.linalg.norm(np.diff(usual.rotation, axis=0), axis=1)
+        meets = np.arange(1, len(usual)) % WINDOW_HOP == 0
+        assert meets.sum() == 3
+        assert steps[meets].mean() < 2 * steps[~meets].mean()
+
+    def test_speech_is_heard_once_at_the_diffusions_own_rate(self, tiny, samples, monkeypatch):
+        heard = []
+        stream = tiny.audio_to_lip.stream
+        monkeypatch.setattr(tiny.audio_to_lip, "stream", lambda fps: heard.append(fps) or stream(fps))
+        diffusion = Diffusion(tiny, Performance(**STEPS), 0)
+        motions = {}
+        for fps in (25, 30):
+            motions[fps] = Motion.concatenate(list(perform_speech([samples], fps, tiny.audio_to_lip, diffusion)))
+        assert sorted(heard) == [25, 25, 30]  # at 30 frames a second the mouth is read off separately
+        mouth = tiny.audio_to_lip.predict(LoudnessNormalizer(16000).push(samples), 25)
+        assert np.abs(motions[25].mouth - mouth).max() < 1e-5
 
     def test_silence_and_the_shortest_sound_have_motion_too(self, tiny):
         assert len(tiny(np.zeros(400, np.float32), 16000, **STEPS).motion) == 1

@@ -63,13 +63,16 @@ def perform_speech(
     Args:
         blocks: (n,) float32 mono samples each, at the model's rate.
         fps: frame rate of the motion.
-        model: predicts the mouth; must be able to stream.
+        model: predicts the mouth; must be able to stream. If it and ``fps`` are the diffusion's own, it runs once for both.
         diffusion: moves head, eyes, brows and gaze.
         level: the level of the speech, as in :func:`~superface_hf.drivers.audio.speech_to_motion`.
 
     Yields:
         Frames as soon as they are known: changes from rest, and the mouth absolute.
     """
+    models = diffusion.models
+    if model is models.audio_to_lip and fps == models.denoiser.config.fps:
+        return follow_changes(_warning_if_silent(blocks), fps, diffusion, level, spoken=True)
     heard, seen = tee(blocks)
     return performed(follow_speech(heard, fps, model, None, level), follow_changes(seen, fps, diffusion, level))
 
@@ -80,14 +83,16 @@ def follow_changes(
     diffusion: Diffusion,
     level: float | None = None,
     previous: Motion | None = None,
+    spoken: bool = False,
 ) -> Iterator[Motion]:
-    """Yield the diffusion's motion for a sound that comes in pieces; its mouth is an offset to audio-to-lip's mouth.
+    """Yield the diffusion's motion for a sound that comes in pieces.
 
     Args:
         blocks: (n,) float32 mono samples each, at the rate of the diffusion's audio-to-lip model. Except for
             rounding, the motion does not depend on how the sound is cut.
         fps, diffusion, level: see :func:`perform_speech`.
         previous: the motion before this one, which continues its last frames.
+        spoken: whether the mouth is the one that speaks; otherwise it is an offset to audio-to-lip's mouth.
 
     Yields:
         The frames of a window, once all of its sound (3 s) and 0.2 s more have come.
@@ -96,7 +101,7 @@ def follow_changes(
     models = diffusion.models
     sampler = MotionWindowSampler(
         models.denoiser, models.statistics, models.lip_refiner, models.audio_to_lip, models.scheduler,
-        diffusion.performance, previous, diffusion.seed,
+        diffusion.performance, previous, diffusion.seed, spoken,
     )  # fmt: skip
     rate = models.audio_to_lip.config.sampling_rate
     levelled, resampled = LoudnessNormalizer(rate, level), Resampled(models.denoiser.config.fps, fps)
@@ -112,6 +117,15 @@ def follow_changes(
     frames = max(1, round(samples / rate * fps)) if samples else 0
     if len(ready := resampled.flush(frames)):
         yield from_vectors(ready, fps)
+
+
+def _warning_if_silent(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield the sound unchanged, and warn at its end if it was silent."""
+    loudest = 0.0
+    for block in blocks:
+        loudest = max(loudest, float(np.abs(block).max(initial=0)))
+        yield block
+    warn_if_silent(loudest)
 
 
 def performed(speech: Iterable[Motion], changes: Iterable[Motion]) -> Iterator[Motion]:

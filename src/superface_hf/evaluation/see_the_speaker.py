@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ..metrics.made_up_faces import NEAR, face_diversity, nearest_training_face, presentation_agreement
 from ..models.tracker.base import FaceTracker
 from ..models.voice_encoder.modeling_voice_encoder import Hearing
 from ..pipelines.speech_to_portrait import SpeechToPortraitPipeline
@@ -110,25 +111,20 @@ def measures(drawn: Drawn, voices: Voices, training: np.ndarray, real_sharpness:
     """
     first = {person: int(np.flatnonzero(voices.person == person)[0]) for person in np.unique(voices.person)}
     rows = np.array([first[person] for person in drawn.person])
-    theirs, years = voices.masculine[rows] > 0.5, voices.age[rows]
-    agrees = (drawn.masculine > 0.5) == theirs
-    within = [
-        float(np.linalg.norm(drawn.embedding[i] - drawn.embedding[j]))
-        for i in range(len(drawn.person)) for j in range(i) if drawn.person[i] == drawn.person[j]
-    ]  # fmt: skip
-    nearest = np.linalg.norm(drawn.embedding[:, None] - training[None], axis=2).min(1)
+    years, presents = voices.age[rows], presentation_agreement(drawn.masculine, voices.masculine[rows])
+    nearest = nearest_training_face(drawn.embedding, training)
     return {
         "pictures": len(rows), "people": len(np.unique(drawn.person)),
-        "presentation agrees (second judge)": float(agrees.mean()),
-        "presentation agrees, feminine": float(agrees[~theirs].mean()),
-        "presentation agrees, masculine": float(agrees[theirs].mean()),
-        "presentation, majority": float(max(theirs.mean(), 1 - theirs.mean())),
+        "presentation agrees (second judge)": presents["agreement"],
+        "presentation agrees, feminine": presents["feminine"],
+        "presentation agrees, masculine": presents["masculine"],
+        "presentation, majority": presents["majority"],
         "age MAE (second judge)": float(np.abs(drawn.age - years).mean()),
         "age MAE of the mean": float(np.abs(years - years.mean()).mean()),
         "age r": float(np.corrcoef(drawn.age, years)[0, 1]),
-        "dlib distance between seeds": float(np.mean(within)) if within else float("nan"),
+        "dlib distance between seeds": face_diversity(drawn.embedding, drawn.person),
         "nearest training face, least": float(nearest.min()), "nearest training face, median": float(np.median(nearest)),
-        "nearer than 0.45": float((nearest < 0.45).mean()), "found by the tracker": float(drawn.found.mean()),
+        "nearer than 0.45": float((nearest < NEAR).mean()), "found by the tracker": float(drawn.found.mean()),
         "sharpness against real": float(np.median(drawn.sharpness) / np.median(real_sharpness)),
     }  # fmt: skip
 
@@ -145,5 +141,5 @@ def sharpness(picture: np.ndarray, landmarks: np.ndarray) -> float:
 
 def _scale_of(head: Tensor, inputs: Tensor, scores: Tensor) -> float:
     """Return the ratio of a fitted head's logits to the scores of held-out people."""
-    own = inputs @ head
+    own = inputs @ head.detach()
     return float((own - own.mean()).std() / (scores - scores.mean()).std())

@@ -29,13 +29,14 @@ from ..metrics.movement import (
 from ..models.speech_to_motion.conditioning import MOUTH
 from ..models.speech_to_motion.motion_vector import from_vectors
 from ..models.speech_to_motion.performance import Performance
-from ..models.speech_to_motion.windows import MotionWindowSampler
+from ..models.speech_to_motion.windows import OVERLAP, MotionWindowSampler
 from ..motion import Motion
 from ..pipelines.speech_to_motion import SpeechToMotionPipeline
 from ..training.audio_to_lip.validation import correlation
 from ..training.speech_to_motion.data import FPS, MotionClip, load_motion_clips
 
 SEEDS = 5
+WINDOW_HOP = 75 - OVERLAP  # frames from one window of the embedded diffusion to the next
 Mover = Callable[[MotionClip, int], Motion]
 
 
@@ -81,11 +82,24 @@ def figures(move: Mover, clips: Sequence[MotionClip], seeds: int = SEEDS) -> dic
             float(np.mean([_in_step(motion, clip) for motion, clip in zip(motions, clips, strict=True)]))
             for motions in made
         ],
+        "head_step_where_windows_meet": [joins[0] for joins in map(head_steps, made)],
+        "head_step_elsewhere": [joins[1] for joins in map(head_steps, made)],
         "head_diversity": [float(np.mean([head_diversity([m[n] for m in made]) for n in range(len(clips))]))],
     }
     for index, axis in enumerate(("pitch", "yaw", "roll")):
         table[f"{axis}_spread_of_real"] = [float(head_spread(motions)[index] / spread[index]) for motions in made]
     return table
+
+
+def head_steps(motions: Sequence[Motion]) -> tuple[float, float]:
+    """How far the head goes in a frame, degrees: the mean where two windows of the embedded diffusion meet, and elsewhere."""
+    meeting, elsewhere = [], []
+    for motion in motions:
+        steps = np.degrees(np.linalg.norm(np.diff(motion.rotation, axis=0), axis=1))
+        meets = np.arange(1, len(motion)) % WINDOW_HOP == 0
+        meeting.append(steps[meets])
+        elsewhere.append(steps[~meets])
+    return float(np.concatenate(meeting).mean()), float(np.concatenate(elsewhere).mean())
 
 
 def references(shown: Sequence[MotionClip], unseen: Sequence[MotionClip]) -> dict[str, float]:

@@ -17,7 +17,10 @@ NUMBER = datasets.Value("float32")
 PICTURE = datasets.Image()
 PICTURES = datasets.Sequence(PICTURE)
 MOUTH = datasets.Sequence(datasets.Sequence(NUMBER))  # (frames, 30)
+MOTION = datasets.Sequence(datasets.Sequence(NUMBER))  # (frames, 66), see ``movement.motion_rows``
 SOUND = datasets.Sequence(NUMBER)
+EMBEDDING = datasets.Sequence(NUMBER)  # (128,)
+NUMBER_OF = datasets.Value("int32")  # which person or sound
 LANDMARKS = datasets.Sequence(datasets.Sequence(datasets.Sequence(NUMBER)))  # (frames, 478, 3)
 
 SUPERFACE_CITATION = """\

@@ -118,10 +118,12 @@ class SpeechToMotionPipeline(CardedPipeline):
         samples = load_sound(audio, sampling_rate).mono(rate)
         warn_if_silent(float(np.abs(samples).max(initial=0)))
         level = speech_level([samples], rate)
-        mouth = self.audio_to_lip.predict(LoudnessNormalizer(rate, level).push(samples), fps)
-        changes = follow_changes([samples], fps, Diffusion(self, performance, seed_of(generator)), level, previous)
-        change = Motion.concatenate(list(changes))
-        return SpeechToMotionOutput(motion=replace(change, mouth=mouth + change.mouth))
+        diffusion, own_rate = Diffusion(self, performance, seed_of(generator)), fps == self.denoiser.config.fps
+        motion = Motion.concatenate(list(follow_changes([samples], fps, diffusion, level, previous, spoken=own_rate)))
+        if not own_rate:
+            mouth = self.audio_to_lip.predict(LoudnessNormalizer(rate, level).push(samples), fps)
+            motion = replace(motion, mouth=mouth + motion.mouth)
+        return SpeechToMotionOutput(motion=motion)
 
 
 def seed_of(generator: torch.Generator | None) -> int:

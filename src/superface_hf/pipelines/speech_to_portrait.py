@@ -129,6 +129,9 @@ class SpeechToPortraitPipeline(CardedPipeline):
         reader = audio if isinstance(audio, SoundReader) else SoundReader(audio, sampling_rate)
         return self.voice_encoder.hear(heard_part(reader))
 
+    def _heard(self, audio: Any, sampling_rate: float | None) -> Hearing:
+        return audio if isinstance(audio, Hearing) else self.hear(audio, sampling_rate)
+
     @torch.inference_mode()
     def __call__(
         self,
@@ -149,7 +152,8 @@ class SpeechToPortraitPipeline(CardedPipeline):
         """Draw portraits.
 
         Args:
-            audio: speech: anything that :class:`~superface_hf.media.SoundReader` takes. None draws without a voice.
+            audio: speech: anything that :class:`~superface_hf.media.SoundReader` takes, or the result of :meth:`hear`. None
+                draws without a voice.
             sampling_rate: samples per second of an ``audio`` that does not include its rate.
             num_images: the number of portraits, all for the same voice.
             num_inference_steps: steps of the scheduler.
@@ -172,7 +176,7 @@ class SpeechToPortraitPipeline(CardedPipeline):
         _check_numbers(num_images, num_inference_steps, temperature, beta, size)
         if output_type not in ("pil", "np"):
             raise UnknownNameError(f'output_type must be "pil" or "np", not {output_type!r}.')
-        heard = NOTHING_HEARD if audio is None else self.hear(audio, sampling_rate)
+        heard = NOTHING_HEARD if audio is None else self._heard(audio, sampling_rate)
         if audio is not None and heard.voice < UNCLEAR:
             logger.warning(
                 "No clear voice was heard: the portrait is drawn around the mean face. Pass a recording of one person who "

@@ -137,7 +137,12 @@ class TalkingFacePipeline(Pipeline):
         """The speech-to-motion pipeline, loaded on first use."""
         from .speech_to_motion import SpeechToMotionPipeline
 
-        return self._speech_to_motion or SpeechToMotionPipeline.embedded(self.device)
+        if self._speech_to_motion is not None:
+            return self._speech_to_motion
+        pipe = SpeechToMotionPipeline.embedded(self.device)
+        if self._audio_to_lip is None:  # it is the same model: it hears once for both
+            pipe.register_modules(audio_to_lip=self.audio_to_lip)
+        return pipe
 
     @keyword_arguments
     def __call__(self, image: Any = None, *, request: Request) -> Any:

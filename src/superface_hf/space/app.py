@@ -1,4 +1,4 @@
-"""The app: five tabs over one set of models."""
+"""The app: six tabs over one set of models."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from .store import Store
 from .student import student_tab
 from .studio import Studio
 from .talk import talk_tab
+from .voice_only import voice_only_tab
 
 TITLE = "SuperFace: a photo that talks"
 
@@ -43,7 +44,7 @@ def build(studio: Studio | None = None, limits: Limits | None = None) -> gr.Bloc
         gr.HTML(HERO, elem_classes="sf-plain")
         context = TabContext(studio, limits, Examples(), Guide(studio, limits), store)
         for name, tab in TABS.items():
-            with gr.Tab(name, elem_id=f"tab-{name.lower()}"):
+            with gr.Tab(name, elem_id=f"tab-{name.lower().replace(' ', '-')}"):
                 tab(context)
         gr.HTML(f'<p class="sf-licence">{limits.keep_words} {limits.job_words} {LICENCE}</p>', elem_classes="sf-plain")
     demo.queue(max_size=limits.waiting, default_concurrency_limit=4)
@@ -52,4 +53,11 @@ def build(studio: Studio | None = None, limits: Limits | None = None) -> gr.Bloc
     return demo
 
 
-TABS = {"Talk": talk_tab, "Mimic": mimic_tab, "Edit": edit_tab, "Dub": dub_tab, "Student": student_tab}
+TABS = {
+    "Talk": talk_tab,
+    "Voice only": voice_only_tab,
+    "Mimic": mimic_tab,
+    "Edit": edit_tab,
+    "Dub": dub_tab,
+    "Student": student_tab,
+}

@@ -17,6 +17,7 @@ FILES = {
     "speech": "example_speech.wav",
     "video": "example_video.mp4",
     "talk": "example_talk.mp4",
+    "voice": "example_voice.mp4",
     "mimic": "example_mimic.mp4",
     "edit": "example_edit.jpg",
     "dub": "example_dub.mp4",

@@ -28,6 +28,7 @@ logger = logging.get_logger(__name__)
 
 # Components whose values are files, numbers, and plain values.
 FILES = (gr.Image, gr.Audio, gr.Video, gr.File, gr.DownloadButton)
+SHOWN = (gr.Gallery,)  # holds files that no visitor may give
 NUMBERS = (gr.Slider,)
 PLAIN = (gr.Checkbox, gr.Textbox, gr.Radio, gr.ColorPicker, *NUMBERS)
 
@@ -170,7 +171,7 @@ class Gate:
     async def _postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
         values = await self._postprocess(block_fn, predictions, state)
         for block, value in zip(block_fn.outputs, values, strict=False):
-            if isinstance(block, FILES):
+            if isinstance(block, (*FILES, *SHOWN)):
                 for file in _files(value):
                     self._store.add_result(file["path"], _session.get())
         return values

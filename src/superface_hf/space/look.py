@@ -61,6 +61,11 @@ CSS = """
 .sf-result > label { opacity: .92; }
 .gradio-container input[type="range"]::-webkit-slider-thumb { border: 2px solid var(--button-primary-background-fill); }
 .gradio-container input[type="range"]::-moz-range-thumb { border: 2px solid var(--button-primary-background-fill); }
+.sf-faces .grid-wrap { height: auto !important; min-height: 0 !important; max-height: none !important; }
+.sf-faces .grid-container { grid-template-columns: repeat(4, 1fr) !important; }
+.sf-faces .caption-label { left: .3rem !important; right: auto !important; bottom: .3rem !important;
+  font-size: .7rem !important; padding: .1rem .4rem !important; opacity: .85; }
+.sf-choose { align-items: flex-end; }
 .sf-sliders .block { padding-top: .3rem !important; padding-bottom: .3rem !important; }
 .gradio-container .sf-beside { position: sticky; top: 12px; align-self: flex-start; z-index: 100; }
 :root { --sf-stage: #eef1f6; --sf-focus: #4338ca; }
@@ -82,6 +87,7 @@ footer .divider:last-of-type, footer button:last-of-type + .divider { display: n
   .sf-hero h1 { font-size: 1.5rem; }
   .sf-hero .sf-synthetic { font-size: .82rem; line-height: 1.4; }
   .sf-actions { flex-wrap: wrap !important; }
+  .sf-faces .grid-container { grid-template-columns: repeat(2, 1fr) !important; display: grid !important; }
   .sf-actions button { padding-left: .3rem !important; padding-right: .3rem !important; font-size: .95rem !important; }
   .sf-actions .primary { font-size: 1rem !important; }
   /* The result is on top, and in the tab Edit it stays visible while the sliders below it are moved. */

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # The part of the portrait that is cut out, in pixels (the face fills a third of it), and the side that it is scaled to.
 FACE, SIDE = (97, 0, 353, 256), 400
 TALK_FPS, MIMIC_FPS = 25, 12.5
+MADE_UP_SEED = 0
 # "Hello! A moment ago, I was only a photograph." ends here, in a pause. Shorter is quicker to render for a visitor.
 SPEECH_SECONDS = 3.45
 DRAWN_SIDE = 360
@@ -59,6 +60,7 @@ def make_examples(folder: Path, studio: Studio) -> list[Path]:
         made["dub"], pipe.stream(None, video=made["mimic"], audio=short), MIMIC_FPS, SoundReader(short), short.rate
     )
     pipe(photo, audio=SPEECH, fps=TALK_FPS).save(made["talk"])
+    pipe(audio=short, fps=TALK_FPS, seed=MADE_UP_SEED, emotion="happiness").save(made["voice"])
     save_picture(made["edit"], Editor(studio).edit(photo, PRESETS["Surprise"]))
     save_picture(made["student"], _student_frame(studio, short))
     return list(made.values())

@@ -124,7 +124,7 @@ def _load() -> TalkingFacePipeline:
         tracker=embedded_tracker("cpu"),
     )
     # Load these now: two visitors at once would load them twice.
-    _ = pipe.face_model, pipe.audio_to_lip
+    _ = pipe.face_model, pipe.audio_to_lip, pipe.speech_to_portrait, pipe.speech_to_motion
     return pipe
 
 

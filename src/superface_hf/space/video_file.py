@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
+from ..provenance.marks import SOURCE_TYPE
 from .background import TRANSPARENT_SUFFIX
 from .progress import Stages
 
@@ -36,6 +37,7 @@ class VideoPlan:
         sound: the sound of the video.
         label: whether each frame says that it is synthetic.
         transparent: whether the video keeps transparency.
+        source_type: IPTC's term for how it was made; ``marks.MADE_UP`` for a face that is nobody's.
     """
 
     name: str
@@ -45,6 +47,7 @@ class VideoPlan:
     sound: Sound | SoundReader | None = None
     label: bool = False
     transparent: bool = False
+    source_type: str = SOURCE_TYPE
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def write_video(plan: VideoPlan, path: Path, stages: Stages) -> Iterator[Written
     began = yielded = time.monotonic()
     count, shape = 0, (0, 0, 3)
     writing = transparent_writer if plan.transparent else Mp4Writer
-    with writing(path, plan.fps, sound, sound.rate if sound else None, plan.label) as writer:
+    with writing(path, plan.fps, sound, sound.rate if sound else None, plan.label, plan.source_type) as writer:
         for frame in stages.over(plan.frames, "Drawing the frames", plan.total):
             writer.add(frame)
             count, shape = count + 1, frame.shape

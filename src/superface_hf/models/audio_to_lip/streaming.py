@@ -23,6 +23,7 @@ class AudioToLipStream:
 
     Attributes:
         latency: seconds of sound after a frame's time that are needed before the frame is returned.
+        heard: (n, mels) the log-mel rows that the last ``push`` or ``flush`` made of its sound.
     """
 
     def __init__(self, model: SuperFaceAudioToLipModel, fps: float) -> None:
@@ -31,6 +32,7 @@ class AudioToLipStream:
         self._hops = model.config.hops_per_frame
         self._rate, self._fps = model.config.sampling_rate, fps
         self._features = np.empty((0, model.config.num_mel_bins), np.float32)
+        self.heard = self._features
         self._rest = model.rest_value
         config = model.config
         on_grid = (config.frame_rate / fps).is_integer()
@@ -46,7 +48,8 @@ class AudioToLipStream:
             MediaError: the samples are not one-dimensional, not finite, or integers.
             SuperFaceError: the stream has been flushed.
         """
-        self._features = np.concatenate((self._features, self._sound.push(samples)))
+        self.heard = self._sound.push(samples)
+        self._features = np.concatenate((self._features, self.heard))
         usable = len(self._features) // self._hops * self._hops
         ready, self._features = self._features[:usable], self._features[usable:]
         return self._track.feed(self._stacked(ready), self._frames_until_now)
@@ -61,12 +64,18 @@ class AudioToLipStream:
         Raises:
             SuperFaceError: the stream has been flushed already.
         """
-        ending = np.concatenate((self._features, self._sound.flush()))
+        self.heard = self._sound.flush()
+        ending = np.concatenate((self._features, self.heard))
         if frames is None:
-            frames = max(1, self._frames_until_now) if self._sound.samples else 0
+            frames = self.frames
         filled = np.pad(ending, ((0, -len(ending) % self._hops), (0, 0)), constant_values=self._rest)
         known = self._track.feed(self._stacked(filled), frames)
         return np.concatenate((known, self._track.finish(frames)))
+
+    @property
+    def frames(self) -> int:
+        """How many frames the sound so far lasts, at least one of any sound."""
+        return max(1, self._frames_until_now) if self._sound.samples else 0
 
     @property
     def _frames_until_now(self) -> int:

@@ -22,6 +22,8 @@ CLOTHES_SMOOTH = 0.75  # share of fine detail that is left out in clothes
 FACE_BOX = (slice(134, 358), slice(144, 368))
 EDGE = 0.16  # width of the person's outline, in the share of people who cover a pixel
 OUTLINE_BLUR = 3.0  # pixels; without it, an outline from many people's shares would be ragged
+# Rows over which the outline gets smoother still, and the blur in pixels: shoulders differ more than heads.
+SHOULDERS, SHOULDERS_BLUR = (320, 390), 12.0
 BACKGROUND_PIXELS = 8  # side of the background: as soft as a photographer's wall
 # Rows over which clothes become plain, and the blur in pixels: averages of many people's patterns look like stains.
 CLOTHES, CLOTHES_BLUR = (350, 430), 12.0
@@ -121,7 +123,9 @@ class FaceSpace(ModelMixin, ConfigMixin):
         person, alpha = person + changes[:, :3], blur(alpha + changes[:, 3:4], OUTLINE_BLUR)
         soft = F.interpolate(background + changes[:, 4:], (BACKGROUND_PIXELS,) * 2, mode="area")
         background = _large(soft)
-        plain = _plain(person)
+        low = _below(SHOULDERS, alpha)
+        alpha = alpha + low * (blur(alpha, SHOULDERS_BLUR) - alpha)
+        plain = _below(CLOTHES, person)
         person = person + plain * (blur(person, CLOTHES_BLUR) - person)
         person[:, :, FACE_BOX[0], FACE_BOX[1]] += _large(self.detail(detail), FACE_BOX[0].stop - FACE_BOX[0].start)
         return person, alpha, background
@@ -134,7 +138,7 @@ class FaceSpace(ModelMixin, ConfigMixin):
         if generator is not None:
             texture = _large(self.prior.texture(features))
             energies, angle = texture[:, :2].clamp_min(0), texture[:, 2:]
-            plain = _plain(person)
+            plain = _below(CLOTHES, person)
             clear = angle.norm(dim=1, keepdim=True).clamp(0, 1) * (1 - plain)
             person = with_detail(person, energies * (1 - CLOTHES_SMOOTH * plain), angle, clear, generator)
         goal = self.landmarks(latents, features)
@@ -204,10 +208,10 @@ def _least_squares(maps: Maps, pictures: Tensor, alpha: Tensor | None = None) ->
     return torch.linalg.solve(gram, flat @ pictures.flatten(1).T).T
 
 
-def _plain(pictures: Tensor) -> Tensor:
-    """Return weights (S, 1): 0 on head and neck, 1 on clothes."""
+def _below(rows_between: tuple[int, int], pictures: Tensor) -> Tensor:
+    """Return weights (S, 1): 0 above both rows, 1 below them."""
     rows = torch.arange(SIZE, device=pictures.device, dtype=pictures.dtype)[:, None]
-    return smoothstep(rows, *CLOTHES)
+    return smoothstep(rows, *rows_between)
 
 
 def _large(pictures: Tensor, size: int = SIZE) -> Tensor:

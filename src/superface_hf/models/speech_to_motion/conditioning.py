@@ -28,23 +28,22 @@ class SpeechFeatures:
     def __init__(self, audio_to_lip: SuperFaceAudioToLipModel, fps: float) -> None:
         config = audio_to_lip.config
         self.hops = round(config.sampling_rate / config.hop_length / fps)
-        self._sound, self._lips = audio_to_lip.feature_extractor.stream(), audio_to_lip.stream(fps)
+        self._lips = audio_to_lip.stream(fps)
         self._mel = np.empty((0, config.num_mel_bins), np.float32)
         self._mouth = np.empty((0, config.mouth_size), np.float32)
-        self._rate, self._fps, self._given = config.sampling_rate, fps, 0
+        self._given = 0
 
     def push(self, samples: np.ndarray) -> np.ndarray:
         """Add samples (N,), and return the rows (n, hops * mels + mouth_size) that are known now; the mouth is not scaled."""
-        self._mel = np.concatenate([self._mel, self._sound.push(samples)])
         self._mouth = np.concatenate([self._mouth, self._lips.push(samples)])
+        self._mel = np.concatenate([self._mel, self._lips.heard])
         return self._take(min(len(self._mel) // self.hops, len(self._mouth)))
 
     def flush(self) -> np.ndarray:
         """End the sound, and return the remaining rows up to ``round(seconds * fps)``, at least one in all."""
-        self._mel = np.concatenate([self._mel, self._sound.flush()])
-        frames = max(1, round(self._sound.samples / self._rate * self._fps)) if self._sound.samples else 0
-        self._mouth = np.concatenate([self._mouth, self._lips.flush(max(frames, 1))[: max(0, frames)]])
-        rest = frames - self._given
+        rest = self._lips.frames - self._given
+        self._mouth = np.concatenate([self._mouth, self._lips.flush()])
+        self._mel = np.concatenate([self._mel, self._lips.heard])
         lacking = max(0, rest * self.hops - len(self._mel))
         self._mel = np.pad(self._mel, ((0, lacking), (0, 0)), constant_values=SILENCE)
         return self._take(rest)

@@ -1,4 +1,8 @@
-"""Sample windows of motion for sound that comes in pieces; each window has its own noise and continues the one before."""
+"""Sample windows of motion for sound that comes in pieces; each window has its own noise and continues the one before.
+
+A window starts ``OVERLAP`` frames before the end of the previous one. In each step of the scheduler these frames are blended with
+the previous window's: its first frame is the previous window's, its last one is new. So nothing jumps where windows meet.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from torch import Tensor
 
 from ...errors import MotionError
 from ...motion import Motion
-from .conditioning import SpeechFeatures, empty_condition, scaled_condition
+from .conditioning import MOUTH, SpeechFeatures, empty_condition, scaled_condition
 from .motion_vector import motion_size, region_slices, to_vectors
 
 if TYPE_CHECKING:
@@ -27,6 +31,9 @@ if TYPE_CHECKING:
 
 # The most that a reference's usual lids and brows change the motion, in spreads; more is attributed to its person's face.
 MEAN_LIMIT = 1.0
+
+
+OVERLAP = 12  # frames that two windows share
 STYLE_DRAW = 2**31 - 1  # the number of the style's random draw, which no window has
 
 
@@ -39,6 +46,7 @@ class MotionWindowSampler:
         settings: the settings of the motion.
         previous: the motion to continue; None starts freely.
         seed: the seed of the noise; each window's noise follows from the seed and the window's number.
+        spoken: whether rows hold the mouth that speaks; otherwise they hold its offset to audio-to-lip's mouth.
     """
 
     def __init__(
@@ -51,9 +59,10 @@ class MotionWindowSampler:
         settings: Performance,
         previous: Motion | None,
         seed: int,
+        spoken: bool = False,
     ) -> None:
         self._denoiser, self._statistics, self._refiner = denoiser, statistics, lip_refiner
-        self._settings, self._seed, self._window = settings, seed, 0
+        self._settings, self._seed, self._window, self._spoken = settings, seed, 0, spoken
         self._scheduler = copy.deepcopy(scheduler)
         self._scheduler.set_timesteps(settings.num_inference_steps, device=denoiser.device)
         self._features = SpeechFeatures(audio_to_lip, denoiser.config.fps)
@@ -68,10 +77,11 @@ class MotionWindowSampler:
         if settings.emotion is not None:
             self._offset = self._offset + statistics.emotion(settings.emotion)
         self._known = None if previous is None else self._scaled(previous)
+        # (1, OVERLAP, motion_size), scaled: the last window's version of the frames that come next.
+        self._shared: Tensor | None = None
 
     def push(self, samples: np.ndarray) -> Iterator[np.ndarray]:
-        """Add samples (N,), and yield the windows (frames, motion_size) that are known now. Their mouth is an offset to
-        audio-to-lip's."""
+        """Add samples (N,), and yield the windows (frames, motion_size) that are known now."""
         yield from self.hear(self._features.push(samples))
 
     def hear(self, rows: np.ndarray) -> Iterator[np.ndarray]:
@@ -79,8 +89,8 @@ class MotionWindowSampler:
         self._rows = np.concatenate([self._rows, rows])
         frames = self._denoiser.config.frames
         while len(self._rows) >= frames:
-            heard, self._rows = self._rows[:frames], self._rows[frames:]
-            yield self._made(heard)
+            heard, self._rows = self._rows[:frames], self._rows[frames - OVERLAP :]
+            yield self._made(heard)[: frames - OVERLAP]
 
     def flush(self) -> Iterator[np.ndarray]:
         """End the sound, and yield the remaining windows, the last one cut."""
@@ -95,14 +105,19 @@ class MotionWindowSampler:
         count = len(heard)
         rest = empty_condition(config.frames - count, config.condition_size)
         condition = np.concatenate([self._heard, scaled_condition(heard, self._statistics), rest])
-        self._heard = condition[count : count + config.known_frames]
+        passed = count - OVERLAP  # frames that no later window makes again; only the last window has fewer
+        self._heard = condition[max(0, passed) : max(0, passed) + config.known_frames]
         told = torch.from_numpy(condition)[None].to(device, self._denoiser.dtype)
         clean = self._denoised(told)
         past = torch.zeros_like(clean[:, : config.known_frames]) if self._known is None else self._known
-        self._known = torch.cat([past, clean[:, :count]], dim=1)[:, -config.known_frames :]
+        self._known = torch.cat([past, clean[:, : max(0, passed)]], dim=1)[:, -config.known_frames :]
+        self._shared = clean[:, passed:count] if passed > 0 else None
         rows = self._statistics.played(clean[0].float()).cpu().numpy()
         change = self._lips(told, torch.cat([past, clean], dim=1))[0, config.known_frames :].float().cpu().numpy()
-        return self._played(rows, change)[:count]
+        played = self._played(rows, change)[:count]
+        if self._spoken:
+            played[:, region_slices()["mouth"]] += heard[:, -MOUTH:]
+        return played
 
     def _denoised(self, condition: Tensor) -> Tensor:
         """Return a scaled sample (1, frames, motion_size) from this window's noise."""
@@ -121,8 +136,18 @@ class MotionWindowSampler:
             clean = self._denoiser(sample.expand(copies, -1, -1), step, condition, known, None, heard, style)
             if both:
                 clean = clean[1:] + guidance * (clean[:1] - clean[1:])
-            sample = scheduler.step(clean, step, sample).prev_sample
+            sample = scheduler.step(self._joined(clean), step, sample).prev_sample
         return sample
+
+    def _joined(self, clean: Tensor) -> Tensor:
+        """Return (1, frames, motion_size) that starts as the previous window ended."""
+        if self._shared is None:
+            return clean
+        shared = self._shared
+        place = (torch.arange(shared.shape[1], device=clean.device) + 0.5) / shared.shape[1]
+        weight = (0.5 + 0.5 * torch.cos(math.pi * place)).to(clean.dtype)[:, None]
+        begun = weight * shared + (1 - weight) * clean[:, : len(weight)]
+        return torch.cat([begun, clean[:, len(weight) :]], dim=1)
 
     def _lips(self, condition: Tensor, clean: Tensor) -> Tensor:
         """Return the offset (1, known + frames, M) to audio-to-lip's mouth, in its own unit."""
