@@ -19,7 +19,7 @@ from ..models.speech_to_motion.performance import Performance
 from ..models.speech_to_motion.windows import MotionWindowSampler, Resampled
 from ..motion import Motion
 from ..motion.motion import check_fps
-from .audio import follow_speech
+from .audio import follow_speech, warn_if_silent
 from .loudness import LoudnessNormalizer
 
 if TYPE_CHECKING:

@@ -39,7 +39,7 @@ QUIET = 30.0  # dB below the loudest; quieter sound counts as silence
 
 
 def motion_rows(motion: Motion) -> np.ndarray:
-    """Return (T, 66), one row a frame, as metrics take motions: rotation 3, translation 2, scale 1, mouth, eyes, brows, gaze."""
+    """Return (T, 66), one row a frame, as metrics take it: rotation 3, translation 2, scale 1, mouth, eyes, brows, gaze."""
     return np.concatenate([getattr(motion, name).reshape(len(motion), -1) for name in PARTS], axis=1)
 
 

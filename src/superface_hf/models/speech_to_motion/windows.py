@@ -1,7 +1,7 @@
 """Sample windows of motion for sound that comes in pieces; each window has its own noise and continues the one before.
 
-A window starts ``OVERLAP`` frames before the end of the previous one. In each step of the scheduler these frames are blended with
-the previous window's: its first frame is the previous window's, its last one is new. So nothing jumps where windows meet.
+A window starts ``OVERLAP`` frames before the end of the previous one. In each step of the scheduler these frames are blended
+with the previous window's: the first is the previous window's, the last is new. So nothing jumps where windows meet.
 """
 
 from __future__ import annotations
