@@ -8,6 +8,7 @@ import pickle
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -45,8 +46,8 @@ def table(folder: Path, rows: list[dict]) -> Path:
 
 def motion(path: Path, frames: int = 3, seed: int = 0) -> str:
     still = Motion.neutral(frames, 25.0)
-    still.rotation[:] = np.random.default_rng(seed).normal(0, 0.02, still.rotation.shape)
-    still.save(path)
+    turns = np.random.default_rng(seed).normal(0, 0.02, still.rotation.shape)
+    replace(still, rotation=turns).save(path)
     return path.name
 
 

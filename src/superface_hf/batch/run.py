@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 from ..errors import MediaError, SuperFaceError, UnknownNameError
 from ..utils.device import AUTO
-from ..utils.files import hold, part_of
+from ..utils.files import hold, part_of, remove_parts
 from ..utils.progress import progress_bar
 from .columns import PLACES, check_columns, read_row
 from .done import Notes, key_of
@@ -80,6 +80,7 @@ def run_batch(
     rows, base = _table(jobs)
     folder = Path(folder).expanduser()
     hold(folder, "a batch")
+    remove_parts(folder)
     Notes(folder).forget_attempts()
     results, waiting = _sorted_out(rows, base)
     report = _Report(folder / REPORT, len(rows), results)
@@ -91,6 +92,7 @@ def run_batch(
             number = result.pop(ROW)
             for index, other in enumerate(next(all_ for first, all_ in same.values() if first[ROW] == number)):
                 report.add(other, result if index == 0 else result | _again(result))
+    remove_parts(folder)  # of processes that were killed
     report.write()
     return BatchReport([report.results[number] for number in range(1, len(rows) + 1)], report.path)
 

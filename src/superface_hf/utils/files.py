@@ -58,6 +58,13 @@ def sweep(folder: Path) -> None:
         return  # it is not ours to clean, and writing will tell what is wrong
 
 
+def remove_parts(folder: Path) -> None:
+    """Removes what is half-written in a folder and those below. Only whoever holds the folder may, while nobody writes."""
+    for path in folder.rglob(".*.part*"):
+        if _PART.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+
+
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """Writes a safetensors file, whole or not at all, readable for whom the umask says.
 
