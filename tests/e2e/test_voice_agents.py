@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -83,10 +84,12 @@ def test_a_peer_of_pipecats_webrtc_transport_sees_and_hears_the_face(face, speec
         )  # fmt: skip
         transport = SmallWebRTCTransport(connection, params)
         connected = asyncio.Event()
-        transport.add_event_handler("on_client_connected", lambda *_: connected.set() or asyncio.sleep(0))
+        transport.add_event_handler("on_client_connected", lambda *_: connected.set())
         service = SuperFaceVideoService(face=face, sampling_rate=RATE)
         worker = PipelineWorker(Pipeline([service, Watching(), transport.output()]), idle_timeout_secs=None)
-        running = asyncio.ensure_future(WorkerRunner(handle_sigint=False).run(worker))
+        runner = WorkerRunner(handle_sigint=False)
+        await runner.add_workers(worker)
+        running = asyncio.ensure_future(runner.run())
         answer = connection.get_answer()
         await peer.setRemoteDescription(aiortc.RTCSessionDescription(answer["sdp"], answer["type"]))
         await asyncio.wait_for(connected.wait(), 20)
@@ -121,8 +124,8 @@ def test_a_peer_of_pipecats_webrtc_transport_sees_and_hears_the_face(face, speec
     stopped = next(index for index, frame in enumerate(passed) if isinstance(frame, TTSStoppedFrame))
     said = b"".join(frame.audio for frame in passed[:stopped] if isinstance(frame, TTSAudioRawFrame))
     said = np.frombuffer(said, np.int16)
-    loud = np.flatnonzero(said)[0] - np.flatnonzero(speech)[0]  # a part may begin before its speech does
-    assert np.abs(said[loud : loud + len(speech)].astype(int) - speech).max() <= 2  # all of it, before the stop goes on
+    starts = range(0, len(said) - len(speech) + 1, round(RATE / face.fps))  # a part may begin before its speech does
+    assert min(np.abs(said[start : start + len(speech)].astype(int) - speech).max() for start in starts) <= 2
     assert pictures[0].shape == (*face.size[::-1], 3)
     assert len(pictures) > 5
     assert any(np.abs(pictures[0].astype(int) - picture).max() > 8 for picture in pictures)
@@ -203,7 +206,7 @@ def test_livekits_runner_is_given_the_face_in_step_with_the_speech(face, speech)
     assert (pictures[0].width, pictures[0].height) == face.size
     assert len({bytes(frame.data) for frame in pictures}) > 5
     # Every piece of sound follows the picture of its time, so that none runs ahead.
-    for before, frame in zip(pushed, pushed[1:], strict=False):
+    for before, frame in pairwise(pushed):
         if isinstance(frame, rtc.AudioFrame):
             assert isinstance(before, rtc.VideoFrame)
             assert frame.duration == pytest.approx(1 / face.fps, abs=1e-3)

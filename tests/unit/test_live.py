@@ -50,7 +50,7 @@ def test_sound_and_mouth_are_in_step(face, speech, rate):
             live.push(sound[start : start + 1000], rate)
         live.end()
         parts = said(live)
-    heard = np.concatenate([part.sound for part in parts]) / 32767
+    heard = np.concatenate([part.sound for part in parts]) / 32768
     assert np.abs(heard[: len(speech)] - speech)[200:-200].max() < 0.02
     assert not heard[len(speech) + 50 :].any()
     # Each picture shows the mouth that belongs to the sound of its time, also where pictures were dropped.
@@ -113,7 +113,7 @@ def test_a_machine_that_is_too_slow_drops_pictures_and_no_sound_and_says_so_once
     assert 0 <= lead < 8
     assert len(parts) < 0.6 * total
     assert all(len(part.sound) == part.frames * RATE // FPS for part in parts)
-    heard = np.concatenate([part.sound for part in parts]) / 32767
+    heard = np.concatenate([part.sound for part in parts]) / 32768
     starts = [frame * RATE // FPS for frame in range(lead + 1)]
     assert min(np.abs(heard[start : start + len(speech)] - speech).max() for start in starts) < 1e-3
     assert took < total / FPS + 1.0  # it does not drift
@@ -125,7 +125,7 @@ def test_speech_without_an_end_ends_by_itself_and_loses_nothing(face, speech):
     with face.session(RATE) as live:
         live.push((speech * 32767).astype(np.int16)[: RATE // 10, None], RATE)
         heard = np.concatenate([part.sound for part in said(live)])
-    assert np.abs(heard[: RATE // 10] / 32767 - speech[: RATE // 10]).max() < 1e-3
+    assert np.abs(heard[: RATE // 10] / 32768 - speech[: RATE // 10]).max() < 1e-3
 
 
 def test_several_at_once_say_what_each_was_told(face, speech):
@@ -135,7 +135,7 @@ def test_several_at_once_say_what_each_was_told(face, speech):
             sounds += [part.sound] * part.speaking
             if part.ends:
                 break
-        return np.concatenate(sounds) / 32767
+        return np.concatenate(sounds) / 32768
 
     async def both() -> list[np.ndarray]:
         with face.session(RATE) as one, face.session(RATE) as other:

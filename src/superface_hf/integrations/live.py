@@ -282,7 +282,7 @@ class LiveSession:
         sound = np.concatenate([each[0] for each in taken])
         return LivePart(
             picture,
-            (np.clip(sound, -1, 1) * 32767).astype(np.int16),
+            np.clip(np.round(sound * 32768), -32768, 32767).astype(np.int16),
             len(taken),
             any(each[2] for each in taken),
             any(each[3] for each in taken),

@@ -23,6 +23,7 @@ try:
     )
     from pipecat.processors.frame_processor import FrameDirection
     from pipecat.services.ai_service import AIService
+    from pipecat.services.settings import ServiceSettings
 except ImportError as error:
     raise SuperFaceError(f"SuperFaceVideoService needs Pipecat: {install_command('pipecat')}.") from error
 
@@ -39,11 +40,11 @@ class SuperFaceVideoService(AIService):
     Args:
         face: which; the embedded student by default. Several services may share one.
         sampling_rate: of the speech that goes on, in samples a second.
-        settings: of the service, for Pipecat.
+        options: of Pipecat's ``AIService``.
     """
 
-    def __init__(self, *, face: LiveFace | None = None, sampling_rate: int = 24_000, **settings: Any) -> None:
-        super().__init__(**settings)
+    def __init__(self, *, face: LiveFace | None = None, sampling_rate: int = 24_000, **options: Any) -> None:
+        super().__init__(settings=ServiceSettings(model=None), **options)
         self.face = face or LiveFace()
         self.session: LiveSession | None = None
         self._rate = sampling_rate
