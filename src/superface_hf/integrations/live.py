@@ -47,6 +47,7 @@ class LivePart:
         speaking: whether it belongs to speech.
         ends: whether an utterance ends with it.
         mouth: (M,) the mouth's coefficients, as ``Motion`` has them.
+        interruptions: how many had come when it was made.
     """
 
     picture: np.ndarray
@@ -55,6 +56,7 @@ class LivePart:
     speaking: bool
     ends: bool
     mouth: np.ndarray
+    interruptions: int = 0
 
 
 class LiveFace:
@@ -119,7 +121,7 @@ class LiveSession:
         self._closing: list[np.ndarray] = []
         self._frame = 0
         self._lock = threading.Lock()  # of all above
-        self._parts: queue.Queue[tuple[int, LivePart] | None] = queue.Queue(KEPT)
+        self._parts: queue.Queue[LivePart | None] = queue.Queue(KEPT)
         self._interruptions = 0
         self._closed = threading.Event()
         self._error: BaseException | None = None
@@ -176,15 +178,18 @@ class LiveSession:
             whatever stopped the session.
         """
         while True:
-            item = self._parts.get()
-            if item is None:
+            part = self._parts.get()
+            if part is None:
                 self._parts.put(None)
                 if self._error is not None:
                     raise self._error
                 return None
-            interruptions, part = item
-            if interruptions == self._interruptions or not part.speaking:
+            if not self.dropped_by_interruption(part):
                 return part
+
+    def dropped_by_interruption(self, part: LivePart) -> bool:
+        """Whether a part was made of speech that has been interrupted since."""
+        return part.speaking and part.interruptions != self._interruptions
 
     def __iter__(self) -> Iterator[LivePart]:
         while (part := self.next()) is not None:
@@ -242,11 +247,11 @@ class LiveSession:
             with self._lock:
                 taken, interruptions = [self._step() for _ in range(frames)], self._interruptions
                 mouth, motion = taken[-1][1], [each[4] for each in taken]
-            part = self._drawn(taken, motion, mouth)
+            part = self._drawn(taken, motion, mouth, interruptions)
             due += frames * step
             while not self._closed.is_set():
                 try:
-                    self._parts.put((interruptions, part), timeout=0.1)
+                    self._parts.put(part, timeout=0.1)
                     break
                 except queue.Full:
                     continue
@@ -275,7 +280,7 @@ class LiveSession:
         loudness = 10 * np.log10(energy) if energy > 0 else -np.inf
         return sound, self._mouth, speaking, ends, self._idle.push(np.array([loudness]))
 
-    def _drawn(self, taken: list[Any], motions: list[Any], mouth: np.ndarray) -> LivePart:
+    def _drawn(self, taken: list[Any], motions: list[Any], mouth: np.ndarray, interruptions: int) -> LivePart:
         motion = replace(motions[-1], mouth=mouth[None].astype(np.float32))
         _, landmarks = self._retarget(motion, motion.mouth)
         picture = self.face.ready.frames(landmarks)[0]
@@ -287,6 +292,7 @@ class LiveSession:
             any(each[2] for each in taken),
             any(each[3] for each in taken),
             mouth,
+            interruptions,
         )
 
     def _say_so(self, frames: int) -> None:

@@ -74,7 +74,7 @@ class SuperFaceVideoGenerator(VideoGenerator):
             picture = rtc.VideoFrame(width, height, rtc.VideoBufferType.RGBA, rgba.tobytes())
             for sound in np.array_split(part.sound, part.frames):  # the synchronizer wants its rate
                 yield picture
-                if part.speaking:
+                if part.speaking and not self.session.dropped_by_interruption(part):
                     yield rtc.AudioFrame(sound.tobytes(), self.session.rate, 1, len(sound))
             if part.ends:
                 yield AudioSegmentEnd()

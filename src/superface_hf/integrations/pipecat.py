@@ -85,13 +85,14 @@ class SuperFaceVideoService(AIService):
             self._showing = self.create_task(self._show())
 
     async def _show(self) -> None:
-        assert self.session is not None
-        async for part in self.session.parts():
+        session = self.session
+        assert session is not None
+        async for part in session.parts():
             height, width = part.picture.shape[:2]
             picture = OutputImageRawFrame(image=part.picture.tobytes(), size=(width, height), format="RGB")
             picture.sync_with_audio = True  # shown when all sound before it has been sent
             await self.push_frame(picture)
-            if part.speaking:
+            if part.speaking and not session.dropped_by_interruption(part):
                 await self.push_frame(
                     TTSAudioRawFrame(audio=part.sound.tobytes(), sample_rate=self._rate, num_channels=1)
                 )
