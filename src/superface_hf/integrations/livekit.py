@@ -90,6 +90,7 @@ class SuperFaceAvatarSession(AvatarSession):
 
     def __init__(self, face: LiveFace | None = None, sampling_rate: int = SOUND_RATE) -> None:
         super().__init__()
+        self._room: Any = None
         self._generator = SuperFaceVideoGenerator(face, sampling_rate)
         self._runner: AvatarRunner | None = None
 
