@@ -4,9 +4,9 @@
 
     python benchmarks/batch.py [--model STUDENT] [--rows 16] [--workers 1 2] [--runs 5] [--no-ray]
 
-Each row is the bundled sentence said by a student (default: the embedded one), with idle motion of its own. Every run renders into a
-new folder. Ray is started before the clock is; its actors load their models while it runs, as they do in use, and this process has
-loaded them before. Medians of the runs are printed.
+Each row is the bundled sentence said by a student (default: the embedded one), with idle motion of its own. Every run renders
+into a new folder. Ray is started before the clock is; actors load their models while it runs, as they do in use, and so does
+this process. Medians of the runs are printed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ def main() -> None:
     args = parser.parse_args()
     model = str(args.model or weights_folder("student"))
     rows = [{"model": model, "audio": str(SPEECH), "seed": seed, "fps": FPS} for seed in range(args.rows)]
-    seconds_of(rows[:1], "local", 1)  # loads what stays loaded
     figures: dict[str, float] = {"this process": median(rows, "local", 1, args.runs)}
     if not args.no_ray:
         import ray

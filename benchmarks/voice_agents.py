@@ -4,11 +4,11 @@
 
     python benchmarks/voice_agents.py [--model STUDENT] [--fps 25] [--minutes 3] [--sessions 1]
 
-Utterances of the bundled sentence come as a text-to-speech gives them, in chunks of 100 ms, faster than they are said, with pauses
-between them. Parts are taken as they come. The offset is measured in what comes out: the mouth of each part, held over the frames
-that it lasts, is correlated with the mouth that audio-to-lip makes of the sound that came out beside it, shifted by whole frames; of
-each minute, and over all. The clock's drift is the time that all parts last against the time that passed. Interruptions come every
-20 s; the mouth has to be shut, and the sound gone, in the time that is printed.
+Utterances of the bundled sentence come as a text-to-speech gives them, in chunks of 100 ms, faster than they are said, with
+pauses between them. Parts are taken as they come. The offset is measured in what comes out: the mouth of each part, held over
+the frames that it lasts, is correlated with the mouth that audio-to-lip makes of the sound that came out beside it, shifted by
+whole frames; of the first and the last minute, and over all. The drift is the time that all parts last against the time that
+passed. An interruption comes every 20 s; how soon the mouth is shut after it is printed.
 """
 
 from __future__ import annotations

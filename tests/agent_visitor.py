@@ -51,8 +51,8 @@ async def _visited(app: Any) -> None:
     await peer.setRemoteDescription(aiortc.RTCSessionDescription(answer["sdp"], answer["type"]))
     while channel.readyState != "open" or not seen["video"]:
         await asyncio.sleep(0.05)
-    channel.send(json.dumps({"text": "Who are you?"}))
-    while not any(np.abs(sound).max() > 100 for sound in seen["audio"]):
+    channel.send(json.dumps({"type": "say", "text": "Who are you?"}))
+    while not any(np.abs(sound).max() > 100 for sound in seen["audio"][-50:]):
         await asyncio.sleep(0.05)
     await peer.close()
     await asyncio.gather(*tasks)
