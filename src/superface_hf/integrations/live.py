@@ -108,6 +108,10 @@ class LiveSession:
         face: which.
         rate: of the sound that comes out, in samples a second.
         seed: of the idle motion.
+
+    Attributes:
+        frames: how many frames' time has passed.
+        dropped: of how many of them no picture was drawn.
     """
 
     def __init__(self, face: LiveFace, rate: int = SOUND_RATE, seed: int = 0) -> None:
@@ -119,7 +123,7 @@ class LiveSession:
         self._retarget = Retargeter(face.portrait, Changes.checked("auto", None, None, face.fps), face.pipe.face_model)
         self._mouth = face.shut
         self._closing: list[np.ndarray] = []
-        self._frame = 0
+        self.frames = 0
         self._lock = threading.Lock()  # of all above
         self._parts: queue.Queue[LivePart | None] = queue.Queue(KEPT)
         self._interruptions = 0
@@ -246,8 +250,7 @@ class LiveSession:
                 self._say_so(frames - 1)
             with self._lock:
                 taken, interruptions = [self._step() for _ in range(frames)], self._interruptions
-                mouth, motion = taken[-1][1], [each[4] for each in taken]
-            part = self._drawn(taken, motion, mouth, interruptions)
+            part = self._drawn(taken, interruptions)
             due += frames * step
             while not self._closed.is_set():
                 try:
@@ -258,8 +261,8 @@ class LiveSession:
 
     def _step(self) -> tuple[np.ndarray, np.ndarray, bool, bool, Any]:
         """The next frame's sound, mouth, whether it is speech, whether that ends, and head and eyes."""
-        size = round((self._frame + 1) * self.rate / self.face.fps) - round(self._frame * self.rate / self.face.fps)
-        self._frame += 1
+        size = round((self.frames + 1) * self.rate / self.face.fps) - round(self.frames * self.rate / self.face.fps)
+        self.frames += 1
         sound, speaking, ends = np.zeros(size, np.float32), False, False
         if self._closing:
             self._mouth = self._closing.pop(0)
@@ -280,16 +283,19 @@ class LiveSession:
         loudness = 10 * np.log10(energy) if energy > 0 else -np.inf
         return sound, self._mouth, speaking, ends, self._idle.push(np.array([loudness]))
 
-    def _drawn(self, taken: list[Any], motions: list[Any], mouth: np.ndarray, interruptions: int) -> LivePart:
-        motion = replace(motions[-1], mouth=mouth[None].astype(np.float32))
-        _, landmarks = self._retarget(motion, motion.mouth)
+    def _drawn(self, taken: list[Any], interruptions: int) -> LivePart:
+        """One picture for all of these frames: of speech the middle one, and where none is, the newest."""
+        speaking = any(each[2] for each in taken)
+        shown = taken[len(taken) // 2 if speaking else -1]
+        mouth = shown[1]
+        _, landmarks = self._retarget(replace(shown[4], mouth=mouth[None].astype(np.float32)), mouth[None])
         picture = self.face.ready.frames(landmarks)[0]
         sound = np.concatenate([each[0] for each in taken])
         return LivePart(
             picture,
             np.clip(np.round(sound * 32768), -32768, 32767).astype(np.int16),
             len(taken),
-            any(each[2] for each in taken),
+            speaking,
             any(each[3] for each in taken),
             mouth,
             interruptions,

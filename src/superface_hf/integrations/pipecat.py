@@ -24,8 +24,27 @@ try:
     from pipecat.processors.frame_processor import FrameDirection
     from pipecat.services.ai_service import AIService
     from pipecat.services.settings import ServiceSettings
+    from pipecat.transports.base_transport import TransportParams
 except ImportError as error:
     raise SuperFaceError(f"SuperFaceVideoService needs Pipecat: {install_command('pipecat')}.") from error
+
+
+# The browser's side of a small agent: it sends its offer to /offer, shows the face, and sends what is typed as a message.
+VISITOR_PAGE = """<video autoplay playsinline></video><form><input name=text autofocus></form><script>
+const peer = new RTCPeerConnection(), stream = new MediaStream(), chat = peer.createDataChannel('chat');
+peer.ontrack = each => { stream.addTrack(each.track); document.querySelector('video').srcObject = stream; };
+document.forms[0].onsubmit = () => { chat.send(JSON.stringify({type: 'say', text: document.forms[0].text.value})); return false; };
+(async () => { for (const kind of ['audio', 'video']) peer.addTransceiver(kind, {direction: 'recvonly'});
+  await peer.setLocalDescription(); while (peer.iceGatheringState != 'complete') await new Promise(go => setTimeout(go, 50));
+  const answer = await fetch('/offer', {method: 'POST', body: JSON.stringify(peer.localDescription)});
+  await peer.setRemoteDescription(await answer.json()); })();</script>"""
+
+
+def transport_params(face: LiveFace, **more: Any) -> TransportParams:
+    """What a transport has to know to show ``face``, and whatever else is to be set."""
+    width, height = face.size
+    picture = {"video_out_width": width, "video_out_height": height, "video_out_framerate": max(1, round(face.fps))}
+    return TransportParams(**{"audio_out_enabled": True, "video_out_enabled": True, **picture, **more})
 
 
 class SuperFaceVideoService(AIService):
@@ -34,8 +53,7 @@ class SuperFaceVideoService(AIService):
     Put it behind the text-to-speech. Speech goes on when its pictures are there; all other frames pass. Pictures come all the
     time: the face idles while it listens. An interruption stops the mouth within 100 ms.
 
-    The transport needs ``video_out_enabled=True``, ``video_out_width`` and ``video_out_height`` as ``face.size``, and
-    ``video_out_framerate`` as ``face.fps``.
+    :func:`transport_params` gives what the transport has to know.
 
     Args:
         face: which; the embedded student by default. Several services may share one.
