@@ -33,7 +33,8 @@ except ImportError as error:
 VISITOR_PAGE = """<video autoplay playsinline></video><form><input name=text autofocus></form><script>
 const peer = new RTCPeerConnection(), stream = new MediaStream(), chat = peer.createDataChannel('chat');
 peer.ontrack = each => { stream.addTrack(each.track); document.querySelector('video').srcObject = stream; };
-document.forms[0].onsubmit = () => { chat.send(JSON.stringify({type: 'say', text: document.forms[0].text.value})); return false; };
+document.forms[0].onsubmit = event => { event.preventDefault();
+  chat.send(JSON.stringify({type: 'say', text: document.forms[0].text.value})); };
 (async () => { for (const kind of ['audio', 'video']) peer.addTransceiver(kind, {direction: 'recvonly'});
   await peer.setLocalDescription(); while (peer.iceGatheringState != 'complete') await new Promise(go => setTimeout(go, 50));
   const answer = await fetch('/offer', {method: 'POST', body: JSON.stringify(peer.localDescription)});
