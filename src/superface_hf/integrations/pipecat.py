@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ try:
         OutputImageRawFrame,
         StartFrame,
         TTSAudioRawFrame,
+        TTSStartedFrame,
         TTSStoppedFrame,
     )
     from pipecat.processors.frame_processor import FrameDirection
@@ -46,6 +48,12 @@ def transport_params(face: LiveFace, **more: Any) -> TransportParams:
     width, height = face.size
     picture = {"video_out_width": width, "video_out_height": height, "video_out_framerate": max(1, round(face.fps))}
     return TransportParams(**{"audio_out_enabled": True, "video_out_enabled": True, **picture, **more})
+
+
+def speech_frames(spoken: Mapping[str, Any]) -> tuple[Frame, ...]:
+    """The frames of what a transformers text-to-speech pipeline gave: ``{"audio", "sampling_rate"}``, floats in [-1, 1]."""
+    samples = (np.clip(np.ravel(spoken["audio"]), -1, 1) * 32767).astype(np.int16)
+    return TTSStartedFrame(), TTSAudioRawFrame(samples.tobytes(), spoken["sampling_rate"], 1), TTSStoppedFrame()
 
 
 class SuperFaceVideoService(AIService):
