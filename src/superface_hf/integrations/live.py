@@ -27,8 +27,8 @@ from ..renderers.threads import use_threads
 from .speech import Utterance
 
 SOUND_RATE = 24_000
-# After an interruption the mouth goes this far to shut, a frame each: it is shut within 80 ms at 25 frames a second.
-SHUTTING = (0.5, 1.0)
+# After an interruption the mouth shuts in so many seconds' frames: two at 25 frames a second, one at 12.
+SHUTTING = 0.08
 KEPT = 2  # parts that wait for whoever takes them
 PAUSE = 1.0  # seconds without a part after which the clock starts anew: the machine slept, or nobody took parts
 _ids = itertools.count(1)
@@ -167,13 +167,15 @@ class LiveSession:
                 self._utterances[-1].end()
 
     def interrupt(self) -> None:
-        """Drops all that has not been said. The mouth is shut within 100 ms (two frames at 25 frames a second)."""
+        """Drops all that has not been said. The mouth is shut within 100 ms where the machine keeps up at 25 frames a second."""
         with self._lock:
             spoke = bool(self._utterances)
             self._utterances.clear()
             self._interruptions += 1
             if spoke:
-                self._closing = [self._mouth + share * (self.face.shut - self._mouth) for share in SHUTTING]
+                steps = max(1, int(SHUTTING * self.face.fps))
+                shares = [step / steps for step in range(1, steps + 1)]
+                self._closing = [self._mouth + share * (self.face.shut - self._mouth) for share in shares]
 
     def next(self) -> LivePart | None:
         """Waits for the next part; None when the session is closed.
