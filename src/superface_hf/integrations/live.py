@@ -167,7 +167,7 @@ class LiveSession:
                 self._utterances[-1].end()
 
     def interrupt(self) -> None:
-        """Drops all that has not been said. The mouth is shut within 100 ms where the machine keeps up at 25 frames a second."""
+        """Drops all that has not been said. The mouth shuts within 100 ms, where the machine keeps up at 25 frames a second."""
         with self._lock:
             spoke = bool(self._utterances)
             self._utterances.clear()
