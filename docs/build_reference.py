@@ -100,6 +100,9 @@ PAGES = {
         "superface_hf.data.pairs.masking: MaskingConfig",
         "superface_hf.data.degradations: DegradationConfig",
         "superface_hf.training.student.config: DistillationConfig StudentLossWeights",)),
+    "batch": Page("Batches", "A table of jobs, and a face that is there all the time.", (
+        "superface_hf.batch: run_batch BatchReport RenderRow",
+        "superface_hf.integrations: LiveFace LiveSession LivePart",)),
     "errors": Page("Errors", "Everything that is raised on bad input.", (
         "superface_hf: SuperFaceError HubError MediaError MotionError NoFaceError ProvenanceError SeveralFacesError",
         "superface_hf: UnknownNameError",)),

@@ -8,7 +8,9 @@ is made small or stood in for, here and nowhere else:
 * trainings: ``FEWER`` appends settings that end them after a few steps;
 * a text-to-speech model that would be downloaded: a tone of the same form;
 * the Hub: a server on localhost (the pages in ``ON_THE_HUB``, which run in a process of their own for it);
-* the port of the web demo: one that is free.
+* the port of the web demo: one that is free;
+* a Ray cluster: `superface batch` renders here (tests/e2e/test_batch.py has a real one);
+* the browser before the voice agent: an aiortc peer, which asks something and waits for the answer.
 
 ``pip``, ``make`` and the benchmarks are not run; what they name must exist, and benchmarks must know the options.
 """
@@ -35,6 +37,11 @@ from PIL import Image
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 WITH_REAL_WEIGHTS = {"docs/quickstart.md"}
+# Pages whose code needs more than the package's usual extras.
+NEEDS = {
+    "docs/how-to/voice-agents.md": ("pipecat", "aiortc", "livekit.agents"),
+    "docs/how-to/batch.md": ("datasets",),
+}
 ON_THE_HUB = {
     "README.md",
     "docs/how-to/deploy-the-space.md",
@@ -57,7 +64,10 @@ FEWER = {
         "student.generator_channels=8", "student.window_channels=8", "student.code_channels=8",
     ],
 }  # fmt: skip
-LESS = {"evaluate": ["--clips", "1", "--frames", "2", "--window", "3", "--protocols", "self", "--portraits", "1"]}
+LESS = {
+    "batch": ["--engine", "local"],
+    "evaluate": ["--clips", "1", "--frames", "2", "--window", "3", "--protocols", "self", "--portraits", "1"],
+}
 
 
 @dataclass(frozen=True)
@@ -138,6 +148,7 @@ def make_files(folder: Path) -> Path:
         take = folder / "footage" / person / "take1.mp4"
         take.parent.mkdir(parents=True)
         write_mp4(take, swaying(whole, 26, 7 * (person == "bob")), 25)
+    (folder / "jobs.csv").write_text("photo,set\nphoto.jpg,jawOpen=0.4\nphoto.jpg,jawOpen=0.2;eyeBlinkLeft=1\n")
     (folder / "validation/clips").mkdir(parents=True)
     write_mp4(folder / "validation/clips/val_1.mp4", swaying(whole, 8), 25)
     (folder / "portraits").mkdir()
@@ -208,6 +219,8 @@ def try_page(page: Path, files: Path, weights: Path, folder: Path) -> int:
         stand_in(patch, None if name in WITH_REAL_WEIGHTS else weights)
         if any("superface serve" in block.text for block in blocks):
             stack.enter_context(demo_at_a_free_port(patch))
+        if any("web.run_app" in block.text for block in blocks):
+            patch.setattr("aiohttp.web.run_app", visit)
         if name == "README.md":
             namespace["chunks"] = (
                 np.zeros(320, np.float32) for _ in range(10)
@@ -234,6 +247,13 @@ def stand_in(patch: pytest.MonkeyPatch, weights: Path | None) -> None:
         patch.setattr(superface_hf.hub, "WEIGHTS", weights)
         default = PIPELINE_REGISTRY.supported_tasks["talking-face"]["default"]
         patch.setitem(default, "model", (str(weights / "teacher"), None))
+
+
+def visit(app: object) -> None:
+    """Serves a voice agent, and is its visitor."""
+    from agent_visitor import visit
+
+    visit(app)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from .commands import (
+    batch,
     completion,
     demo,
     distill,
@@ -23,6 +24,7 @@ from .commands import (
     evaluate,
     export,
     generate,
+    batch,
     inspect,
     matte,
     portrait,
@@ -39,6 +41,7 @@ from .version import __version__
 
 COMMANDS = (
     generate,
+    batch,
     dub,
     track,
     edit,
@@ -69,6 +72,7 @@ EPILOG = """examples:
   superface portrait speech.wav -n 4 -o faces/
   superface distill --portrait alice.jpg --name alice -o alice-student
   superface export alice-student -o alice.onnx
+  superface batch jobs.csv -o out/
   superface inspect out.mp4
   superface push teacher org/name --private
   superface demo

@@ -11,6 +11,7 @@ import hub_server
 import pytest
 from docs_reader import (
     DOCS,
+    NEEDS,
     ON_THE_HUB,
     ROOT,
     TRY,
@@ -65,6 +66,8 @@ def online(tmp_path_factory):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if blocks_of(ROOT / name)])
 def test_every_block_of_a_page_runs(name, files, weights, tmp_path, request):
+    for package in NEEDS.get(name, ()):
+        pytest.importorskip(package)
     call = request.getfixturevalue("online") if name in ON_THE_HUB else lambda function, *args: function(*args)
     assert call(try_page, ROOT / name, files, weights, tmp_path / "page") == len(blocks_of(ROOT / name))
 

@@ -14,6 +14,7 @@ PACKAGE = Path(superface_hf.__file__).parent
 # From the top of the house to its ground: a folder may import from its own floor and from those below.
 FLOORS = (
     ("__main__", "cli", "commands", "space"),
+    ("batch", "integrations"),
     ("registration", "pipelines", "training", "evaluation", "export"),
     ("renderers", "drivers", "data"),
     ("models", "layers", "animation", "metrics"),

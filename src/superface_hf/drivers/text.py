@@ -39,7 +39,7 @@ def text_to_sound(text: str, tts: TextToSpeech | None, device: Any = "cpu") -> S
     """
     check_text(text, tts)
     assert tts is not None
-    speak = _loaded(tts, device) if isinstance(tts, str) else tts
+    speak = load_tts(tts, device) if isinstance(tts, str) else tts
     try:
         spoken = speak(text)
     except Exception as error:
@@ -47,7 +47,8 @@ def text_to_sound(text: str, tts: TextToSpeech | None, device: Any = "cpu") -> S
     return load_sound(spoken[0] if isinstance(spoken, list) and len(spoken) == 1 else spoken)
 
 
-def _loaded(name: str, device: Any) -> Callable[[str], Any]:
+def load_tts(name: str, device: Any) -> Callable[[str], Any]:
+    """Loads a text-to-speech model by its Hub id or folder (SuperFaceError)."""
     from transformers import pipeline
 
     try:

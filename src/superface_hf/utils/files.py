@@ -60,6 +60,13 @@ def sweep(folder: Path) -> None:
         return  # without permission there is nothing to clean; writing will raise the error
 
 
+def remove_parts(folder: Path) -> None:
+    """Removes what is half-written in a folder and those below. Only whoever holds the folder may, while nobody writes."""
+    for path in folder.rglob(".*.part*"):
+        if _PART.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+
+
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """Write a safetensors file atomically, with the file mode that the umask gives.
 
