@@ -7,11 +7,13 @@ made once a portrait, it hardly does, and at rest it gives the picture's own pix
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from .portrait import PortraitLayers
+if TYPE_CHECKING:
+    from .portrait import PortraitLayers
 
 # Weights of the pixels to both sides of the middle between two: Lanczos, three to each side.
 HALFWAY = np.array([0.0243, -0.1351, 0.6079, 0.6079, -0.1351, 0.0243], np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +14,6 @@ from typing import Any
 import av
 import numpy as np
 from av.stream import Disposition
-from transformers.utils import logging
 
 from ..errors import MediaError
 from .container import incomplete, open_container, reason
@@ -22,7 +22,7 @@ from .download import is_url
 from .sources import View, describe, open_source
 from .timeline import Timeline
 
-logger = logging.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 SPEECH_RATE = 16000  # samples a second that the speech models hear
 MIN_RATE, MAX_RATE = 1000, 768_000
