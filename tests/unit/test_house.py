@@ -14,6 +14,7 @@ PACKAGE = Path(superface_hf.__file__).parent
 FLOORS = (
     ("__main__", "cli", "commands", "space"),
     ("registration", "pipelines", "training", "evaluation", "export"),
+    ("player",),
     ("renderers", "drivers", "data"),
     ("models", "layers", "animation", "metrics"),
     ("face_model", "motion", "media", "hub", "provenance"),

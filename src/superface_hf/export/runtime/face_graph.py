@@ -93,7 +93,7 @@ class FaceGraph(nn.Module):
 
 
 def _folded(portrait: Portrait, face_model: FaceModel) -> np.ndarray:
-    """(9 + M, 1434): what turn features and coefficients add to this person's neutral face, whose eyes open in their own way."""
+    """(9 + M, 1434): what turn features and coefficients add to this neutral face, whose eyes open in their own way."""
     bases = {region: basis.flatten(1).double().numpy() for region, basis in face_model.bases.items()}
     half = len(bases["eyes"]) // 2
     openings = np.repeat(face_model.openings(portrait.shape), half)[:, None]

@@ -79,6 +79,11 @@ def export_folder(
         raise SuperFaceError(f"runtime must be one of {', '.join(RUNTIMES)}, not {runtime!r}.")
     if precision not in PRECISIONS:
         raise SuperFaceError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}.")
+    if not isinstance(student, SuperFaceStudentModel) or not isinstance(audio_to_lip, SuperFaceAudioToLipModel):
+        raise SuperFaceError(
+            f"A runtime folder holds a student and an audio-to-lip model, not a {type(student).__name__} and a "
+            f"{type(audio_to_lip).__name__}."
+        )
     path = Path(path)
     _check_free(path)
     files = student.layer_files()

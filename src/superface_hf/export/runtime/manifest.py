@@ -6,8 +6,10 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from ...animation.mouth_swap import shut_mouth
 from ...drivers import idle, loudness
 from ...face_model import topology
+from ...face_model.linear import FaceModel
 from ...models.student.modeling_student import SuperFaceStudentModel
 from ...motion import Motion
 from ...motion.arkit import ARKIT_NAMES, ArkitMaps
@@ -41,9 +43,9 @@ MEANING = {
     "the window has there, enlarged linearly",
 }
 DRAWING = (
-    "A frame is alpha * person + (1 - alpha) * plate. Person and alpha are looked up in colours and alpha, at each pixel's place "
-    "plus what the window's flow says (the stage's beside the window), and then painted. Where the place is less than 0.1 "
-    "pixels away, the picture itself is shown, and no more of it from one pixel on."
+    "A frame is alpha * person + (1 - alpha) * plate. Person and alpha are looked up in colours and alpha, at each pixel's "
+    "place plus what the window's flow says (the stage's beside the window), and then painted. Where the place is less than "
+    "0.1 pixels away, the picture itself is shown, and no more of it from one pixel on."
 )
 
 
@@ -86,6 +88,7 @@ def manifest(
         "outputs": MEANING,
         "drawing": DRAWING,
         "hearing": hearing,
+        "rest_mouth": shut_mouth(FaceModel.default()).tolist(),
         "idle": idle_constants(),
         "loudness": {name.lower(): getattr(loudness, name) for name in _LOUDNESS},
         "blendshapes": blendshapes(),

@@ -1,7 +1,7 @@
 """A student as a graph that gives all that is needed to draw a frame: rows of motion in, small maps out.
 
-As ``Compositor`` plans it, but what is coarse stays coarse: whoever draws enlarges it, where that is free. All places are PIXELS
-of the student's picture, and maps lie channel by channel beside each other, as textures do.
+As ``Compositor`` plans it, but what is coarse stays coarse: whoever draws enlarges it, where that is free. All places are
+PIXELS of the student's picture, and a map's channels lie beside each other, as in a texture.
 """
 
 from __future__ import annotations
@@ -120,8 +120,8 @@ class StudentRuntimeGraph(nn.Module):
         return _Squares(corner, side, Window(centre, side / self._side))
 
     def _stage(self, landmarks: Tensor) -> tuple[Tensor, Tensor, _Squares]:
-        """As ``Outline.rects``: what of the picture may show the person (left, top, right, bottom), the stage's cells in pixels,
-        and the stage around it."""
+        """As ``Outline.rects``: what of the picture may show the person (left, top, right, bottom), the side of the
+        stage's cells in pixels, and the stage around it."""
         head = self._prepared.prior.head(landmarks, Window.same(landmarks))
         a, b = head.turn[:, 0, 0], head.turn[:, 0, 1]
         # What takes the source's plane to the driver's is the inverse of a turn and a growth.

@@ -1,0 +1,194 @@
+/** Draws frames with WebGL2: looks the person up where the student says, paints, and lays it over what is behind. */
+
+const VERTEX = `#version 300 es
+const vec2 corners[3] = vec2[](vec2(-1, -1), vec2(3, -1), vec2(-1, 3));
+void main() { gl_Position = vec4(corners[gl_VertexID], 0, 1); }`;
+
+// All places are pixels of the picture: x to the right, y down.
+const FRAGMENT = `#version 300 es
+precision highp float;
+precision highp sampler2D;
+uniform sampler2D person, plate, missing, stage, flow, paint, matte, patchFlow, patchPaint, patchMatte;
+uniform vec2 size;          // of the picture
+uniform vec4 rect;          // what may show the person
+uniform vec3 stageSquare;   // corner, and side of a cell
+uniform vec3 window;        // corner and side
+uniform vec3 texel;         // where the person's texture begins, and how many of its texels a pixel has
+uniform float cells;        // of the window that patches lie on, along a side
+uniform vec4 patches[3];    // first cell in the window, and width and height in cells
+uniform float places[3];    // where each patch begins in the patches' textures, in cells
+uniform bool transparent;
+out vec4 colour;
+
+void main() {
+  vec2 pixel = vec2(gl_FragCoord.x, size.y - gl_FragCoord.y);
+  ivec2 at = ivec2(pixel);
+  vec3 behind = texelFetch(plate, at, 0).rgb;
+  if (any(lessThan(pixel, rect.xy)) || any(greaterThan(pixel, rect.zw))) {
+    colour = transparent ? vec4(0) : vec4(behind, 1);
+    return;
+  }
+  vec2 inside = (pixel - window.xy) / window.z;
+  bool painted = all(greaterThan(inside, vec2(0))) && all(lessThan(inside, vec2(1)));
+  float inset = ceil(window.z / cells) / window.z;
+  bool fine = all(greaterThan(inside, vec2(inset))) && all(lessThan(inside, vec2(1.0 - inset)));
+  vec2 cell = inside * cells, on = vec2(0);
+  int patch_ = -1;
+  for (int i = 0; i < 3; i++) {
+    vec2 there = cell - patches[i].xy;
+    if (all(greaterThanEqual(there, vec2(0))) && all(lessThanEqual(there, patches[i].zw))) {
+      patch_ = i;
+      on = vec2(places[i], 0) + clamp(there, vec2(0.5), patches[i].zw - 0.5);
+    }
+  }
+  vec2 sheet = vec2(textureSize(patchFlow, 0));
+  vec2 away = !fine ? texture(stage, (pixel - stageSquare.xy) / (stageSquare.z * vec2(textureSize(stage, 0)))).rg
+    : patch_ < 0 ? texture(flow, inside).rg : texture(patchFlow, on / sheet).rg;
+  vec2 from = (texel.z * (pixel + away - texel.xy - 0.5) + 0.5) / vec2(textureSize(person, 0));
+  vec4 own = texture(person, from);
+  if (painted) {
+    if (patch_ >= 0) on = vec2(places[patch_], 0) + clamp(cell - patches[patch_].xy, vec2(0.25), patches[patch_].zw - 0.25);
+    vec4 brush = patch_ < 0 ? texture(paint, inside) : texture(patchPaint, on / sheet);
+    float change = patch_ < 0 ? texture(matte, inside).r : texture(patchMatte, on / sheet).r;
+    own = clamp(vec4(brush.r * own.rgb + brush.gba, own.a + change), 0.0, 1.0);
+  }
+  if (transparent) {
+    colour = vec4(own.rgb * own.a, own.a);
+    return;
+  }
+  vec3 seen = mix(behind, own.rgb, own.a);
+  // What the layers do not explain of the picture is added again where nothing moves.
+  float still = 1.0 - clamp((max(abs(away.x), abs(away.y)) - 0.1) / 0.9, 0.0, 1.0);
+  if (still > 0.0) seen += still * texelFetch(missing, at, 0).rgb;
+  colour = vec4(seen, 1);
+}`;
+
+const MAPS = ["stage", "flow", "paint", "matte"];
+
+export class Drawing {
+  /** @param {HTMLCanvasElement | OffscreenCanvas} canvas gets the picture's size. */
+  constructor(canvas, manifest, { transparent = false } = {}) {
+    canvas.width = manifest.picture.width;
+    canvas.height = manifest.picture.height;
+    // What is drawn stays, so that whoever wants can read or record it.
+    const gl = canvas.getContext("webgl2", { antialias: false, alpha: transparent, preserveDrawingBuffer: true });
+    if (!gl) throw new Error("This browser has no WebGL2, which a student is drawn with.");
+    Object.assign(this, { gl, manifest, textures: {}, uniforms: {} });
+    // Places need more than half precision has, in large pictures.
+    this.exact = gl.getExtension("OES_texture_float_linear") !== null;
+    this.program = this.compiled();
+    gl.useProgram(this.program);
+    gl.bindVertexArray(gl.createVertexArray());
+    this.set("transparent", "1i", transparent ? 1 : 0);
+  }
+
+  /** The side of the largest texture. */
+  get largest() {
+    return this.gl.getParameter(this.gl.MAX_TEXTURE_SIZE);
+  }
+
+  /** Takes what `loadLayers` gave. */
+  use({ person, plate, missing, fineness, corner }) {
+    const { gl } = this;
+    const { width, height } = this.manifest.picture;
+    this.upload("person", person, gl.RGBA8, gl.RGBA, gl.UNSIGNED_BYTE, gl.LINEAR);
+    this.upload("plate", plate, gl.RGBA8, gl.RGBA, gl.UNSIGNED_BYTE, gl.NEAREST);
+    this.upload("missing", { data: missing, width, height }, gl.RGBA16F, gl.RGBA, gl.FLOAT, gl.NEAREST);
+    this.set("size", "2f", width, height);
+    this.set("texel", "3f", ...corner, fineness);
+    this.set("cells", "1f", this.manifest.image_size / 2);
+  }
+
+  /** Draws what the student's graph gave for a frame. */
+  draw(maps) {
+    const { gl, manifest } = this;
+    const cells = manifest.patches.map((name) => maps[`${name}_flow`]);
+    const places = cells.map((_, i) => cells.slice(0, i).reduce((sum, { width }) => sum + width, 0));
+    for (const name of MAPS) this.map(name, maps[name]);
+    for (const part of ["Flow", "Paint", "Matte"]) this.sheet(part, maps, cells);
+    this.set("rect", "4f", ...maps.rect.data);
+    this.set("stageSquare", "3f", ...maps.stage_square.data);
+    this.set("window", "3f", ...maps.window.data);
+    cells.forEach(({ width, height }, i) => {
+      this.set(`patches[${i}]`, "4f", maps.corners.data[2 * i], maps.corners.data[2 * i + 1], width, height);
+      this.set(`places[${i}]`, "1f", places[i]);
+    });
+    gl.viewport(0, 0, gl.drawingBufferWidth, gl.drawingBufferHeight);
+    gl.drawArrays(gl.TRIANGLES, 0, 3);
+  }
+
+  /** Lays the patches' maps of one kind beside each other in a texture. */
+  sheet(part, maps, cells) {
+    const { gl, manifest } = this;
+    const parts = manifest.patches.map((name) => maps[`${name}_${part.toLowerCase()}`]);
+    const finer = parts[0].width / cells[0].width;
+    const width = finer * cells.reduce((sum, cell) => sum + cell.width, 0);
+    const height = finer * Math.max(...cells.map((cell) => cell.height));
+    const name = `patch${part}`;
+    this.map(name, { data: null, width, height, channels: parts[0].channels });
+    let left = 0;
+    for (const one of parts) {
+      const format = { 1: gl.RED, 2: gl.RG, 4: gl.RGBA }[one.channels];
+      gl.texSubImage2D(gl.TEXTURE_2D, 0, left, 0, one.width, one.height, format, gl.FLOAT, one.data);
+      left += one.width;
+    }
+  }
+
+  map(name, map) {
+    const { gl, exact } = this;
+    const flow = exact ? gl.RG32F : gl.RG16F;
+    const [inside, format] = { 1: [gl.R16F, gl.RED], 2: [flow, gl.RG], 4: [gl.RGBA16F, gl.RGBA] }[map.channels];
+    this.upload(name, map, inside, format, gl.FLOAT, gl.LINEAR);
+  }
+
+  upload(name, { data, width, height }, inside, format, type, filter) {
+    const { gl, textures } = this;
+    let texture = textures[name];
+    const isNew = !texture;
+    if (isNew) {
+      texture = textures[name] = { unit: Object.keys(textures).length, handle: gl.createTexture() };
+      this.set(name, "1i", texture.unit);
+    }
+    gl.activeTexture(gl.TEXTURE0 + texture.unit);
+    gl.bindTexture(gl.TEXTURE_2D, texture.handle);
+    gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
+    if (texture.width !== width || texture.height !== height) {
+      gl.texImage2D(gl.TEXTURE_2D, 0, inside, width, height, 0, format, type, data);
+      Object.assign(texture, { width, height });
+    } else if (data) {
+      gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, width, height, format, type, data);
+    }
+    if (isNew) {
+      for (const side of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) gl.texParameteri(gl.TEXTURE_2D, side, filter);
+      for (const side of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T]) gl.texParameteri(gl.TEXTURE_2D, side, gl.CLAMP_TO_EDGE);
+    }
+  }
+
+  set(name, kind, ...values) {
+    const { gl, uniforms } = this;
+    if (!(name in uniforms)) uniforms[name] = gl.getUniformLocation(this.program, name);
+    gl[`uniform${kind}`](uniforms[name], ...values);
+  }
+
+  compiled() {
+    const { gl } = this;
+    const program = gl.createProgram();
+    for (const [kind, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
+      const shader = gl.createShader(kind);
+      gl.shaderSource(shader, source);
+      gl.compileShader(shader);
+      gl.attachShader(program, shader);
+      const said = gl.getShaderInfoLog(shader);
+      if (!gl.getShaderParameter(shader, gl.COMPILE_STATUS) && said) throw new Error(said);
+    }
+    gl.linkProgram(program);
+    if (!gl.getProgramParameter(program, gl.LINK_STATUS)) throw new Error(gl.getProgramInfoLog(program));
+    return program;
+  }
+
+  /** Gives its textures back. */
+  close() {
+    for (const { handle } of Object.values(this.textures)) this.gl.deleteTexture(handle);
+    this.gl.deleteProgram(this.program);
+  }
+}
