@@ -1,9 +1,9 @@
 """What a browser needs beside a student's graphs and layers: JavaScript, a page, and onnxruntime-web.
 
 ``static/`` is copied as it is. ``static/ort/`` holds two files of onnxruntime-web (MIT) from its npm package: the build that
-computes on the CPU alone, and its WebAssembly, compressed. They come with this package, so that an export needs no network, and the page
-no other host. To take a newer version: ``npm pack onnxruntime-web``, ``gzip -9n`` of ``dist/ort-wasm-simd-threaded.wasm``, and
-``ORT_VERSION`` here.
+computes on the CPU alone, and its WebAssembly, compressed. They come with this package, so that an export needs no network,
+and the page no other host. To take a newer version: ``npm pack onnxruntime-web``, ``gzip -9n`` of
+``dist/ort-wasm-simd-threaded.wasm``, and ``ORT_VERSION`` here.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ async function attempt(what, work) {
 
 await attempt("Loading …", async () => {
   const face = await SuperFace.load(canvas);
-  globalThis.face = face;
+  globalThis.superface = face; // for whoever looks at it in the console
   document.getElementById("title").textContent = face.manifest.person ?? "SuperFace";
   for (const control of [file, microphone, stop]) control.disabled = false;
   file.onchange = () => file.files.length && attempt("Speaking …", () => face.say(file.files[0]));

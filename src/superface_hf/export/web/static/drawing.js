@@ -47,7 +47,10 @@ void main() {
   vec2 from = (texel.z * (pixel + away - texel.xy - 0.5) + 0.5) / vec2(textureSize(person, 0));
   vec4 own = texture(person, from);
   if (painted) {
-    if (patch_ >= 0) on = vec2(places[patch_], 0) + clamp(cell - patches[patch_].xy, vec2(0.25), patches[patch_].zw - 0.25);
+    if (patch_ >= 0) {
+      float rim = 0.5 * sheet.x / float(textureSize(patchPaint, 0).x); // beside a patch lies another one, or nothing
+      on = vec2(places[patch_], 0) + clamp(cell - patches[patch_].xy, vec2(rim), patches[patch_].zw - rim);
+    }
     vec4 brush = patch_ < 0 ? texture(paint, inside) : texture(patchPaint, on / sheet);
     float change = patch_ < 0 ? texture(matte, inside).r : texture(patchMatte, on / sheet).r;
     own = clamp(vec4(brush.r * own.rgb + brush.gba, own.a + change), 0.0, 1.0);
