@@ -4,69 +4,85 @@ const VERTEX = `#version 300 es
 const vec2 corners[3] = vec2[](vec2(-1, -1), vec2(3, -1), vec2(-1, 3));
 void main() { gl_Position = vec4(corners[gl_VertexID], 0, 1); }`;
 
-// All places are pixels of the picture: x to the right, y down.
-const FRAGMENT = `#version 300 es
+// All places are pixels of the picture: x to the right, y down. One program draws the picture, by the flow of the stage, and then
+// another one the window, as sampling what is not needed would cost as much as what is.
+const COMMON = `#version 300 es
 precision highp float;
 precision highp sampler2D;
-uniform sampler2D person, plate, missing, stage, flow, paint, matte, patchFlow, patchPaint, patchMatte;
+uniform sampler2D person, plate, missing, flow;
 uniform vec2 size;          // of the picture
 uniform vec4 rect;          // what may show the person
-uniform vec3 stageSquare;   // corner, and side of a cell
-uniform vec3 window;        // corner and side
+uniform vec3 square;        // corner and side of the stage, or of the window
 uniform vec3 texel;         // where the person's texture begins, and how many of its texels a pixel has
-uniform float cells;        // of the window that patches lie on, along a side
-uniform vec4 patches[3];    // first cell in the window, and width and height in cells
-uniform float places[3];    // where each patch begins in the patches' textures, in cells
 uniform bool transparent;
 out vec4 colour;
 
-void main() {
-  vec2 pixel = vec2(gl_FragCoord.x, size.y - gl_FragCoord.y);
-  ivec2 at = ivec2(pixel);
-  vec3 behind = texelFetch(plate, at, 0).rgb;
-  if (any(lessThan(pixel, rect.xy)) || any(greaterThan(pixel, rect.zw))) {
-    colour = transparent ? vec4(0) : vec4(behind, 1);
-    return;
-  }
-  vec2 inside = (pixel - window.xy) / window.z;
-  bool painted = all(greaterThan(inside, vec2(0))) && all(lessThan(inside, vec2(1)));
-  float inset = ceil(window.z / cells) / window.z;
-  bool fine = all(greaterThan(inside, vec2(inset))) && all(lessThan(inside, vec2(1.0 - inset)));
-  vec2 cell = inside * cells, on = vec2(0);
-  int patch_ = -1;
-  for (int i = 0; i < 3; i++) {
-    vec2 there = cell - patches[i].xy;
-    if (all(greaterThanEqual(there, vec2(0))) && all(lessThanEqual(there, patches[i].zw))) {
-      patch_ = i;
-      on = vec2(places[i], 0) + clamp(there, vec2(0.5), patches[i].zw - 0.5);
-    }
-  }
-  vec2 sheet = vec2(textureSize(patchFlow, 0));
-  vec2 away = !fine ? texture(stage, (pixel - stageSquare.xy) / (stageSquare.z * vec2(textureSize(stage, 0)))).rg
-    : patch_ < 0 ? texture(flow, inside).rg : texture(patchFlow, on / sheet).rg;
-  vec2 from = (texel.z * (pixel + away - texel.xy - 0.5) + 0.5) / vec2(textureSize(person, 0));
-  vec4 own = texture(person, from);
-  if (painted) {
-    if (patch_ >= 0) {
-      float rim = 0.5 * sheet.x / float(textureSize(patchPaint, 0).x); // beside a patch lies another one, or nothing
-      on = vec2(places[patch_], 0) + clamp(cell - patches[patch_].xy, vec2(rim), patches[patch_].zw - rim);
-    }
-    vec4 brush = patch_ < 0 ? texture(paint, inside) : texture(patchPaint, on / sheet);
-    float change = patch_ < 0 ? texture(matte, inside).r : texture(patchMatte, on / sheet).r;
-    own = clamp(vec4(brush.r * own.rgb + brush.gba, own.a + change), 0.0, 1.0);
-  }
+vec4 own(vec2 place) {
+  return texture(person, (texel.z * (place - texel.xy - 0.5) + 0.5) / vec2(textureSize(person, 0)));
+}
+
+void finish(vec2 pixel, vec4 person, vec2 away) {
   if (transparent) {
-    colour = vec4(own.rgb * own.a, own.a);
+    colour = vec4(person.rgb * person.a, person.a);
     return;
   }
-  vec3 seen = mix(behind, own.rgb, own.a);
+  vec3 seen = mix(texelFetch(plate, ivec2(pixel), 0).rgb, person.rgb, person.a);
   // What the layers do not explain of the picture is added again where nothing moves.
   float still = 1.0 - clamp((max(abs(away.x), abs(away.y)) - 0.1) / 0.9, 0.0, 1.0);
-  if (still > 0.0) seen += still * texelFetch(missing, at, 0).rgb;
+  if (still > 0.0) seen += still * texelFetch(missing, ivec2(pixel), 0).rgb;
   colour = vec4(seen, 1);
+}
+`;
+
+const PICTURE = `${COMMON}
+void main() {
+  vec2 pixel = vec2(gl_FragCoord.x, size.y - gl_FragCoord.y);
+  if (any(lessThan(pixel, rect.xy)) || any(greaterThan(pixel, rect.zw))) {
+    colour = transparent ? vec4(0) : vec4(texelFetch(plate, ivec2(pixel), 0).rgb, 1);
+    return;
+  }
+  vec2 away = texture(flow, (pixel - square.xy) / square.z).rg;
+  finish(pixel, own(pixel + away), away);
+}`;
+
+const WINDOW = `${COMMON}
+uniform sampler2D paint, matte, patchFlow, patchPaint, patchMatte;
+uniform float cells;        // of the window that patches lie on, along a side
+uniform vec4 patches[3];    // first cell in the window, and width and height in cells
+uniform float places[3];    // where each patch begins in the patches' textures, in cells
+
+void main() {
+  vec2 pixel = vec2(gl_FragCoord.x, size.y - gl_FragCoord.y);
+  if (any(lessThan(pixel, rect.xy)) || any(greaterThan(pixel, rect.zw))) discard;
+  vec2 inside = (pixel - square.xy) / square.z;
+  vec2 cell = inside * cells, sheet = vec2(textureSize(patchFlow, 0)), away;
+  vec4 brush;
+  float change;
+  int on = -1;
+  for (int i = 0; i < 3; i++) {
+    vec2 there = cell - patches[i].xy;
+    if (all(greaterThanEqual(there, vec2(0))) && all(lessThanEqual(there, patches[i].zw))) on = i;
+  }
+  if (on < 0) {
+    away = texture(flow, inside).rg;
+    brush = texture(paint, inside);
+    change = texture(matte, inside).r;
+  } else {
+    // Beside a patch lies another one, or nothing: half a texel of it is kept away from.
+    vec2 there = cell - patches[on].xy, first = vec2(places[on], 0), extent = patches[on].zw;
+    float rim = 0.5 * sheet.x / float(textureSize(patchPaint, 0).x);
+    vec2 finer = (first + clamp(there, vec2(rim), extent - rim)) / sheet;
+    away = texture(patchFlow, (first + clamp(there, vec2(0.5), extent - 0.5)) / sheet).rg;
+    brush = texture(patchPaint, finer);
+    change = texture(patchMatte, finer).r;
+  }
+  vec4 person = own(pixel + away);
+  finish(pixel, clamp(vec4(brush.r * person.rgb + brush.gba, person.a + change), 0.0, 1.0), away);
 }`;
 
 const MAPS = ["stage", "flow", "paint", "matte"];
+// The texture that a program knows as "flow".
+const FLOWS = { picture: "stage", window: "flow" };
 
 export class Drawing {
   /** @param {HTMLCanvasElement | OffscreenCanvas} canvas gets the picture's size. */
@@ -76,12 +92,13 @@ export class Drawing {
     // What is drawn stays, so that whoever wants can read or record it.
     const gl = canvas.getContext("webgl2", { antialias: false, alpha: transparent, preserveDrawingBuffer: true });
     if (!gl) throw new Error("This browser has no WebGL2, which a student is drawn with.");
-    Object.assign(this, { gl, manifest, textures: {}, uniforms: {} });
+    Object.assign(this, { gl, manifest, textures: {}, programs: {} });
     // Places need more than half precision has, in large pictures.
     this.exact = gl.getExtension("OES_texture_float_linear") !== null;
-    this.program = this.compiled();
-    gl.useProgram(this.program);
     gl.bindVertexArray(gl.createVertexArray());
+    for (const [name, source] of Object.entries({ picture: PICTURE, window: WINDOW })) {
+      this.programs[name] = { handle: this.compiled(source), uniforms: {} };
+    }
     this.set("transparent", "1i", transparent ? 1 : 0);
   }
 
@@ -109,15 +126,23 @@ export class Drawing {
     const places = cells.map((_, i) => cells.slice(0, i).reduce((sum, { width }) => sum + width, 0));
     for (const name of MAPS) this.map(name, maps[name]);
     for (const part of ["Flow", "Paint", "Matte"]) this.sheet(part, maps, cells);
+    const [left, top, cell] = maps.stage_square.data;
+    const [x, y, side] = maps.window.data;
     this.set("rect", "4f", ...maps.rect.data);
-    this.set("stageSquare", "3f", ...maps.stage_square.data);
-    this.set("window", "3f", ...maps.window.data);
+    this.set("square", "3f", left, top, cell * maps.stage.width, "picture");
+    this.set("square", "3f", x, y, side, "window");
     cells.forEach(({ width, height }, i) => {
       this.set(`patches[${i}]`, "4f", maps.corners.data[2 * i], maps.corners.data[2 * i + 1], width, height);
       this.set(`places[${i}]`, "1f", places[i]);
     });
     gl.viewport(0, 0, gl.drawingBufferWidth, gl.drawingBufferHeight);
+    gl.useProgram(this.programs.picture.handle);
     gl.drawArrays(gl.TRIANGLES, 0, 3);
+    gl.useProgram(this.programs.window.handle);
+    gl.enable(gl.SCISSOR_TEST);
+    gl.scissor(x, manifest.picture.height - y - side, side, side);
+    gl.drawArrays(gl.TRIANGLES, 0, 3);
+    gl.disable(gl.SCISSOR_TEST);
   }
 
   /** Lays the patches' maps of one kind beside each other in a texture. */
@@ -150,7 +175,10 @@ export class Drawing {
     const isNew = !texture;
     if (isNew) {
       texture = textures[name] = { unit: Object.keys(textures).length, handle: gl.createTexture() };
-      this.set(name, "1i", texture.unit);
+      for (const [program, flow] of Object.entries(FLOWS)) {
+        if (name === flow) this.set("flow", "1i", texture.unit, program);
+      }
+      if (!Object.values(FLOWS).includes(name)) this.set(name, "1i", texture.unit);
     }
     gl.activeTexture(gl.TEXTURE0 + texture.unit);
     gl.bindTexture(gl.TEXTURE_2D, texture.handle);
@@ -167,16 +195,22 @@ export class Drawing {
     }
   }
 
+  /** Sets a uniform of all programs that have it, or, if the last value is a program's name, of that one. */
   set(name, kind, ...values) {
-    const { gl, uniforms } = this;
-    if (!(name in uniforms)) uniforms[name] = gl.getUniformLocation(this.program, name);
-    gl[`uniform${kind}`](uniforms[name], ...values);
+    const { gl } = this;
+    const only = typeof values.at(-1) === "string" ? values.pop() : null;
+    for (const [program, { handle, uniforms }] of Object.entries(this.programs)) {
+      if (only && program !== only) continue;
+      uniforms[name] ??= { place: gl.getUniformLocation(handle, name) };
+      gl.useProgram(handle);
+      gl[`uniform${kind}`](uniforms[name].place, ...values);
+    }
   }
 
-  compiled() {
+  compiled(fragment) {
     const { gl } = this;
     const program = gl.createProgram();
-    for (const [kind, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
+    for (const [kind, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, fragment]]) {
       const shader = gl.createShader(kind);
       gl.shaderSource(shader, source);
       gl.compileShader(shader);
@@ -192,6 +226,6 @@ export class Drawing {
   /** Gives its textures back. */
   close() {
     for (const { handle } of Object.values(this.textures)) this.gl.deleteTexture(handle);
-    this.gl.deleteProgram(this.program);
+    for (const { handle } of Object.values(this.programs)) this.gl.deleteProgram(handle);
   }
 }
