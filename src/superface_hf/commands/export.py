@@ -56,8 +56,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--precision",
         choices=("fp32", "fp16", "int8"),
-        default="fp32",
-        help="how weights are stored: fewer bits make the file smaller, not faster (default: fp32)",
+        help="how weights are stored: fewer bits make the file smaller, not faster (default: fp32, for browsers fp16)",
     )
     add_json_option(parser)
     parser.set_defaults(run=run)
@@ -68,10 +67,11 @@ def run(options: argparse.Namespace) -> None:
     from ..export.loading import load_exportable
 
     model = load_exportable(options.model)
+    precision = options.precision or ("fp16" if options.runtime == "web" else "fp32")
     report: Any
     if options.runtime is None:
-        report = export_onnx(model, options.output, options.precision)
+        report = export_onnx(model, options.output, precision)
     else:
         hears = load_exportable(options.audio_to_lip)
-        report = export_folder(model, hears, options.output, options.runtime, options.precision)
+        report = export_folder(model, hears, options.output, options.runtime, precision)
     print_result(options, report, **asdict(report))
