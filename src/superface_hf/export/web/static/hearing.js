@@ -105,6 +105,7 @@ export class Resampler {
     this.step = from / to;
     this.cut = Math.min(1, to / from);
     this.reach = Math.ceil(16 / this.cut);
+    this.kernels = new Map(); // by place between two samples; usual rates have few such places
     this.rest = new Float32Array(this.reach);
     this.start = -this.reach; // which sample of the sound the first one kept is
     this.given = 0;
@@ -117,13 +118,10 @@ export class Resampler {
       const at = this.given * this.step;
       const middle = Math.floor(at);
       if (middle + this.reach + 1 > this.start + this.rest.length) break;
+      const kernel = this.kernel(at - middle);
+      const first = middle - this.reach + 1 - this.start;
       let sum = 0;
-      for (let i = middle - this.reach + 1; i <= middle + this.reach; i++) {
-        const x = at - i;
-        const wave = x === 0 ? 1 : Math.sin(Math.PI * this.cut * x) / (Math.PI * this.cut * x);
-        const window = 0.5 + 0.5 * Math.cos((Math.PI * x) / (this.reach + 1));
-        sum += this.rest[i - this.start] * this.cut * wave * window;
-      }
+      for (let k = 0; k < kernel.length; k++) sum += this.rest[first + k] * kernel[k];
       result.push(sum);
       this.given++;
     }
@@ -131,5 +129,17 @@ export class Resampler {
     this.rest = this.rest.slice(passed);
     this.start += passed;
     return Float32Array.from(result);
+  }
+  kernel(share) {
+    const key = Math.round(share * 1e6);
+    if (!this.kernels.has(key)) {
+      const kernel = Float32Array.from({ length: 2 * this.reach }, (_, k) => {
+        const x = share + this.reach - 1 - k;
+        const wave = x === 0 ? 1 : Math.sin(Math.PI * this.cut * x) / (Math.PI * this.cut * x);
+        return this.cut * wave * (0.5 + 0.5 * Math.cos((Math.PI * x) / (this.reach + 1)));
+      });
+      this.kernels.set(key, kernel);
+    }
+    return this.kernels.get(key);
   }
 }
