@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> None:
     from ..export.loading import load_exportable
 
     model = load_exportable(options.model)
-    precision = options.precision or ("fp16" if options.runtime == "web" else "fp32")
+    precision: Any = options.precision or ("fp16" if options.runtime == "web" else "fp32")
     report: Any
     if options.runtime is None:
         report = export_onnx(model, options.output, precision)

@@ -48,9 +48,7 @@ class StudentPicture:
         for name, (column, row) in zip(self._patches, outputs["corners"].astype(int), strict=True):
             patch = outputs[f"{name}_flow"]
             flow[row : row + patch.shape[0], column : column + patch.shape[1]] = patch
-        flow += _middles(size) * np.float32(square.side)
-        flow += np.array([square.left, square.top], np.float32)
-        return flow
+        return flow + _middles(size) * np.float32(square.side) + np.array([square.left, square.top], np.float32)
 
     def _painting(self, outputs: Outputs, square: Square) -> Painting:
         parts = [(outputs["paint"], outputs["matte"])]

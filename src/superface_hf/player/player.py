@@ -17,6 +17,7 @@ from ..errors import MediaError, MotionError
 from ..media import Mp4Writer, SoundReader, check_video_path, mono_blocks
 from ..media.sound import comes_in_chunks
 from ..motion import Motion
+from ..renderers.memory import keep_freed_memory
 from .folder import AUDIO_TO_LIP, STUDENT, RuntimeFolder
 from .hearing import GraphAudioToLip
 from .motion_rows import rows_of
@@ -51,6 +52,7 @@ class StudentPlayer:
         self._graph, self._picture = folder.graph(STUDENT), StudentPicture(folder)
         self._audio_to_lip: Any = GraphAudioToLip(folder.graph(AUDIO_TO_LIP), about["hearing"])
         self._threads = threads or os.cpu_count() or 1
+        keep_freed_memory(self)
 
     def motions(
         self, sound: Any, fps: float | None = None, sampling_rate: float | None = None, idle: IdleMotion | None = None

@@ -38,6 +38,18 @@ class FaceGraph(nn.Module):
     Head, eyes, brows and gaze are changes from rest; the mouth is absolute.
     """
 
+    own_turn: Tensor
+    own_translation: Tensor
+    own_eyes: Tensor
+    own_brows: Tensor
+    own_gaze: Tensor
+    own_lids: Tensor
+    own_correction: Tensor
+    own_opens: Tensor
+    own_opener: Tensor
+    own_points: Tensor
+    own_basis: Tensor
+
     def __init__(self, portrait: Portrait, face_model: FaceModel) -> None:
         super().__init__()
         own, spoken = awake(portrait, face_model), PortraitMouth(portrait.shape, portrait.motion.mouth[0], face_model)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel
 
 from ...animation.portrait import stored_portrait
 from ...drivers.idle import IdleMotion
@@ -57,8 +58,8 @@ class FolderReport:
 
 
 def export_folder(
-    student: SuperFaceStudentModel,
-    audio_to_lip: SuperFaceAudioToLipModel,
+    student: PreTrainedModel,
+    audio_to_lip: PreTrainedModel,
     path: str | os.PathLike[str],
     runtime: str = "onnx",
     precision: Precision = "fp32",
@@ -66,7 +67,7 @@ def export_folder(
     """Writes a student, what hears for it, and its layers.
 
     Args:
-        student, audio_to_lip: in float32, on the CPU.
+        student, audio_to_lip: a ``SuperFaceStudentModel`` and a ``SuperFaceAudioToLipModel`` in float32, on the CPU.
         path: the folder; it must not be there yet, be empty, or be one that was written by this before, which is replaced.
         runtime: "onnx" for :class:`superface_hf.player.StudentPlayer`, "web" for browsers.
         precision: how weights are stored.
