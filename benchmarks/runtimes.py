@@ -5,8 +5,8 @@
     python benchmarks/runtimes.py [STUDENT] [--runs 5] [--no-browser]
 
 STUDENT is a folder or Hub id (default: the embedded one). Each run renders all frames of the sentence, from sound to pictures;
-the medians of the runs are printed, taken in turns, so that what else the machine does slows all alike. "CPU ms" is what a frame
-takes of all cores together, which other work changes less than the frames a second. The browser draws with WebGL in software
+the medians of the runs are printed, taken in turns, so that what else the machine does slows all alike. "CPU ms" is what one
+frame takes of all cores together, which other work changes less than the frames a second. The browser draws with WebGL in software
 (SwiftShader), without playing the sound. dB are those of the player's frames to torch's.
 """
 
