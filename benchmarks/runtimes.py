@@ -6,8 +6,8 @@
 
 STUDENT is a folder or Hub id (default: the embedded one). Each run renders all frames of the sentence, from sound to pictures;
 the medians of the runs are printed, taken in turns, so that what else the machine does slows all alike. "CPU ms" is what one
-frame takes of all cores together, which other work changes less than the frames a second. The browser draws with WebGL in software
-(SwiftShader), without playing the sound. dB are those of the player's frames to torch's.
+frame takes of all cores together, which other work changes less than the frames a second. The browser draws with WebGL in
+software (SwiftShader), without playing the sound. dB are those of the player's frames to torch's.
 """
 
 from __future__ import annotations
