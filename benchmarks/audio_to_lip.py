@@ -1,4 +1,4 @@
-"""Measures how well speech drives the mouth: on real people nobody trained on, and on synthetic voices with known phonemes.
+"""Measure how well speech drives the mouth: on real people in no training set, and on synthetic voices with known phonemes.
 
 ::
 
@@ -6,7 +6,7 @@
 
 Real people are the validation clips with sound; ``--prepared`` holds their labels, written by ``superface prepare``. Synthetic
 speech of voices that are in no training set needs espeak-ng and flite. "Shuffled" is the same with the sound of the next clip
-or utterance: what would be reached without listening. Audio-visual offsets and confidences are those of this package's sync
+or utterance: the result without listening. Audio-visual offsets and confidences are those of this package's sync
 expert and not comparable with SyncNet's. ``--sheets`` draws pictures of speech in several languages to look at.
 """
 
@@ -42,7 +42,7 @@ Row = dict[str, float]
 def measure_clip(
     clip: SpeechClip, other: np.ndarray, model: SuperFaceAudioToLipModel, expert: SuperFaceSyncExpertModel
 ) -> Row:
-    """One real person. ``other`` is somebody else's sound.
+    """Measure one clip of a real person; ``other`` is another person's sound.
 
     Some recordings' sound is a frame or two off, which no driver can know: "correlation" compares with the truth as it was
     recorded, "in step" after the offset that the expert finds between the clip's own sound and true motion.
@@ -70,7 +70,7 @@ def measure_clip(
 
 
 def against_truth(made: np.ndarray, clip: SpeechClip, metric: Any) -> float:
-    """A metric of a mouth (T, 30) at the clip's frame rate, over the frames where the truth can be believed."""
+    """Return a metric of a mouth (T, 30) at the clip's frame rate, over the frames where the truth is reliable."""
     true, believed = clip.mouth_at(np.arange(len(made)) / clip.fps)
     return metric(made[believed], true[believed])
 
@@ -78,7 +78,7 @@ def against_truth(made: np.ndarray, clip: SpeechClip, metric: Any) -> float:
 def measure_utterance(
     said: Utterance, other: np.ndarray, model: SuperFaceAudioToLipModel, expert: SuperFaceSyncExpertModel
 ) -> Row:
-    """One utterance of a voice that nobody trained on."""
+    """Measure one utterance of a voice that is in no training set."""
     true = said.mouth[:: round(FRAME_RATE / FPS)]
     made = model.predict(said.samples, FPS, len(true))
     wrong = model.predict(fitted(other, len(said.samples)), FPS, len(true))
@@ -109,12 +109,12 @@ def measure_utterance(
 
 
 def fitted(samples: np.ndarray, length: int) -> np.ndarray:
-    """Repeated or cut to ``length`` samples."""
+    """Return the samples, repeated or cut to ``length``."""
     return np.resize(samples, length)
 
 
 def measure_expert(clips: Sequence[SpeechClip], expert: SuperFaceSyncExpertModel) -> Row:
-    """How far the judge itself can be trusted: pieces of true motion against their own sound and against another clip's.
+    """Measure the sync expert itself: pieces of true motion against their own sound and against another clip's.
 
     A piece is judged rightly if its offset is at most a frame from the median of its clip's pieces.
     """
@@ -138,7 +138,7 @@ def measure_expert(clips: Sequence[SpeechClip], expert: SuperFaceSyncExpertModel
 
 
 def measure_silence(model: SuperFaceAudioToLipModel) -> Row:
-    """The mouth over ten seconds without speech: nothing at all, and a quiet room."""
+    """Measure the mouth over ten seconds without speech: digital silence, and a quiet room."""
     room = 10 ** (-60 / 20) * np.random.default_rng(0).normal(size=10 * SAMPLING_RATE)
     sounds = {"nothing": np.zeros(10 * SAMPLING_RATE, np.float32), "a quiet room": room.astype(np.float32)}
     openings = {name: mouth_opening(model.predict(samples, FPS)) for name, samples in sounds.items()}
@@ -146,7 +146,8 @@ def measure_silence(model: SuperFaceAudioToLipModel) -> Row:
 
 
 def measure_speed(model: SuperFaceAudioToLipModel, seconds: float = 60.0) -> Row:
-    """How many times faster than real time, and how soon the first frame comes when chunks of sound arrive in real time."""
+    """Return the speed in multiples of real time, and the delay of the first frame when chunks of sound arrive in real
+    time."""
     samples = (0.1 * np.random.default_rng(0).normal(size=round(seconds * SAMPLING_RATE))).astype(np.float32)
     result: Row = {}
     usual = torch.get_num_threads()
@@ -160,7 +161,7 @@ def measure_speed(model: SuperFaceAudioToLipModel, seconds: float = 60.0) -> Row
             taken.append(time.perf_counter() - start)
             computed.append(time.process_time() - start_cpu)
         result[f"x real time, {threads} thread{'s' * (threads > 1)}"] = seconds / min(taken)
-        if threads == 1:  # what an idle machine would do, when this one is busy
+        if threads == 1:  # processor time: the speed of an idle machine, even if this one is busy
             result["x real time, 1 thread, by CPU time"] = seconds / min(computed)
     torch.set_num_threads(usual)
     for chunk_ms in (20, 40):
@@ -170,10 +171,10 @@ def measure_speed(model: SuperFaceAudioToLipModel, seconds: float = 60.0) -> Row
 
 
 def first_frame_ms(model: SuperFaceAudioToLipModel, samples: np.ndarray, chunk_ms: int) -> float:
-    """From the start of the first chunk to the first frame in hand: the sound waited for, and computing meanwhile late."""
+    """Return the time from the start of the first chunk to the first frame, in ms: waiting for sound, and computing."""
     stream = model.stream(FPS)
     chunk = chunk_ms * SAMPLING_RATE // 1000
-    ready = 0.0  # when the computer is done with what has come so far
+    ready = 0.0  # the time at which all sound so far is processed
     for end in range(chunk, len(samples), chunk):
         start = time.perf_counter()
         frames = stream.push(samples[end - chunk : end])
@@ -184,7 +185,7 @@ def first_frame_ms(model: SuperFaceAudioToLipModel, samples: np.ndarray, chunk_m
 
 
 def within_one(rows: Sequence[Row], column: str, centre: float = 0.0) -> float:
-    """Share of rows whose offset is at most a frame from ``centre``."""
+    """Return the share of rows whose offset is at most a frame from ``centre``."""
     return float(np.mean([abs(row[column] - centre) <= 1 for row in rows]))
 
 
@@ -193,7 +194,7 @@ def means(rows: Sequence[Row]) -> Row:
 
 
 def report_clips(rows: dict[str, Row]) -> Row:
-    """Prints the real people; returns their summary."""
+    """Print the table of the real people, and return their summary."""
     columns = ("correlation", "in step", "shuffled", "spread", "LMD", "LVD", "offset", "true offset", "confidence")
     print("validation clips".ljust(18) + "".join(f"{column:>13}" for column in columns))
     for name, row in rows.items():

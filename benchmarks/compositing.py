@@ -1,4 +1,4 @@
-"""What moving a person in a picture costs, and how sharp it stays: ``python benchmarks/compositing.py``.
+"""Measure the cost of moving a person in a picture, and the sharpness that remains: ``python benchmarks/compositing.py``.
 
 Prints, on one core: milliseconds of each sampler for as many pixels; sharpness that each leaves of a texture moved by parts of
 a pixel; and milliseconds a frame of warp and compositing (without the renderer) for pictures of several sizes.
@@ -31,7 +31,7 @@ PICTURES = {"512 x 512": (512, 512, 0.32), "1920 x 1080": (1080, 1920, 0.28), "3
 
 
 def milliseconds(work: Callable[[], object], rounds: int) -> float:
-    """The least that it took, of processor time of this thread: others may be at work."""
+    """Return the shortest processor time of this thread in ms; other programs may be running."""
     work()
     best = np.inf
     for _ in range(rounds):
@@ -42,7 +42,7 @@ def milliseconds(work: Callable[[], object], rounds: int) -> float:
 
 
 def picture_of(height: int, width: int) -> np.ndarray:
-    """A texture as skin and hair have it: more of the coarse than of the fine."""
+    """Return a texture with the spectrum of skin and hair: more low frequencies than high ones."""
     rng = np.random.default_rng(0)
     layers = [cv2.resize(rng.normal(size=(height // s + 1, width // s + 1, 3)), (width, height), interpolation=cv2.INTER_CUBIC)
               for s in (2, 4, 8, 32)]  # fmt: skip

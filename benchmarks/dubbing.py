@@ -1,4 +1,4 @@
-"""Dubs videos with other people's speech, checks what dubbing promises, and shows the result.
+"""Dub videos with other people's speech, check the guarantees of dubbing, and draw the results.
 
 ::
 
@@ -44,7 +44,7 @@ RIM = (0.02, 0.3)  # of the mask
 
 
 def full_mask(dubbed: DubbedFrame) -> np.ndarray:
-    """(H, W) how much of each pixel was painted."""
+    """Return how much of each pixel was painted, (H, W)."""
     mask = np.zeros(dubbed.picture.shape[:2], np.float32)
     if dubbed.mask is not None:
         mask[dubbed.box] = dubbed.mask
@@ -52,14 +52,14 @@ def full_mask(dubbed: DubbedFrame) -> np.ndarray:
 
 
 def roughness(picture: np.ndarray, where: np.ndarray) -> float:
-    """Mean difference to the neighbouring pixels, (H, W, 3) uint8 where (H, W) is true."""
+    """Return the mean difference between neighbouring pixels of an (H, W, 3) uint8 picture where the (H, W) mask is true."""
     grey = picture.astype(np.float32).mean(-1)
     across, down = np.abs(np.diff(grey, axis=1))[:-1], np.abs(np.diff(grey, axis=0))[:, :-1]
     return float((across + down)[where[:-1, :-1]].mean())
 
 
 def openings(frames: list[np.ndarray], pipe: TalkingFacePipeline) -> np.ndarray:
-    """How far the mouth is open in each frame, NaN where no face is found."""
+    """Return how far the mouth is open in each frame; NaN where no face is found."""
     square = Square.around_picture(*frames[0].shape[:2])
     found = np.full(len(frames), np.nan)
     tracked = enumerate(pipe.tracker.follow(frames))
@@ -78,7 +78,7 @@ def correlation(one: np.ndarray, other: np.ndarray) -> float:
 def dub(
     pipe: TalkingFacePipeline, video: VideoReader, sound: Path, name: str, seconds: float, out: Path
 ) -> dict[str, float]:
-    """Dubs one video, writes its sheet and mp4, and returns the figures."""
+    """Dub one video, write its sheet and mp4, and return the figures."""
     mouth = pipe.audio_to_lip.predict(load_sound(sound).cut(seconds).mono(), video.fps)
     originals = list(itertools.islice(video, len(mouth)))
     mouth = mouth[: len(originals)]
@@ -111,7 +111,7 @@ def dub(
 
 
 def _mouth_box(dubbed: DubbedFrame) -> tuple[slice, slice]:
-    """Around the lips, whose change is wanted."""
+    """Return the box around the lips, where changes are intended."""
     rows, columns = dubbed.box
     height, width = rows.stop - rows.start, columns.stop - columns.start
     return (
@@ -126,7 +126,8 @@ def _track(sound: Path, seconds: float) -> tuple[np.ndarray, int]:
 
 
 def sheet(before: list[np.ndarray], after: list[DubbedFrame]) -> Image.Image:
-    """Three rows: the face in the video, dubbed, and the difference; by turns where the new mouth is most open and shut."""
+    """Return three rows: the face in the video, the dubbed face, and the difference, for frames in which the new mouth
+    is most open and most closed."""
     said = np.array([0.0 if frame.motion is None else mouth_opening(frame.motion.mouth)[0] for frame in after])
     parts = [part for part in np.array_split(np.arange(len(before)), COLUMNS) if len(part)]
     chosen = [part[(np.argmax, np.argmin)[turn % 2](said[part])] for turn, part in enumerate(parts)]
@@ -142,7 +143,7 @@ def sheet(before: list[np.ndarray], after: list[DubbedFrame]) -> Image.Image:
 
 
 def _face_box(dubbed: list[DubbedFrame]) -> tuple[slice, slice]:
-    """The part of the picture that holds the face in all frames."""
+    """Return the part of the picture that holds the face in all frames."""
     boxes = [frame.box for frame in dubbed if frame.mask is not None]
     left, right = min(box[1].start for box in boxes), max(box[1].stop for box in boxes)
     bottom = max(box[0].stop for box in boxes)
@@ -155,9 +156,9 @@ def _face_box(dubbed: list[DubbedFrame]) -> tuple[slice, slice]:
 def pairs(
     data: Path | None, names: list[str], pipe: TalkingFacePipeline, folder: Path
 ) -> Iterator[tuple[str, VideoReader, Path]]:
-    """Videos and the sound that each is to speak."""
+    """Yield videos, each with the sound that it should speak."""
     if data is None:
-        # The bundled portrait, moved by us, is a video that anyone may show.
+        # An animation of the bundled portrait, which anyone may show.
         moving = Motion.concatenate([bundled_motion(name) for name in ("speak", "nod")])
         video = folder / "portrait.mp4"
         pipe.write(video, PORTRAIT, motion=moving)

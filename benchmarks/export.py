@@ -1,4 +1,4 @@
-"""What ``superface export`` writes, in one table: size, speed, and how near it comes to torch in float32.
+"""Measure files of ``superface export``: size, speed, and the difference to torch in float32.
 
 ::
 
@@ -98,7 +98,7 @@ def loaded(source: str) -> Any:
 
 
 def checkpoint_size(model: Any, folder: Path) -> float:
-    """What the model takes as a checkpoint in float32, in MB."""
+    """Return the size of the model as a checkpoint in float32, in MB."""
     with quiet_loading():
         model.save_pretrained(folder / "checkpoint")
     return (folder / "checkpoint" / "model.safetensors").stat().st_size / 1e6
@@ -113,7 +113,7 @@ def onnx_speeds(content: bytes, inputs: dict[str, np.ndarray]) -> dict[str, floa
 
 
 def speeds(work: Callable[[], Any]) -> dict[str, float]:
-    """Of torch."""
+    """Return the speeds of torch."""
     row: dict[str, float] = {}
     for threads in THREADS:
         torch.set_num_threads(threads)

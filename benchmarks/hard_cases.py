@@ -1,4 +1,4 @@
-"""Draws a sheet for each kind of portrait that is hard to move: source, untrained layers and teacher, to be looked at.
+"""Draw a sheet for each kind of portrait that is hard to move: source, untrained layers and teacher.
 
 ::
 
@@ -8,7 +8,7 @@
 Portraits that may be shown come from this repository, from matplotlib (the extra ``[metrics]``), and from two packages that
 are downloaded once: ``wand`` from PyPI and, by ``apt-get``, Debian's ``wordpress-theme-twentytwentyone``. All are in the public
 domain; ``docs/hard-cases.md`` says why. Cases that have no such portrait are drawn with ``--portraits`` alone: a folder whose
-files are called as cases are (``beard.jpg``), for looking and not for showing.
+files are named after the cases (``beard.jpg``); such sheets are not for publication.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Move:
     edit: dict[str, float] = field(default_factory=dict)
 
     def of(self, motion: Motion) -> Motion:
-        """A portrait's motion (one frame), moved."""
+        """Return a portrait's motion (one frame), moved."""
         nod, turn, roll = np.diag(np.deg2rad([-self.nod, self.turn, self.roll]))
         moved = rotation_matrix(np.stack([roll, turn, nod]))
         before = rotation_matrix(motion.rotation)
@@ -100,14 +100,14 @@ def astronaut() -> np.ndarray:
 
 
 def hopper() -> np.ndarray:
-    """Grace Hopper, a photograph of the US Navy."""
+    """Return the portrait of Grace Hopper, a photograph of the US Navy."""
     import matplotlib
 
     return load_picture(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg")
 
 
 def mona_lisa() -> np.ndarray:
-    """Leonardo's, without the half of it that shows hands."""
+    """Return the Mona Lisa without the lower half, which shows hands."""
     name = "mona-lisa.jpg"
     if not (PACKAGES / name).exists():
         _run(
@@ -121,7 +121,7 @@ def mona_lisa() -> np.ndarray:
 
 
 def morisot(name: str) -> np.ndarray:
-    """A painting by Berthe Morisot."""
+    """Return a painting by Berthe Morisot."""
     package = "wordpress-theme-twentytwentyone"
     if not list(PACKAGES.rglob(name)):
         _run(["apt-get", "download", package])
@@ -130,7 +130,7 @@ def morisot(name: str) -> np.ndarray:
 
 
 def at_border() -> np.ndarray:
-    """The astronaut, cut so that her hair touches the left border and the upper one."""
+    """Return the astronaut, cut so that her hair touches the left border and the upper one."""
     return np.ascontiguousarray(astronaut()[:, 150:])
 
 
@@ -140,7 +140,7 @@ def before_shelves() -> np.ndarray:
 
 
 def in_4k() -> np.ndarray:
-    """The astronaut in a picture of 4K, her face ``SMALL_FACE`` pixels wide."""
+    """Return the astronaut in a picture of 4K, her face ``SMALL_FACE`` pixels wide."""
     picture = astronaut()
     face = np.ptp(embedded_tracker().find_faces(picture)[0].landmarks[:, 0])
     return _before(_shelves(FOUR_K, seed=2), picture, SMALL_FACE / float(face))
@@ -174,7 +174,7 @@ CASES = (
 
 @torch.inference_mode()
 def draw(case: Case, picture: np.ndarray, teacher: SuperFaceTeacherModel, path: Path) -> None:
-    """Writes the sheet of one case: a row for each of its moves."""
+    """Write the sheet of one case: a row for each of its moves."""
     portrait = find_portrait(picture, embedded_tracker(), FaceModel.default(), "largest", teacher.config.image_size)
     own = portrait.crop.to_pixels(portrait.landmarks)
     layers = PortraitLayers.make(picture, own, embedded_matte(), embedded_inpainter(), portrait.others)
@@ -192,7 +192,7 @@ def draw(case: Case, picture: np.ndarray, teacher: SuperFaceTeacherModel, path: 
 
 
 def _view(portrait: Portrait, full_size: bool) -> tuple[slice, slice]:
-    """Rows and columns of the picture that a sheet shows."""
+    """Return the rows and columns of the picture that a sheet shows."""
     shape, crop = portrait.picture.shape[:2], portrait.crop
     side = min(SIDE if full_size else round(VIEW * crop.side), *shape)
     spans = []
@@ -203,7 +203,7 @@ def _view(portrait: Portrait, full_size: bool) -> tuple[slice, slice]:
 
 
 def _before(background: np.ndarray, picture: np.ndarray, scale: float) -> np.ndarray:
-    """A picture's person, ``scale`` times as large, in the middle of the lower border of another picture."""
+    """Return a picture's person, enlarged ``scale`` times, in front of another picture, at the middle of its lower border."""
     face = embedded_tracker().find_faces(picture)[0].landmarks
     alpha = cut_out_person(picture, face, embedded_matte())
     layers = np.dstack([foreground_colours(picture, alpha).astype(np.float32), alpha])
@@ -218,7 +218,7 @@ def _before(background: np.ndarray, picture: np.ndarray, scale: float) -> np.nda
 
 
 def _shelves(shape: tuple[int, int], seed: int) -> np.ndarray:
-    """A drawn wall of books: straight lines and fine stripes, which show at once where a background bends."""
+    """Return a drawn wall of books: straight lines and fine stripes, which make bending of the background visible."""
     random = np.random.default_rng(seed)
     height, width = shape
     wall = np.full((height, width, 3), (96, 70, 48), np.uint8)

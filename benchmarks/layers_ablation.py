@@ -1,11 +1,11 @@
-"""What each part of the layers is worth: the shipped teacher on validation clips, each time without one part.
+"""Measure what each part of the layers contributes: the shipped teacher on validation clips, each time without one part.
 
 ::
 
     python benchmarks/layers_ablation.py --data $SUPERFACE_DATA [--clips 5] [--frames 8] [--json layers_ablation.json]
 
-Nothing is trained anew: the teacher was trained with all parts, so a row shows how much it has come to rely on one. Distances
-are by EfficientNet-Lite0, which training used, and Lite2, which nothing trains with; lower is better. Needs the extra
+Nothing is trained anew: the teacher was trained with all parts, so a row shows how much it relies on one. Distances
+are by EfficientNet-Lite0, which training used, and Lite2, which no training uses; lower is better. Needs the extra
 ``[metrics]``.
 """
 
@@ -45,11 +45,11 @@ COLUMNS = ("perceptual distance", "second judge", "PSNR, dB")
 WHOLE = TITLES["teacher"]
 TELEA_RADIUS = 5  # pixels
 
-Taken = AbstractContextManager[Any]  # while it lasts, a part is not there
+Taken = AbstractContextManager[Any]  # inside this context a part is missing
 
 
 def without_matte(teacher: SuperFaceTeacherModel) -> Taken:
-    """All that the picture shows is the person; as nobody knows where they end, motion fades away from the face."""
+    """Return layers in which the whole picture is the person; motion then fades out away from the face."""
     plain = motion.layer_flow
 
     def fading(source: Tensor, driving: Tensor, size: int, *args: Any, **named: Any) -> Tensor:
@@ -64,7 +64,7 @@ def without_matte(teacher: SuperFaceTeacherModel) -> Taken:
 
 
 def plate_by_opencv(teacher: SuperFaceTeacherModel) -> Taken:
-    """The plate by ``cv2.inpaint``, in the hole that the inpainter has."""
+    """Return layers whose plate is filled by ``cv2.inpaint``, in the inpainter's hole."""
 
     def inpainted(layers: PortraitLayers) -> PortraitLayers:
         alpha = np.zeros(layers.picture.shape[:2], np.float32)
@@ -77,12 +77,12 @@ def plate_by_opencv(teacher: SuperFaceTeacherModel) -> Taken:
 
 
 def without_plate(teacher: SuperFaceTeacherModel) -> Taken:
-    """Behind the person stands the picture as it was, with the person in it."""
+    """Return layers whose plate is the picture itself, with the person in it."""
     return _other_layers(lambda layers: replace(layers, plate=np.ascontiguousarray(layers.picture[layers.box])))
 
 
 def without_depth(teacher: SuperFaceTeacherModel) -> Taken:
-    """Hair and ears go where the middle of the mesh goes, as if they lay in its plane and not on a skull behind it."""
+    """Return layers in which hair and ears move with the plane of the mesh instead of a skull behind it."""
     return patch.object(motion, "skull_centre", lambda points: points.double().mean(1))
 
 
@@ -92,7 +92,7 @@ def torso_follows(share: float) -> Callable[[SuperFaceTeacherModel], Taken]:
 
 @contextmanager
 def without_volume(teacher: SuperFaceTeacherModel) -> Iterator[None]:
-    """The generator sees nothing of the appearance volume; the motion network still does."""
+    """Return a teacher whose generator does not see the appearance volume; the motion network still does."""
     empty = teacher.generator.register_forward_pre_hook(lambda _, seen: (torch.zeros_like(seen[0]), *seen[1:]))
     try:
         yield
@@ -120,7 +120,7 @@ class Ablation:
 
     @torch.inference_mode()
     def __call__(self, clip: Reenactment) -> dict[str, np.ndarray]:
-        """Row -> means over the clip's targets, in the order of ``COLUMNS``."""
+        """Return for each row the means over the clip's targets, in the order of ``COLUMNS``."""
         asked = (clip.source, clip.source_landmarks, clip.driving, clip.side)
         whole = self.methods.render(*asked)
         frames = {TITLES[method]: whole[method] for method in ("teacher", "layers", "flow")}
@@ -140,7 +140,7 @@ class Ablation:
 
 
 def _other_layers(change: Callable[[PortraitLayers], PortraitLayers]) -> Taken:
-    """Portraits are taken apart as always, and then changed."""
+    """Let a teacher use changed layers of each portrait."""
     make = PortraitLayers.make
     return patch.object(PortraitLayers, "make", lambda *args: change(make(*args)))
 
@@ -154,7 +154,7 @@ def _all(*contexts: Taken) -> Iterator[None]:
 
 
 def print_table(figures: dict[str, np.ndarray]) -> None:
-    """Figures, and in brackets by how much they differ from the teacher's."""
+    """Print the figures, and in brackets their difference to the teacher's."""
     print(f"\n| | {' | '.join(COLUMNS)} |\n|---|{'---|' * len(COLUMNS)}")
     for name, row in figures.items():
         more = row - figures[WHOLE]

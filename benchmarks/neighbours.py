@@ -1,15 +1,15 @@
-"""How much of its speed a job keeps beside another one: the embedded teacher and student, and the commands ``superface
+"""Measure how much of its speed a job keeps beside another one: the embedded teacher and student, and the commands ``superface
 generate`` and ``superface prepare``, alone and two side by side.
 
 ::
 
     python benchmarks/neighbours.py [--jobs teacher student generate prepare] [--seconds 10] [--rounds 2] [--spinning]
 
-Each job has a process of its own, with torch's own number of threads. Teacher and student render for ``--seconds``; a command
-runs once from its start to its end, over a bundled clip of a few seconds. ``alone`` is the job's speed with nothing else of
-ours running, ``beside`` that of the slower of two that run at the same time, and ``kept`` the one over the other: two jobs
+Each job has a separate process, with torch's default number of threads. Teacher and student render for ``--seconds``; a command
+runs once from its start to its end, over a bundled clip of a few seconds. ``alone`` is the job's speed with no other
+job of this program running, ``beside`` that of the slower of two that run at the same time, and ``kept`` their ratio: two jobs
 that share the cores and waste nothing keep half each. ``--spinning`` measures with threads that spin while they wait, torch's
-default without this package. Ratios mean little while others use the machine, speeds nothing; of several rounds the best
+default without this package. While others use the machine, ratios mean little and speeds nothing; the best of several rounds
 counts.
 """
 
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def measure(job: str, seconds: float, rounds: int = 1, spinning: bool = False) -> dict[str, float]:
-    """The job's speed (see ``UNITS``) alone and beside another, and what is kept."""
+    """Return the job's speed (see ``UNITS``) alone and beside another one, and the share that is kept."""
     found = []
     for _ in range(rounds):
         (alone,) = speeds(job, 1, seconds, spinning)
@@ -75,7 +75,7 @@ def table(figures: dict[str, dict[str, float]]) -> str:
 
 
 def speeds(job: str, count: int, seconds: float, spinning: bool) -> list[float]:
-    """``count`` processes at once, which begin when all are ready."""
+    """Run ``count`` processes at once, which begin when all are ready, and return their speeds."""
     environment = {key: value for key, value in os.environ.items() if key not in (*WAITING, "OMP_NUM_THREADS")}
     if spinning:
         environment["OMP_WAIT_POLICY"] = "ACTIVE"
@@ -96,17 +96,17 @@ def speeds(job: str, count: int, seconds: float, spinning: bool) -> list[float]:
 
 
 def arguments(command: str, folder: Path) -> list[str]:
-    """What the command is run with: bundled files in, results into ``folder``."""
+    """Return the arguments of the command: bundled files as input, results in ``folder``."""
     if command == "generate":
         speech = str(ASSETS / "space" / "example_speech.wav")
         return ["generate", str(PORTRAIT), "--audio", speech, "--fps", "8", "-o", str(folder / "out.mp4")]
-    (folder / "raw" / "somebody").mkdir(parents=True)
-    shutil.copy(ASSETS / "space" / "example_talk.mp4", folder / "raw" / "somebody")
+    (folder / "raw" / "person").mkdir(parents=True)
+    shutil.copy(ASSETS / "space" / "example_talk.mp4", folder / "raw" / "person")
     return ["prepare", str(folder / "raw"), "-o", str(folder / "set")]
 
 
 def execute(command: str) -> None:
-    """Says when it is ready, waits for a line, runs a command, and says how many runs a minute that makes."""
+    """Print that this process is ready, wait for a line, run a command repeatedly, and print the runs per minute."""
     with tempfile.TemporaryDirectory() as folder:
         program = [sys.executable, "-m", "superface_hf.cli", *arguments(command, Path(folder))]
         print("ready", flush=True)
@@ -117,7 +117,7 @@ def execute(command: str) -> None:
 
 
 def render(job: str, seconds: float) -> None:
-    """Says when it is ready, waits for a line, renders, and says how many frames a second that were."""
+    """Print that this process is ready, wait for a line, render, and print the frames per second."""
     import torch
 
     from superface_hf import SuperFaceStudentModel, SuperFaceTeacherModel

@@ -38,7 +38,7 @@ class OfficialScores:
         )
 
     def __call__(self, meshes: np.ndarray) -> np.ndarray:
-        """(T, 52) scores of (T, 478, 3) pixels."""
+        """Return scores (T, 52) of landmarks (T, 478, 3) in pixels."""
         scores = []
         for mesh in meshes:
             self._step.set_tensor(self._input, np.ascontiguousarray(mesh[None, POINTS, :2], np.float32))

@@ -1,11 +1,11 @@
-"""Measures matte and plate on people whom no training has seen, and draws sheets of them::
+"""Measure matte and plate on people in no training set, and draw sheets of them::
 
     python -m superface_hf.data.pictures.pack --data $SUPERFACE_DATA --models $SUPERFACE_MODELS --out .shards_matte
     python benchmarks/portrait_layers.py --shards .shards_matte --sheets .cache/sheets
 
 The matte is compared with its labels (MediaPipe's selfie segmentation). Plates are compared where the truth is known: another
-person's shape is laid beside the person, and what it covers has to be found again; distances are of whole pictures. Figures of
-EfficientNet-Lite0 favour the inpainter, which learned with it; no training uses Lite2's.
+person's shape is laid beside the person, and the pixels that it covers are filled in; distances are of whole pictures.
+Figures of EfficientNet-Lite0 favour the inpainter, which learned with it; no training uses Lite2's.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ COLUMNS, TILE = 2, 288  # of a sheet: people in a row, pixels of each picture
 
 
 def matte_figures(data: PackedPictures) -> None:
-    """Intersection over union with the labels, in the windows of inference."""
+    """Print the intersection over union with the labels, in the windows of inference."""
     found = overlaps(embedded_matte(), data, 256).numpy()
     kinds = np.array(data.kinds)
     print("\n| matte against its labels | pictures | mean IoU | median | lowest |\n|---|---|---|---|---|")
@@ -50,7 +50,7 @@ def matte_figures(data: PackedPictures) -> None:
 
 
 def plate_figures(data: PackedPictures, every: int) -> None:
-    """Perceptual distances and PSNR of ways to fill holes."""
+    """Print perceptual distances and PSNR of several ways to fill holes."""
     holes = fixed_holes(data, STORED_SIZE)
     inpainter = embedded_inpainter()
     ways: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -82,7 +82,7 @@ def _by_opencv(picture: Tensor, known: Tensor, how: int) -> Tensor:
 
 
 def costs() -> None:
-    """Seconds of one core's time for a portrait."""
+    """Print the processor time of a portrait's layers in seconds, on one core."""
     small, tracker, matte, inpainter = (
         load_picture(ASTRONAUT),
         embedded_tracker(),
@@ -108,7 +108,7 @@ def costs() -> None:
 
 
 def draw_people(data: PackedPictures, path: Path) -> None:
-    """Draws people, over green, their plates, and people a little aside of where they were."""
+    """Draw people, the same over green, their plates, and people moved a little aside."""
     tracker, matte, inpainter = embedded_tracker(), embedded_matte(), embedded_inpainter()
     tiles = []
     for number in range(len(data)):
@@ -129,7 +129,7 @@ def draw_people(data: PackedPictures, path: Path) -> None:
 
 
 def draw_holes(holes: HoleBatch, path: Path) -> None:
-    """Draws pictures, their holes, and these filled by OpenCV, by pull-push and by the inpainter."""
+    """Draw pictures, their holes, and the holes filled by OpenCV, by pull-push and by the inpainter."""
     inpainter = embedded_inpainter()
     tiles = []
     for number in range(0, len(holes.pictures), 3):

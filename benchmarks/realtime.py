@@ -1,11 +1,11 @@
-"""Whether a student keeps up with a microphone: frames a second, first frame, jitter, and memory over a long stream.
+"""Measure a student with live sound: frames per second, delay of the first frame, jitter, and memory over a long stream.
 
 ::
 
     python benchmarks/realtime.py [--model STUDENT] [--minutes 10] [--fast]
 
 STUDENT is a folder or Hub id (default: the embedded student). Its picture is put into one of 1280 x 720 pixels first, so that
-what is pasted back and encoded is 720p. Figures of speed: the student alone (from meshes to uint8 pictures, a mesh at a time);
+frames in 720p are pasted and encoded. Figures of speed: the student alone (from meshes to uint8 pictures, a mesh at a time);
 from a sound file to an mp4 (audio-to-lip, student, paste-back, encoding); and the same as a stream of small chunks, one frame
 at a time. Then chunks of the bundled sentence come as they would from a microphone for ``--minutes``, and frames are taken as
 soon as they are there, and encoded. A frame's delay is counted from the moment at which the chunk that completed its
@@ -82,7 +82,7 @@ def main() -> None:
 
 
 def in_720p(student: SuperFaceStudentModel) -> None:
-    """Gives the student a full picture of 1280 x 720 pixels: its own, enlarged, and grey where that does not reach."""
+    """Give the student a full picture of 1280 x 720 pixels: its picture, enlarged, on grey."""
     picture, crop = Image.fromarray(student.full_picture()), student.crop
     scale = FACE_SHARE * HEIGHT / crop.side
     middle = crop.left + crop.side / 2, crop.top + crop.side / 2
@@ -99,7 +99,8 @@ def in_720p(student: SuperFaceStudentModel) -> None:
 
 
 def student_alone(student: SuperFaceStudentModel) -> dict[str, float]:
-    """Frame after frame with all threads, and side by side with one thread each, as the pipeline does where it can."""
+    """Measure the student alone: frame after frame with all threads, and several frames at once with one thread each,
+    as the pipeline does where it can."""
     keep_freed_memory(student)  # as the pipeline does
     prepared, mesh = student.prepare(), student.landmarks[None]
     compositor = Compositor(student.layers(), student.crop, student.landmarks.numpy(), prepared.prior)
@@ -141,7 +142,7 @@ def chunks_to_mp4(pipe: Any, speech: np.ndarray, size: int, path: Path) -> dict[
 def long_stream(
     pipe: Any, speech: np.ndarray, size: int, minutes: float, real_time: bool, path: Path
 ) -> dict[str, float]:
-    """Memory, and (in real time) delays, over a stream that is encoded as it comes."""
+    """Measure memory and, in real time, delays over a stream that is encoded while it is rendered."""
     microphone = Microphone(islice(cycle(cut(speech, size)), round(minutes * 60 * RATE / size)), size, real_time)
     delays: list[float] = []
     times: list[float] = []
@@ -181,12 +182,12 @@ def long_stream(
 
 
 def cut(samples: np.ndarray, size: int) -> list[np.ndarray]:
-    """Pieces of ``size`` samples; what is left at the end is dropped."""
+    """Return pieces of ``size`` samples; a shorter rest is dropped."""
     return [samples[start : start + size] for start in range(0, len(samples) - size + 1, size)]
 
 
 class Microphone:
-    """Chunks at the pace at which they would be recorded; whoever comes late finds them waiting.
+    """Chunks at the pace at which they would be recorded; a late reader finds them waiting.
 
     Attributes:
         chunks: how many have been taken.
@@ -235,7 +236,7 @@ class Speed:
 
 
 def resident() -> float:
-    """Megabytes of memory that the process holds (where the system does not tell: the most that it has held)."""
+    """Return the resident memory of the process in MB (its peak, where the system does not report the current value)."""
     statm = Path("/proc/self/statm")
     if statm.exists():
         return int(statm.read_text().split()[1]) * resource.getpagesize() / 1e6

@@ -1,15 +1,15 @@
-"""What holds: bad inputs, hostile students, signals, kills, neighbours; and, with ``--long``, memory and time.
+"""Check how commands behave with bad inputs, hostile students, signals, kills and neighbours; with ``--long``, memory and time.
 
 ::
 
     python benchmarks/reliability.py [--only inputs students signals kills neighbours] [--out docs/reliability.md]
     python benchmarks/reliability.py --long [--minutes 10] [--only teacher student dubbing space]
 
-Each check is bounded and runs on a folder of its own. It prints one table, whose last column says whether all held; ``--out``
-puts it into a page between the lines ``<!-- figures -->`` and ``<!-- /figures -->`` (``<!-- long -->`` for ``--long``). The
-long checks let the bundled sentence be said for ``--minutes``, and compare the memory of the process that renders after a
-tenth of the time with its end, and where sound and picture end in the file. Where the teacher renders, few frames a second
-are asked for; it takes some fifteen minutes on two idle cores.
+Each check is bounded and runs in its own folder. The program prints one table, whose last column says whether all
+passed; ``--out`` writes it into a page between the lines ``<!-- figures -->`` and ``<!-- /figures -->`` (``<!-- long
+-->`` for ``--long``). The long checks repeat the bundled sentence for ``--minutes``. They compare the memory of the
+rendering process after a tenth of the time with that at the end, and the ends of sound and picture in the file. The
+teacher renders at a low frame rate, which takes about fifteen minutes on two idle cores.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ import superface_hf  # noqa: F401 - before torch: how its threads wait is read w
 from superface_hf import cli
 from superface_hf.utils.assets import PORTRAIT, SPEECH
 
-MOST_SECONDS, MOST_MB = 1.0, 500.0  # that a refusal of a student may take
-MOST_GROWTH = 50.0  # MB of memory over a long run
+MAX_SECONDS, MAX_MB = 1.0, 500.0  # of the refusal of a student
+MAX_GROWTH = 50.0  # MB of memory over a long run
 FEW = 5.0  # frames a second where the teacher renders: ten minutes of them take ten minutes
 HERE = Path(__file__).parent
 
@@ -98,7 +98,7 @@ def _put(page: Path, mark: str, table: str) -> None:
 
 
 def bad_inputs(folder: Path) -> list[Row]:
-    """Files that are none of what they are called, given to every command that reads one."""
+    """Give every command that reads a file files with the wrong content."""
     pictures, sounds, motions, settings = (list(make(folder)) for make in (_pictures, _sounds, _motions, _settings))
     out = ["-o", str(folder / "out.mp4")]
     speech, nod = ["--audio", str(SPEECH)], ["--motion", "nod"]
@@ -143,7 +143,7 @@ def _told(arguments: list[str]) -> tuple[int, str]:
             status = cli.main(arguments)
         except SystemExit as end:
             status = int(end.code or 0)
-        except Exception as error:  # what must not happen is what is counted
+        except Exception as error:  # any other exception is what this check counts
             return -1, f"{type(error).__name__}: {error}"
     return status, said.getvalue()
 
@@ -246,7 +246,8 @@ def _written(folder: Path, contents: dict[str, bytes]) -> Iterator[Path]:
 
 
 def hostile_students(folder: Path) -> list[Row]:
-    """Copies of the embedded student with one thing changed: refused in one line, soon, and in little memory."""
+    """Load copies of the embedded student with one thing changed: each must be refused in one line, soon, and in little
+    memory."""
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -255,7 +256,7 @@ def hostile_students(folder: Path) -> list[Row]:
 
     source = weights_folder("student")
     config, stored = json.loads((source / "config.json").read_text()), load_file(source / "model.safetensors")
-    SuperFaceStudentModel.from_pretrained(source)  # what is loaded once is loaded
+    SuperFaceStudentModel.from_pretrained(source)  # load modules and caches before measuring
     weight = next(name for name, tensor in stored.items() if tensor.is_floating_point() and tensor.dim() == 4)
     picture = torch.frombuffer(bytearray(b"%!PS-Adobe-3.0 EPSF-3.0\n" + bytes(200)), dtype=torch.uint8)
     changes: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
@@ -290,13 +291,13 @@ def hostile_students(folder: Path) -> list[Row]:
     grown = _peak_mb() - before
     return [
         Row("hostile students: one line", len(changes), held),
-        Row("refused within a second and 500 MB", 2, (slowest < MOST_SECONDS) + (grown < MOST_MB), f"slowest {slowest:.2f} s, "
+        Row("refused within a second and 500 MB", 2, (slowest < MAX_SECONDS) + (grown < MAX_MB), f"slowest {slowest:.2f} s, "
             f"{grown:.0f} MB"),
     ]  # fmt: skip
 
 
 def _peak_mb() -> float:
-    """The most memory that this process has had."""
+    """Return the peak memory of this process in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
@@ -304,7 +305,7 @@ def _peak_mb() -> float:
 
 
 def signals(folder: Path) -> list[Row]:
-    """A command that is told to stop while it writes: its status, one line, and nothing left."""
+    """Send signals to a command while it writes: check its status, its one line, and that no file is left."""
     wanted = {"SIGTERM": 143, "SIGHUP": 129, "SIGINT": 130}
     held, slowest = 0, 0.0
     for name, status in wanted.items():
@@ -321,7 +322,7 @@ def signals(folder: Path) -> list[Row]:
 
 
 def kills(folder: Path) -> list[Row]:
-    """``kill -9`` of prepare and of a training, which then go on: what comes out is what would have come out."""
+    """Kill (``kill -9``) prepare and a training and run them again: the results must equal those without the kill."""
     return [_killed_prepare(folder / "prepare"), _killed_training(folder / "training")]
 
 
@@ -332,7 +333,7 @@ def _killed_prepare(folder: Path) -> Row:
 
     picture = load_picture(PORTRAIT)
     (folder / "raw").mkdir(parents=True)
-    for number in range(6):  # a still portrait that slides a little, another way in each video
+    for number in range(6):  # a still portrait that moves a little, in another direction in each video
         shifts = [round(6 * np.sin(frame * (number + 2) / 9)) for frame in range(40)]
         write_mp4(folder / "raw" / f"p{number}.mp4", [np.roll(picture, shift, axis=1) for shift in shifts], 25)
     options = ["--set", "sync=false", "--set", "val_share=0", "--device", "cpu"]
@@ -349,7 +350,7 @@ def _killed_prepare(folder: Path) -> Row:
 
 
 def _loadable_parts(parts: list[Path]) -> list[Path]:
-    """Half-written files under a name that is read."""
+    """Return half-written files whose names would be read."""
     return [path for path in parts if not path.name.startswith(".")]
 
 
@@ -418,7 +419,7 @@ SHORT: dict[str, Callable[[Path], list[Row]]] = {
 }
 
 
-# Long runs, each in a process of its own.
+# Long runs, each in a separate process.
 
 
 def _long(name: str, minutes: float) -> Row:
@@ -428,7 +429,7 @@ def _long(name: str, minutes: float) -> Row:
         print(result.stderr[-3000:], file=sys.stderr)
         return Row(f"{minutes:g} minutes of speech, {name}", 2, 0, "it failed")
     found = json.loads(result.stdout.splitlines()[-1])
-    held = (found["growth"] <= MOST_GROWTH) + (abs(found["apart"]) <= found["frame"])
+    held = (found["growth"] <= MAX_GROWTH) + (abs(found["apart"]) <= found["frame"])
     note = f"memory {found['growth']:+.0f} MB; sound and picture end {1000 * found['apart']:+.0f} ms apart"
     return Row(f"{minutes:g} minutes of speech, {name}", 2, held, note)
 
@@ -468,7 +469,7 @@ class Memory:
 
 
 def _said_for(folder: Path, seconds: float) -> Path:
-    """The bundled sentence again and again, as a wav."""
+    """Return a wav file with the bundled sentence, repeated."""
     import numpy as np
 
     from superface_hf.media import load_sound
@@ -486,7 +487,7 @@ def _said_for(folder: Path, seconds: float) -> Path:
 
 
 def _ends_apart(path: Path) -> tuple[float, float]:
-    """By how many seconds the sound ends after the picture, and how long a frame lasts."""
+    """Return by how many seconds the sound ends after the picture, and the duration of a frame."""
     import av
 
     with av.open(str(path)) as file:
@@ -523,7 +524,7 @@ def _rendered(minutes: float, model: str, dubbed: bool = False) -> dict[str, flo
 
 
 def _served(minutes: float) -> dict[str, float]:
-    """The Space's bundled student says it in pieces, one visitor after the other; the server's memory counts."""
+    """Let the Space's bundled student speak in pieces to one visitor after another, and measure the server's memory."""
     from gradio_client import Client, handle_file
 
     port, seconds = 7869, 20.0
@@ -537,7 +538,7 @@ def _served(minutes: float) -> dict[str, float]:
             while client is None and time.monotonic() < deadline:
                 try:
                     client = Client(f"http://127.0.0.1:{port}", verbose=False, download_files=name)
-                except Exception:  # it is not up yet, and says so in many ways
+                except Exception:  # the server is not up yet; different exceptions say so
                     time.sleep(2)
             apart, frame = 0.0, 0.04
             with Memory(server.pid) as memory:
@@ -551,7 +552,7 @@ def _served(minutes: float) -> dict[str, float]:
 
 
 def _spoken(client: Any, speech: Any) -> Path:
-    """One visitor."""
+    """Act as one visitor, who lets the student speak."""
     film, _ = client.predict(speech=speech, kind="bundled", repo_id="", consent=True, api_name="/student")
     return Path(film["video"] if isinstance(film, dict) else film)
 

@@ -1,4 +1,4 @@
-"""Contact sheets of a portrait that speaks: the sound's spectrum on top, below it the faces of the moments it is over."""
+"""Draw contact sheets of a portrait that speaks: the sound's spectrum on top, below it the faces of the moments it is over."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STRIP = 96  # pixels of the spectrum's height
 
 
 def write_sheets(paths: Iterable[Path], folder: Path, model: SuperFaceAudioToLipModel) -> None:
-    """One picture a sound file: two rows of ``FACES / 2`` faces of the bundled portrait, each row below its sound."""
+    """Write a picture for each sound file: two rows of ``FACES / 2`` faces of the bundled portrait, each below its sound."""
     folder.mkdir(parents=True, exist_ok=True)
     pipe: Any = pipeline("talking-face", audio_to_lip=model, device="cpu")  # type: ignore[call-overload]
     for path in paths:
@@ -35,7 +35,7 @@ def write_sheets(paths: Iterable[Path], folder: Path, model: SuperFaceAudioToLip
 
 
 def beginning(samples: np.ndarray) -> np.ndarray:
-    """``SECONDS`` of a sound from shortly before its speech begins."""
+    """Return ``SECONDS`` of a sound from shortly before its speech begins."""
     quiet = silences(samples, 16000)
     start = round(16000 * max(0.0, quiet[0][1] - 0.2)) if quiet and quiet[0][0] == 0 else 0
     piece = samples[start : start + round(16000 * SECONDS)]
@@ -43,7 +43,7 @@ def beginning(samples: np.ndarray) -> np.ndarray:
 
 
 def sheet(samples: np.ndarray, frames: np.ndarray, model: SuperFaceAudioToLipModel) -> Image.Image:
-    """A face stands in the middle below the moment it shows, so the spectrum begins half a face earlier."""
+    """Return the picture; each face stands in the middle below its moment, so the spectrum begins half a face earlier."""
     spectrum = spectrum_image(model.feature_extractor(samples)["input_features"][0])
     window = tuple(share * frames.shape[1] for share in WINDOW)
     faces = [Image.fromarray(frame).resize((SIDE, SIDE), Image.Resampling.LANCZOS, box=window) for frame in frames]
@@ -65,7 +65,7 @@ def sheet(samples: np.ndarray, frames: np.ndarray, model: SuperFaceAudioToLipMod
 
 
 def spectrum_image(features: np.ndarray) -> Image.Image:
-    """Log-mel features (T, mels) in grey, low bands at the bottom, loud is bright."""
+    """Return log-mel features (T, mels) as a grey picture: low bands at the bottom, loud is bright."""
     low, high = np.percentile(features, (5, 99.5))
     grey = np.clip((features - low) / max(high - low, 1e-6), 0, 1)
     return Image.fromarray((255 * grey.T[::-1]).astype(np.uint8))

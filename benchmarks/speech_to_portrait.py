@@ -1,4 +1,4 @@
-"""Measures made-up portraits: do they suit the voice, are they faces, are they nobody's?
+"""Measure invented portraits: whether they suit the voice, are faces, and show no person of the training set.
 
     python benchmarks/speech_to_portrait.py DATA FACES --judge package/models --seeds 3
 

@@ -1,4 +1,4 @@
-"""A student against its teacher, in one table: size, cost, speed, memory, and how near its pictures come to the teacher's.
+"""Compare a student with its teacher: size, cost, speed, memory, and the difference of their pictures.
 
 ::
 
@@ -88,7 +88,7 @@ def main() -> None:
 
 
 def alone(work: Callable[..., Any], *args: Any) -> Any:
-    """The result of ``work`` in a process of its own, whose last argument is how many threads it may use."""
+    """Return the result of ``work`` in a separate process; its last argument is the number of threads."""
     with ProcessPoolExecutor(
         1, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=args[-1:]
     ) as pool:
@@ -118,7 +118,7 @@ def student_row(source: str, dtype: str, threads: int) -> dict[str, float]:
 
 
 def teacher_row(source: str, teacher: str, dtype: str, threads: int) -> dict[str, float]:
-    """The teacher moves the student's portrait."""
+    """Return the figures of the teacher on the student's portrait."""
     model, student = loaded(SuperFaceTeacherModel, teacher), loaded(SuperFaceStudentModel, source)
     scene, rest = Scene.stored(student), student.landmarks[None]
     compositor = Compositor(student.layers(), student.crop, student.landmarks.numpy())
@@ -155,7 +155,7 @@ def _cost(
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, float]:
-    """Frames a second, and milliseconds of CPU time a frame."""
+    """Return frames per second, and CPU time per frame in ms."""
     work()
     frames, start, cpu = 0, time.perf_counter(), time.process_time()
     while (seconds := time.perf_counter() - start) < SECONDS:
@@ -165,7 +165,7 @@ def timed(work: Callable[[], Any]) -> tuple[float, float]:
 
 
 def onnx_row(source: str, threads: int) -> dict[str, float]:
-    """In onnxruntime, as `superface export` writes it."""
+    """Return the figures in onnxruntime, for the file that `superface export` writes."""
     student = loaded(SuperFaceStudentModel, source)
     with tempfile.TemporaryDirectory() as folder:
         report = export_onnx(student, Path(folder) / "student.onnx")
@@ -176,7 +176,7 @@ def onnx_row(source: str, threads: int) -> dict[str, float]:
 
 
 def speed_with_everything(source: str, threads: int) -> float:
-    """Speech to an mp4 of the student's full picture."""
+    """Return the speed from speech to an mp4 of the student's full picture."""
     pipe: Any = pipeline("talking-face", model=loaded(SuperFaceStudentModel, source), device="cpu")  # type: ignore[call-overload]
     with tempfile.TemporaryDirectory() as folder:
         pipe.write(Path(folder) / "warm.mp4", motion="blink", progress=False)
@@ -186,7 +186,7 @@ def speed_with_everything(source: str, threads: int) -> float:
 
 
 def nearness(source: str, teacher_source: str, clips: Path, most: int, threads: int) -> dict[str, float]:
-    """PSNR to the teacher on motions of other people's clips."""
+    """Return the PSNR to the teacher on motions of other people's clips."""
     student, teacher = loaded(SuperFaceStudentModel, source), loaded(SuperFaceTeacherModel, teacher_source)
     portrait = stored_portrait(student, FaceModel.default())
     scene, scores = Scene.stored(student), []
@@ -208,7 +208,7 @@ def nearness(source: str, teacher_source: str, clips: Path, most: int, threads: 
 
 
 def clip_meshes(path: Path, portrait: Portrait) -> Tensor:
-    """Some meshes of a clip's motion on the portrait, as the pipeline would render them."""
+    """Return some meshes of a clip's motion on the portrait, as the pipeline would render them."""
     reader = VideoReader(str(path))
     frames = islice(reader, int(CLIP_SECONDS * reader.fps))
     driven = video_to_motion(frames, reader.fps, embedded_tracker())

@@ -1,4 +1,4 @@
-"""What a teacher costs: parameters, multiply-accumulates and frames a second, in all and by part.
+"""Measure the cost of a teacher: parameters, multiply-accumulates and frames per second, in total and by part.
 
 ::
 
@@ -29,7 +29,7 @@ REST = "meshes and warps"
 
 
 def measure_cost(teacher: SuperFaceTeacherModel, seconds: float = 8.0) -> dict[str, float]:
-    """Parameters, multiply-accumulates and speed of one rendered frame, the source being prepared once."""
+    """Return parameters, multiply-accumulates and speed of one rendered frame of a prepared portrait."""
     size = teacher.config.image_size
     landmarks = FaceModel.default().mean[None] * 0.3
     source, matte = torch.rand(1, 3, size, size), torch.ones(1, 1, size, size)
@@ -56,7 +56,8 @@ def measure_cost(teacher: SuperFaceTeacherModel, seconds: float = 8.0) -> dict[s
 
 
 def count_macs(teacher: SuperFaceTeacherModel, work: Callable[[], object]) -> dict[str, float]:
-    """Billions of multiply-accumulates of ``work``: "" is all of it, ", name" one of the teacher's parts."""
+    """Return the billions of multiply-accumulates of ``work``: under "" all of them, under ", name" those of one of the
+    teacher's parts."""
     counter = FlopCounterMode(display=False)
     counts: dict[str, float] = defaultdict(float)
     with counter, _around_parts(teacher, lambda name, sign: _add(counts, name, sign * counter.get_total_flops() / 2e9)):
@@ -65,7 +66,7 @@ def count_macs(teacher: SuperFaceTeacherModel, work: Callable[[], object]) -> di
 
 
 def time_parts(teacher: SuperFaceTeacherModel, work: Callable[[], object], repeats: int = 3) -> dict[str, float]:
-    """Milliseconds of ``work``, keyed as in :func:`count_macs`; the fastest of some repeats."""
+    """Return the time of ``work`` in ms, keyed as in :func:`count_macs`; the fastest of several repeats."""
     work()
     best: dict[str, float] = {"": float("inf")}
     for _ in range(repeats):
@@ -81,7 +82,7 @@ def time_parts(teacher: SuperFaceTeacherModel, work: Callable[[], object], repea
 
 @contextmanager
 def _around_parts(teacher: SuperFaceTeacherModel, note: Callable[[str, int], None]) -> Iterator[None]:
-    """Calls ``note(name, -1)`` before and ``note(name, +1)`` after each part of the teacher that runs."""
+    """Call ``note(name, -1)`` before and ``note(name, +1)`` after each part of the teacher that runs."""
     handles = []
     for name, part in teacher.named_children():
         handles.append(part.register_forward_pre_hook(lambda *_, name=name: note(name, -1)))

@@ -1,12 +1,12 @@
-"""What each part of the teacher's design is worth: short equal trainings, each without one part, measured alike; and the
-embedded teacher with parts switched off, which shows how much it has come to rely on them.
+"""Measure what each part of the teacher contributes: short equal trainings, each without one part; and the embedded teacher
+with parts switched off, which shows how much it relies on them.
 
 ::
 
     python benchmarks/teacher_ablation.py --data $SUPERFACE_DATA --prepared .cache/prepared --steps 250
 
 Every variant starts from the same seed and sees the same pairs, at 256 pixels so that it takes minutes. The restorer learns
-first; where no source is spoilt (without SSR) it has nothing to learn. Trainings that are done are not repeated. Needs the
+first; where no source is degraded (without SSR) it has nothing to learn. Trainings that are done are not repeated. Needs the
 extras ``[train]`` and ``[metrics]``.
 """
 
@@ -47,7 +47,7 @@ COLUMNS = ("PSNR", "PSNR boxes", "perceptual", "keypoints %", "degraded: percept
 
 
 def train(name: str, args: argparse.Namespace) -> Path:
-    """The folder of a variant's weights, trained if it is not there yet."""
+    """Return the folder of a variant's weights, after training it if it does not exist."""
     out = args.out / name.replace(" ", "_")
     settings = {
         "model.overrides.image_size": str(args.size),
@@ -57,7 +57,7 @@ def train(name: str, args: argparse.Namespace) -> Path:
         "schedule.decay": str(args.steps // 2),
         # A short training is averaged over its last steps only.
         "optimizer.ema": "0.97",
-        # A discriminator has nothing to say yet after so few steps.
+        # After so few steps a discriminator is not useful yet.
         "loss.adversarial": "0",
         "loss.matching": "0",
         "run.compile": "false",
@@ -74,7 +74,7 @@ def train(name: str, args: argparse.Namespace) -> Path:
 
 @torch.no_grad()
 def switched_off(part: str) -> SuperFaceTeacherModel:
-    """The embedded teacher without a part that it was trained with."""
+    """Return the embedded teacher with one of its parts switched off."""
     folder, changes = weights_folder("teacher"), SWITCHED_OFF[part]
     teacher = SuperFaceTeacherModel.from_pretrained(folder, dtype=torch.float32, **changes).eval()
     if part == "restorer":
@@ -84,7 +84,8 @@ def switched_off(part: str) -> SuperFaceTeacherModel:
 
 
 def measure(teacher: SuperFaceTeacherModel, out: Path, args: argparse.Namespace) -> dict[str, float]:
-    """A row. Cross-talk is the mean over pairs of regions, by optical flow: a tracker's own would hide the differences."""
+    """Return one row of the table. Cross-talk is the mean over pairs of regions, measured by optical flow, since a
+    tracker's own correlations would hide differences."""
     settings = EvaluationSettings(
         Path(args.data), out, ("self", "degraded", "regions"), frames=args.frames, portraits=4
     )

@@ -1,4 +1,4 @@
-"""Measures the face tracker on held-out people, pictures without a face, made-up scenes and a still video::
+"""Measure the face tracker on held-out people, pictures without a face, made-up scenes and a still video::
 
     python benchmarks/tracker.py --data $SUPERFACE_DATA --prepared .cache/prepared
 
@@ -52,7 +52,7 @@ from superface_hf.models.tracker.detection import box_overlap
 from superface_hf.models.tracker.modeling_tracker import SuperFaceTrackerModel
 from superface_hf.motion.arkit import ARKIT_NAMES, arkit_index
 
-WEIGHTS = Path(__file__).parents[1] / "src/superface_hf/weights/tracker"
+TRACKER_WEIGHTS = Path(__file__).parents[1] / "src/superface_hf/weights/tracker"
 # Held-out portraits that are drawn, painted or rendered; the rest are photographs or look like them.
 DRAWN = frozenset({0, 5, 10, 15, 35, 40, 55, 75, 90, 105})
 
@@ -65,7 +65,7 @@ class Tally:
     errors: list[float] = field(default_factory=list)
 
     def add(self, faces: list[Face], label: np.ndarray) -> None:
-        """Counts a labelled face (478, 3) and the find that covers it, where there is one."""
+        """Count a labelled face (478, 3) and the find that covers it, if there is one."""
         self.wanted += 1
         target = Face.of(label, 1.0)
         match = max(faces, key=lambda face: box_overlap(face.box, target.box), default=None)
@@ -92,7 +92,7 @@ class Movement:
     seen: list[np.ndarray] = field(default_factory=list)
 
     def add(self, true: np.ndarray, seen: np.ndarray) -> None:
-        """(T, ...) values of the labels and of the tracker, for one clip."""
+        """Add values (T, ...) of the labels and of the tracker for one clip."""
         self.true.append((true - true.mean(axis=0)).ravel())
         self.seen.append((seen - seen.mean(axis=0)).ravel())
 
@@ -105,42 +105,44 @@ class Movement:
 
 
 def lid_opening(meshes: np.ndarray) -> np.ndarray:
-    """(T,) mean gap between the lids of both eyes over the eye distance, of (T, 478, 3)."""
+    """Return the mean gap between the lids of both eyes over the eye distance, (T,), of landmarks (T, 478, 3)."""
     upper, lower = np.array(LEFT_LIDS + RIGHT_LIDS).T
     return np.linalg.norm(meshes[:, upper] - meshes[:, lower], axis=-1).mean(axis=1) / inter_ocular(meshes)
 
 
 def gaze(meshes: np.ndarray) -> np.ndarray:
-    """(T, 2 eyes, 2) where the irises are from the middle of their eyes' corners over the eye distance, of (T, 478, 3)."""
+    """Return the irises' offsets from the middle of their eyes' corners over the eye distance, (T, 2 eyes, 2), of
+    landmarks (T, 478, 3)."""
     corners = meshes[:, EYE_CORNERS].reshape(-1, 2, 2, 3).mean(axis=2)
     irises = meshes[:, [RIGHT_IRIS[0], LEFT_IRIS[0]]]
     return ((irises - corners) / inter_ocular(meshes)[:, None, None])[..., :2]
 
 
 def mouth_opening(meshes: np.ndarray) -> np.ndarray:
-    """(T,) mean gap between the inner lips over the eye distance, of (T, 478, 3)."""
+    """Return the mean gap between the inner lips over the eye distance, (T,), of landmarks (T, 478, 3)."""
     upper, lower = np.array(INNER_LIPS).T
     return np.linalg.norm(meshes[:, upper] - meshes[:, lower], axis=-1).mean(axis=1) / inter_ocular(meshes)
 
 
 def mouth_width(meshes: np.ndarray) -> np.ndarray:
-    """(T,) distance of the mouth's corners over the eye distance, of (T, 478, 3)."""
+    """Return the distance of the mouth's corners over the eye distance, (T,), of landmarks (T, 478, 3)."""
     return np.linalg.norm(meshes[:, 61] - meshes[:, 291], axis=-1) / inter_ocular(meshes)
 
 
 def mouth_corners(meshes: np.ndarray) -> np.ndarray:
-    """(T, 2) how far each corner of the mouth is from the nose's bridge, over the eye distance, of (T, 478, 3)."""
+    """Return the distance of each corner of the mouth from the nose's bridge over the eye distance, (T, 2), of
+    landmarks (T, 478, 3)."""
     bridge = meshes[:, [6, 6]]
     return np.linalg.norm(meshes[:, [61, 291]] - bridge, axis=-1) / inter_ocular(meshes)[:, None]
 
 
 def jaw_drop(meshes: np.ndarray) -> np.ndarray:
-    """(T,) distance of the chin from the nose's bridge over the eye distance, of (T, 478, 3)."""
+    """Return the distance of the chin from the nose's bridge over the eye distance, (T,), of landmarks (T, 478, 3)."""
     return np.linalg.norm(meshes[:, 152] - meshes[:, 6], axis=-1) / inter_ocular(meshes)
 
 
 def brow_height(meshes: np.ndarray) -> np.ndarray:
-    """(T, 2) how far the brows are above their eyes' corners over the eye distance, of (T, 478, 3)."""
+    """Return the height of the brows above their eyes' corners over the eye distance, (T, 2), of landmarks (T, 478, 3)."""
     pairs = ((RIGHT_BROW, [33, 133]), (LEFT_BROW, [263, 362]))
     gaps = [np.linalg.norm(meshes[:, b].mean(axis=1) - meshes[:, e].mean(axis=1), axis=-1) for b, e in pairs]
     return np.stack(gaps, axis=1) / inter_ocular(meshes)[:, None]
@@ -161,8 +163,8 @@ MOVEMENTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 def video_clips(
     model: SuperFaceTrackerModel, data: Path, prepared: Path, official: OfficialScores | None, frames: int | None
 ) -> None:
-    """Every frame of the val clips through ``follow``, as it is and shrunk to 256 pixels, and the kept ones each on its own
-    through ``find_faces``."""
+    """Measure every frame of the val clips with ``follow``, unchanged and shrunk to 256 pixels, and the kept frames
+    alone with ``find_faces``."""
     for side in (None, 256):
         followed(model, data, prepared, side, official, frames)
     still = Tally()
@@ -179,7 +181,7 @@ def followed(
     official: OfficialScores | None,
     frames: int | None,
 ) -> None:
-    """Every frame of the val clips through ``follow``, shrunk to ``side`` pixels if that is less than they have."""
+    """Measure every frame of the val clips with ``follow``, shrunk to ``side`` pixels where they are larger."""
     whole, movements = Tally(), {name: Movement() for name in MOVEMENTS}
     names = [name for name in ARKIT_NAMES if name.startswith(("mouth", "jaw"))]
     scores = {name: (Movement(), Movement()) for name in names}
@@ -214,7 +216,7 @@ def followed(
 
 
 def shrunk(frames: Iterable[np.ndarray], share: float) -> Iterator[np.ndarray]:
-    """Frames at this share of their size."""
+    """Yield the frames at this share of their size."""
     for frame in frames:
         size = (round(frame.shape[1] * share), round(frame.shape[0] * share))
         yield frame if share == 1 else np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BOX))
@@ -235,7 +237,8 @@ def portraits(model: SuperFaceTrackerModel, prepared: Path) -> None:
 
 
 def false_positives(model: SuperFaceTrackerModel, data: Path, prepared: Path) -> None:
-    """Pictures without a face that no training has seen: whole, in parts, and backgrounds of val pictures."""
+    """Count finds in pictures without a face that are in no training set: whole, in parts, and backgrounds of val
+    pictures."""
     random = np.random.default_rng(0)
     pictures = faceless_pictures(FACELESS_TEST)
     parts = []
@@ -259,7 +262,7 @@ def false_positives(model: SuperFaceTrackerModel, data: Path, prepared: Path) ->
 
 
 def scenes(model: SuperFaceTrackerModel, data: Path, prepared: Path, count: int = 300) -> None:
-    """Held-out faces pasted on unseen backgrounds: how recall goes with size and roll."""
+    """Measure held-out faces pasted on unseen backgrounds: recall by size and roll."""
     sources = [*clip_sources(prepared, "val", 8), *portrait_sources(prepared, "portraits_large", True)]
     shares = {"clips": 0.5, "portraits_large": 0.5}
     make = SceneMaker(sources, faceless_pictures(FACELESS_TEST), shares, size=512, seed=3)
@@ -310,7 +313,7 @@ def speed(model: SuperFaceTrackerModel, data: Path) -> None:
 
 
 def stillness(model: SuperFaceTrackerModel) -> None:
-    """A photograph held still, as raw frames and through H.264: how far landmarks shake, percent of the face's width."""
+    """Measure a still photograph, as raw frames and through H.264: the jitter of landmarks in percent of the face's width."""
     import skimage
 
     path = Path(skimage.__file__).parent / "data" / "astronaut.png"
@@ -326,7 +329,7 @@ def stillness(model: SuperFaceTrackerModel) -> None:
 
 
 def compressed(picture: np.ndarray, count: int) -> list[np.ndarray]:
-    """The picture as ``count`` frames that went through H.264 at crf 23."""
+    """Return the picture as ``count`` frames after H.264 at crf 23."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=25, options={"crf": "23"})
@@ -346,7 +349,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=os.environ.get("SUPERFACE_DATA"), help="folder with clips.csv")
     parser.add_argument("--prepared", type=Path, default=Path(".cache/prepared"))
-    parser.add_argument("--model", type=Path, default=WEIGHTS)
+    parser.add_argument("--model", type=Path, default=TRACKER_WEIGHTS)
     parser.add_argument("--landmarker", type=Path, help="face_landmarker.task, for its own blendshapes")
     parser.add_argument("--frames", type=int, help="of each val clip only the first so many")
     parser.add_argument("--only-clips", action="store_true", help="measure the val clips and stop")

@@ -1,4 +1,4 @@
-"""Counts how often something else than the person is animated, and faces that are not found where they are::
+"""Count how often something else than the person is animated, and how often a face is not found::
 
     python benchmarks/wrong_faces.py
     python benchmarks/wrong_faces.py --kinds wall --portraits $SUPERFACE_DATA/portraits_large.parquet
@@ -46,7 +46,7 @@ class Count:
 
 
 def count_wrong(model: SuperFaceTrackerModel, kind: str, scenes: int) -> Count:
-    """Looks at the scenes of a kind with the seeds 0, 1, ..."""
+    """Count wrong finds in scenes of one kind, with the seeds 0, 1, ..."""
     person = load_picture(PORTRAIT)[HEAD_AND_SHOULDERS]
     wrong = nothing = false = 0
     for first in range(0, scenes, BATCH):
@@ -64,7 +64,7 @@ def _inside(face: Face, box: np.ndarray) -> bool:
 
 
 def rolled(picture: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The whole picture, turned; with the turn (2, 2) and the shift that bring its pixels there."""
+    """Return the rotated picture, with the rotation (2, 2) and the shift that map its pixels there."""
     turned = np.asarray(Image.fromarray(picture).rotate(degrees, Image.Resampling.BICUBIC, expand=True))
     angle = math.radians(-degrees)
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
@@ -73,8 +73,8 @@ def rolled(picture: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray,
 
 
 def roll_errors(model: SuperFaceTrackerModel, picture: np.ndarray, angles: list[float]) -> list[float | None]:
-    """For each roll how far the first face's landmarks are from where they should be, in widths of its box; None where no
-    face is found. An empty list for a picture without a certain face."""
+    """Return for each roll the distance of the first face's landmarks from their true places, in widths of its box;
+    None where no face is found. The list is empty for a picture without a certain face."""
     upright = model.find_faces(picture)
     if not upright or not upright[0].certain:
         return []
@@ -89,7 +89,7 @@ def roll_errors(model: SuperFaceTrackerModel, picture: np.ndarray, angles: list[
 
 
 def portraits(path: Path, count: int) -> Iterator[np.ndarray]:
-    """Evenly spaced pictures of a parquet file, at most 640 pixels."""
+    """Yield evenly spaced pictures of a parquet file, at most 640 pixels on the longer side."""
     import pyarrow.parquet as pq
 
     column = pq.read_table(path, columns=["image"])["image"]

@@ -7,14 +7,14 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing here may need a network
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from superface_hf import FaceModel, SuperFaceTeacherConfig, SuperFaceTeacherModel
+from superface_hf import FaceModel, Motion, SuperFaceTeacherConfig, SuperFaceTeacherModel
 from superface_hf.models.tracker.base import Face
 from superface_hf.utils.assets import PORTRAIT
 
@@ -147,3 +147,15 @@ def warnings_logged(monkeypatch) -> list[str]:
 def frames_of(count: int) -> np.ndarray:
     """A driving video whose pictures do not matter, (T, 240, 320, 3)."""
     return np.zeros((count, HEIGHT, WIDTH, 3), np.uint8)
+
+
+def swaying(frames: int, fps: float = 25.0, far: float = 0.1) -> Motion:
+    """A head that sways and a mouth that opens."""
+    motion = Motion.neutral(frames, fps)
+    time = np.arange(frames)[:, None] / fps
+    return replace(
+        motion,
+        rotation=0.2 * np.sin(4 * time) * np.array([0.3, 1.0, 0.1]),
+        translation=far * np.sin(3 * time) * np.array([1.0, 0.2]),
+        mouth=np.sin(9 * time) * np.ones_like(motion.mouth),
+    )

@@ -38,7 +38,7 @@ WITH_REAL_WEIGHTS = {"docs/quickstart.md"}
 ON_THE_HUB = {
     "README.md",
     "docs/how-to/deploy-the-space.md",
-    "docs/how-to/distil-a-student.md",
+    "docs/how-to/distill-a-student.md",
     "docs/how-to/train.md",
 }
 DEMO = "http://127.0.0.1:7860"

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 
 import cv2
 import numpy as np
-import pytest
 from safetensors.torch import save_file
 
 from superface_hf.data.pictures.judge import JUDGE, JUDGE_STAGES
@@ -29,13 +26,6 @@ def head(picture: np.ndarray, x: int, y: int, width: int, body: bool = True) -> 
 
 def place(height: int, width: int) -> np.ndarray:
     return np.full((height, width, 3), BLUE, np.uint8)
-
-
-def tick_by_look(patch: pytest.MonkeyPatch, *modules: ModuleType) -> None:
-    """Lets a second pass whenever these modules look at the clock, so that no test depends on the machine's speed."""
-    seconds = itertools.count()
-    for module in modules:
-        patch.setattr(module, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
 
 
 def pack_drawn_people(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Run the command line: ``python -m superface_hf`` is ``superface``."""
+"""Run the command line: ``python -m superface_hf`` does the same as ``superface``."""
 
 import sys
 

@@ -1,8 +1,8 @@
-"""The ``superface`` command: thin over the Python API.
+"""The ``superface`` command: a thin layer over the Python API.
 
-Exit status: 0 done, 1 the input cannot be used (one line on stderr says why), 2 the command was not understood;
-3 from ``inspect``: the file is not marked as AI-generated. 128 and a signal's number where one ended it, which leaves nothing
-half-written: 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM, and 141 where nobody reads what is printed any more.
+Exit status: 0 success; 1 the input cannot be used (one line on stderr says why); 2 wrong usage; 3 from ``inspect``: the file
+is not marked as AI-generated. A signal gives 128 plus its number and leaves nothing half-written: 129 SIGHUP, 130 Ctrl-C, 143
+SIGTERM, and 141 SIGPIPE, when the program that reads the output has ended.
 """
 
 from __future__ import annotations
@@ -38,23 +38,21 @@ from .utils.stopping import Stopped, stopping
 from .version import __version__
 
 COMMANDS = (
-    *(
-        generate,
-        dub,
-        track,
-        edit,
-        matte,
-        portrait,
-        demo,
-        prepare,
-        train,
-        distill,
-        evaluate,
-        export,
-        inspect,
-        push,
-        serve,
-    ),
+    generate,
+    dub,
+    track,
+    edit,
+    matte,
+    portrait,
+    demo,
+    prepare,
+    train,
+    distill,
+    evaluate,
+    export,
+    inspect,
+    push,
+    serve,
     completion,
 )
 
@@ -79,7 +77,7 @@ EPILOG = """examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns its exit status."""
+    """Run the command line and return its exit status."""
     try:
         with stopping():
             try:
@@ -89,36 +87,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
             finally:
                 sys.stdout.flush()
     except SuperFaceError as error:
-        return _said(str(error), 1)
+        return _report(str(error), 1)
     except Stopped as stop:
-        return _said(f"{stop}.", stop.status)
+        return _report(f"{stop}.", stop.status)
     except KeyboardInterrupt:
-        return _said("stopped.", 130)
+        return _report("stopped.", 130)
     except BrokenPipeError:
-        # Python would try to print the rest at its end, and complain.
+        # At its end Python would try to print the rest, and report an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except OSError as error:  # a name too long, a disk that is full, a folder that is not ours
-        return _said(str(error), 1)
+    except OSError as error:  # a name too long, a disk that is full, a folder without permission
+        return _report(str(error), 1)
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        return _said("out of memory: close other programs, or use a smaller picture, batch or model.", 1)
+        return _report("out of memory: close other programs, or use a smaller picture, batch or model.", 1)
 
 
-def _said(message: str, status: int) -> int:
+def _report(message: str, status: int) -> int:
     print(f"superface: {' '.join(message.split())}", file=sys.stderr)
     return status
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Torch says so in words: on a CPU there is no type for it."""
+    """Return whether memory ran out. On a CPU torch raises a plain RuntimeError, so its message is searched for the
+    words."""
     words = ("out of memory", "can't allocate memory", "not enough memory")
     return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser that knows the options which every command has. argparse makes the subcommands' parsers of the same class."""
+    """A parser with the options that every command has. argparse makes the subcommands' parsers of the same class."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)

@@ -1,10 +1,11 @@
-"""Everything this package raises on bad input: one small hierarchy, each message saying what to do next."""
+"""The errors that this package raises on bad input: one small hierarchy, each message saying what to do next."""
 
 from __future__ import annotations
 
 
 def install_command(extra: str) -> str:
-    """Say how to install an extra, for error messages. The package is on no index yet, so it is installed from a clone.
+    """Return the command that installs an extra, for error messages. The package is on no index yet, so it is installed
+    from a clone.
 
     Args:
         extra: its name in ``pyproject.toml``, such as ``"train"``.

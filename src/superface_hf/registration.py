@@ -1,8 +1,9 @@
-"""Makes transformers and diffusers know this package's models and task, without importing them before they are needed.
+"""Register this package's models and task with transformers and diffusers, without importing those before they are
+needed.
 
-transformers has no plug-in entry points: somebody must call its ``register`` functions. Calling them on ``import
-superface_hf`` would cost five seconds (torch and all of the pipelines) even for ``superface --help``. So they are called at
-the moment when the part of transformers that holds the registry is imported, or at once if it has been.
+transformers has no plug-in entry points: its ``register`` functions must be called. Calling them on ``import superface_hf``
+would cost five seconds (torch and all pipelines) even for ``superface --help``. So they are called when the part of
+transformers that holds the registry is imported, or at once if it is imported already.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ TASK = "talking-face"
 
 
 def register() -> None:
-    """Registers the Auto classes and the task as soon as transformers' registries exist."""
+    """Register the Auto classes and the task as soon as transformers' registries exist."""
     for module in WATCHED:
         if _complete(module):
             _pending.extend(_actions(module))
@@ -107,14 +108,15 @@ def register_task() -> None:
         default={"model": (default, None)},
         type="multimodal",
     )
-    # What is saved with a model must not hold the path of this machine's embedded weights.
+    # A saved model must not contain the path of this machine's embedded weights.
     registered: Any = TalkingFacePipeline
     task = {key: value for key, value in registered._registered_impl[TASK].items() if key != "default"}
     registered._registered_impl = {TASK: task}
 
 
 def register_diffusers() -> None:
-    """``DiffusionPipeline.from_pretrained`` looks a pipeline's class up on ``diffusers``, by the name in its folder."""
+    """Set the pipelines as attributes of ``diffusers``, where ``DiffusionPipeline.from_pretrained`` looks their classes
+    up by name."""
     import diffusers
 
     from .pipelines.speech_to_motion import SpeechToMotionPipeline
@@ -132,9 +134,9 @@ ACTIONS: dict[str, Callable[[], None]] = {
     "transformers.pipelines": register_task,
     "diffusers.pipelines.pipeline_utils": register_diffusers,
 }
-# These import the ones above somewhere in their middle. Our models need them complete, so the actions wait for the
-# outermost of all these modules.
-OF_DIFFUSERS = (
+# These modules import those above while they are only half imported themselves. Our models need them complete, so the actions
+# wait until the outermost of all these modules is complete.
+DIFFUSERS_USERS = (
     "superface_hf.models.face_space.modeling_face_space",
     "superface_hf.models.speech_to_motion.denoiser",
     "superface_hf.models.speech_to_motion.lip_refiner",
@@ -144,7 +146,7 @@ OF_DIFFUSERS = (
     "superface_hf.pipelines.speech_to_portrait",
     "superface_hf.pipelines.speech_to_talking_face",
 )
-WATCHED = ("transformers.modeling_utils", *OF_DIFFUSERS, *ACTIONS)
+WATCHED = ("transformers.modeling_utils", *DIFFUSERS_USERS, *ACTIONS)
 
 _pending: list[Callable[[], None]] = []
 _being_imported: list[str] = []
@@ -160,7 +162,8 @@ def _complete(module: str) -> bool:
 
 
 def _run_pending() -> None:
-    """An action imports our models, which may import more of transformers: what that adds waits for the action's end."""
+    """Run the pending actions. An action imports our models, which may import more of transformers; actions that this
+    adds run after it."""
     if _being_imported:
         return
     _being_imported.append("an action")
@@ -172,7 +175,7 @@ def _run_pending() -> None:
 
 
 class _AfterImport(MetaPathFinder):
-    """Lets the usual finders find one module, and has its actions run after it is imported."""
+    """A finder that lets the usual finders find one module, and runs the module's actions after its import."""
 
     def __init__(self, module: str) -> None:
         self._module = module

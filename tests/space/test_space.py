@@ -28,14 +28,14 @@ from superface_hf.face_model.coordinates import Square
 from superface_hf.media import Sound, VideoReader, WorkLimit, load_sound, write_mp4
 from superface_hf.motion import Motion
 from superface_hf.motion.arkit import ARKIT_NAMES
-from superface_hf.space import Limits, distil
+from superface_hf.space import Limits, distill
 from superface_hf.space.background import background_of, in_settings, offered
-from superface_hf.space.distil import Distillation, checked_name, new_folder, packed, remove
+from superface_hf.space.distill import Distillation, checked_name, new_folder, packed, remove
 from superface_hf.space.edit import KEPT_READY, Editor
 from superface_hf.space.examples import FILES, Examples
 from superface_hf.space.guide import LOOKED_FOR, OUTLINE, Guide
 from superface_hf.space.limits import check_picture, read_picture, read_video
-from superface_hf.space.live import FPS, GONE_AFTER, MOST_AT_ONCE, LiveTalks
+from superface_hf.space.live import FPS, MAX_TALKS, TIMEOUT, LiveTalks
 from superface_hf.space.messages import APOLOGY, for_visitors, in_words
 from superface_hf.space.progress import Stages, in_time
 from superface_hf.space.sliders import NAMES, PRESETS, SLIDERS, blendshapes, posed
@@ -107,7 +107,7 @@ def test_a_colour_is_three_numbers(colour, found):
     "colour", ["/etc/passwd", str(PORTRAIT), "blur", "transparent", "", "rgba(.,.,.)", None, 7, "#" * 9999]
 )
 def test_a_colour_is_never_a_file(colour):
-    with pytest.raises(MediaError, match="no colour"):
+    with pytest.raises(MediaError, match="not a colour"):
         background_of("colour", colour)
 
 
@@ -442,11 +442,11 @@ def test_a_live_talk_gives_all_frames_in_order_and_ends():
 
 def test_talks_of_visitors_who_left_make_room(monkeypatch):
     talks, sound = LiveTalks(), Sound(np.zeros(800, np.float32), 8000)
-    for _ in range(MOST_AT_ONCE):
+    for _ in range(MAX_TALKS):
         talks.begin(frames_numbered(2), sound)
     with pytest.raises(SuperFaceError, match="Several students are talking"):
         talks.begin(frames_numbered(2), sound)
-    later = time.monotonic() + GONE_AFTER + 1
+    later = time.monotonic() + TIMEOUT + 1
     monkeypatch.setattr("superface_hf.space.live.time.monotonic", lambda: later)
     talks.begin(frames_numbered(2), sound)
     assert len(talks) == 1
@@ -497,7 +497,7 @@ def pretend(making: Distillation, program: str) -> Distillation:
 
 
 def test_a_student_in_the_making_can_be_stopped(folder, monkeypatch):
-    monkeypatch.setattr(distil, "POLL", 0.05)
+    monkeypatch.setattr(distill, "POLL", 0.05)
     making = pretend(
         Distillation("photo.png", "Ada", 2, folder), "import os, time; print(os.getpid(), flush=True); time.sleep(99)"
     ).run()
@@ -512,7 +512,7 @@ def test_a_student_in_the_making_can_be_stopped(folder, monkeypatch):
 
 
 def test_a_student_that_cannot_be_made_says_why(folder, monkeypatch):
-    monkeypatch.setattr(distil, "POLL", 0.05)
+    monkeypatch.setattr(distill, "POLL", 0.05)
     program = "import sys; print('noise\\nsuperface: 2 minutes are too short.', file=sys.stderr); sys.exit(1)"
     with pytest.raises(SuperFaceError, match=r"^2 minutes are too short\.$"):
         list(pretend(Distillation("photo.png", "Ada", 2, folder), program).run())

@@ -136,8 +136,8 @@ def test_a_transparent_result_is_a_webm_with_alpha_and_our_mark(client, given, e
     ("choice", "said"),
     [
         ({"background": "/etc/passwd"}, "not in the list"),
-        ({"background": "colour", "colour": "/etc/passwd"}, "This is no colour"),
-        ({"background": "colour", "colour": "blur"}, "This is no colour"),
+        ({"background": "colour", "colour": "/etc/passwd"}, "This is not a colour"),
+        ({"background": "colour", "colour": "blur"}, "This is not a colour"),
     ],
 )
 def test_a_background_is_no_file(client, given, choice, said):

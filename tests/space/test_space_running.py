@@ -21,9 +21,9 @@ from space_server import free_port, picture_of, png, quick_studio, serving
 from superface_hf import MediaError, SuperFaceError
 from superface_hf.cli import main
 from superface_hf.media import write_mp4
-from superface_hf.space import Limits, distil
+from superface_hf.space import Limits, distill
 from superface_hf.space import serving as serving_module
-from superface_hf.space.distil import Distillation, end_all, new_folder, remove
+from superface_hf.space.distill import Distillation, end_all, new_folder, remove
 from superface_hf.space.limits import read_video, watched
 from superface_hf.space.metrics import Metrics
 from superface_hf.space.progress import Stages
@@ -247,18 +247,18 @@ def test_a_hangup_that_is_ignored_stays_ignored():
 
 
 def test_students_in_the_making_end_with_the_server(monkeypatch):
-    monkeypatch.setattr(distil, "POLL", 0.05)
+    monkeypatch.setattr(distill, "POLL", 0.05)
     folder = new_folder("Ada")
     try:
         making = Distillation("photo.png", "Ada", 2, folder)
         making._command = [sys.executable, "-c", "import time; time.sleep(99)"]
         run = making.run()
         next(run)
-        (process,) = distil._running
+        (process,) = distill._running
         end_all()
         assert process.poll() is not None
         run.close()
-        assert not distil._running
+        assert not distill._running
     finally:
         remove(str(folder))
 
@@ -267,7 +267,7 @@ def test_students_in_the_making_end_with_the_server(monkeypatch):
 
 
 def test_a_job_ends_when_its_time_is_up(monkeypatch):
-    stages = Stages(lambda share, desc: None, most_seconds=120)  # type: ignore[arg-type]
+    stages = Stages(lambda share, desc: None, max_seconds=120)  # type: ignore[arg-type]
     frames = stages.over(range(10), "Drawing", 10)
     next(frames)
     later = time.monotonic() + 121

@@ -13,11 +13,12 @@ import torch
 pytest.importorskip("accelerate")
 
 from superface_hf import SuperFaceAudioToLipConfig, SuperFaceAudioToLipModel
-from superface_hf.data.prepared_set import Origin, PreparedClip, write_clips
+from superface_hf.data.prepared_set import Origin, PreparedClip, load_clips, write_clips
 from superface_hf.data.speech.augment import SAMPLING_RATE, SoundAugment, mu_law
 from superface_hf.data.speech.clips import (
     SpeechClip,
     _store,
+    fitted_path,
     load_speech_clips,
     person_weights,
     save_offsets,
@@ -26,7 +27,7 @@ from superface_hf.data.speech.clips import (
 from superface_hf.data.speech.synthetic_speech import FRAME_RATE, Utterance
 from superface_hf.data.speech.takes import arkit_scores
 from superface_hf.data.speech.visemes import Phoneme, closed_mouth, mouth_of, mouth_track, pose_scores
-from superface_hf.data.speech.windows import SpeechWindows, WindowSampling
+from superface_hf.data.speech.windows import SpeechSampling, SpeechWindows
 from superface_hf.face_model.lips import CLOSED, mouth_opening
 from superface_hf.motion.arkit import arkit_index
 from superface_hf.training.audio_to_lip.loss import LipLossWeights, lip_loss
@@ -109,28 +110,28 @@ def test_training_learns_to_open_on_tones_and_close_in_silence(spoken, tmp_path)
 
 def test_windows_are_reproducible_and_say_what_counts(spoken, clips):
     extractor = SuperFaceAudioToLipModel(tiny()).feature_extractor
-    sampling = WindowSampling(seconds=1.0, real=0.5, quiet=0.2)
-    first, again = (SpeechWindows(extractor, 10, 3, sampling, spoken, clips)[7] for _ in range(2))
-    assert all(torch.equal(first[key], again[key]) for key in first)
-    assert first["input_features"].shape == (100, 16)
-    assert first["mouth"].shape == (50, 30)
-    assert first["weight"].shape == (50,)
+    sampling = SpeechSampling(seconds=1.0, real=0.5, quiet=0.2)
+    first, again = (SpeechWindows(extractor, 3, sampling, spoken, clips)[7] for _ in range(2))
+    assert all(torch.equal(value, getattr(again, name)) for name, value in vars(first).items())
+    assert first.input_features.shape == (100, 16)
+    assert first.mouth.shape == (50, 30)
+    assert first.weight.shape == (50,)
 
 
 def test_a_window_without_speech_keeps_the_mouth_closed():
     extractor = SuperFaceAudioToLipModel(tiny()).feature_extractor
-    window = SpeechWindows(extractor, 1, 0, WindowSampling(seconds=1.0, quiet=1.0))[0]
-    assert (mouth_opening(window["mouth"]) < CLOSED).all()
+    window = SpeechWindows(extractor, 0, SpeechSampling(seconds=1.0, quiet=1.0))[0]
+    assert (mouth_opening(window.mouth) < CLOSED).all()
 
 
 def test_a_faster_window_has_a_faster_mouth(spoken):
     """Speed moves sound and labels alike: the frames in which the sound is loud stay those in which the mouth is open."""
     extractor = SuperFaceAudioToLipModel(tiny()).feature_extractor
     clean = SoundAugment(noise=0, reverberation=0, band=0, telephone=0, clipping=0, speed=(1.5, 1.5))
-    windows = SpeechWindows(extractor, 12, 0, WindowSampling(seconds=1.5, quiet=0.0, augment=clean), spoken)
+    windows = SpeechWindows(extractor, 0, SpeechSampling(seconds=1.5, quiet=0.0, augment=clean), spoken)
     found = [windows[index] for index in range(12)]
-    loud = torch.cat([window["input_features"].max(1).values[::2] for window in found])
-    opening = torch.cat([mouth_opening(window["mouth"]) for window in found])
+    loud = torch.cat([window.input_features.max(1).values[::2] for window in found])
+    opening = torch.cat([mouth_opening(window.mouth) for window in found])
     assert np.corrcoef(loud, opening)[0, 1] > 0.35
 
 
@@ -240,8 +241,8 @@ def test_clips_whose_sound_is_not_the_face_s_are_left_out_of_training_only(tmp_p
     cache = tmp_path / "cache"
     for split, names in (("train", ("train_000", "train_001")), ("val", ("val_000",))):
         write_clips(tmp_path, split, [labels_of(name, split) for name in names])
-        for name in names:
-            _store(clips[0], cache / "clips" / f"{name}.npz")
+        for labels in load_clips(tmp_path, split, pictures=False):
+            _store(clips[0], fitted_path(cache, labels, tmp_path / "clips"))
     judged = {"train_000": (0.08, 0.6), "train_001": (0.0, 0.1), "val_000": (-0.04, 0.1)}
     save_offsets([replace(clips[0], name=n, offset=o, agreement=a) for n, (o, a) in judged.items()], cache)
     (train,) = load_speech_clips(tmp_path, tmp_path, "train", cache)
@@ -249,6 +250,20 @@ def test_clips_whose_sound_is_not_the_face_s_are_left_out_of_training_only(tmp_p
     assert (train.name, train.offset, val.offset) == ("train_000", 0.08, -0.04)
     assert np.array_equal(train.mouth, clips[0].mouth)
     assert len(load_speech_clips(tmp_path, tmp_path, "train", cache, with_offsets=False)) == 2
+
+
+def test_another_set_with_the_same_names_has_fitted_clips_of_its_own(tmp_path):
+    labels = labels_of("train_000", "train")
+    mine = fitted_path(tmp_path, labels, tmp_path)
+    assert fitted_path(tmp_path, labels, tmp_path) == mine
+    others = [
+        fitted_path(tmp_path, replace(labels, landmarks=labels.landmarks + 1), tmp_path),
+        fitted_path(tmp_path, replace(labels, origin=replace(labels.origin, start=1.0)), tmp_path),
+        fitted_path(tmp_path, labels, tmp_path / "elsewhere"),
+    ]
+    (tmp_path / "train_000.mp4").write_bytes(b"another video")
+    others.append(fitted_path(tmp_path, labels, tmp_path))
+    assert len({mine, *others}) == 5
 
 
 def test_an_animator_s_curves_open_and_round_the_mouth():

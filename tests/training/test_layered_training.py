@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from superface_hf.models.teacher.configuration_teacher import SuperFaceTeacherConfig
 from superface_hf.models.teacher.modeling_teacher import SuperFaceTeacherModel
-from superface_hf.training.layered.judges import texture_distance
+from superface_hf.training.layered.loss import texture_distance
 from superface_hf.training.layered.warm_start import LONGER, OTHERS, WIDER, warm_started
 
 TINY = SuperFaceTeacherConfig.of_size("tiny")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,9 +10,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from drawn_people import RED, head, pack_drawn_people, place, tick_by_look
+from drawn_people import RED, head, pack_drawn_people, place
 from huggingface_hub.errors import StrictDataclassClassValidationError
-from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
@@ -24,11 +22,9 @@ from superface_hf.data.pictures.packed import load_packed
 from superface_hf.data.pictures.random_windows import sample
 from superface_hf.errors import SuperFaceError
 from superface_hf.hub import weights_folder
-from superface_hf.layers.matting import NOTHING, Window, cut_out_person, foreground_colours
+from superface_hf.layers.matting import NOTHING, MatteWindow, cut_out_person, foreground_colours
 from superface_hf.media import load_picture
 from superface_hf.models.embedded import embedded_matte
-from superface_hf.training.core import timed_run
-from superface_hf.training.core.timed_run import TimedRun
 from superface_hf.training.matte import trainer as matte_training
 
 
@@ -75,15 +71,15 @@ class TestNetwork:
 
 class TestWindow:
     def test_it_is_moved_into_the_picture_as_far_as_it_can_be(self):
-        window = Window.around(face_at(30, 40, 50), (600, 800, 3), 3.4, 0.47)
+        window = MatteWindow.around(face_at(30, 40, 50), (600, 800, 3), 3.4, 0.47)
         assert (window.left, window.top, window.side) == (0, 0, 170)
 
     def test_it_is_no_larger_than_the_picture_and_reaches_beyond_it_on_the_short_side_only(self):
-        window = Window.around(face_at(400, 150, 200), (300, 800, 3), 3.4, 0.47)
+        window = MatteWindow.around(face_at(400, 150, 200), (300, 800, 3), 3.4, 0.47)
         assert window.side == 680
         assert -380 <= window.top <= 0
         assert 0 <= window.left <= 120
-        assert Window.around(face_at(128, 128, 150), (256, 256, 3), 3.4, 0.47) == Window(0, 0, 256)
+        assert MatteWindow.around(face_at(128, 128, 150), (256, 256, 3), 3.4, 0.47) == MatteWindow(0, 0, 256)
 
 
 class TestCutOut:
@@ -123,7 +119,7 @@ class TestCutOut:
     def test_a_body_goes_on_beyond_the_first_window_without_a_border(self):
         picture = head(place(1000, 700), 350, 180, 100)
         alpha = cut_out_person(picture, face_at(350, 180, 100), RedIsPerson())
-        first = Window.around(face_at(350, 180, 100), picture.shape, 3.4, 0.47)
+        first = MatteWindow.around(face_at(350, 180, 100), picture.shape, 3.4, 0.47)
         body = alpha[first.top + first.side - 60 : first.top + first.side + 200, 350]
         assert body.min() == 1
 
@@ -205,55 +201,17 @@ class TestTraining:
         seen = sample(data.mattes, around_face(data.faces, 2.0), 64)
         assert seen[:, 0, 24:40, 26:38].mean() > 0.95
 
-    def test_it_trains_for_the_time_it_is_given_and_goes_on_from_there(self, shards, tmp_path, capsys, monkeypatch):
-        tick_by_look(monkeypatch, matte_training, timed_run)
+    def test_it_trains_and_releases_half_precision_that_loads(self, shards, tmp_path):
         SuperFaceMatteModel(SuperFaceMatteConfig(image_size=64)).save_pretrained(tmp_path / "start")
-        out, state = tmp_path / "out", tmp_path / "state"
-        matte_training.train(shards, out, state, 0.3, 2, "cpu", tmp_path / "start")
-        with safe_open(out / "matte.safetensors", "pt") as file:
-            first = json.loads(file.metadata()["facts"])
-            assert {"step", "iou", "minutes"} <= set(first)
-        weights, start = load_file(out / "matte.safetensors"), load_file(tmp_path / "start" / "model.safetensors")
+        config = matte_training.MatteTrainingConfig(
+            shards, tmp_path / "out", tmp_path / "start", 2, batch_size=2, mixed_precision="no"
+        )
+        final = matte_training.run(config)
+        assert final == tmp_path / "out" / "final"
+        weights, start = load_file(final / "model.safetensors"), load_file(tmp_path / "start" / "model.safetensors")
         assert set(weights) == set(start)
         assert any(not torch.allclose(weights[name].float(), start[name], atol=1e-4) for name in weights)
-        matte_training.train(shards, out, state, first["minutes"] + 0.3, 2, "cpu", tmp_path / "start")
-        with safe_open(out / "matte.safetensors", "pt") as file:
-            assert json.loads(file.metadata()["facts"])["step"] > first["step"]
-        assert "goes on from step" in capsys.readouterr().out
-
-
-class TestTimedRun:
-    def make(self, folder, minutes=100.0):
-        torch.manual_seed(0)
-        network = nn.Linear(3, 1)
-        optimizer = torch.optim.AdamW(network.parameters(), lr=0.1)
-        return (
-            network,
-            optimizer,
-            TimedRun(folder, folder, "tiny", network, {"optimizer": optimizer}, minutes, time.monotonic()),
-        )
-
-    def steps(self, network, optimizer, run, count):
-        for number in range(run.step, run.step + count):
-            loss = (network(torch.full((4, 3), number / 10)) - 1).square().mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            run.tick({"loss": loss}, 4, lambda average: {"bias": float(average.bias)})
-
-    def test_a_resumed_run_is_the_run_that_never_stopped(self, tmp_path):
-        network, optimizer, run = self.make(tmp_path / "whole")
-        self.steps(network, optimizer, run, 8)
-        before, optimizer_before, run_before = self.make(tmp_path / "halves")
-        self.steps(before, optimizer_before, run_before, 4)
-        run_before._save({})
-        after, optimizer_after, run_after = self.make(tmp_path / "halves")
-        self.steps(after, optimizer_after, run_after, 4)
-        assert run_after.step == 8
-        assert torch.equal(after.weight, network.weight)
-        assert torch.equal(run_after.average.weight, run.average.weight)
-
-    def test_no_half_file_is_left(self, tmp_path):
-        network, optimizer, run = self.make(tmp_path, minutes=1e-6)
-        self.steps(network, optimizer, run, 1)
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.jsonl", "tiny.safetensors", "tiny_state.pt"]
+        assert {value.dtype for value in weights.values()} == {torch.float16}
+        assert SuperFaceMatteModel.from_pretrained(final).dtype == torch.float32
+        (line,) = (json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines())
+        assert {"iou", "iou_clips", "iou_portraits", "iou_lowest"} == set(line["validation"])

@@ -7,19 +7,17 @@ import json
 import numpy as np
 import pytest
 import torch
-from drawn_people import pack_drawn_people, tick_by_look
+from drawn_people import pack_drawn_people
 from huggingface_hub.errors import StrictDataclassClassValidationError
-from safetensors import safe_open
 
 from superface_hf import SuperFaceInpainterConfig, SuperFaceInpainterModel
 from superface_hf.data.pictures.holes import draw_holes, fixed_holes
 from superface_hf.data.pictures.packed import load_packed
 from superface_hf.layers.plate import hole_behind, make_plate
 from superface_hf.models.inpainter import pull_push
-from superface_hf.training.core import timed_run
-from superface_hf.training.core.timed_run import release
 from superface_hf.training.inpainter import trainer as inpainter_training
 from superface_hf.training.losses.patch_discriminator import PatchDiscriminator
+from superface_hf.utils.settings import SettingsError
 
 
 def small(**changes) -> SuperFaceInpainterConfig:
@@ -184,22 +182,24 @@ class TestTraining:
         assert not (batch.asked * batch.known).any()
         assert 0 < batch.asked.mean() < 0.7
 
-    def test_it_trains_for_the_time_it_is_given_and_goes_on_from_there(self, shards, tmp_path, monkeypatch, capsys):
-        tick_by_look(monkeypatch, inpainter_training, timed_run)
-        monkeypatch.setattr(inpainter_training, "JUDGED_FROM", 0.0)
-        monkeypatch.setattr(inpainter_training, "JUDGED_FULLY", 0.01)
-        inpainter_training.train(shards, tmp_path, tmp_path, 0.4, 2, "cpu", small(), 64)
-        with safe_open(tmp_path / "inpainter.safetensors", "pt") as file:
-            first = json.loads(file.metadata()["facts"])
-            assert {"step", "perceptual", "perceptual_fill"} <= set(first)
-            assert file.get_tensor("head.weight").abs().max() > 0
-        inpainter_training.train(shards, tmp_path, tmp_path, first["minutes"] + 0.4, 2, "cpu", small(), 64)
-        with safe_open(tmp_path / "inpainter.safetensors", "pt") as file:
-            assert json.loads(file.metadata()["facts"])["step"] > first["step"]
-        assert "goes on from step" in capsys.readouterr().out
-        release(tmp_path / "inpainter.safetensors", SuperFaceInpainterModel(small()), tmp_path / "released")
-        released = SuperFaceInpainterModel.from_pretrained(tmp_path / "released")
-        assert released.head.weight.abs().max() > 0
+    def test_it_trains_and_releases_half_precision_that_loads(self, shards, tmp_path):
+        config = inpainter_training.InpainterTrainingConfig(
+            shards, tmp_path, 2, batch_size=2, size=64, mixed_precision="no",
+            network={"channels": [4, 6, 8, 12], "bottleneck": 6, "dilations": [1, 2]},
+        )  # fmt: skip
+        final = inpainter_training.run(config)
+        assert final == tmp_path / "final"
+        assert SuperFaceInpainterModel.from_pretrained(final).head.weight.abs().max() > 0
+        (line,) = (json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines())
+        assert {"perceptual", "perceptual_fill", "psnr", "psnr_fill"} == set(line["validation"])
+
+    def test_a_network_that_cannot_be_is_refused(self, shards, tmp_path):
+        with pytest.raises(SettingsError, match="channels needs four widths"):
+            inpainter_training.run(
+                inpainter_training.InpainterTrainingConfig(
+                    shards, tmp_path, mixed_precision="no", network={"channels": [8]}
+                )
+            )
 
     def test_the_critic_sees_the_hole(self):
         critic = PatchDiscriminator(condition=1, width=8)

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 pytest.importorskip("datasets")
 
@@ -20,6 +19,7 @@ from superface_hf import FaceModel, Motion
 from superface_hf.data.pairs.masking import MaskingConfig
 from superface_hf.data.pairs.reenactment import (
     Footage,
+    Pair,
     PairDrawer,
     PairSampling,
     ReenactmentPairs,
@@ -72,21 +72,21 @@ def pairs(prepared: Path, sampling: PairSampling = PLAIN, masking: MaskingConfig
     return ReenactmentPairs(prepared, 60, seed=3, sampling=sampling, masking=masking)
 
 
-def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
-    return all(torch.equal(first[key], second[key]) for key in first)
+def same(first: Pair, second: Pair) -> bool:
+    return all(torch.equal(value, getattr(second, name)) for name, value in vars(first).items())
 
 
 def test_pairs_are_reproducible_and_as_the_contract_says(prepared):
     sampling = PairSampling(image_size=64)
     first, again = (ReenactmentPairs(prepared, 10, seed=3, sampling=sampling)[7] for _ in range(2))
     assert same(first, again)
-    assert first["source"].shape == first["target"].shape == (3, 64, 64)
-    assert first["source"].dtype == torch.uint8
-    assert first["source_landmarks"].shape == first["target_landmarks"].shape == (478, 3)
-    assert first["target_landmarks"].dtype == torch.float32
-    assert first["target_landmarks"][:, :2].abs().max() <= 1.0
-    assert first["known"].shape == (1, 8, 8)
-    assert first["sharp"].dtype == first["follows"].dtype == torch.bool
+    assert first.source.shape == first.target.shape == (3, 64, 64)
+    assert first.source.dtype == torch.uint8
+    assert first.source_landmarks.shape == first.target_landmarks.shape == (478, 3)
+    assert first.target_landmarks.dtype == torch.float32
+    assert first.target_landmarks[:, :2].abs().max() <= 1.0
+    assert first.known.shape == (1, 8, 8)
+    assert first.sharp.dtype == first.follows.dtype == torch.bool
 
 
 def test_the_driving_mesh_is_the_sources_own_face_in_motion(prepared):
@@ -105,8 +105,8 @@ def test_the_driving_mesh_is_the_sources_own_face_in_motion(prepared):
 def test_unfitted_pairs_are_driven_by_the_targets_landmarks(prepared):
     raw = pairs(prepared, PairSampling(image_size=64, fitted=0.0, temporal=0.0, landmark_noise=0.0, flip=0.0))[2]
     fitted = pairs(prepared)[2]
-    assert torch.equal(raw["source_landmarks"], fitted["source_landmarks"])
-    difference = (raw["target_landmarks"] - fitted["target_landmarks"]).abs()
+    assert torch.equal(raw.source_landmarks, fitted.source_landmarks)
+    difference = (raw.target_landmarks - fitted.target_landmarks).abs()
     assert 0 < difference.max() < 0.1
 
 
@@ -115,16 +115,16 @@ def test_a_following_item_shares_all_but_its_target(prepared):
     data = pairs(prepared, sampling, MaskingConfig(share=0.5))
     for number in range(0, 20, 2):
         first, second = data[number], data[number + 1]
-        assert not first["follows"]
-        assert second["follows"]
-        assert torch.equal(first["source"], second["source"])
-        assert torch.equal(first["source_landmarks"], second["source_landmarks"])
-        assert not torch.equal(first["target_landmarks"], second["target_landmarks"])
+        assert not first.follows
+        assert second.follows
+        assert torch.equal(first.source, second.source)
+        assert torch.equal(first.source_landmarks, second.source_landmarks)
+        assert not torch.equal(first.target_landmarks, second.target_landmarks)
 
 
 def test_the_temporal_share_says_how_many_follow(prepared):
     data = pairs(prepared, PairSampling(image_size=64, temporal=0.5))
-    following = [bool(data[number]["follows"]) for number in range(60)]
+    following = [bool(data[number].follows) for number in range(60)]
     assert not any(following[::2])
     assert 8 <= sum(following[1::2]) <= 22
 
@@ -132,9 +132,9 @@ def test_the_temporal_share_says_how_many_follow(prepared):
 def test_replaced_regions_are_unknown_unless_a_picture_was_composed(prepared):
     composed = pairs(prepared, PLAIN, MaskingConfig(share=1.0, pictured=1.0))
     unknown = pairs(prepared, PLAIN, MaskingConfig(share=1.0, pictured=0.0))
-    assert all((composed[number]["known"] == 1).all() for number in range(10))
+    assert all((composed[number].known == 1).all() for number in range(10))
     for number in range(10):
-        known = unknown[number]["known"]
+        known = unknown[number].known
         assert known.min() < 0.2
         assert known.max() == 1
 
@@ -145,9 +145,9 @@ def test_mirrored_pairs_mirror_everything(prepared):
     flipped = pairs(prepared, PairSampling(image_size=64, temporal=0.0, landmark_noise=0.0, flip=1.0), masking)[4]
     mirror = FaceModel.default().mirror
     for name in ("source", "target", "known"):
-        assert torch.equal(flipped[name], plain[name].flip(-1))
-    expected = plain["target_landmarks"][mirror] * torch.tensor([-1.0, 1.0, 1.0])
-    assert torch.allclose(flipped["target_landmarks"], expected, atol=1e-6)
+        assert torch.equal(getattr(flipped, name), getattr(plain, name).flip(-1))
+    expected = plain.target_landmarks[mirror] * torch.tensor([-1.0, 1.0, 1.0])
+    assert torch.allclose(flipped.target_landmarks, expected, atol=1e-6)
 
 
 def test_people_with_many_clips_weigh_less_each():

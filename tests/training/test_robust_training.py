@@ -19,7 +19,8 @@ from superface_hf import SuperFaceError, SuperFaceTeacherConfig, SuperFaceTeache
 from superface_hf.data.prepare.clips import PrepareSettings
 from superface_hf.data.prepare.labels import LabelSource
 from superface_hf.data.prepare.prepare import SetStore
-from superface_hf.training.core.run import TrainingError, TrainingRun, cut_log
+from superface_hf.training.core.checkpoints import cut_log
+from superface_hf.training.core.run import TrainingError, TrainingRun
 from superface_hf.training.student.config import DistillationConfig
 from superface_hf.training.student.teacher_frames import FrameCache, TeacherFrames
 from superface_hf.training.teacher.config import TeacherTrainingConfig

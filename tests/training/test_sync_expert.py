@@ -139,7 +139,7 @@ def babbling():
 
 def trainer(clips, out, steps=4, **settings):
     pytest.importorskip("accelerate")
-    from superface_hf.data.speech.sync_windows import WindowSampling
+    from superface_hf.data.speech.sync_windows import SyncSampling
     from superface_hf.training.sync_expert.trainer import SyncExpertTrainer, SyncExpertTrainingConfig
 
     config = SyncExpertTrainingConfig(
@@ -153,14 +153,14 @@ def trainer(clips, out, steps=4, **settings):
         mixed_precision="no",
         **settings,
     )
-    return SyncExpertTrainer(config, clips, model_config=tiny(), sampling=WindowSampling(frames=60))
+    return SyncExpertTrainer(config, clips, model_config=tiny(), sampling=SyncSampling(frames=60))
 
 
 def test_it_learns_which_moment_a_mouth_belongs_to(babbling, tmp_path):
     """A hundred steps on babble are enough to find, on babble it has not heard, a mouth that is four frames late."""
     teacher = trainer(babbling, tmp_path, steps=120, learning_rate=4e-3, ema=0.9)
     teacher.train()
-    expert = SuperFaceSyncExpertModel.from_pretrained(tmp_path / "weights").eval()
+    expert = SuperFaceSyncExpertModel.from_pretrained(tmp_path / "final").eval()
     samples, mouth = babble(8.0, 25.0, seed=100)
     in_step = expert.offset(samples, mouth, 25.0)
     assert abs(in_step.offset) <= 1

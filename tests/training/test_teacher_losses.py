@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from superface_hf.training.losses.keypoint_consistency import CropPlace, Keypoin
 from superface_hf.training.losses.perceptual import PerceptualDistance, perceptual_distance
 from superface_hf.training.losses.pixels import bending, coarse_l2, coarse_warp_l1, flicker_l1, pyramid_l1
 from superface_hf.training.teacher.config import LossWeights
-from superface_hf.training.teacher.loss import TeacherLoss, close_ups
+from superface_hf.training.teacher.loss import TeacherBatch, TeacherLoss, close_ups
 
 SIZE = 128
 SURE = 50.0  # in logits
@@ -37,24 +38,25 @@ def picture(seed: int = 0, batch: int = 2, size: int = SIZE) -> torch.Tensor:
     ).clamp(0, 1)
 
 
-def batch_of(target: torch.Tensor, **changes: torch.Tensor) -> dict[str, torch.Tensor]:
+def batch_of(target: torch.Tensor, **changes: torch.Tensor) -> TeacherBatch:
     count, size = len(target), target.shape[-1]
     landmarks = FaceModel.default().mean[None].repeat(count, 1, 1) * 0.4
-    batch = {
-        "source": target,
-        "clean_source": target,
-        "degraded": torch.zeros(count, dtype=torch.bool),
-        "target": target,
-        "plate": torch.zeros_like(target),
-        "target_matte": torch.ones_like(target[:, :1]),
-        "source_landmarks": landmarks,
-        "target_landmarks": landmarks,
-        "sharp": torch.ones(count, dtype=torch.bool),
-        "known": torch.ones(count, 1, size // 8, size // 8),
-        "follows": torch.zeros(count, dtype=torch.bool),
-        "window": torch.zeros(count, 2),
-    }
-    return {**batch, **changes}
+    batch = TeacherBatch(
+        source=target,
+        clean_source=target,
+        degraded=torch.zeros(count, dtype=torch.bool),
+        target=target,
+        plate=torch.zeros_like(target),
+        matte=torch.ones_like(target[:, :1]),
+        target_matte=torch.ones_like(target[:, :1]),
+        source_landmarks=landmarks,
+        target_landmarks=landmarks,
+        sharp=torch.ones(count, dtype=torch.bool),
+        known=torch.ones(count, 1, size // 8, size // 8),
+        follows=torch.zeros(count, dtype=torch.bool),
+        window=torch.zeros(count, 2),
+    )
+    return replace(batch, **changes)
 
 
 def output_of(
@@ -82,7 +84,7 @@ def output_of(
     return output
 
 
-def loss_of(output: TeacherOutput, batch: dict[str, torch.Tensor], **weights: float) -> tuple[torch.Tensor, dict]:
+def loss_of(output: TeacherOutput, batch: TeacherBatch, **weights: float) -> tuple[torch.Tensor, dict]:
     loss = TeacherLoss(LossWeights(**{"perceptual": 0.0, "keypoints": 0.0, **weights}), torch.device("cpu"))
     return loss(output, output.person, batch, [])
 
@@ -172,7 +174,7 @@ def test_close_ups_are_of_sharp_and_known_places_only():
     patches = close_ups(target, batch, torch.Generator().manual_seed(0))
     assert [tuple(rendered.shape) for rendered, _, _ in patches] == [(1, 3, side, side) for side in (28, 20, 32)]
     assert all(torch.equal(rendered, wanted) for rendered, wanted, _ in patches)
-    assert close_ups(target, {**batch, "sharp": torch.zeros(3, dtype=torch.bool)}, torch.Generator()) == []
+    assert close_ups(target, replace(batch, sharp=torch.zeros(3, dtype=torch.bool)), torch.Generator()) == []
 
 
 @pytest.fixture(scope="module")

@@ -34,13 +34,16 @@ def log_of(out: Path) -> list[dict]:
 def assert_same(first: TeacherTrainer, second: TeacherTrainer) -> None:
     """Weights, averages, discriminators and the states of both optimizers are equal bit by bit."""
     pairs = [(first.model, second.model), (first.averaged, second.averaged)]
-    assert first.judge is not None
-    assert second.judge is not None
-    pairs.append((first.judge.network, second.judge.network))
+    assert first.discriminator is not None
+    assert second.discriminator is not None
+    pairs.append((first.discriminator.network, second.discriminator.network))
     for a, b in pairs:
         for (name, value), other in zip(a.state_dict().items(), b.state_dict().values(), strict=True):
             assert torch.equal(value, other), name
-    for one, two in ((first.optimizer, second.optimizer), (first.judge.optimizer, second.judge.optimizer)):
+    for one, two in (
+        (first.optimizer, second.optimizer),
+        (first.discriminator.optimizer, second.discriminator.optimizer),
+    ):
         for a, b in zip(one.state_dict()["state"].values(), two.state_dict()["state"].values(), strict=True):
             assert all(torch.equal(a[key], b[key]) for key in a)
 
@@ -167,7 +170,7 @@ def test_a_step_without_finite_gradients_is_skipped(prepared, tmp_path):
     trainer.train(until=3)
     assert [record["skipped"] for record in log_of(tmp_path)] == [0.0, 1.0, 0.0]
     assert all(p.isfinite().all() for p in trainer.model.parameters())
-    assert all(p.isfinite().all() for p in trainer.judge.network.parameters())
+    assert all(p.isfinite().all() for p in trainer.discriminator.network.parameters())
 
 
 def test_a_training_that_has_gone_wrong_stops_and_says_so(prepared, tmp_path):

@@ -1,22 +1,17 @@
-"""One way to train: every model by the same command, from settings that are checked, in one process or several."""
+"""One way to train: every model by the same command, from settings that are checked."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 pytest.importorskip("accelerate")
 pytest.importorskip("pyarrow")
 
 from superface_hf.cli import main
+from superface_hf.data.caching import cached
 from superface_hf.training.models import TRAINABLE, load
-from superface_hf.training.tracker import common
 from superface_hf.utils.settings import as_yaml, load_settings, parse_yaml
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -61,91 +56,11 @@ def test_a_setting_out_of_bounds_is_refused(capsys):
 def test_crops_of_another_prepared_set_are_not_taken_for_this_ones(tmp_path):
     prepared = tmp_path / "prepared"
     prepared.mkdir()
-    mine = common.cached(tmp_path, "train.npz", prepared, 96)
-    assert common.cached(tmp_path, "train.npz", prepared, 96) == mine
-    assert common.cached(tmp_path, "train.npz", prepared, 128) != mine
+    mine = cached(tmp_path, "train.npz", prepared, 96)
+    assert cached(tmp_path, "train.npz", prepared, 96) == mine
+    assert cached(tmp_path, "train.npz", prepared, 128) != mine
     other = tmp_path / "other"
     other.mkdir()
-    assert common.cached(tmp_path, "train.npz", other, 96) != mine
+    assert cached(tmp_path, "train.npz", other, 96) != mine
     (prepared / "more.parquet").write_bytes(b"more")
-    assert common.cached(tmp_path, "train.npz", prepared, 96) != mine
-
-
-# Trains audio-to-lip, the sync expert and a small network of the tracker, and notes what this process saw.
-WORKER = """
-import sys
-from pathlib import Path
-import numpy as np, torch
-torch.set_num_threads(1)
-from superface_hf import SuperFaceAudioToLipConfig, SuperFaceSyncExpertConfig
-from superface_hf.data.speech.clips import SpeechClip
-from superface_hf.training.audio_to_lip.trainer import AudioToLipTrainer, AudioToLipTrainingConfig
-from superface_hf.training.core.processes import accelerator_for
-from superface_hf.training.sync_expert.trainer import SyncExpertTrainer, SyncExpertTrainingConfig
-from superface_hf.data.speech.sync_windows import WindowSampling
-from superface_hf.training.tracker.common import Averaged, Checkpoints, RandomDraws, TrainingClock
-
-out, rng = Path(sys.argv[1]), np.random.default_rng(0)
-clips = [
-    SpeechClip(f"clip_{n}", f"person_{n}", 25.0, (0.1 * rng.normal(size=4 * 16000)).astype(np.float32),
-               rng.normal(size=(100, 30)), np.ones(100, bool))
-    for n in range(4)
-]
-lip_config = AudioToLipTrainingConfig(
-    out=str(out / "lip"), steps=3, batch_size=2, seconds=1.0, warmup=1, validate_every=0, mixed_precision="no", real=1.0,
-    quiet=0.0,
-)
-lip = AudioToLipTrainer(
-    lip_config, [], clips, model_config=SuperFaceAudioToLipConfig(hidden_size=16, dilations=[1, 2], num_mel_bins=16)
-)
-seen, train_step = [], lip._train_step
-def watched(batch):
-    seen.append(float(batch["input_features"].double().sum()))
-    return train_step(batch)
-lip._train_step = watched
-lip.train()
-sync_config = SyncExpertTrainingConfig(
-    out=str(out / "sync"), steps=2, batch_size=3, warmup=1, calibrate_at=0, reach=8, mixed_precision="no"
-)
-sync = SyncExpertTrainer(sync_config, clips, sampling=WindowSampling(frames=40))
-sync.train()
-
-class Draws(RandomDraws):
-    pass
-accelerator, draws = accelerator_for(), Draws()
-draws.begin(0, accelerator)
-network = accelerator.prepare(torch.nn.Linear(2, 1))
-averaged, clock = Averaged(accelerator.unwrap_model(network), 0.9), TrainingClock(3, 1e9)
-checkpoints = Checkpoints(out / "tracker", accelerator, averaged, clock, 1e9, draws)
-drawn = []
-while not clock.over:
-    drawn.append(float(draws.random.random()))
-    checkpoints.step({"loss": 0.0}, lambda: {})
-rank = accelerator.process_index
-torch.save({
-    "seen": seen, "drawn": drawn, "steps": [lip.run.step, sync.run.step, clock.step],
-    "weights": [*lip.averaged.parameters(), *sync.averaged.parameters()],
-}, out / f"rank{rank}.pt")
-"""
-
-
-def test_two_processes_train_all_steps_share_the_windows_and_agree(tmp_path):
-    (tmp_path / "worker.py").write_text(WORKER)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, str(tmp_path / "worker.py"), str(tmp_path)],
-        env=environment, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    first, second = (torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2))
-    assert first["steps"] == second["steps"] == [3, 2, 3]
-    assert len(first["seen"]) == len(second["seen"]) == 3
-    assert not set(first["seen"]) & set(second["seen"])
-    assert not set(first["drawn"]) & set(second["drawn"])
-    for one, other in zip(first["weights"], second["weights"], strict=True):
-        assert torch.equal(one, other)
-    progress = json.loads((tmp_path / "tracker" / "progress.json").read_text())
-    assert progress["step"] == 3
-    assert len(progress["draws"]) == 2
-    assert len((tmp_path / "tracker" / "figures.jsonl").read_text().splitlines()) == 1
+    assert cached(tmp_path, "train.npz", prepared, 96) != mine

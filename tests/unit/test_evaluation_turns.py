@@ -17,12 +17,12 @@ from superface_hf.animation.portrait import find_portrait
 from superface_hf.errors import NoFaceError, SuperFaceError
 from superface_hf.evaluation.data import NamedPortrait, turned_pair, turned_pairs
 from superface_hf.evaluation.expression import ExpressionChanges, Landmarker, find_landmarker
-from superface_hf.evaluation.judge import Judge
+from superface_hf.evaluation.scoring import FrameScorer
 from superface_hf.evaluation.straightness import DEPTH, Wall, turned, unchanged, wall_figures, wall_is_seen
 from superface_hf.evaluation.turns import TurnResults, clip_figures
 from superface_hf.evaluation.verdict import verdicts
 from superface_hf.face_model.linear import FaceShape
-from superface_hf.layers.portrait import as_pictures, cut_out
+from superface_hf.layers.portrait import cut_out, to_uint8
 from superface_hf.media import write_mp4
 from superface_hf.metrics.outline import outline_overlap
 from superface_hf.metrics.slopes import MEASURES, correlation, expression_measures, slope
@@ -125,9 +125,9 @@ class TestLandmarker:
                 raise SuperFaceError("no second judge")
             return object()
 
-        monkeypatch.setattr("superface_hf.evaluation.judge.FeatureNetwork", network)
-        monkeypatch.setattr("superface_hf.evaluation.judge.IdentityNetwork", lambda: object())
-        judge = Judge(tracker)
+        monkeypatch.setattr("superface_hf.evaluation.scoring.FeatureNetwork", network)
+        monkeypatch.setattr("superface_hf.evaluation.scoring.IdentityNetwork", lambda: object())
+        judge = FrameScorer(tracker)
         assert judge.landmarker.tracker is tracker
         assert judge.landmarker.name == "the embedded tracker"
         assert judge.missing[0] == "no second judge"
@@ -226,7 +226,7 @@ class Bending:
 
     def render(self, source, landmarks, driving, side) -> dict[str, np.ndarray]:
         self.driven.append(driving)
-        picture = as_pictures(source)[0]
+        picture = to_uint8(source)[0]
         bent = shifted(picture, 8, 0, 45)
         noisy = picture.copy()
         noisy[:10] ^= 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import superface_hf
@@ -65,6 +66,7 @@ def folder_of(name: str, paths: dict[str, Path]) -> str:
     return name if beside else name.rpartition(".")[0]
 
 
+@cache
 def arrows() -> dict[str, set[tuple[str, str]]]:
     """Of each folder: those that it imports from, each with the module that does so."""
     paths = modules()

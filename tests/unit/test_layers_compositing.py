@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import FACE_AT, FACE_SIZE, HEIGHT, WIDTH
 
-from superface_hf.face_model.coordinates import STAYS, STAYS_GROWN, Square
+from superface_hf.face_model.coordinates import STILL_GROWTH, STILL_SHIFT, Square
 from superface_hf.layers.compositing import Compositor
 from superface_hf.layers.motion import Window
 from superface_hf.layers.portrait import PortraitLayers, cut_out
@@ -216,12 +216,12 @@ def test_a_window_stays_while_the_face_moves_little_and_then_follows_on_whole_pi
     )
     assert crop.following(own, own) == crop.following(own, near) == crop
     square = crop.following(own, far)
-    assert square.side == round(crop.side * 0.6 * STAYS_GROWN)
+    assert square.side == round(crop.side * 0.6 * STILL_GROWTH)
     window = Window.following(crop, torch.from_numpy(own), torch.from_numpy(far)[None])
     assert window.squares(crop) == [square]
     inside = window.enter(torch.from_numpy(far)[None])[0].numpy()
     middle = (inside[:, :2].min(0) + inside[:, :2].max(0)) / 2
-    assert middle == pytest.approx([0, 0.12], abs=1.5 * STAYS / 0.6)
+    assert middle == pytest.approx([0, 0.12], abs=1.5 * STILL_SHIFT / 0.6)
     # It goes along smoothly: a pixel of the face is at most two of the window.
     lefts = [crop.following(own, own + np.float32([step / 200, 0, 0])).left for step in range(60)]
     assert np.diff(lefts).max() <= 2

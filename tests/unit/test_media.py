@@ -161,7 +161,7 @@ class TestUnusablePictures:
 
     def test_a_download_over_the_limit_is_cut_off(self, served, tmp_path, monkeypatch):
         (tmp_path / "big.jpg").write_bytes(bytes(3000))
-        monkeypatch.setattr(download, "LARGEST", 2000)
+        monkeypatch.setattr(download, "MAX_BYTES", 2000)
         monkeypatch.setattr(download, "CHUNK", 500)
         with pytest.raises(MediaError, match="larger than"):
             load_picture(f"{served}/big.jpg")

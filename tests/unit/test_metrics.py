@@ -146,6 +146,7 @@ def test_an_unknown_metric_is_named_with_those_there_are():
         metric_folder("lip_distnace")
 
 
+@pytest.mark.e2e
 def test_every_module_loads_without_a_network_and_knows_what_it_takes(tmp_path):
     """In a process of its own: evaluate reads these settings when it is imported, and nothing may come from a cache."""
     pytest.importorskip("evaluate")

@@ -167,61 +167,6 @@ def _untrained(options: object) -> object:
     return pipeline("talking-face", model=SuperFaceTeacherModel(SuperFaceTeacherConfig.of_size("tiny")), device="cpu")
 
 
-# Arguments of all kinds where others belong.
-ODD = ["", "-", "é" * 300, "../..", "1e999", "nan", "[]", "a=1=2"]
-
-
-def _options() -> list[tuple[list[str], str]]:
-    """Every option of every command that takes a value."""
-    import argparse
-
-    found: list[tuple[list[str], str]] = []
-
-    def walk(parser: argparse.ArgumentParser, path: list[str]) -> None:
-        for action in parser._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                for name, inner in action.choices.items():
-                    walk(inner, [*path, name])
-            elif action.option_strings and action.nargs != 0 and path:
-                found.append((path, action.option_strings[-1]))
-
-    walk(cli.build_parser(), [])
-    return found
-
-
-def test_every_option_of_every_command_takes_nonsense_calmly(monkeypatch, tmp_path, capsys):
-    """Whatever it is given, a command ends with a status and at most a line (or its usage): nothing is raised."""
-    monkeypatch.chdir(tmp_path)
-    basis = {
-        "generate": ["missing.jpg", "--motion", "nod", "-o", "o.mp4"],
-        "dub": ["missing.mp4", "--audio", "missing.wav", "-o", "o.mp4"],
-        "track": ["missing.mp4", "-o", "m.safetensors"],
-        "edit": ["missing.jpg", "--set", "jawOpen=1", "-o", "o.png"],
-        "prepare": ["missing", "-o", "set"],
-        "train": ["teacher", "--config", "missing.yaml"],
-        "distill": ["--portrait", "missing.jpg", "--name", "x", "-o", "s", "--set", "nothing=1"],
-        "evaluate": ["teacher", "--data", "missing", "--out", "e"],
-        "export": ["missing/missing/missing", "-o", "o.onnx"],
-        "inspect": ["missing.png"],
-        "push": ["missing", "nobody/nothing"],
-    }
-    tried = 0
-    for path, option in _options():
-        if path[0] not in basis:  # demo and serve do what they are asked
-            continue
-        for value in ODD:
-            arguments = [path[0], *basis[path[0]], f"{option}={value}" if option.startswith("--") else option + value]
-            try:
-                status = cli.main(arguments)
-            except SystemExit as end:
-                status = int(end.code or 0)
-            said = capsys.readouterr().err
-            assert status in (1, 2), arguments
-            assert "Traceback" not in said
-            tried += 1
-    assert tried > 300
-
-
 class TestStopping:
     @posix
     @pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGHUP", 129)])
@@ -260,21 +205,6 @@ class TestStopping:
             finally:
                 seen.append(signal.getsignal(signal.SIGTERM))
         assert seen == [signal.SIG_DFL]
-
-    @posix
-    def test_the_real_command_ends_with_143_and_one_line(self, tmp_path):
-        """A process that renders until it is told to stop."""
-        command = [sys.executable, "-m", "superface_hf.cli", "generate", str(PORTRAIT), "--motion", "look_around"]
-        process = subprocess.Popen([*command, "-o", str(tmp_path / "o.mp4")], stderr=subprocess.PIPE, text=True)
-        deadline = time.monotonic() + 120
-        while not list(tmp_path.glob(".*.part.mp4")) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        process.send_signal(signal.SIGTERM)
-        said = process.communicate(timeout=120)[1]
-        assert process.returncode == 143
-        assert said.strip().splitlines()[-1] == "superface: stopped by SIGTERM."
-        assert "Traceback" not in said
-        assert not list(tmp_path.iterdir())
 
     @posix
     def test_nobody_reading_is_no_fault(self):

@@ -13,7 +13,7 @@ pytest.importorskip("diffusers")
 from superface_hf import Motion, MotionError, UnknownNameError
 from superface_hf.data.speech.visemes import closed_mouth
 from superface_hf.drivers.diffusion import Diffusion, follow_changes, perform_speech
-from superface_hf.drivers.loudness import Levelled, speech_level
+from superface_hf.drivers.loudness import LoudnessNormalizer, speech_level
 from superface_hf.face_model.lips import mouth_opening
 from superface_hf.media import load_sound
 from superface_hf.metrics.movement import head_spread
@@ -150,7 +150,7 @@ class TestWindows:
 
 class TestLips:
     def test_lips_are_audio_to_lips_at_gate_zero(self, tiny, samples):
-        levelled = Levelled(16000, speech_level([samples], 16000)).push(samples)
+        levelled = LoudnessNormalizer(16000, speech_level([samples], 16000)).push(samples)
         expected = tiny.audio_to_lip.predict(levelled, 30)
         assert np.array_equal(tiny(samples, 16000, fps=30, **STEPS).motion.mouth, expected)
 
@@ -217,6 +217,7 @@ class TestSaved:
         assert same(one, other) < 1e-6
 
 
+@pytest.mark.e2e
 class TestEmbedded:
     def test_the_head_moves_by_degrees_and_smoothly(self, usual):
         degrees = np.degrees(usual.rotation)

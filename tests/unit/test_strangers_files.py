@@ -169,7 +169,7 @@ class TestDownloads:
         assert not any(download.is_private(place) for place in ("1.1.1.1", "2606:4700::1111"))
 
     def test_a_server_that_drips_is_given_up(self, canary, monkeypatch):
-        monkeypatch.setattr(download, "LONGEST", 0.5)
+        monkeypatch.setattr(download, "MAX_SECONDS", 0.5)
         canary.pause = 0.05
         canary.answers["/photo.png"] = (200, None, [b"x"] * 1000)
         with pytest.raises(MediaError, match=r"took longer than 0\.5 s"):
@@ -207,7 +207,7 @@ class TestWork:
 
     def test_frames_times_pixels_have_a_limit(self, tmp_path):
         write_mp4(tmp_path / "long.mp4", moving(40), 25)
-        limit = WorkLimit(gigapixels=20 * work_module.LEAST_PIXELS / 1e9)
+        limit = WorkLimit(gigapixels=20 * work_module.MIN_PIXELS / 1e9)
         frames = iter(VideoReader(tmp_path / "long.mp4", work=Work(limit)))
         assert len(list(islice(frames, 15))) == 15
         with pytest.raises(MediaError, match="too much work"):
@@ -226,7 +226,7 @@ class TestWork:
                 picture.pts = place
                 output.mux(stream.encode(picture))
             output.mux(stream.encode(None))
-        reader = VideoReader(path, work=Work(WorkLimit(gigapixels=50 * work_module.LEAST_PIXELS / 1e9)))
+        reader = VideoReader(path, work=Work(WorkLimit(gigapixels=50 * work_module.MIN_PIXELS / 1e9)))
         assert reader.fps > 50
         with pytest.raises(MediaError, match="too much work"):
             list(reader)

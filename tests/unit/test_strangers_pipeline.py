@@ -89,7 +89,7 @@ def test_a_video_of_the_hub_is_read_through_fsspec_up_to_the_limit(monkeypatch):
     monkeypatch.setattr(fsspec, "open", lambda address, mode: io.BytesIO(b"x" * 100))
     assert RawVideo("k", "n", "hf://datasets/a/b/c.mp4", "train", "p").open() == b"x" * 100
     assert RawVideo("k", "n", "zip://c.mp4::hf://datasets/a/b/c.zip", "train", "p").open() == b"x" * 100
-    monkeypatch.setattr(prepare_sources, "LARGEST", 99)
+    monkeypatch.setattr(prepare_sources, "MAX_BYTES", 99)
     with pytest.raises(MediaError, match="larger than"):
         RawVideo("k", "n", "hf://datasets/a/b/c.mp4", "train", "p").open()
 

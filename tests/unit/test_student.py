@@ -22,6 +22,9 @@ from superface_hf import (
     SuperFaceTeacherConfig,
     SuperFaceTeacherModel,
 )
+from superface_hf.animation.drawn_eyes import move_drawn_eyes
+from superface_hf.animation.portrait import stored_portrait
+from superface_hf.animation.retargeting import on_portrait
 from superface_hf.data.motion_bank import windows_of
 from superface_hf.export.student import motion_meshes
 from superface_hf.face_model.coordinates import Square
@@ -305,6 +308,18 @@ def test_windows_fade_out_at_their_border():
     assert shade[0].max() < 0.01
     assert shade[:, -1].max() < 0.01
     assert shade[32, 32] == 1
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+def test_a_student_remembers_that_its_eyes_are_drawn(scene, face_points, face_model, drawn):
+    config = SuperFaceStudentConfig.of_size("tiny", drawn_eyes=drawn)
+    portrait = stored_portrait(made_student(config, scene, face_points()), face_model)
+    blink = Motion.neutral(1, 25.0).edit({"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0})
+    points = on_portrait(Motion.concatenate([Motion.neutral(1, 25.0), blink]), portrait, face_model)[1]
+    expected = replace(portrait, drawn_eyes=True)
+    wanted = move_drawn_eyes(expected.shape, on_portrait(blink, expected, face_model)[0], face_model)
+    assert portrait.drawn_eyes is drawn
+    assert bool(np.abs(points[1].numpy() - wanted[0]).max() < 1e-4) is drawn
 
 
 # The pipeline

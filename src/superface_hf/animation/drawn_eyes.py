@@ -1,10 +1,10 @@
-"""Fits the mesh to eyes that are drawn much larger than a person's: a blink must cover all of them.
+"""Fit the mesh to drawn eyes that are much larger than a person's, so that a blink covers them.
 
-Trackers have learned people and put the lids of a cartoon where a person's would be, inside of its eyes. A drawn eye is a
-patch that differs from the skin around it all along its rim, and has the shape of an ellipse; where one is clearly larger
-than the mesh's eye, lids and the skin around them are moved to its rim (:func:`fit_drawn_eyes`). Eyes of photographs have no
-such rim, and stay. A blink of the face model shuts eyes that are shaped like a person's; :func:`move_drawn_eyes` shuts
-round ones from corner to corner.
+Trackers have learned people: they put the lids of a cartoon where a person's lids would be, inside of its eyes. A drawn eye is
+an elliptic patch that differs from the skin around it all along its rim. Where such a patch is clearly larger than the mesh's
+eye, lids and the skin around them are moved to its rim (:func:`fit_drawn_eyes`). Eyes in photographs have no such rim,
+and stay. A blink of the face model shuts eyes that are shaped like a person's; :func:`move_drawn_eyes` shuts round ones
+from corner to corner.
 """
 
 from __future__ import annotations
@@ -30,28 +30,30 @@ from ..face_model.topology import (
 )
 from ..motion import Motion
 
-# The window in which an eye is looked for: half its side over the distance of the outer eye corners, and its pixels.
+# The window in which an eye is searched: half its side relative to the distance of the outer eye corners, and its side
+# in pixels.
 REACH, PIXELS = 0.5, 160
-# Colours (of 255) that are farther from the skin's than this, and than so many times what is usual on the skin, are no skin.
+# A pixel is not skin if its colour (of 255) differs from the skin's by more than this, and by more than so many deviations.
 UNLIKE, SPREADS = 24.0, 4.0
-# How much of a patch and of the ellipse in its box must be the same, and how much higher than the mesh's eye it must be.
+# The least overlap of a patch with the ellipse in its box, and how much higher than the mesh's eye it must be.
 LIKE_ELLIPSE, HIGHER = 0.85, 1.25
-# Lids lie so many radii above and below: their edges are skin, or a shut eye would show a line of the eyeball. At the corners
-# eyes may touch.
+# The lids' distance from the middle in radii of the eye. Their edges must be skin, or a shut eye would show a line of
+# the eyeball.
 RIM = 1.05
-# Skin goes along up to so many radii of the drawn eye; brows hold still.
+# The skin moves along up to this distance, in radii of the drawn eye; brows stay.
 CALM = 1.8
-# An opening of this share of the usual one counts as shut, one of WIDEST is the widest; where between the upper and the lower
-# lid's rest they meet.
+# Openings relative to the usual one: up to the first an eye counts as shut, the second is the widest. The lids meet at
+# this share of the way from the upper to the lower lid.
 SHUT, WIDEST, MEETING = 0.15, 1.2, 0.75
-# A spread of the cheeks' colours (of 255) that no photograph has.
+# A deviation of the cheeks' colours (of 255) below that of any photograph.
 FLAT = 1.5
 CHEEKS = np.array([50, 101, 36, 205, 280, 330, 266, 425])
 
 
 @dataclass(frozen=True)
 class _Oval:
-    """An ellipse with level axes in units of the outer eye corners' distance, from the middle of the window."""
+    """An ellipse with axes along and across the eyes, in units of the outer eye corners' distance, from the middle of
+    the window."""
 
     x: float
     y: float
@@ -59,12 +61,12 @@ class _Oval:
     high: float
 
     def like(self, other: _Oval) -> bool:
-        """Whether two eyes may belong together."""
+        """Return whether two eyes are similar enough to belong to one face."""
         return all(0.7 < one / two < 1.43 for one, two in ((self.wide, other.wide), (self.high, other.high)))
 
 
 def fit_drawn_eyes(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray | None:
-    """Landmarks (478, 3) whose lids lie on the rims of drawn eyes; None where the eyes are a person's.
+    """Return the landmarks (478, 3) with the lids moved to the rims of drawn eyes, or None where the eyes are a person's.
 
     Args:
         picture: (H, W, 3) uint8; landmarks: (478, 3) in its pixels.
@@ -86,7 +88,7 @@ def fit_drawn_eyes(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray | N
 
 
 def looks_flat(picture: np.ndarray, landmarks: np.ndarray) -> bool:
-    """Whether both cheeks have one and the same colour, as in a flat drawing; light and skin make a photograph's differ.
+    """Return whether both cheeks have one uniform colour, as in a flat drawing; light and skin vary in a photograph.
 
     Args:
         picture: (H, W, 3) uint8; landmarks: (478, 3) in its pixels.
@@ -96,9 +98,9 @@ def looks_flat(picture: np.ndarray, landmarks: np.ndarray) -> bool:
 
 
 def move_drawn_eyes(shape: FaceShape, motion: Motion, face_model: FaceModel) -> np.ndarray:
-    """Landmarks (T, 478, 3) in IMAGE coordinates of a face with drawn eyes, which is neutral with its eyes as they are drawn.
+    """Return landmarks (T, 478, 3) in IMAGE coordinates of a face with drawn eyes, which are neutral as they are drawn.
 
-    Lids open and shut by the share by which the mean face's would, everywhere between the corners, and meet below the middle.
+    The lids open and shut by the same share as the mean face's, everywhere between the corners, and meet below the middle.
     """
     still = replace(motion, eyes=np.zeros_like(motion.eyes))
     driving = face_model.animate(shape, still).numpy()
@@ -107,7 +109,7 @@ def move_drawn_eyes(shape: FaceShape, motion: Motion, face_model: FaceModel) -> 
     usual = face_model.mean[None].numpy()
     for ring, lids in ((LEFT_EYE, LEFT_LIDS), (RIGHT_EYE, RIGHT_LIDS)):
         opening = lid_gap(mean, lids) / lid_gap(usual, lids)
-        # A blink that leaves a little open is meant to shut.
+        # A nearly complete blink is made complete.
         opening = np.where(opening < 1, np.clip((opening - SHUT) / (1 - SHUT), 0, 1), np.minimum(opening, WIDEST))
         lower, upper = driving[:, ring[1:8], :2], driving[:, ring[:8:-1], :2]
         meeting = upper + MEETING * (lower - upper)
@@ -118,7 +120,8 @@ def move_drawn_eyes(shape: FaceShape, motion: Motion, face_model: FaceModel) -> 
 
 
 def _with_skin(driving: np.ndarray, ring: np.ndarray, moves: np.ndarray) -> np.ndarray:
-    """What lids that move by (T, 14, 2), the lower before the upper, do to the face (T, 478, 2): skin near them goes along."""
+    """Return the movement (T, 478, 2) of the face when the lids move by (T, 14, 2), lower before upper: skin near them
+    moves along."""
     edges = np.concatenate([ring[1:8], ring[:8:-1]])
     first = driving[0, :, :2]
     middle, (wide, high) = (first[ring].min(0) + first[ring].max(0)) / 2, np.ptp(first[ring], axis=0) / 2
@@ -134,7 +137,8 @@ def _with_skin(driving: np.ndarray, ring: np.ndarray, moves: np.ndarray) -> np.n
 
 
 def _skin(picture: np.ndarray, landmarks: np.ndarray) -> tuple[np.ndarray, float] | None:
-    """The usual colour (3,) of both cheeks and how far their pixels are from it; None where the picture ends before them."""
+    """Return the median colour (3,) of both cheeks and the median deviation of their pixels from it, or None where the
+    cheeks lie outside of the picture."""
     reach = max(1, round(0.04 * float(inter_ocular(landmarks))))
     parts = []
     for x, y in np.round(landmarks[CHEEKS, :2]).astype(int):
@@ -154,10 +158,12 @@ class _Eye:
     """One eye of a mesh.
 
     Attributes:
-        ring, iris: its landmarks.
-        middle: (2,) of the ring; axes: (2, 2) columns along and across the eyes; unit: the outer corners' distance. Pixels.
+        ring, iris: indices of its landmarks.
+        middle: (2,) the middle of the ring in pixels.
+        axes: (2, 2) unit columns along and across the eyes.
+        unit: the distance of the outer eye corners in pixels.
         own: the mesh's eye.
-        inner: where the midline between both eyes is, along the eyes, from the middle; the eye lies on the other side of 0.
+        inner: the position of the midline between both eyes, along the eyes, from the middle of this one.
     """
 
     ring: np.ndarray
@@ -183,11 +189,11 @@ class _Eye:
         return cls(ring, iris, middle, axes, unit, _Oval(0.0, 0.0, float(wide), float(tall)), inner)
 
     def place(self, landmarks: np.ndarray) -> np.ndarray:
-        """(478, 2) in this eye's units."""
+        """Return the points (478, 2) in this eye's units."""
         return (landmarks[:, :2] - self.middle) @ self.axes / self.unit
 
     def drawn(self, picture: np.ndarray, skin: np.ndarray, spread: float) -> _Oval | None:
-        """The drawn eye around the mesh's; None where there is none."""
+        """Return the drawn eye around the mesh's, or None."""
         step = 2 * REACH * self.unit / PIXELS
         corner = self.middle - self.axes.sum(1) * REACH * self.unit
         there = np.concatenate([self.axes * step, corner[:, None]], axis=1)
@@ -225,7 +231,8 @@ class _Eye:
         return _Oval(float(centre[0]), float(centre[1]), wide * scale, RIM * high * scale)
 
     def moved(self, landmarks: np.ndarray, oval: _Oval) -> np.ndarray:
-        """(478, 3) what brings the ring onto ``oval``, and the skin around along, less and less."""
+        """Return the movement (478, 3) that brings the ring onto ``oval``; the skin around it moves along, less with
+        distance."""
         places = self.place(landmarks)
         ring = places[self.ring]
         # Along the eye as they lie; across it on the ellipse, above or below.
@@ -234,7 +241,7 @@ class _Eye:
         sign = np.where(np.arange(len(self.ring)) < half, 1.0, -1.0)
         rise = np.sqrt(1 - along**2) * oval.high / 2
         target = np.stack([oval.x + along * oval.wide / 2, oval.y + sign * rise], axis=1)
-        # Skin around it is pushed outward, in units of the drawn eye: what lay on the mesh's rim to the drawn one's.
+        # Skin around the eye is pushed outward, so that the mesh's rim moves to the drawn rim. In units of the drawn eye.
         half_axes = np.array([oval.wide, oval.high]) / 2
         around = (places - (oval.x, oval.y)) / half_axes
         radius = np.maximum(np.linalg.norm(around, axis=1), 1e-6)

@@ -1,4 +1,4 @@
-"""Which face of a picture is meant."""
+"""Choose one of the faces in a picture."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ WHAT_A_FACE_NEEDS = (
 
 
 def check_face_choice(face: FaceChoice) -> None:
-    """Raises UnknownNameError for anything but "largest", "only" or an index."""
+    """Raise UnknownNameError for anything but "largest", "only" or an index."""
     if not is_index(face) and face not in ("largest", "only"):
         raise UnknownNameError(f'face must be "largest", "only" or an index from 0, not {face!r}.')
 
 
 def choose_face(faces: Sequence[Face], face: FaceChoice, where: str, name: str = "face") -> Face:
-    """Picks one of the faces found, which come largest first; ``name`` is the argument's, for what is said."""
+    """Choose one of the faces found, which are ordered from the largest; ``name`` is the argument's name for messages."""
     if not faces:
         raise NoFaceError(f"No face was found in {where}. {WHAT_A_FACE_NEEDS}")
     if face == "only" and len(faces) > 1:
@@ -41,5 +41,5 @@ def choose_face(faces: Sequence[Face], face: FaceChoice, where: str, name: str =
 
 
 def is_index(face: object) -> bool:
-    """Whether it is a number from 0; True and False are none."""
+    """Return whether ``face`` is an integer from 0; True and False are not."""
     return isinstance(face, int) and not isinstance(face, bool) and face >= 0

@@ -1,4 +1,4 @@
-"""The portrait: which face in the picture, the crop around it, and its own shape."""
+"""Find the portrait in a picture: its face, the crop around it, and its own shape."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from ..models.student.modeling_student import SuperFaceStudentModel
     from ..models.tracker.base import FaceTracker
 
-# A crop that is this close to the whole picture, or to the renderer's own size, is made equal to it: resampling by a few
-# per cent would cost sharpness and gain nothing.
+# A crop within this share of the whole picture, or of the renderer's own size, is made equal to it: resampling by a few per
+# cent would only cost sharpness.
 SNAP = 0.06
 
 
@@ -36,7 +36,7 @@ class Portrait:
         landmarks: (478, 3) float32 IMAGE coordinates of the crop.
         shape, motion: the face's neutral shape, and the pose and expression it has in the picture (one frame).
         others: (478, 3) landmarks in PIXELS of the picture's other faces.
-        drawn_eyes: whether its eyes are drawn, and larger than a person's.
+        drawn_eyes: whether its eyes are drawn and larger than a person's.
     """
 
     picture: np.ndarray
@@ -49,7 +49,7 @@ class Portrait:
 
 
 def find_portrait(image: Any, tracker: FaceTracker, face_model: FaceModel, face: FaceChoice, size: int) -> Portrait:
-    """Loads a picture and finds the face that is to be moved.
+    """Load a picture and find the face that is to be animated.
 
     Args:
         image: as :func:`~superface_hf.media.load_picture` takes it.
@@ -80,24 +80,34 @@ def find_portrait(image: Any, tracker: FaceTracker, face_model: FaceModel, face:
     others = tuple(other.landmarks for other in faces if other is not chosen)
     crop = snap(Square.around_face(chosen.landmarks), height, width, size)
     landmarks = crop.to_image(chosen.landmarks if drawn is None else drawn)
-    _, motion = face_model.fit(landmarks[None], fps=1.0)
-    if drawn is not None:  # however they are drawn is how they rest
-        motion = replace(motion, eyes=np.zeros_like(motion.eyes))
-    # The fitted shape is only close; the picture's own landmarks must come back exactly, or a face at rest would move.
-    shape = face_model.neutral_shape(landmarks, motion)
-    return Portrait(picture, crop, landmarks, shape, motion, others, drawn_eyes=drawn is not None)
+    return _fitted(picture, crop, landmarks, face_model, others, drawn is not None)
 
 
 def stored_portrait(model: SuperFaceStudentModel, face_model: FaceModel) -> Portrait:
-    """What :func:`find_portrait` found when the student was made."""
+    """Return the portrait that is stored in a student."""
     landmarks = model.landmarks.cpu().numpy()
+    return _fitted(model.full_picture(), model.crop, landmarks, face_model, drawn_eyes=model.config.drawn_eyes)
+
+
+def _fitted(
+    picture: np.ndarray,
+    crop: Square,
+    landmarks: np.ndarray,
+    face_model: FaceModel,
+    others: tuple[np.ndarray, ...] = (),
+    drawn_eyes: bool = False,
+) -> Portrait:
+    """Return the portrait with known landmarks (478, 3) in IMAGE coordinates of the crop."""
     _, motion = face_model.fit(landmarks[None], fps=1.0)
+    if drawn_eyes:  # drawn eyes are neutral as they are drawn
+        motion = replace(motion, eyes=np.zeros_like(motion.eyes))
+    # The fitted shape is approximate. This one gives the picture's landmarks exactly, or a face at rest would move.
     shape = face_model.neutral_shape(landmarks, motion)
-    return Portrait(model.full_picture(), model.crop, landmarks, shape, motion)
+    return Portrait(picture, crop, landmarks, shape, motion, others, drawn_eyes)
 
 
 def snap(crop: Square, height: int, width: int, size: int) -> Square:
-    """A crop that is nearly the whole picture (height, width) or nearly ``size`` pixels wide, made exactly that."""
+    """Return the crop, made exactly the whole picture (height, width) or exactly ``size`` pixels wide if it nearly is."""
     near = SNAP * crop.side
     if height == width and max(abs(crop.left), abs(crop.top), abs(crop.side - height)) <= near:
         return Square(0, 0, height)

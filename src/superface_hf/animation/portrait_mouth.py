@@ -1,4 +1,4 @@
-"""A spoken mouth on a portrait's own face: lips that are meant to touch do touch, whatever face they are on."""
+"""Show a spoken mouth on a portrait's face, so that lips touch when they should, on every face."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from ..face_model.linear import FaceModel, FaceShape
 from ..face_model.lips import CLOSED
 from .mouth_swap import TOUCHING, lip_gap, meant_gap
 
-# The standard deviation, in inter-ocular distances, by which a pair of lip points may miss the gap that it should have: so
-# much is left where a correction would need an unlikely mouth.
+# The standard deviation, in inter-ocular distances, of the error that remains in the gap of a pair of lip points; it keeps
+# corrections from needing an unlikely mouth.
 TOLERANCE = 0.002
-# This much of the portrait's own expression stays in its mouth, as far as it does not open the lips: a smiling person goes on
-# smiling a little. More would spread an o.
+# The share of the portrait's own expression that stays in its mouth, without the part that opens the lips, so that a smiling
+# person keeps smiling a little. More would widen an o.
 KEPT = 0.3
 _UPPER, _LOWER = np.array(topology.INNER_LIPS).T
 
 
 class PortraitMouth:
-    """Takes absolute mouth coefficients, which mean the mean face's lips, to those with which the portrait's lips do the same.
+    """Converts mouth coefficients of the mean face to those that open the portrait's lips equally.
 
-    A portrait's neutral face is what remains of the picture without its expression, and never exactly: one keeps its lips a
-    little apart, another's would cross. The correction is found once.
+    A portrait's neutral face is estimated from one picture. In one portrait the lips stay slightly apart, in another they would
+    cross. The correction is computed once.
 
     Args:
         shape: the portrait's neutral face.
-        own: (M,) the mouth that it has in the picture.
+        own: (M,) the mouth coefficients of the picture.
 
     Attributes:
         own_gap: how far the lips are apart in the picture, canonical units.

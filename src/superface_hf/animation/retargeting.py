@@ -1,4 +1,4 @@
-"""From the driving person's motion to the portrait's: retargeting, regions and edits."""
+"""Retarget the driving person's motion to the portrait, with regions and edits."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ..face_model.lips import CLOSED, mouth_opening
 from ..motion import Motion
 from ..motion.bundled import bundled_motion
 from ..motion.motion import HEAD
+from ..utils.easing import smoothstep
 from .drawn_eyes import move_drawn_eyes
 from .portrait import Portrait
 from .portrait_mouth import PortraitMouth
@@ -26,22 +27,21 @@ from .rest import Rest, calmest
 MOTION_SUFFIX = ".safetensors"
 MotionLike = Motion | str | os.PathLike[str]
 Relative = bool | Literal["auto"]
-# The head may come nearer or go back by these factors: nearer, the picture's pixels would show; farther, the body would not
-# belong to the head.
+# Limits of the head's growth. Larger, the picture's pixels would show; smaller, the body would not fit the head.
 MIN_GROWTH, MAX_GROWTH = 0.75, 1.5
-# A blink is more than this share of a shut eye; less is an expression, and may be noise.
+# An eye that is shut by more than this share blinks; less is an expression, or noise.
 SHUTTING = 0.3
-# Lids that are open by less than the first share of a usual eye's opening are shut, and are opened to the second; at most by so
+# Eyes open by less than the first share of a usual opening count as shut, and are opened to the second, by at most so
 # many blinks.
 ASLEEP, AWAKE, MOST_LIFT = 0.4, 0.85, 3.0
 # A mouth whose coefficients change by no more than this (standard deviations) is left alone.
 LIPS_MOVE = 1e-3
-# A mouth this far (in the mean of its coefficients) from where it rests does something.
+# A mouth this far (root mean square of its coefficients) from its rest pose moves fully.
 LIPS_AWAY = 0.2
 
 
 def as_motion(motion: MotionLike) -> Motion:
-    """A motion as it is, from a .safetensors file, or a bundled one by its name.
+    """Return a motion: the given one, the one in a .safetensors file, or a bundled one by its name.
 
     Raises:
         MediaError: the file cannot be read.
@@ -62,16 +62,16 @@ def as_motion(motion: MotionLike) -> Motion:
 
 @dataclass(frozen=True, eq=False)
 class Changes:
-    """What the caller wants changed, checked and at the clip's frame rate.
+    """The changes that a caller asks for, checked and at the clip's frame rate.
 
     Attributes:
         fps: the clip's frame rate.
-        relative: what the driving motion means. "auto": the changes of head, eyes and brows from the driver's rest are added
-            to the portrait's own, and the lips are taken as they are. True: all changes since the first frame are added.
-            False: the driving pose and expression are taken as they are. Position and size always start from the portrait's
-            own.
+        relative: how the driving motion is applied. "auto": the changes of head, eyes and brows from the driver's rest
+            are added to the portrait's own, and the lips are taken as they are. True: all changes since the first frame
+            are added. False: the driving pose and expression are taken as they are. Position and size always start from
+            the portrait's own.
         edit: ARKit blendshape -> value, added to every frame.
-        regions: region -> the motion it is taken from. One that is too short holds its last frame; a longer one is cut.
+        regions: region -> the motion it is taken from. A motion that is too short holds its last frame; a longer one is cut.
     """
 
     fps: float
@@ -83,7 +83,7 @@ class Changes:
     def checked(
         cls, relative: Relative, edit: Mapping[str, float] | None, regions: Mapping[str, MotionLike] | None, fps: float
     ) -> Changes:
-        """Raises UnknownNameError or MotionError now, before anything is rendered."""
+        """Check the arguments now, before anything is rendered."""
         if relative != "auto" and not isinstance(relative, (bool, np.bool_)):
             raise UnknownNameError(f'relative must be "auto", True or False, not {relative!r}.')
         probe = Motion.neutral(1, fps)
@@ -95,7 +95,7 @@ class Changes:
 
 
 class Retargeter:
-    """Makes driving motion the portrait's; takes it whole or in pieces, with the same result.
+    """Turns driving motion into the portrait's motion. Motion may come whole or in pieces, with the same result.
 
     Changes are measured from the driver's rest where ``changes.relative`` is "auto" and rest is known, and otherwise from the
     first driving frame.
@@ -114,13 +114,13 @@ class Retargeter:
     def __call__(
         self, motion: Motion | None, mouth: np.ndarray | None = None, rest: Rest | None = None
     ) -> tuple[Motion, torch.Tensor]:
-        """The next T frames -> the portrait's motion, and its landmarks (T, 478, 3) in IMAGE coordinates of the crop.
+        """Return the portrait's motion for the next T frames, and its landmarks (T, 478, 3) in IMAGE coordinates of the crop.
 
         Args:
-            motion: T frames. None is one frame in which the driving person has not been seen yet: the portrait rests.
-            mouth: (T, M) of speech, instead of the motion's. It is taken as it is, whatever ``changes.relative`` says: added
-                to a portrait's smile, it could never shut.
-            rest: how the driving person rests, for "auto".
+            motion: T frames. None is one frame before the driving person has been seen: the portrait rests.
+            mouth: (T, M) the mouth of speech, instead of the motion's. It is always taken absolutely: added to a portrait's
+                smile, it could not shut.
+            rest: the rest pose of the driving person, for "auto".
         """
         if motion is None:
             moved = replace(self._portrait.motion, fps=self._changes.fps)
@@ -153,16 +153,19 @@ class Retargeter:
         return replace(moved, mouth=self._lips(motion.mouth, moved.mouth, rest)) if rest.lips else moved
 
     def _lips(self, mouth: np.ndarray, changed: np.ndarray, rest: Rest) -> np.ndarray:
-        """The driver's mouth (T, M) on the portrait, absolute; where two shut mouths rest, the portrait keeps its own.
+        """Return the driver's mouth (T, M) on the portrait, absolute; where both mouths rest shut, the portrait keeps
+        its own.
 
-        ``changed`` is what relative motion would make of it.
+        Args:
+            mouth: (T, M) the driver's.
+            changed: (T, M) the portrait's mouth if only the driver's changes were added.
+            rest: the rest pose of the driving person.
         """
         spoken = self._spoken(mouth)
         if max(self._spoken.own_gap, mouth_opening(rest.motion.mouth).item()) > 2 * CLOSED:
             return spoken
         away = np.sqrt(np.square(mouth - rest.motion.mouth).mean(1, keepdims=True)) / LIPS_AWAY
-        x = np.clip(away, 0, 1)
-        return changed + x * x * (3 - 2 * x) * (spoken - changed)
+        return changed + smoothstep(away) * (spoken - changed)
 
     def _placed(self, motion: Motion) -> tuple[Motion, torch.Tensor]:
         own = self._portrait.motion.scale[0]
@@ -176,18 +179,18 @@ class Retargeter:
 def on_portrait(
     motion: Motion, portrait: Portrait, face_model: FaceModel, mouth: np.ndarray | None = None
 ) -> tuple[Motion, torch.Tensor]:
-    """A whole motion on a portrait, its changes since the first frame added to the portrait's own. As :class:`Retargeter` gives
-    it."""
+    """Return a whole motion on a portrait, as :class:`Retargeter` does: its changes since the first frame are added to
+    the portrait's own pose."""
     changes = Changes.checked(True, None, None, motion.fps)
     return Retargeter(portrait, changes, face_model)(motion, mouth)
 
 
 def rest_of(motion: Motion, tracked: bool = False) -> Rest:
-    """The rest of a whole motion.
+    """Return the rest pose of a whole motion.
 
     Args:
-        tracked: whether it is known to be a person's. A motion made by hand that leaves the mouth alone leaves the portrait
-            its own.
+        tracked: whether the motion was tracked from a person. A hand-made motion without mouth movement keeps the portrait's
+            own mouth.
     """
     return Rest(calmest(motion), lips=tracked or bool(np.ptp(motion.mouth, axis=0).max() > LIPS_MOVE))
 
@@ -218,29 +221,28 @@ def awake(portrait: Portrait, face_model: FaceModel) -> Motion:
 
 
 def _shutting(moved: Motion, driving: Motion) -> Motion:
-    """Eyes that shut as the driver's do."""
+    """Return the motion with eyes that shut as the driver's do."""
     shut = _how_shut(driving.eyes)
     return replace(moved, eyes=moved.eyes + shut * (driving.eyes - moved.eyes))
 
 
 def _how_shut(eyes: np.ndarray) -> np.ndarray:
-    """(T, E) -> (T, E) in [0, 1], the same for all coefficients of an eye.
+    """Return how far the eyes (T, E) are shut, (T, E) in [0, 1], the same for all coefficients of an eye.
 
-    An eye that shuts is taken as it is: on a portrait with narrow or wide eyes, its change alone would shut them too far or
-    not quite.
+    A shutting eye is taken absolutely: its change alone would shut a portrait's narrow eyes too far, and wide ones not
+    completely.
     """
     lids = Motion.neutral(1, 1.0).edit({"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}).eyes.reshape(2, -1)
     scores = (eyes.reshape(len(eyes), 2, -1) * lids).sum(-1) / (lids**2).sum(-1)
-    x = np.clip((scores - SHUTTING) / (1 - SHUTTING), 0, 1)
-    return np.repeat(x * x * (3 - 2 * x), lids.shape[1], axis=1)
+    return np.repeat(smoothstep(scores, SHUTTING, 1.0), lids.shape[1], axis=1)
 
 
 def resampled(
     motions: Iterable[Motion | None], fps: float, to: float, cut: Callable[[], bool] = lambda: False
 ) -> Iterator[Motion | None]:
-    """Brings single frames to another rate as they come, as ``Motion.resample`` does for a whole motion.
+    """Resample single frames to another rate as they come, as ``Motion.resample`` does for a whole motion.
 
-    ``cut`` tells whether the frame that came last begins a shot: nothing lies between it and the one before.
+    ``cut`` returns whether the newest frame begins a shot; then nothing is interpolated between it and the frame before.
     """
     if fps == to:
         yield from motions
@@ -262,7 +264,7 @@ def resampled(
 
 
 def _held(motion: Motion, start: int, frames: int, fps: float) -> Motion:
-    """``frames`` frames from ``start``, the last one held beyond the end."""
+    """Return ``frames`` frames from ``start``; the last frame is held beyond the end."""
     part = motion[start : start + frames] if start < len(motion) else motion[-1]
     missing = frames - len(part)
     joined = Motion.concatenate([part, *[motion[-1]] * missing]) if missing else part

@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-SHELLS = ("bash", "zsh", "tcsh")
+from .fish import fish_script
+
+SHELLS = ("bash", "zsh", "fish", "tcsh")
 EPILOG = """examples:
   eval "$(superface completion bash)"                                # in ~/.bashrc
   superface completion zsh > "${fpath[1]}/_superface"                # once, then start a new zsh
+  superface completion fish > ~/.config/fish/completions/superface.fish
   superface completion tcsh > ~/.superface.tcsh                      # and `source ~/.superface.tcsh` in ~/.tcshrc
 """
 
@@ -26,6 +29,9 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    if options.shell == "fish":
+        print(fish_script(options.whole_parser), end="")
+        return
     import shtab
 
     print(shtab.complete(options.whole_parser, shell=options.shell))

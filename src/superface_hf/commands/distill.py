@@ -16,7 +16,7 @@ EPILOG = """examples:
   superface distill --portrait alice.jpg --name alice -o alice-student --set student.window_channels=24
   accelerate launch -m superface_hf.cli distill --portrait alice.jpg --name alice -o alice-student --minutes 5
 
-What is stopped goes on where it was when it is started again. Only distil people who agreed to it.
+A run that was stopped continues when it is started again. Only distill people who agreed to it.
 """
 
 
@@ -24,7 +24,7 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "distill",
         help="a portrait -> a small model of that person, which renders in real time",
-        description="Distils the teacher into a student of one person. Needs the extra [train].",
+        description="Distills the teacher into a student of one person. Needs the extra [train].",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -25,7 +25,7 @@ def add_parser(commands: Any) -> None:
         help="against the plain mesh flow, the untrained layers and the source as it is",
         description="Measures a teacher against the plain mesh flow, the untrained layers and the source as it is, in one run. "
         "Needs the extras [metrics] and [train].",
-        epilog="protocols: self (a clip's first frame becomes its later frames), degraded (the same from a spoilt first "
+        epilog="protocols: self (a clip's first frame becomes its later frames), degraded (the same from a degraded first "
         "frame), cross (portraits moved by clips), regions (what else moves when one region is driven), colour (whether "
         "colours stay where nothing moves), turns (heads turn by 10, 20 and 30 degrees: hair, outline, and whether the world "
         "behind stays as it is)",

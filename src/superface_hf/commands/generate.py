@@ -107,7 +107,7 @@ def add_parser(commands: Any) -> None:
 
 
 def _add_accompaniment(parser: argparse.ArgumentParser) -> None:
-    """How head, eyes and brows go with speech alone."""
+    """Add the options for head, eyes and brows when only speech drives the result."""
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--no-idle", action="store_true", help="with speech alone: keep head, eyes and brows still")
     how.add_argument(
@@ -124,7 +124,7 @@ def _add_accompaniment(parser: argparse.ArgumentParser) -> None:
 
 
 def strength(text: str) -> tuple[str, float]:
-    """``happiness=0.6``; a name alone is at full strength."""
+    """Parse ``happiness=0.6`` into a name and a strength; a name alone has strength 1."""
     name, equals, value = text.partition("=")
     try:
         return name, float(value) if equals else 1.0

@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def describe(provenance: Provenance) -> str:
-    """Lines for people."""
+    """Return the text that the command prints for a provenance."""
     lines = [f"{provenance.path}: {_verdict(provenance)}"]
     if provenance.software:
         lines.append(f"  made with:    {' '.join(filter(None, (provenance.software, provenance.version)))}")

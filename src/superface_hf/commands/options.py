@@ -1,4 +1,4 @@
-"""What several subcommands share: options, and the pipeline they name."""
+"""Options that several subcommands share, and the pipeline that they select."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..utils.device import AUTO, DEVICE_HELP, choose_device
 def add_speech_options(parser: argparse.ArgumentParser, required: bool) -> None:
     speech = parser.add_mutually_exclusive_group(required=required)
     speech.add_argument("--audio", help="speech: a path or URL of a sound or video file")
-    speech.add_argument("--text", help="what is to be said; needs --tts")
+    speech.add_argument("--text", help="the text to speak; needs --tts")
     parser.add_argument("--tts", metavar="ID", help="a text-to-speech model of the Hub, such as facebook/mms-tts-eng")
     parser.add_argument(
         "--articulation",
@@ -25,16 +25,16 @@ def add_speech_options(parser: argparse.ArgumentParser, required: bool) -> None:
         "--when-short",
         choices=("bounce", "hold", "stop"),
         default="bounce",
-        help="what a video or motion does that is shorter than the speech: play backward and forward again, stand still, or "
-        "end the result (default: bounce)",
+        help="what happens where a video or motion is shorter than the speech: it plays backward and forward again, its last "
+        "frame is held, or the result ends (default: bounce)",
     )
     parser.add_argument(
-        "--time-limit", type=seconds, metavar="SECONDS", help="give up after so long (default: as long as it takes)"
+        "--time-limit", type=seconds, metavar="SECONDS", help="stop with an error after this time (default: no limit)"
     )
 
 
 def speech_of(options: argparse.Namespace) -> dict[str, Any]:
-    """What says what is to be said, checked as far as that goes quickly, and how long it may take."""
+    """Return the pipeline's arguments for the speech, checked without loading a model, and the time limit."""
     from ..drivers.text import check_text
     from ..media import SoundReader, WorkLimit
 
@@ -57,7 +57,7 @@ def add_portrait_options(parser: argparse.ArgumentParser) -> None:
         "--face",
         type=which_face,
         default="largest",
-        help="where the picture shows several people, whose face it is: "
+        help="which face of a picture with several people: "
         '"largest" (default), "only" (refuse to choose), or an index, 0 the largest',
     )
     parser.add_argument("--model", help="a renderer: a Hub id or folder (default: the embedded teacher)")

@@ -19,7 +19,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("audio", help="speech: a path or URL of a sound or video file")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the folder for 00.png, 01.png, ...")
     parser.add_argument("-n", "--number", type=int, default=1, help="how many (default: 1)")
-    parser.add_argument("--seed", type=int, default=0, help="which of the possible faces (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random faces (default: 0)")
     parser.add_argument("--size", type=int, default=512, help="side of the pictures in pixels (default: 512)")
     add_group_options(parser)
     add_json_option(parser)
@@ -27,16 +27,18 @@ def add_parser(commands: Any) -> None:
 
 
 def add_group_options(parser: argparse.ArgumentParser) -> None:
-    """What is not to be taken from the voice."""
+    """Add the options that override what would be estimated from the voice."""
     parser.add_argument(
         "--presentation", type=_presentation, help="feminine, androgynous, masculine, or a number from 0 to 1"
     )
-    parser.add_argument("--age", type=float, help="years, 18 to 90")
-    parser.add_argument("--tone", type=float, help="of the skin, 0 the lightest to 1 the darkest; never heard")
+    parser.add_argument("--age", type=float, help="age in years, 18 to 90")
+    parser.add_argument(
+        "--tone", type=float, help="skin tone, 0 the lightest to 1 the darkest; it is never estimated from the voice"
+    )
 
 
 def group_of(options: argparse.Namespace) -> dict[str, Any]:
-    """What is given of the group."""
+    """Return those group options that were given."""
     names = ("presentation", "age", "tone")
     return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
 

@@ -41,7 +41,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--table",
         type=Path,
-        help="CSV about the folder's videos: clip (path), and as far as known split (train, val), person, repo, path, licence; "
+        help="CSV about the folder's videos: clip (path), and if known split (train, val), person, repo, path, licence; "
         "without it the first folder below the source is the person, and people are split by chance",
     )
     parser.add_argument(

@@ -18,7 +18,7 @@ EPILOG = """examples:
   superface train audio-to-lip --config configs/audio_to_lip.yaml --set data=footage/ --out runs/lip
   torchrun --nproc_per_node 8 -m superface_hf.cli train teacher --config configs/teacher_large.yaml
 
-A training goes on from the newest checkpoint in its folder. Settings that --config does not name keep their defaults.
+Training continues from the newest checkpoint in its folder. Settings that --config does not name keep their defaults.
 """
 
 
@@ -41,9 +41,11 @@ def add_parser(commands: Any) -> None:
         )  # fmt: skip
         one.add_argument("--out", help=f"folder for checkpoints and logs ({model.out})")
         if model.prepared:
-            one.add_argument("--prepared", help=f"a prepared set ({model.prepared})")
+            one.add_argument("--prepared", help=f"a prepared or packed set ({model.prepared})")
         if model.stops:
-            one.add_argument("--until", type=int, metavar="STEP", help="stop after this step, to go on another time")
+            one.add_argument(
+                "--until", type=int, metavar="STEP", help="stop after this step; a later run continues from there"
+            )
         one.add_argument("--print", action="store_true", help="print all settings as YAML instead of training")
         add_json_option(one)
         one.set_defaults(run=run, model=name)
@@ -68,7 +70,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _named(model: Trainable, options: argparse.Namespace) -> dict[str, str]:
-    """Settings that have an option of their own."""
+    """Return the settings that were given by their own options (``--out``, ``--prepared``)."""
     named = {model.out: options.out}
     if model.prepared:
         named[model.prepared] = options.prepared

@@ -1,4 +1,4 @@
-"""SSR, SuperFace's simulation for super-resolution: in training the source picture is spoilt, the target stays clean.
+"""SSR, SuperFace's simulation for super-resolution: in training the source picture is degraded, the target stays clean.
 
 Each source goes through a second-order degradation (Real-ESRGAN, section 3): twice in a row it is blurred, resized, made
 noisy and compressed as a JPEG, with strengths drawn at random, and is then brought back to its size. As the output is
@@ -87,11 +87,11 @@ class DegradationRound:
 
 @dataclass(frozen=True)
 class DegradationConfig:
-    """How sources are spoilt.
+    """How sources are degraded.
 
     Attributes:
         share: share of the pictures that are; the others are left as they are, so that good ones still come out untouched.
-        half: share of the spoilt ones that are brought to exactly half of their size by the second round (256 of 512).
+        half: share of the degraded ones that are brought to exactly half of their size by the second round (256 of 512).
         first, second: the two rounds; the sizes of both are shares of the input's. A file that changes a field of ``second``
             gives all that differ from those of ``DegradationRound``.
     """
@@ -111,7 +111,7 @@ class DegradationConfig:
 
 
 class SourceDegradation:
-    """Spoils batches of sources; the same generator state gives the same pictures.
+    """Degrades batches of sources; the same generator state gives the same pictures.
 
     What is drawn, and in which order, is part of the protocol of ``superface evaluate teacher`` on degraded sources.
     """
@@ -267,7 +267,7 @@ def resize(picture: Tensor, size: tuple[int, int], mode: str) -> Tensor:
 
 
 def jpeg(picture: Tensor, quality: int) -> Tensor:
-    """What a JPEG of this quality (1 to 100, colours at half the resolution) leaves of (B, 3, H, W) in [0, 1].
+    """Compresses (B, 3, H, W) in [0, 1] as a JPEG of this quality would (1 to 100, colours at half the resolution).
 
     The lossy steps only: colour transform, cosine transform of 8x8 blocks, quantisation, and back.
     """

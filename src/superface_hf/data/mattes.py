@@ -1,4 +1,4 @@
-"""What trainings of renderers need of layers: mattes of whole batches, and what lies behind the person in them."""
+"""Mattes and plates of whole batches, for the training of renderers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Mattes:
 
 
 def known_plate(source: Tensor, matte: Tensor, target: Tensor, target_matte: Tensor) -> Tensor:
-    """What the target (B, 3, S, S) shows beside its person; behind it, what the source shows there; else what is near."""
+    """Composes a plate (B, 3, S, S): the target's background, the source's where the person hides it, else what is near."""
     beside = (grown(target_matte) < NOBODY).float()
     known = (grown(matte) < NOBODY).float()
     return pull_push(torch.lerp(source, target, beside), torch.maximum(known, beside))

@@ -1,4 +1,4 @@
-"""The motions that a student learns from: everything that is likely to drive it, on its own portrait's face.
+"""The motions that a student learns from: all kinds that may drive it, on its own portrait's face.
 
 A bank is a list of meshes in an order that is already mixed, so that the first part of it is as broad as all of it. What a
 student is judged by is held out: the middles of tracked motions and of speech, and mixtures of these on heads of their own.
@@ -65,7 +65,7 @@ class MotionBank:
 
 @dataclass(frozen=True, eq=False)
 class Track:
-    """A motion by name; ``mouth`` says that its mouth is speech, which is absolute."""
+    """A named motion; ``mouth`` is true where its mouth comes from speech and is absolute."""
 
     name: str
     motion: Motion
@@ -73,7 +73,7 @@ class Track:
 
 
 def bundled_tracks(audio_to_lip: SuperFaceAudioToLipModel) -> list[Track]:
-    """What comes with the package: motions, and speech with idling."""
+    """Loads the bundled motions, and the bundled sentence as speech with idle motion."""
     tracks = [Track(name, bundled_motion(name).resample(FPS)) for name in BUNDLED_MOTIONS]
     idle = IdleMotion(seed=11, strength=1.5)
     return [*tracks, Track("speech", speech_to_motion(load_sound(SPEECH), FPS, audio_to_lip, idle), spoken=True)]
@@ -151,7 +151,7 @@ def windows_of(landmarks: Tensor, crop: Square, own: Tensor) -> Tensor:
 
 
 def _parted(frames: int) -> tuple[slice, list[slice]]:
-    """What is held out of so many frames, and what comes before and after it."""
+    """Splits so many frames into those held out, and those before and after."""
     begin, end, gap = frames * (1 - HELD_OUT) / 2, frames * (1 + HELD_OUT) / 2, frames * GAP
     middle = slice(int(begin), max(int(begin) + 1, round(end)))
     around = [slice(0, round(begin - gap)), slice(round(end + gap), frames)]
@@ -171,7 +171,7 @@ def _repeated(rest: Motion, frames: int) -> Motion:
 
 
 def _turned(motion: Motion, rng: np.random.Generator, strength: tuple[float, float]) -> Motion:
-    """With a sampled head in each frame, around the one it has; how far it strays lies between two shares of the spreads."""
+    """Samples a head pose for each frame around its own, at a distance between two shares of the spreads."""
     frames = len(motion)
     strengths = rng.uniform(*strength, (frames, 1))
     turns = np.clip(strengths * TURN_SPREAD * rng.standard_normal((frames, 3)), -TURN_LIMIT, TURN_LIMIT)
@@ -185,7 +185,7 @@ def _turned(motion: Motion, rng: np.random.Generator, strength: tuple[float, flo
 
 
 def _with_gaze(motion: Motion, rng: np.random.Generator, share: float = 0.5) -> Motion:
-    """With sampled gazes of both eyes together in some frames."""
+    """Samples gazes, the same for both eyes, in some frames."""
     frames = len(motion)
     look = np.clip(GAZE_SPREAD * rng.standard_normal((frames, 2)), -GAZE_LIMIT, GAZE_LIMIT)
     chosen = rng.random((frames, 1)) < share
@@ -193,7 +193,7 @@ def _with_gaze(motion: Motion, rng: np.random.Generator, share: float = 0.5) -> 
 
 
 def _with_blinks(motion: Motion, rng: np.random.Generator, share: float = 0.3) -> Motion:
-    """With eyes shut more or less in some frames, mostly both alike."""
+    """Shuts the eyes partly or fully in some frames, mostly both alike."""
     frames = len(motion)
     lids = Motion.neutral(1, FPS).edit({"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}).eyes[0]
     both = rng.uniform(0, 1.05, (frames, 1)) * (rng.random((frames, 1)) < share)
@@ -202,7 +202,7 @@ def _with_blinks(motion: Motion, rng: np.random.Generator, share: float = 0.3) -
 
 
 def _mixtures(tracked: Motion, rest: Motion, frames: int, rng: np.random.Generator) -> Motion:
-    """Mouths, eyes and brows of different moments, on sampled heads: what edits, regions and combined drivers give."""
+    """Mixes mouths, eyes and brows of different moments on sampled heads, as edits and combined drivers do."""
     moments = {region: rng.integers(len(tracked), size=frames) for region in ("mouth", "eyes", "brows")}
     mixed = replace(
         _repeated(rest, frames), **{region: getattr(tracked, region)[index] for region, index in moments.items()}
@@ -211,7 +211,7 @@ def _mixtures(tracked: Motion, rest: Motion, frames: int, rng: np.random.Generat
 
 
 def _blendshapes(tracked: Motion, rest: Motion, frames: int, rng: np.random.Generator) -> Motion:
-    """One to four ARKit blendshapes at a time, each of them often."""
+    """Samples one to four ARKit blendshapes at a time, each of them often."""
     scores = np.zeros((frames, len(ARKIT_NAMES)), np.float32)
     for frame in range(frames):
         others = rng.choice(len(ARKIT_NAMES), size=rng.integers(0, 4), replace=False)
@@ -224,7 +224,7 @@ def _blendshapes(tracked: Motion, rest: Motion, frames: int, rng: np.random.Gene
 
 
 def _poses(rest: Motion, frames: int, rng: np.random.Generator) -> Motion:
-    """The portrait's own expression on heads that turn far."""
+    """Puts the portrait's own expression on heads that turn far."""
     return _with_gaze(_turned(_repeated(rest, frames), rng, (0.5, 1.5)), rng, share=0.3)
 
 

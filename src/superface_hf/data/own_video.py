@@ -110,7 +110,7 @@ def check_same_person(shape: FaceShape, own: FaceShape, video: str) -> None:
 
 
 def check_same_face(video: OwnVideo, portrait: Portrait, name: str) -> None:
-    """The same by a face recognition network, where one is installed (see ``metrics.identity``)."""
+    """Compares the two faces by a face recognition network, where one is installed (see ``metrics.identity``)."""
     try:
         network = IdentityNetwork()
     except SuperFaceError:
@@ -129,7 +129,7 @@ def check_same_face(video: OwnVideo, portrait: Portrait, name: str) -> None:
 
 
 def shape_difference(shape: FaceShape, own: FaceShape) -> float:
-    """Root mean square distance of the points but the irises', in the plane, after the best alignment."""
+    """Root mean square distance in the plane of all points except the irises', after the best alignment."""
     a, b = (face.points[:FACE_POINTS].double().numpy() for face in (shape, own))
     rotation, scale, offset = fit_similarity(a, b)
     moved = scale * a @ rotation.T + offset

@@ -80,7 +80,7 @@ PORTRAIT_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a clip was taken from.
+    """The raw video and the time that a clip was taken from.
 
     Attributes:
         raw: the raw video: its path below the folder that was prepared, or its key in the dataset.
@@ -113,7 +113,7 @@ class PreparedClip:
         size: (height, width) of a frame in pixels.
         person: who is seen, as far as the source tells: clips of one person share it.
         quality: what the quality filters measured, by name; not a number where nothing could be measured.
-        hashes: (K, 8) uint8; movement: (T', 3) float16: what duplicates are told by, see ``quality_filters``.
+        hashes: (K, 8) uint8; movement: (T', 3) float16: duplicates are found by both, see ``quality_filters``.
     """
 
     name: str
@@ -140,7 +140,7 @@ class PreparedClip:
         return len(self.found) / self.fps
 
     def to_row(self) -> dict[str, Any]:
-        """As ``CLIP_SCHEMA`` has it."""
+        """Makes a row of ``CLIP_SCHEMA``."""
         scores = self.blendshapes
         return {
             "name": self.name,
@@ -163,7 +163,7 @@ class PreparedClip:
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> PreparedClip:
-        """Of a row as ``datasets`` or pyarrow give it; without ``jpegs`` the clip has no pictures."""
+        """Reads a row as ``datasets`` or pyarrow give it; without ``jpegs`` the clip has no pictures."""
         scores = row["blendshapes"]
         square = row["origin"]["square"]
         return cls(
@@ -254,7 +254,7 @@ def known_scores(blendshapes: np.ndarray | None) -> np.ndarray:
 
 
 class ClipStream:
-    """Clips of a set for ever, shuffled, a few of them in memory; can be stopped and goes on exactly where it was.
+    """Streams a set's clips without end, shuffled, a few in memory; a stopped stream continues exactly.
 
     The order of the shards is drawn anew for each pass through the set, and clips within blocks of ``buffer`` clips that
     follow each other. Several readers (workers, processes) each take another ``seed``: they need not share out the clips.
@@ -275,7 +275,7 @@ class ClipStream:
         self._place = _Place()
 
     def __iter__(self) -> Iterator[PreparedClip]:
-        """Goes on from where the last iteration, or the state, was."""
+        """Yields clips from where the last iteration, or the loaded state, ended."""
         while True:
             rows = self._rows(self._place)
             while block := list(islice(rows, self.buffer)):
@@ -290,7 +290,7 @@ class ClipStream:
             self._place = _Place(self._place.epoch + 1)
 
     def state_dict(self) -> dict[str, int]:
-        """Where the stream is; JSON can hold it."""
+        """The stream's position, as JSON can hold it."""
         return {**asdict(self._place), "shards": self._data.num_shards, "seed": self.seed, "buffer": self.buffer}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
@@ -361,7 +361,7 @@ def write_portraits(prepared: Path, collection: str, portraits: Portraits, numbe
 
 
 def portrait_rows(collection: str, portraits: Portraits, first: int = 0) -> Iterator[dict[str, Any]]:
-    """As ``PORTRAIT_SCHEMA`` has it; the pictures are numbered from ``first``."""
+    """Makes rows of ``PORTRAIT_SCHEMA``, with pictures numbered from ``first``."""
     for number, jpeg in enumerate(portraits.jpegs):
         own = portraits.picture_of == number
         scores = portraits.blendshapes

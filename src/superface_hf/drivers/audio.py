@@ -1,8 +1,8 @@
-"""The audio driver: speech -> ``Motion``.
+"""Turn speech into ``Motion``: the mouth by audio-to-lip, head, eyes and brows by idle motion. Used by the speech driver.
 
-The mouth is what a neutral face would do, absolute: shut in silence. Head, eyes and brows come from the idle driver, as
-changes from rest. ``speech_to_motion`` takes a whole sound, ``follow_speech`` the same in pieces, as it comes. Both hear it at
-one loudness, whatever it was recorded at.
+The mouth is absolute, as on a neutral face, and shut in silence. Head, eyes and brows are changes from rest.
+``speech_to_motion`` takes a whole sound, ``follow_speech`` takes it in pieces, as it comes. Both normalise its loudness
+first.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..media import Sound
-from ..media.sound import SILENCE
+from ..media.samples import SILENCE
 from ..motion import Motion
 from .idle import IdleMotion, IdleStream
-from .loudness import Levelled
+from .loudness import LoudnessMeter, LoudnessNormalizer
 
 if TYPE_CHECKING:
     from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
@@ -33,23 +33,23 @@ def speech_to_motion(
     idle: IdleMotion | None = None,
     level: float | None = None,
 ) -> Motion:
-    """The motion of a whole sound.
+    """Return the motion of a whole sound.
 
     Args:
         fps: frame rate of the motion.
-        model: makes the mouth.
-        idle: makes head, eyes and brows; None leaves them at rest.
-        level: how loud the speech is (:func:`~superface_hf.drivers.loudness.speech_level`); None estimates it on the way, as
-            for a sound that is still coming.
+        model: predicts the mouth.
+        idle: moves head, eyes and brows; None leaves them at rest.
+        level: the level of the speech in decibels (:func:`~superface_hf.drivers.loudness.speech_level`); None estimates it
+            while the sound comes.
 
     Returns:
-        ``max(1, round(seconds * fps))`` frames; frame 0 is at rest but for its mouth.
+        ``max(1, round(seconds * fps))`` frames; frame 0 is at rest except for its mouth.
     """
     samples = sound.mono(model.config.sampling_rate)
     warn_if_silent(float(np.abs(samples).max(initial=0)))
-    samples = Levelled(model.config.sampling_rate, level).push(samples)
+    samples = LoudnessNormalizer(model.config.sampling_rate, level).push(samples)
     mouth = model.predict(samples, fps)
-    loudness = Loudness(fps, model.config.sampling_rate)
+    loudness = LoudnessMeter(fps, model.config.sampling_rate)
     levels = np.concatenate([loudness.push(samples), loudness.flush()])
     return _joined(mouth, levels, (idle or IdleMotion(strength=0)).stream(fps))
 
@@ -61,18 +61,18 @@ def follow_speech(
     idle: IdleMotion | None = None,
     level: float | None = None,
 ) -> Iterator[Motion]:
-    """The motion of a sound that comes in pieces, in constant memory; joined it equals :func:`speech_to_motion`.
+    """Yield the motion of a sound that comes in pieces, in constant memory; joined it equals :func:`speech_to_motion`.
 
     Args:
         blocks: (n,) float32 mono samples each, at the model's rate (see :func:`~superface_hf.media.mono_blocks`).
-        fps, model, idle, level: as above. The model must be one that streams.
+        fps, model, idle, level: see :func:`speech_to_motion`. The model must be able to stream.
 
     Yields:
-        One or more frames, as soon as they are known: ``model.stream(fps).latency`` seconds after their time.
+        One or more frames each, ``model.stream(fps).latency`` seconds after their time.
     """
     mouths, idling = model.stream(fps), (idle or IdleMotion(strength=0)).stream(fps)
-    loudness = Loudness(fps, model.config.sampling_rate)
-    levelled = Levelled(model.config.sampling_rate, level)
+    loudness = LoudnessMeter(fps, model.config.sampling_rate)
+    levelled = LoudnessNormalizer(model.config.sampling_rate, level)
     levels = np.zeros(0)
     loudest = 0.0
     for raw in blocks:
@@ -89,36 +89,9 @@ def follow_speech(
         yield _joined(mouth, np.concatenate([levels, loudness.flush()]), idling)
 
 
-class Loudness:
-    """How loud a sound is in each frame's time, in decibels, as it comes."""
-
-    def __init__(self, fps: float, rate: int) -> None:
-        self._step = rate / fps
-        self._rest = np.zeros(0, np.float32)
-        self._start = self._done = 0  # the first sample that is kept, and how many frames are done
-
-    def push(self, samples: np.ndarray) -> np.ndarray:
-        """(N,) the next samples -> (n,) the frames that are complete now."""
-        self._rest = np.concatenate([self._rest, samples])
-        levels = []
-        while (end := round((self._done + 1) * self._step)) <= self._start + len(self._rest):
-            levels.append(_decibels(self._rest[: end - self._start]))
-            self._rest, self._start, self._done = self._rest[end - self._start :], end, self._done + 1
-        return np.array(levels)
-
-    def flush(self) -> np.ndarray:
-        """The last, incomplete frame, if there is one."""
-        return np.array([_decibels(self._rest)] if len(self._rest) else [])
-
-
 def _joined(mouth: np.ndarray, levels: np.ndarray, idling: IdleStream) -> Motion:
     levels = np.pad(levels[: len(mouth)], (0, max(0, len(mouth) - len(levels))), constant_values=-np.inf)
     return replace(idling.push(levels), mouth=mouth)
-
-
-def _decibels(samples: np.ndarray) -> float:
-    energy = float(np.square(samples, dtype=np.float64).mean()) if len(samples) else 0.0
-    return 10 * float(np.log10(energy)) if energy > 0 else -np.inf
 
 
 def warn_if_silent(loudest: float) -> None:

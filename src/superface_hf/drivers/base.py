@@ -1,4 +1,4 @@
-"""``Driver``: anything that gives ``Motion``, piece by piece."""
+"""The ``Driver`` protocol: an object that gives ``Motion``, piece by piece."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..animation.rest import Rest
 from ..media import SoundReader
 from ..motion import Motion
 
-PIECE = 64  # frames of a known motion that are given at once
+PIECE = 64  # frames of a known motion in one piece
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,9 +20,9 @@ class Piece:
     """Some frames of driving motion.
 
     Attributes:
-        motion: T frames at the driver's rate. None is one frame in which the driving person has not been seen yet.
-        mouth: (T, M) what speech says, absolute; None leaves the mouth to ``motion``.
-        rest: how the driving person rests, which changes are measured from; None is the first frame of all.
+        motion: T frames at the driver's rate. None is one frame before the driving person has been seen.
+        mouth: (T, M) the mouth of speech, absolute; None takes the mouth of ``motion``.
+        rest: the rest pose of the driving person, from which changes are measured; None is the driver's first frame.
     """
 
     motion: Motion | None
@@ -35,13 +35,13 @@ class Piece:
 
 @runtime_checkable
 class Driver(Protocol):
-    """Gives motion to a portrait. Pass one as ``motion=`` to the pipeline; it may live outside of this package.
+    """Gives motion to a portrait. Pass one as ``motion=`` to the pipeline; it may be defined outside of this package.
 
     Attributes:
         fps: frames a second of all pieces.
-        frames: about how many frames there will be, where that is known.
-        sound: goes with the clip; None where there is none.
-        missing: the frames in which no face was seen, where all frames have been looked at already.
+        frames: the approximate number of frames, or None if it is unknown.
+        sound: the sound of the clip, or None.
+        missing: indices of the frames in which no face was found, if all frames were tracked in advance; else empty.
     """
 
     @property
@@ -54,10 +54,10 @@ class Driver(Protocol):
     def missing(self) -> Sequence[int]: ...
 
     def pieces(self) -> Iterator[Piece]:
-        """All that it does, from the beginning. A driver of something live can be gone through once."""
+        """Yield all of the motion from its beginning. A driver of a live source can be iterated only once."""
         ...
 
 
 def split(motion: Motion) -> Iterator[Motion]:
-    """A known motion in parts that are retargeted at once."""
+    """Return a known motion in parts of ``PIECE`` frames, each retargeted at once."""
     return (motion[start : start + PIECE] for start in range(0, len(motion), PIECE))

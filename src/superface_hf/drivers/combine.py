@@ -18,13 +18,13 @@ class WithMouth:
     """The head, eyes and brows of one driver with the mouth and the sound of another, which speaks.
 
     Args:
-        head: whose mouth is left out.
-        speech: each of its pieces must have a mouth; the combination lasts as long as it does.
-        when_short: what a head does that ends earlier: it goes backward and forward again ("bounce"), its last frame stays
-            ("hold"), or the combination ends with it ("stop").
+        head: the driver of head, eyes and brows; its mouth is not used.
+        speech: the driver of the mouth. Each of its pieces must have a mouth; the combination lasts as long as it does.
+        when_short: what happens if the head ends before the speech: it plays backward and forward again ("bounce"), its last
+            frame is held ("hold"), or the combination ends too ("stop").
 
     Raises:
-        MotionError: the two differ in their frame rate.
+        MotionError: the frame rates of the two differ.
     """
 
     def __init__(self, head: Driver, speech: Driver, when_short: WhenShort = "bounce") -> None:
@@ -63,7 +63,7 @@ class WithMouth:
 
 
 class Held:
-    """A driver that can be gone through again, because all of its pieces are kept."""
+    """A driver whose pieces are all kept, so that it can be iterated again."""
 
     def __init__(self, driver: Driver) -> None:
         self._pieces = list(driver.pieces())
@@ -75,7 +75,7 @@ class Held:
 
 
 def _lengthened(frames: Iterator[Piece], when_short: WhenShort) -> Iterator[Piece]:
-    """Goes on after the last frame, except for "stop"."""
+    """Yield the frames, and then more after the last one, except for "stop"."""
     seen: list[Piece] = []
     last = Piece(None)
     for last in frames:
@@ -85,7 +85,7 @@ def _lengthened(frames: Iterator[Piece], when_short: WhenShort) -> Iterator[Piec
     while when_short == "hold" or (when_short == "bounce" and len(seen) == 1):
         yield last
     while len(seen) > 1:
-        # The frames at the turning points have just been shown.
+        # The frames at the turning points are not repeated.
         yield from chain(seen[-2::-1], seen[1:])
 
 

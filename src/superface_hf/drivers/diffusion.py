@@ -1,8 +1,8 @@
-"""The diffusion driver: speech -> ``Motion`` by the motion diffusion.
+"""Turn speech into ``Motion`` with the motion diffusion. Used by the speech driver.
 
-A peer of ``audio``, which accompanies speech with idle motion. Here head, eyes, brows and gaze come from the diffusion, in
-windows of 3 s, and the mouth stays audio-to-lip's, plus what the diffusion's lip refiner and an emotion add to it. Nothing
-that is held grows with the length of the sound; a frame comes up to 3.2 s after its sound.
+``audio`` adds idle motion to speech; here head, eyes, brows and gaze come from the diffusion instead, in windows of 3
+s. The mouth is audio-to-lip's, with the offsets of the diffusion's lip refiner and of an emotion. Memory does not grow
+with the length of the sound; a frame comes up to 3.2 s after its sound.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..models.speech_to_motion.windows import MotionWindowSampler, Resampled
 from ..motion import Motion
 from ..motion.motion import check_fps
 from .audio import follow_speech
-from .loudness import Levelled
+from .loudness import LoudnessNormalizer
 
 if TYPE_CHECKING:
     from diffusers import DDIMScheduler
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 
 class MotionModels(Protocol):
-    """What the diffusion is made of: a :class:`~superface_hf.pipelines.speech_to_motion.SpeechToMotionPipeline` has it."""
+    """The models of the motion diffusion, as :class:`~superface_hf.pipelines.speech_to_motion.SpeechToMotionPipeline`
+    holds them."""
 
     denoiser: MotionDenoiser
     statistics: MotionStatistics
@@ -43,7 +44,7 @@ class MotionModels(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Diffusion:
-    """The motion diffusion, and what it is asked for: ``performance``, and ``seed``, which of the possible motions."""
+    """The motion diffusion with its request: the ``performance``, and the ``seed`` of the sample."""
 
     models: MotionModels
     performance: Performance
@@ -57,17 +58,17 @@ def perform_speech(
     diffusion: Diffusion,
     level: float | None = None,
 ) -> Iterator[Motion]:
-    """The motion of a sound that comes in pieces, in constant memory.
+    """Return the motion of a sound that comes in pieces, in constant memory.
 
     Args:
         blocks: (n,) float32 mono samples each, at the model's rate.
         fps: frame rate of the motion.
-        model: makes the mouth; one that streams.
-        diffusion: makes the rest.
-        level: how loud the speech is, as in :func:`~superface_hf.drivers.audio.speech_to_motion`.
+        model: predicts the mouth; must be able to stream.
+        diffusion: moves head, eyes, brows and gaze.
+        level: the level of the speech, as in :func:`~superface_hf.drivers.audio.speech_to_motion`.
 
     Yields:
-        Frames as they are known, changes from rest except for the mouth, which is absolute.
+        Frames as soon as they are known: changes from rest, and the mouth absolute.
     """
     heard, seen = tee(blocks)
     return performed(follow_speech(heard, fps, model, None, level), follow_changes(seen, fps, diffusion, level))
@@ -80,16 +81,16 @@ def follow_changes(
     level: float | None = None,
     previous: Motion | None = None,
 ) -> Iterator[Motion]:
-    """What the diffusion does to a sound that comes in pieces; the mouth is what is to be added to audio-to-lip's.
+    """Yield the diffusion's motion for a sound that comes in pieces; its mouth is an offset to audio-to-lip's mouth.
 
     Args:
-        blocks: (n,) float32 mono samples each, at the rate of the diffusion's audio-to-lip model. Cut up differently, the
-            motion is the same except for rounding.
-        fps, diffusion, level: as of :func:`perform_speech`.
-        previous: what the face did before: the motion goes on from its last frames.
+        blocks: (n,) float32 mono samples each, at the rate of the diffusion's audio-to-lip model. Except for
+            rounding, the motion does not depend on how the sound is cut.
+        fps, diffusion, level: see :func:`perform_speech`.
+        previous: the motion before this one, which continues its last frames.
 
     Yields:
-        The frames of a window, once the sound of all of it (3 s) and 0.2 s more are there.
+        The frames of a window, once all of its sound (3 s) and 0.2 s more have come.
     """
     check_fps(fps)
     models = diffusion.models
@@ -98,7 +99,7 @@ def follow_changes(
         diffusion.performance, previous, diffusion.seed,
     )  # fmt: skip
     rate = models.audio_to_lip.config.sampling_rate
-    levelled, resampled = Levelled(rate, level), Resampled(models.denoiser.config.fps, fps)
+    levelled, resampled = LoudnessNormalizer(rate, level), Resampled(models.denoiser.config.fps, fps)
     samples = 0
     for block in blocks:
         samples += len(block)
@@ -114,7 +115,8 @@ def follow_changes(
 
 
 def performed(speech: Iterable[Motion], changes: Iterable[Motion]) -> Iterator[Motion]:
-    """What the diffusion does (``changes``) with the mouth of ``speech``; both come in pieces of any length."""
+    """Yield the diffusion's motion (``changes``) with its mouth added to that of ``speech``; both come in pieces of any
+    length."""
     mouths = iter(speech)
     mouth: np.ndarray | None = None
     for change in changes:

@@ -1,7 +1,7 @@
-"""Follows one face through the cuts of a video.
+"""Follow one face through the cuts of a video.
 
-A face that was named by an index, or by its speaking, is told from the others by its place, its size and its look, so it is
-found again where the camera has gone elsewhere in between.
+A face that was chosen by an index, or because it speaks, is recognised by its position, its size and its look. So it is found
+again after a cut to another scene.
 """
 
 from __future__ import annotations
@@ -24,36 +24,35 @@ if TYPE_CHECKING:
     from ..models.tracker.base import Face, FaceTracker
 
 DrivingFace = FaceChoice | Literal["speaking"]
-# A face whose box overlaps less with its last one, or a picture that differs more from the last one (mean difference of 0 to
-# 255), belongs to another shot.
+# A new shot begins where the face's box overlaps less with its last one, or the picture differs more from the last one (mean
+# difference of 0 to 255).
 SAME_PLACE, CUT = 0.3, 40.0
-# Looks agree like this or better (of 1) in 95 of 100 pairs of frames of one person; of two people, in 5 of 100.
+# The cosine similarity of two looks is at least this in 95 of 100 pairs of frames of one person, and in 5 of 100 of two people.
 ALIKE = 0.6
-# A face that looks less than that like the chosen one is taken for it after so many frames without any.
+# A face that looks less similar is accepted after so many frames in which the chosen face was not found.
 PATIENCE = 25
-# Looks that differ by less than this do not tell two people apart; place and size do.
-NO_TELLING = 0.05
+# Looks whose similarities differ by less than this do not decide between two people; position and size do.
+UNDECIDED = 0.05
 PLACE_WEIGHT, SIZE_WEIGHT = 0.3, 0.1
 MOST_RIVALS = 8
-# How much of the picture around a face is its look (in face sizes), how fine, and how quickly its memory follows.
+# The look: its margin around the face (in face sizes), its side in pixels, and the share of a new frame in its running average.
 LOOK_MARGIN, LOOK_SIZE, LOOK_PACE = 1.5, 12, 0.1
-# So long it is watched who speaks.
-WATCHED = 60.0  # seconds
-# Of those frames, a speaker must be seen in this share.
+# The seconds of a video in which the speaker is found, and the share of those frames that must show the speaker.
+WATCHED = 60.0
 SEEN_SHARE = 0.25
 
 
 @dataclass(frozen=True, eq=False)
 class Sighting:
-    """The face in one frame, None where it is not seen, and the number of the shot (from 0): one more after a cut, or where
-    another person is seen."""
+    """The followed face in one frame (None where it is not seen), and the number of the shot, from 0. The shot changes
+    at a cut, or where another person is seen."""
 
     face: Face | None
     shot: int
 
 
 def check_driving_face(face: DrivingFace) -> None:
-    """Raises UnknownNameError for anything but "largest", "only", "speaking" or an index."""
+    """Raise UnknownNameError for anything but "largest", "only", "speaking" or an index."""
     if not is_index(face) and face not in ("largest", "only", "speaking"):
         raise UnknownNameError(f'driving_face must be "largest", "only", "speaking" or an index from 0, not {face!r}.')
 
@@ -66,14 +65,14 @@ def follow_face(
     name: str = "face",
     speech: SpeechHeard | None = None,
 ) -> Iterator[Sighting]:
-    """The chosen face of every picture.
+    """Yield the chosen face of every picture.
 
     Args:
         pictures: (H, W, 3) uint8 each, taken one at a time.
-        face: "largest" is whoever the tracker follows; "only" and an index are told in the first frame that shows a face;
-            for "speaking" the first frames are watched before the first sighting comes.
-        name: the argument that ``face`` was passed as.
-        speech: what "speaking" is to be judged by.
+        face: "largest" is the face that the tracker follows; "only" and an index are decided in the first frame that shows a
+            face; for "speaking" the first frames are read before the first result comes.
+        name: the name of the argument ``face`` in error messages.
+        speech: the sound by which "speaking" is decided.
 
     Raises:
         SeveralFacesError: see ``face``.
@@ -97,12 +96,12 @@ def follow_face(
 
 @dataclass(frozen=True, eq=False)
 class SpeechHeard:
-    """What is known of who speaks in a video.
+    """What is known about the speech in a video, to find out who speaks.
 
     Attributes:
-        fps: of the video.
-        levels: how loud it is in each of its first frames, decibels; empty where nothing is heard.
-        seconds: how long mouths are watched.
+        fps: the frame rate of the video.
+        levels: the loudness of each of its first frames, in decibels; empty without sound.
+        seconds: the seconds in which mouths are compared.
     """
 
     fps: float
@@ -112,7 +111,7 @@ class SpeechHeard:
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """What is kept of a picture: a small one, its faces, and their looks."""
+    """The data kept of a picture: a small copy, its faces, and their looks."""
 
     small: np.ndarray
     faces: list[Face]
@@ -126,14 +125,15 @@ class _Seen:
         )
 
     def differs(self, other: _Seen) -> float:
-        """Mean difference of 0 to 255."""
+        """Return the mean difference of two pictures, 0 to 255."""
         if self.small.shape != other.small.shape:
             return np.inf
         return float(np.abs(self.small - other.small).mean())
 
 
 def look_of(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    """What tells a person in one video from others: colours of the upright face and what is around it, (432,) of length 1."""
+    """Return the look of a person (432,), of length 1: colours of the upright face and its surroundings. It tells the
+    people of one video apart."""
     cut = FaceCrop.around(landmarks, LOOK_MARGIN).cut(picture, 4 * LOOK_SIZE)
     small = Image.fromarray(cut).resize((LOOK_SIZE, LOOK_SIZE), Image.Resampling.BOX)
     colours = np.asarray(small, np.float64).ravel()
@@ -141,7 +141,7 @@ def look_of(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
 
 
 class _Chosen:
-    """The chosen face: where it was last, how it looks, and how those look that it is not."""
+    """The chosen face: its last position, its look, and the looks of other faces."""
 
     def __init__(self, face: Face, view: _Seen) -> None:
         self._look = view.looks[view.faces.index(face)]
@@ -149,7 +149,7 @@ class _Chosen:
         self._last, self._view, self._missing = face, view, 0
 
     def find(self, view: _Seen) -> Face | None:
-        """The face in the next frame."""
+        """Return the chosen face in the next frame, or None."""
         found = self._best(view)
         if found is None:
             self._missing += 1
@@ -168,7 +168,7 @@ class _Chosen:
         best, most = None, -np.inf
         for face, look in zip(view.faces, view.looks, strict=True):
             alike = float(self._look @ look)
-            if 1 - self._unlike_rivals(look) > alike + NO_TELLING:
+            if 1 - self._unlike_rivals(look) > alike + UNDECIDED:
                 continue
             near = box_overlap(face.box, self._last.box) if goes_on else 0.0
             if near <= SAME_PLACE and alike < ALIKE and self._missing < PATIENCE:
@@ -180,7 +180,7 @@ class _Chosen:
         return best
 
     def _closeness(self, face: Face) -> float:
-        """1 where the face was last, falling to 0 some faces away."""
+        """Return 1 for a face at the last position, falling to 0 with the distance in face sizes."""
         apart = np.hypot(*(face.box[:2] + face.box[2:] - self._last.box[:2] - self._last.box[2:]) / 2)
         return float(np.exp(-apart / np.sqrt(max(self._last.area, 1.0))))
 
@@ -218,7 +218,8 @@ def _picked(
 
 
 def _speaker(views: list[_Seen], levels: np.ndarray) -> tuple[Face, _Seen] | None:
-    """The first sight of the face whose mouth moves most, and most with the sound; None where there is no face."""
+    """Return the face that speaks, with the picture in which it is first seen: its mouth moves most, and with the
+    sound; None where there is no face."""
     tracks: list[_Track] = []
     for number, view in enumerate(views):
         free = list(tracks)
@@ -260,7 +261,7 @@ class _Track:
         self.openings.append(float(gap / max(float(height), 1e-6)))
 
     def speaks(self, levels: np.ndarray) -> float:
-        """How much the mouth moves, up to three times that where it moves with the sound."""
+        """Return how much the mouth moves, weighted up to three times where it moves with the sound."""
         openings, numbers = np.array(self.openings), np.array(self.numbers)
         moves = float(openings.std())
         heard = numbers < len(levels)

@@ -1,11 +1,11 @@
-"""The idle driver: what a face does besides speaking. The head sways and nods with the voice, eyes look about and blink.
+"""Idle motion: what a face does besides speaking. The head sways and nods with the voice, eyes look about and blink.
 
 Where the numbers come from:
 
 - Blinks: 17 a minute at rest, intervals log-normal (Bentivoglio et al. 1997, Movement Disorders 12); a blink lasts about
   200 ms, and lids open about twice as slowly as they close (Caffier et al. 2003, Eur. J. Appl. Physiol. 89).
-- Gaze: people who speak look at the other for about three seconds, then away for about one; a saccade lasts 25 ms and 2.4 ms
-  more for each degree (Lee, Badler and Badler 2002, "Eyes Alive"). Ours are smaller, as the camera is all there is to see.
+- Gaze: speakers look at the listener for about three seconds, then away for about one; a saccade lasts 25 ms and 2.4 ms more
+  for each degree (Lee, Badler and Badler 2002, "Eyes Alive"). Ours are smaller, because the camera is the only listener.
 - Nods and brows go with the accents of speech, a little after them (Graf et al. 2002, "Visual prosody").
 """
 
@@ -19,28 +19,29 @@ import numpy as np
 from ..errors import MotionError
 from ..motion import Motion
 from ..motion.motion import check_fps
+from ..utils.easing import smoothstep
 
 MAX_STRENGTH = 2.0
 
-# Sway: waves between these frequencies (Hz), slower ones larger; how far it goes, as a standard deviation: pitch, yaw and roll
-# in degrees; right, down and nearer in distances between the eyes.
+# Sway: the number of waves, their frequencies (Hz), and the exponent by which slower ones are larger. Its standard deviations:
+# pitch, yaw and roll in degrees; right, down and nearer in inter-ocular distances.
 SWAY_WAVES, SLOWEST, FASTEST, SWAY_SLOPE = 12, 0.05, 0.7, 0.75
 SWAY_TURN = (1.1, 1.8, 1.0)
 SWAY_SHIFT = (0.020, 0.010, 0.006)
-START = 1.5  # seconds in which the sway sets in
+START = 1.5  # seconds in which the sway fades in
 
-# Blinks, in seconds: the interval's mean, its log's standard deviation, and the range of each phase. The lids rest for more
-# than a frame at 25 fps, so that each blink is seen to shut.
+# Blinks, in seconds: mean and log standard deviation of the interval, the least pause, and the range of each phase. The
+# lids stay shut for more than a frame at 25 fps, so that each blink shows shut eyes.
 BLINK_EVERY, BLINK_SPREAD, BLINK_REST = 3.5, 0.6, 0.6
 BLINK_CLOSING, BLINK_SHUT, BLINK_OPENING = (0.060, 0.090), (0.041, 0.050), (0.100, 0.150)
 
-# Gaze: how long it stays at the camera and away from it (seconds, log's standard deviation), how far it wanders (degrees).
+# Gaze: mean seconds at the camera and away from it with their log standard deviation; how far it moves, in degrees.
 GAZE_CAMERA, GAZE_AWAY, GAZE_SPREAD = 3.1, 0.9, 0.5
 GAZE_JITTER, GAZE_MEAN, GAZE_LIMITS = 0.5, 3.5, (1.5, 7.0)
 SACCADE_BASE, SACCADE_PER_DEGREE = 0.025, 0.0024  # seconds
 
-# Accents: how loudness (dB) becomes a voice of 0 to 1, and how quickly (seconds) it is followed. An accent is where the
-# quick average rises above the slow one.
+# Accents: how loudness (dB) is mapped to a voice of 0 to 1, and the time constants (seconds) of its averages. An accent
+# is where the quick average exceeds the slow one.
 FLOOR_DB, VOICE_RANGE_DB, PEAK_FALL_DB = -55.0, 25.0, 2.0  # the fall is per second
 QUICK, SLOW, NOD_DELAY, BROW_DELAY = 0.06, 0.7, 0.07, 0.12
 NOD_DEGREES, BROW_RAISE, BROW_THRESHOLD = 5.0, 0.8, 0.15  # for an accent of 1; real ones reach 0.3 to 0.6
@@ -50,11 +51,11 @@ NOD_DEGREES, BROW_RAISE, BROW_THRESHOLD = 5.0, 0.8, 0.15  # for an accent of 1; 
 class IdleMotion:
     """Natural head sway, gaze, blinks, and nods that follow speech.
 
-    The same seed gives the same motion: at once or in pieces, cut up in any way. Frame 0 is at rest: given to a portrait,
-    everything starts from the portrait's own pose.
+    The same seed gives the same motion, at once or in pieces of any length. Frame 0 is at rest, so that a portrait
+    starts in its own pose.
 
     Args:
-        seed: which of the possible motions.
+        seed: the seed of the random motion.
         strength: 0 (nothing moves) to 2; scales how far head, gaze and brows go. Blinks shut the eyes at any strength above 0.
 
     Raises:
@@ -71,11 +72,11 @@ class IdleMotion:
             raise MotionError(f"The seed of idle motion must not be negative: {self.seed}.")
 
     def stream(self, fps: float) -> IdleStream:
-        """Motion in pieces, as the loudness comes."""
+        """Return the stream of this motion, which is driven by the loudness of the speech."""
         return IdleStream(self, fps)
 
     def motion(self, frames: int, fps: float, loudness: np.ndarray | None = None) -> Motion:
-        """So many frames at once, with the loudness of each (see :meth:`IdleStream.push`) or in silence."""
+        """Return ``frames`` frames at once, with the loudness of each (see :meth:`IdleStream.push`) or in silence."""
         return self.stream(fps).push(np.full(frames, -np.inf) if loudness is None else loudness)
 
 
@@ -92,13 +93,13 @@ class IdleStream:
         self._brows = _blendshapes({"browInnerUp": 1.0, "browOuterUpLeft": 0.6, "browOuterUpRight": 0.6}).brows
 
     def push(self, loudness: np.ndarray) -> Motion:
-        """The next frames.
+        """Return the next frames.
 
         Args:
             loudness: (n,) the sound's mean square in each frame's time in decibels (0 is full scale), n at least 1.
 
         Returns:
-            n frames that are to be added to a face at rest: all zero but for the scale, which is 1, mean no change.
+            n frames of changes that are added to a face at rest. No change is all zeros, with a scale of 1.
         """
         count = len(loudness)
         time = (self._done + np.arange(count)) / self._fps
@@ -129,7 +130,7 @@ class IdleStream:
 
 
 class _Sway:
-    """Band-limited noise as a sum of waves (Rice 1944): known at any time, whatever came before."""
+    """Band-limited noise as a sum of waves (Rice 1944), which can be evaluated at any time."""
 
     def __init__(self, random: np.random.Generator) -> None:
         size = (len(SWAY_TURN) + len(SWAY_SHIFT), SWAY_WAVES)
@@ -141,15 +142,15 @@ class _Sway:
         self._weight = spread * weight / np.sqrt((weight**2).sum(1, keepdims=True) / 2)
 
     def __call__(self, time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(n,) seconds -> turns (n, 3) in radians and shifts (n, 3)."""
+        """Return turns (n, 3) in radians and shifts (n, 3) at the times (n,) in seconds."""
         angle = 2 * np.pi * self._frequency * time[:, None, None] + self._phase
-        onset = np.array([_eased(now / START) for now in time])
+        onset = smoothstep(time / START)
         sway = (self._weight * np.sin(angle)).sum(-1) * onset[:, None]
         return sway[:, :3], sway[:, 3:]
 
 
 class _Blinks:
-    """How far the lids are shut, 0 to 1, asked for one time after the other."""
+    """How far the lids are shut, 0 to 1; must be called with increasing times."""
 
     def __init__(self, random: np.random.Generator) -> None:
         self._random = random
@@ -171,7 +172,7 @@ class _Blinks:
 
 
 class _Gaze:
-    """Where the eyes look, right and down in radians, asked for one time after the other: the camera, away, and back."""
+    """Where the eyes look, right and down in radians: at the camera, away, and back; must be called with increasing times."""
 
     def __init__(self, random: np.random.Generator) -> None:
         self._random = random
@@ -203,18 +204,18 @@ class _Gaze:
 
 
 class _Accents:
-    """How strongly the voice is stressed, as the head and as the brows answer to it: looks back only."""
+    """How strongly the voice is stressed, as the head's nod and the brows' raise follow it; uses past loudness only."""
 
     def __init__(self, step: float) -> None:
         self._peak = FLOOR_DB + VOICE_RANGE_DB
         self._fall = PEAK_FALL_DB * step
         self._quick, self._slow = _Average(step, QUICK), _Average(step, SLOW)
-        # Two averages after each other: no jerk where an accent sets in.
+        # Two averages in sequence, so that the motion starts without a jerk.
         self._nod = (_Average(step, NOD_DELAY), _Average(step, NOD_DELAY))
         self._brows = (_Average(step, BROW_DELAY), _Average(step, BROW_DELAY))
 
     def __call__(self, loudness: float) -> tuple[float, float]:
-        answer = self._nod[1].value, self._brows[1].value  # of what was heard before this frame
+        answer = self._nod[1].value, self._brows[1].value  # to the sound before this frame
         self._peak = max(loudness, FLOOR_DB + VOICE_RANGE_DB, self._peak - self._fall)
         voice = max(0.0, 1 + (loudness - self._peak) / VOICE_RANGE_DB)
         accent = max(0.0, self._quick(voice) - self._slow(voice))
@@ -224,7 +225,7 @@ class _Accents:
 
 
 class _Average:
-    """An exponential average that begins at zero; ``delay`` in seconds."""
+    """An exponential average that starts at zero; ``delay`` in seconds."""
 
     def __init__(self, step: float, delay: float) -> None:
         self.value = 0.0
@@ -244,6 +245,5 @@ def _lognormal(random: np.random.Generator, mean: float, spread: float) -> float
 
 
 def _eased(x: float) -> float:
-    """From 0 to 1 without a jerk at either end."""
-    x = min(1.0, max(0.0, x))
-    return x * x * (3 - 2 * x)
+    """Return the smoothstep of a number."""
+    return float(smoothstep(np.array(x)))

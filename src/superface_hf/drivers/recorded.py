@@ -1,4 +1,4 @@
-"""The recorded driver: a ``Motion`` that is known as a whole, from a file, from the package, or made by hand."""
+"""The recorded driver: a ``Motion`` that is known in advance, from a file, from the package, or made by hand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class RecordedDriver:
 
     Args:
         motion: a Motion, a .safetensors file of one, or the name of a bundled one.
-        fps: the rate that it is brought to; None is its own.
+        fps: the frame rate of the result; None keeps the motion's own.
 
     Raises:
         MediaError, UnknownNameError, MotionError: there is no such motion.
@@ -35,11 +35,11 @@ class RecordedDriver:
 
 
 class StillDriver:
-    """Does nothing for some frames: the portrait rests, and shows what edits and regions make of it.
+    """Gives no motion for some frames: the portrait rests, and only edits and regions change it.
 
     Args:
-        frames: how many.
-        fps: their rate.
+        frames: the number of frames.
+        fps: the frame rate.
     """
 
     sound: SoundReader | None = None

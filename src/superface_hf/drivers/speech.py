@@ -1,4 +1,4 @@
-"""The speech driver: a sound, or chunks of one as they come -> the mouth, with idle motion or the diffusion's."""
+"""The speech driver: a sound, whole or in chunks, drives the mouth; idle motion or the diffusion drives the rest."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
 
 class SpeechDriver:
-    """Lets a face say a sound.
+    """Makes a face speak a sound.
 
     Args:
-        sound: a sound at hand; it is heard once for its loudness, and once for what it says. Or a generator of chunks of
-            samples, which are taken as they come.
+        sound: a complete sound, which is read once for its loudness and once for the motion; or a generator of chunks of
+            samples, which are used as they come.
         fps: frame rate of the motion.
-        model: makes the mouth.
-        face_model: knows how a shut mouth looks.
+        model: predicts the mouth.
+        face_model: gives the coefficients of a shut mouth.
         idle: moves head, eyes and brows; None leaves them at rest.
         diffusion: moves them instead of ``idle``.
-        articulation: how far mouths go from shut lips; what is shut stays so.
-        sampling_rate: of chunks, in samples a second.
+        articulation: factor of the mouth's distance from shut lips; shut lips stay shut.
+        sampling_rate: samples a second of chunks.
 
     Raises:
         MediaError: chunks without a sampling rate.
@@ -71,7 +71,7 @@ class SpeechDriver:
             self._chunks = iter(mono_blocks(sound, sampling_rate, model.config.sampling_rate))
 
     def motions(self) -> Iterator[Motion]:
-        """What is said, as parts of one motion: each as soon as it is known."""
+        """Yield the motion of the speech in parts, each as soon as it is known."""
         for motion in self._heard():
             if self._articulation == 1:
                 yield motion
@@ -79,7 +79,7 @@ class SpeechDriver:
                 yield replace(motion, mouth=self._shut + self._articulation * (motion.mouth - self._shut))
 
     def pieces(self) -> Iterator[Piece]:
-        # Idle motion begins at rest; the diffusion's need not.
+        # Idle motion begins at rest; the diffusion's motion may not, so its rest pose is given.
         rest = Rest(Motion.neutral(1, self.fps), lips=False) if self._diffusion else None
         return (Piece(motion, motion.mouth, rest) for motion in self.motions())
 
@@ -96,7 +96,7 @@ class SpeechDriver:
             if diffusion:
                 return perform_speech(self.sound.mono(rate), self.fps, model, diffusion, level)
             return follow_speech(self.sound.mono(rate), self.fps, model, idle, level)
-        # A pretrained encoder hears the whole sound at once.
+        # A pretrained encoder needs the whole sound at once.
         speech = split(speech_to_motion(self.sound.read(), self.fps, model, idle, level))
         if diffusion is None:
             return speech

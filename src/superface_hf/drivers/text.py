@@ -1,4 +1,4 @@
-"""The text driver: text -> speech, by any text-to-speech of the caller's choice. None comes with the package."""
+"""Turn text into speech with any text-to-speech of the caller's choice. None comes with the package."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EXAMPLES = '"facebook/mms-tts-eng" (small) or "suno/bark-small" (more natural)'
 
 
 def check_text(text: str, tts: TextToSpeech | None) -> None:
-    """Finds out before a long computation that nothing could be spoken (SuperFaceError)."""
+    """Check before a long computation that the text can be spoken."""
     if not isinstance(text, str) or not text.strip():
         raise SuperFaceError("The text to speak is empty.")
     if tts is None:
@@ -25,17 +25,17 @@ def check_text(text: str, tts: TextToSpeech | None) -> None:
 
 
 def text_to_sound(text: str, tts: TextToSpeech | None, device: Any = "cpu") -> Sound:
-    """Speaks a text.
+    """Speak a text.
 
     Args:
-        text: what is to be said.
+        text: the text to speak.
         tts: a transformers "text-to-speech" pipeline, the Hub id or folder of a model for one, or any function that takes a
             text and gives ``{"audio": ..., "sampling_rate": ...}`` or ``(samples, sampling rate)``.
-        device: where a model that is named runs.
+        device: the device of a model that is named.
 
     Raises:
         SuperFaceError: the text is empty, there is no ``tts``, or it cannot be loaded or fails.
-        MediaError: what it gives is no sound.
+        MediaError: its result is no sound.
     """
     check_text(text, tts)
     assert tts is not None

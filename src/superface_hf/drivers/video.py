@@ -1,9 +1,9 @@
-"""The video driver: a person's video -> ``Motion``.
+"""Turn a person's video into ``Motion``. Used by the video drivers in :mod:`superface_hf.drivers.watching`.
 
-``video_to_motion`` looks at the whole video: the person's shape comes from all frames, and the smoothing adds no delay.
-``follow_motion`` gives each frame's motion as soon as the frame is there: the shape comes from the first face, and the
-smoothing looks back only. Both hold the last motion where no face is found. Both begin anew at a cut: what comes then is
-another camera's view, or another person.
+``video_to_motion`` tracks a whole video: the person's shape comes from all frames, and the smoothing adds no delay.
+``follow_motion`` gives each frame's motion as soon as the frame comes: the shape comes from the frames so far, and the
+smoothing uses past frames only. Both hold the last motion where no face is found. Both start again at a cut, after
+which there is another view or another person.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ..face_model.linear import FaceModel, FaceShape
 from ..motion import Motion
 from ..motion.motion import HEAD, TYPICAL_RANGE
 from .following import DrivingFace, SpeechHeard, check_driving_face, follow_face
+from .running_shape import MeasuredFrame, RunningShape
 
 if TYPE_CHECKING:
     from ..models.tracker.base import FaceTracker
@@ -28,19 +29,19 @@ if TYPE_CHECKING:
 CHANNELS = tuple(TYPICAL_RANGE)
 # The causal filter: cutoff in Hz of a face at rest, its rise with speed, and the cutoff of the speed itself.
 REST_CUTOFF, CUTOFF_RISE, SPEED_CUTOFF = 1.0, 0.6, 3.0
-# Tracking noise alone looks like this speed (in typical ranges a second); only what is faster opens the filter.
+# Tracking noise alone has this speed (in typical ranges a second); only faster movements raise the cutoff.
 REST_SPEED = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class DrivenMotion:
-    """A tracked video.
+    """The motion of a tracked video.
 
     Attributes:
         motion: T frames; IMAGE coordinates of the smallest square around the video's picture.
         shape: the neutral face of the person in the longest shot.
         missing: the frames in which no face was found; they hold the last motion before them (or the first after).
-        shots: the frames with which shots begin, 0 first; fitted and smoothed one by one.
+        shots: the first frame of each shot, from 0; each shot is fitted and smoothed alone.
     """
 
     motion: Motion
@@ -51,15 +52,17 @@ class DrivenMotion:
 
 @dataclass(frozen=True, eq=False)
 class FollowedMotion:
-    """One frame of a video that is tracked as it comes.
+    """The motion of one frame of a video that is tracked as it comes.
 
     Attributes:
-        motion: one frame; None where no face is found.
-        shot: which shot this is, from 0.
+        motion: one frame, or None where no face is found.
+        shot: the number of the shot, from 0.
+        measured: the frame, which can be measured again with a later estimate of the person's shape.
     """
 
     motion: Motion | None
     shot: int
+    measured: MeasuredFrame | None = None
 
 
 def video_to_motion(
@@ -70,13 +73,13 @@ def video_to_motion(
     face: DrivingFace = "largest",
     levels: np.ndarray | None = None,
 ) -> DrivenMotion:
-    """Tracks a whole video.
+    """Track a whole video.
 
     Args:
         frames: (H, W, 3) uint8 each; read once, one after the other.
         fps: their rate.
-        face: whose motion it is, of several people: "largest", "only", an index, or "speaking".
-        levels: for "speaking", how loud each frame is in decibels, as far as that is known.
+        face: which of several people to track: "largest", "only", an index, or "speaking".
+        levels: for "speaking", the loudness of the first frames in decibels.
 
     Raises:
         NoFaceError: no frame shows a face.
@@ -119,18 +122,18 @@ def follow_motion(
     face: DrivingFace = "largest",
     speech: SpeechHeard | None = None,
 ) -> Iterator[FollowedMotion]:
-    """Tracks a video as it comes, in constant memory: one motion a frame.
+    """Track a video as it comes, in constant memory: one motion a frame.
 
     Args:
-        frames, fps, tracker, face_model, face: as above.
-        speech: for "speaking", what is known of it, and how many seconds may be watched before the first motion comes.
+        frames, fps, tracker, face_model, face: see :func:`video_to_motion`.
+        speech: for "speaking", the loudness, and how many seconds may be read before the first motion comes.
 
     Raises:
         NoFaceError: at the end, if no frame showed a face.
         SeveralFacesError: see ``face``.
     """
     face_model = face_model or FaceModel.default()
-    shape: FaceShape | None = None
+    shape: RunningShape | None = None
     smoother = CausalSmoother(fps)
     count, number = 0, 0
     for count, (landmarks, shot) in enumerate(_landmarks(frames, tracker, face, speech), start=1):  # noqa: B007 - used below
@@ -138,11 +141,10 @@ def follow_motion(
             yield FollowedMotion(None, shot)
             continue
         if shape is None or shot != number:
-            smoother, number = CausalSmoother(fps), shot
-            shape, motion = face_model.fit(landmarks[None], fps)
-        else:
-            motion = face_model.fit_frames(shape, landmarks[None], fps)
-        yield FollowedMotion(smoother(motion), shot)
+            smoother, number, shape = CausalSmoother(fps), shot, RunningShape(face_model, fps)
+        shape.add(landmarks)
+        measured = MeasuredFrame(landmarks, shape)
+        yield FollowedMotion(smoother(measured.motion()), shot, measured)
     if shape is None:
         raise NoFaceError(_no_face(count))
 
@@ -181,7 +183,8 @@ class CausalSmoother:
 def _landmarks(
     frames: Iterable[np.ndarray], tracker: FaceTracker, face: DrivingFace, speech: SpeechHeard | None
 ) -> Iterator[tuple[np.ndarray | None, int]]:
-    """The face's landmarks (478, 3) in IMAGE coordinates of the square around the picture, and the shot, frame by frame."""
+    """Yield, frame by frame, the face's landmarks (478, 3) in IMAGE coordinates of the square around the picture, and
+    the shot."""
     squares: list[Square] = []
 
     def watched() -> Iterator[np.ndarray]:

@@ -1,4 +1,4 @@
-"""The video driver: a video that is watched as a whole, or as it comes."""
+"""The video drivers: a video that is tracked as a whole, or as it comes."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from ..animation.rest import Rest, RunningRest, calmest
 from ..animation.retargeting import resampled
 from ..face_model.linear import FaceModel
 from ..media import SoundReader, VideoReader
-from ..media.sound import SPEECH_RATE
+from ..media.samples import SPEECH_RATE
 from ..media.video import DEFAULT_FPS
 from ..models.tracker.base import FaceTracker
 from ..motion import Motion
-from .audio import Loudness
 from .base import Piece, split
 from .following import WATCHED, DrivingFace, SpeechHeard
+from .loudness import LoudnessMeter
 from .video import DrivenMotion, follow_motion, video_to_motion
 
 logger = logging.get_logger(__name__)
 
-# So much of a video that streams is watched before its speaker is known.
+# The seconds of a streamed video in which the speaker is found.
 WATCHED_LIVE = 2.0  # seconds
 
 
@@ -37,12 +37,12 @@ def watch_video(
     face: DrivingFace = "largest",
     frames: Iterable[np.ndarray] | None = None,
 ) -> DrivenMotion:
-    """Tracks a video as a whole: smoothed without delay, the person's shape from all frames.
+    """Track a video as a whole: smoothed without delay, the person's shape from all frames.
 
     Args:
         reader: the video.
         tracker, face_model, face: see :func:`~superface_hf.drivers.video.video_to_motion`.
-        frames: the reader's frames, where they pass through something that counts or limits them.
+        frames: the reader's frames, if they pass through an iterator that counts or limits them.
 
     Raises:
         MediaError: the video cannot be read.
@@ -57,12 +57,12 @@ def watch_video(
 
 
 class TrackedDriver:
-    """A video that was tracked, shot by shot, each with a rest of its own.
+    """Drives with a video that was tracked as a whole; each shot has its own rest pose.
 
     Args:
-        driven: what :func:`watch_video` gave.
-        fps: the rate that it is brought to; None is the video's.
-        sound: the video's.
+        driven: the result of :func:`watch_video`.
+        fps: the frame rate of the motion; None keeps the video's.
+        sound: the video's sound.
     """
 
     def __init__(self, driven: DrivenMotion, fps: float | None = None, sound: SoundReader | None = None) -> None:
@@ -75,7 +75,7 @@ class TrackedDriver:
         shot = np.searchsorted(starts, before, side="right") - 1
         motion = own if fps == own.fps else own.resample(fps)
         between = (position > before) & (shot != np.searchsorted(starts, after, side="right") - 1)
-        if between.any():  # nothing lies between two shots
+        if between.any():  # do not interpolate between two shots
             held = [
                 replace(own[int(start)], fps=fps) if cut else motion[index]
                 for index, (start, cut) in enumerate(zip(before, between, strict=True))
@@ -97,12 +97,12 @@ class TrackedDriver:
 
 
 class FollowedVideo:
-    """A video, or a generator of its frames (H, W, 3) uint8, that is tracked as it comes.
+    """Drives with a video, or a generator of its frames (H, W, 3) uint8, that is tracked as it comes.
 
     The last motion is held where no face is found.
 
     Args:
-        video: a reader; or a generator, of which a second frame is not waited for.
+        video: a reader, or a generator, whose frames are used as they come.
         tracker, face_model, face: see :func:`~superface_hf.drivers.video.follow_motion`.
         fps: the rate of the motion, and of a generator's frames; None is the video's, or 25.
     """
@@ -151,7 +151,8 @@ class FollowedVideo:
                     missing.append(count - 1)
                 else:
                     last, shot = frame.motion, frame.shot
-                    self._rest = replace(self._running(last, shot), still=self._still)
+                    again = None if frame.measured is None else frame.measured.motion
+                    self._rest = replace(self._running(last, shot, again), still=self._still)
                 yield last
         report_missing(missing, count)
 
@@ -165,11 +166,11 @@ class FollowedVideo:
 
 
 def levels_of(reader: VideoReader, seconds: float = WATCHED) -> np.ndarray:
-    """How loud each of a video's first frames is, in decibels; empty where it has no sound."""
+    """Return the loudness of each of a video's first frames, in decibels; empty where it has no sound."""
     sound = reader.sound_reader()
     if sound is None:
         return np.zeros(0)
-    meter, heard = Loudness(reader.fps, SPEECH_RATE), 0
+    meter, heard = LoudnessMeter(reader.fps, SPEECH_RATE), 0
     levels = []
     for block in sound.mono(SPEECH_RATE):
         levels.append(meter.push(block))
@@ -180,7 +181,7 @@ def levels_of(reader: VideoReader, seconds: float = WATCHED) -> np.ndarray:
 
 
 def report_missing(missing: list[int], frames: int) -> None:
-    """Warns where a driving video shows no face."""
+    """Warn if frames of a driving video show no face."""
     if missing:
         logger.warning(
             f"No face was found in {len(missing)} of {frames} driving frames (first: {missing[0]}); they hold the last motion."

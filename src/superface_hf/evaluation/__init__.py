@@ -1,1 +1,1 @@
-"""Measures a renderer on validation data: ``superface evaluate``."""
+"""Evaluate renderers on validation data: ``superface evaluate``."""

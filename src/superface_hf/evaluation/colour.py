@@ -1,4 +1,4 @@
-"""Colour shift: mean colours of what has not moved must stay the source's."""
+"""The protocol ``colour``: average colours of areas that do not move must stay those of the source."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from ..face_model.coordinates import Square
 from ..face_model.linear import FaceModel
 from ..face_model.topology import FACE_OVAL
-from ..layers.portrait import as_pictures
+from ..layers.portrait import to_uint8
 from ..metrics.image import colour_shift
 from ..metrics.sharpness import enlarged, filled, skin_mask
 from ..motion import Motion
@@ -25,7 +25,8 @@ MOVES = ("rest", "mouth", "eyes")
 
 
 def colour_shifts(portraits: Sequence[NamedPortrait], methods: Methods) -> dict[str, dict[str, dict[str, float]]]:
-    """Portrait -> what moves -> "face" and "background": the largest shift of red, green and blue, in units of 1/255.
+    """Return the largest shift of red, green and blue in units of 1/255: portrait -> moving region -> "face" and
+    "background".
 
     Of the face, the skin above the nose's tip is looked at while the mouth moves, and below its bridge while the eyes do.
     """
@@ -35,7 +36,7 @@ def colour_shifts(portraits: Sequence[NamedPortrait], methods: Methods) -> dict[
         moved = [own, *(own.replace({region: own.edit(EDITS[region])}) for region in MOVES[1:])]
         driving = FaceModel.default().animate(item.portrait.shape, Motion.concatenate(moved))
         frames = methods.render_teacher(item.image, item.landmarks, driving, methods.size)
-        source = as_pictures(item.image)[0]
+        source = to_uint8(item.image)[0]
         pixels = Square(0, 0, methods.size).to_pixels(item.portrait.landmarks)[:, :2]
         result[item.name] = {
             move: {
@@ -49,7 +50,7 @@ def colour_shifts(portraits: Sequence[NamedPortrait], methods: Methods) -> dict[
 
 
 def still_places(landmarks: np.ndarray, size: int, move: str) -> dict[str, np.ndarray]:
-    """Where nothing moves: (size, size) bool masks of the face and of the background. Landmarks (478, 2) in pixels."""
+    """Return masks (size, size) bool of the areas of face and background that do not move. Landmarks (478, 2) in pixels."""
     skin = skin_mask(landmarks, size, size)
     down = landmarks[152] - landmarks[10]
     y, x = np.mgrid[0:size, 0:size] + 0.5

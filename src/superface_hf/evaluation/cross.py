@@ -1,4 +1,5 @@
-"""Cross-reenactment: portraits moved by other people's clips. There is no true picture; the person must stay the same."""
+"""The protocol ``cross``: portraits driven by other people's clips. There is no true picture; the person must stay the
+same."""
 
 from __future__ import annotations
 
@@ -11,14 +12,14 @@ from PIL import Image
 from ..animation.retargeting import Changes, Retargeter
 from ..face_model.coordinates import Square
 from ..face_model.linear import FaceModel
-from ..layers.portrait import as_pictures
+from ..layers.portrait import to_uint8
 from ..metrics.identity import identity_distance, identity_similarity
 from ..metrics.keypoints import expression_distance, pose_distance
 from ..motion import Motion
 from .data import NamedPortrait, Reenactment
-from .judge import Judge, track
 from .methods import Methods
 from .reenactment import nan_mean
+from .scoring import FrameScorer, track
 from .sheets import cell
 
 CLIPS = 5
@@ -29,7 +30,7 @@ SMALL_CELL = 160  # pixels
 
 @dataclass(frozen=True, eq=False)
 class DrivingClip:
-    """What cross-reenactment needs of a clip: its motion from the source frame on, and small pictures of the frames.
+    """The data of a clip that cross-reenactment uses: its motion from the source frame on, and small pictures of the frames.
 
     ``chosen`` are indices into the motion; the last one moves the farthest, and is shown.
     """
@@ -50,7 +51,7 @@ class DrivingClip:
 
 @dataclass
 class CrossResults:
-    """Figures: "portrait / clip" -> method -> name -> value, and the cells of a contact sheet by method and portrait."""
+    """Results: "portrait / clip" -> method -> name -> value, and the cells of a contact sheet by method and portrait."""
 
     pairs: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     rows: dict[str, list[tuple[str, list[Image.Image]]]] = field(default_factory=lambda: {m: [] for m in COMPARED})
@@ -63,18 +64,18 @@ class CrossResults:
         }
 
     def least_alike(self, count: int = 5) -> list[str]:
-        """The pairs whose teacher frames resemble their portrait least: look at these first."""
+        """Return the pairs whose teacher frames resemble their portrait least, which deserve a look."""
         alike = {name: pair["teacher"]["identity"] for name, pair in self.pairs.items()}
         return sorted((name for name in alike if np.isfinite(alike[name])), key=lambda name: alike[name])[:count]
 
 
 def reenact_portrait(
-    item: NamedPortrait, clips: Sequence[DrivingClip], methods: Methods, judge: Judge, results: CrossResults
+    item: NamedPortrait, clips: Sequence[DrivingClip], methods: Methods, scorer: FrameScorer, results: CrossResults
 ) -> None:
-    """Moves one portrait by all clips, and adds it to the results."""
+    """Drive one portrait with all clips, and add it to the results."""
     size = methods.size
-    picture, own = as_pictures(item.image)[0], Square(0, 0, size).to_pixels(item.portrait.landmarks)
-    identity = judge.identity([picture], [own]) if judge.identity else None
+    picture, own = to_uint8(item.image)[0], Square(0, 0, size).to_pixels(item.portrait.landmarks)
+    identity = scorer.identity([picture], [own]) if scorer.identity else None
     cells = {method: [cell(picture, SMALL_CELL)] for method in COMPARED}
     for clip in clips:
         changes = Changes.checked(relative=True, edit=None, regions=None, fps=clip.motion.fps)
@@ -86,7 +87,7 @@ def reenact_portrait(
             "teacher": methods.render_teacher(item.image, item.landmarks, driving, size),
         }
         results.pairs[f"{item.name} / {clip.name}"] = {
-            method: _figures(frames, wanted, item, identity, judge) for method, frames in rendered.items()
+            method: _figures(frames, wanted, item, identity, scorer) for method, frames in rendered.items()
         }
         for method, frames in rendered.items():
             cells[method].append(cell(frames[-1], SMALL_CELL))
@@ -95,9 +96,9 @@ def reenact_portrait(
 
 
 def _figures(
-    frames: np.ndarray, wanted: Motion, item: NamedPortrait, identity: np.ndarray | None, judge: Judge
+    frames: np.ndarray, wanted: Motion, item: NamedPortrait, identity: np.ndarray | None, scorer: FrameScorer
 ) -> dict[str, float]:
-    landmarks = track(judge.tracker, frames)
+    landmarks = track(scorer.tracker, frames)
     seen = np.flatnonzero(np.isfinite(landmarks[:, 0, 0]))
     figures = dict.fromkeys(("identity", "identity_distance", "expression", "pose"), float("nan"))
     figures["lost"] = 1 - len(seen) / len(frames)
@@ -108,8 +109,8 @@ def _figures(
     asked = Motion.concatenate([wanted[int(index)] for index in seen])
     figures["expression"] = float(expression_distance(found, asked).mean())
     figures["pose"] = float(pose_distance(found, asked).mean())
-    if identity is not None and judge.identity is not None:
-        embeddings = judge.identity([frames[index] for index in seen], list(landmarks[seen]))
+    if identity is not None and scorer.identity is not None:
+        embeddings = scorer.identity([frames[index] for index in seen], list(landmarks[seen]))
         figures["identity"] = float(identity_similarity(embeddings, identity).mean())
         figures["identity_distance"] = float(identity_distance(embeddings, identity).mean())
     return figures

@@ -1,4 +1,4 @@
-"""What is evaluated on: frames of validation clips with their meshes, and portraits with one face each."""
+"""The data of evaluations: frames of validation clips with their meshes, and portraits with one face each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..motion.rotations import rotation_matrix
 
 CLIPS = "clips/val_*.mp4"
 PORTRAITS = "portraits_large.parquet"
-SMALLEST_FACE = 180  # pixels; a smaller face in the portrait shows little of what the renderer can do
+SMALLEST_FACE = 180  # pixels; a smaller face has too little detail to compare renderers
 PORTRAIT_SEED = 0
 TURN_TOLERANCE = 3.0  # degrees
 
@@ -57,7 +57,7 @@ class Reenactment:
 
 @dataclass(frozen=True, eq=False)
 class TrackedClip:
-    """What is kept of a clip.
+    """The data kept of a clip.
 
     Attributes:
         spread: targets spread evenly over the clip, its first frame being the source.
@@ -83,7 +83,7 @@ class NamedPortrait:
 
 
 def validation_clips(data: Path, count: int | None) -> list[Path]:
-    """The first ``count`` validation clips of a data folder, or all.
+    """Return the first ``count`` validation clips of a data folder, or all of them.
 
     Raises:
         MediaError: there are none.
@@ -97,7 +97,7 @@ def validation_clips(data: Path, count: int | None) -> list[Path]:
 
 
 def track_clip(path: Path, frames: int, window: int, tracker: FaceTracker) -> TrackedClip:
-    """Reads and tracks the frames of a clip that are evaluated.
+    """Read and track the frames of a clip that are evaluated.
 
     Args:
         frames: targets, evenly spread.
@@ -120,7 +120,7 @@ def track_clip(path: Path, frames: int, window: int, tracker: FaceTracker) -> Tr
 
 
 def turned_pairs(path: Path, degrees: Sequence[int], frames: int, tracker: FaceTracker) -> dict[int, Reenactment]:
-    """Two frames of a clip for each turn of the head that it has: the source is the one that faces the camera more.
+    """Return two frames of a clip for each wanted turn of the head that it contains; the more frontal frame is the source.
 
     Args:
         degrees: wanted angles between the directions in which the heads look.
@@ -144,8 +144,9 @@ def turned_pairs(path: Path, degrees: Sequence[int], frames: int, tracker: FaceT
 
 
 def turned_pair(motion: Motion, degrees: float) -> tuple[int, int] | None:
-    """The two frames whose heads look in directions that are nearest to ``degrees`` apart, the more frontal one first; None
-    where none are within ``TURN_TOLERANCE``. A roll is no turn: it changes nothing of where a head looks."""
+    """Return the two frames whose viewing directions are nearest to ``degrees`` apart, the more frontal one first, or
+    None where none are within ``TURN_TOLERANCE``. Roll does not count, because it does not change the viewing
+    direction."""
     looks = rotation_matrix(motion.rotation)[:, :, 2]
     angles = np.degrees(np.arccos(np.clip(looks @ looks.T, -1, 1)))
     away = np.abs(angles - degrees)
@@ -184,7 +185,7 @@ class _SeenFrames:
         return len(next(iter(self.pictures.values())))
 
     def reenactment(self, chosen: Sequence[int]) -> Reenactment:
-        """Source and targets, the first of ``chosen`` being the source."""
+        """Return source and targets; the first of ``chosen`` is the source."""
         pixels = np.stack([self.landmarks[index] for index in chosen])
         square = Square(0, 0, self.side)
         landmarks = torch.from_numpy(square.to_image(pixels))
@@ -209,7 +210,7 @@ def _square(frame: np.ndarray) -> np.ndarray:
 
 
 def find_portraits(data: Path, count: int, tracker: FaceTracker, size: int) -> list[NamedPortrait]:
-    """``count`` portraits with exactly one whole face of at least ``SMALLEST_FACE`` pixels, always the same ones.
+    """Return ``count`` portraits with exactly one complete face of at least ``SMALLEST_FACE`` pixels, always the same ones.
 
     They are drawn from those that are marked for validation, in a fixed order; where these are too few, from the others.
 
@@ -234,7 +235,7 @@ def find_portraits(data: Path, count: int, tracker: FaceTracker, size: int) -> l
 
 
 def _is_large_and_whole(portrait: Portrait) -> bool:
-    """Whether the face is large enough, and not cut off by the picture's edge."""
+    """Return whether the face is large enough, and not cut off by the picture's edge."""
     pixels = portrait.crop.to_pixels(portrait.landmarks)[:, :2]
     low, high = pixels.min(0), pixels.max(0)
     height, width = portrait.picture.shape[:2]
@@ -242,7 +243,7 @@ def _is_large_and_whole(portrait: Portrait) -> bool:
 
 
 def check_portraits(data: Path) -> None:
-    """Raises MediaError where the portraits' file is missing."""
+    """Raise MediaError where the portraits' file is missing."""
     if not (data / PORTRAITS).is_file():
         raise MediaError(
             f"There is no {PORTRAITS} in {data}: say where it is with --data FOLDER or SUPERFACE_DATA, or leave out the "
@@ -251,7 +252,7 @@ def check_portraits(data: Path) -> None:
 
 
 def _portraits(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Names and pictures, those for validation first; one picture is decoded at a time."""
+    """Yield name and picture, validation portraits first; one picture is decoded at a time."""
     import pyarrow.parquet as parquet
 
     table = parquet.read_table(path, columns=["name", "split", "image"])

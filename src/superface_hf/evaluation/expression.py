@@ -1,7 +1,7 @@
-"""Expression slopes: how much of what the target's mouth, lids and brows do against the source the rendered ones do.
+"""Expression slopes: the share of the target's changes of mouth, lids and brows that the rendered ones make.
 
-They are measured by MediaPipe's face landmarker where it can be had: no renderer was driven by it. The embedded tracker, which
-drives the renderers here, would not notice what it cannot see.
+MediaPipe's face landmarker measures them if it is available, because it drives no renderer. The embedded tracker, which
+drives the renderers here, would not notice changes that it cannot see.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import SuperFaceError, install_command
-from ..layers.portrait import as_pictures
+from ..layers.portrait import to_uint8
 from ..metrics.slopes import MEASURES, correlation, expression_measures, slope
 from ..models.tracker.base import FaceTracker
 from .data import Reenactment
@@ -25,14 +25,14 @@ MODELS = "SUPERFACE_MODELS"  # names a folder that holds it
 
 @dataclass(frozen=True, eq=False)
 class Landmarker:
-    """Who measures expressions, each picture on its own."""
+    """The landmarker that measures expressions, in each picture alone."""
 
     name: str
     tracker: FaceTracker
 
     @classmethod
     def official(cls, file: Path | None) -> Landmarker:
-        """MediaPipe's.
+        """Return MediaPipe's landmarker.
 
         Raises:
             SuperFaceError: its file is missing, or the package.
@@ -54,7 +54,7 @@ class Landmarker:
         return cls("the embedded tracker", tracker)
 
     def measures(self, frames: np.ndarray) -> dict[str, np.ndarray]:
-        """Of frames (T, H, W, 3) uint8: name -> (T,), NaN where no face is seen."""
+        """Measure frames (T, H, W, 3) uint8: name -> (T,), NaN where no face is found."""
         faces = [next(iter(self.tracker.find_faces(np.ascontiguousarray(frame))), None) for frame in frames]
         seen = [index for index, face in enumerate(faces) if face is not None]
         result = {name: np.full(len(frames), np.nan) for name in MEASURES}
@@ -66,22 +66,22 @@ class Landmarker:
 
 
 def find_landmarker(data: Path) -> Path | None:
-    """The official landmarker's file, in the folder that ``SUPERFACE_MODELS`` names or in the data's ``models``."""
+    """Return the path of the official landmarker, in the folder of ``SUPERFACE_MODELS`` or in the data's ``models``."""
     folders = [Path(os.environ[MODELS])] if os.environ.get(MODELS) else []
     return next((folder / FILE for folder in (*folders, data / "models") if (folder / FILE).is_file()), None)
 
 
 @dataclass
 class ExpressionChanges:
-    """Changes against the source frame, of all clips: method -> measure -> pairs (wanted, made), (2, T) each."""
+    """Changes against the source frame, of all clips: method -> measure -> pairs (true, rendered), (2, T) each."""
 
     pairs: dict[str, dict[str, list[np.ndarray]]] = field(
         default_factory=lambda: {method: {name: [] for name in MEASURES} for method in MOVING}
     )
 
     def add(self, clip: Reenactment, rendered: dict[str, np.ndarray], landmarker: Landmarker) -> None:
-        """Of one clip; ``rendered`` are (T, side, side, 3) uint8 frames of its targets, by method."""
-        true = landmarker.measures(np.concatenate([as_pictures(clip.source), clip.targets]))
+        """Add the changes of one clip; ``rendered`` are (T, side, side, 3) uint8 frames of its targets, by method."""
+        true = landmarker.measures(np.concatenate([to_uint8(clip.source), clip.targets]))
         for method in MOVING:
             made = landmarker.measures(rendered[method])
             for name in MEASURES:
@@ -89,7 +89,7 @@ class ExpressionChanges:
                 self.pairs[method][name].append(changes[:, np.isfinite(changes).all(0)])
 
     def slopes(self) -> dict[str, dict[str, dict[str, float]]]:
-        """Method -> measure -> "slope" and "correlation", of all clips' changes together."""
+        """Return method -> measure -> "slope" and "correlation", over all clips' changes."""
         result: dict[str, dict[str, dict[str, float]]] = {}
         for method, measures in self.pairs.items():
             pooled = {name: np.concatenate(pairs, axis=1) for name, pairs in measures.items() if pairs}

@@ -1,4 +1,4 @@
-"""The ways to render that are compared: leaving the source as it is, the plain mesh flow, the layers alone, the teacher."""
+"""The compared ways to render: the unchanged source, the plain mesh flow, the untrained layers, and the teacher."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from ..animation.portrait import Portrait, snap
 from ..face_model.coordinates import Square
 from ..face_model.linear import FaceModel
-from ..layers.portrait import PortraitLayers, as_pictures, resize
+from ..layers.portrait import PortraitLayers, resize, to_uint8
 from ..layers.untrained import UntrainedLayers
 from ..models.embedded import embedded_inpainter, embedded_matte
 from ..models.teacher.modeling_teacher import SuperFaceTeacherModel, plain_mesh_flow
@@ -23,7 +23,7 @@ TITLES = {"source": "source as is", "flow": "plain mesh flow", "layers": "untrai
 
 
 class Methods:
-    """Renders with all of them.
+    """Renders with all methods.
 
     Args:
         dtype: the teacher runs in float32, or under autocast in bfloat16.
@@ -38,13 +38,13 @@ class Methods:
 
     @torch.inference_mode()
     def render(self, source: Tensor, landmarks: Tensor, driving: Tensor, side: int) -> dict[str, np.ndarray]:
-        """Frames (T, side, side, 3) uint8 by each method.
+        """Return frames (T, side, side, 3) uint8 by each method.
 
         Args:
             source: (1, 3, S, S) in [0, 1] of any size; ``landmarks`` (1, 478, 3) and ``driving`` (T, 478, 3) in image
                 coordinates.
         """
-        as_is = as_pictures(resize(resize(source, self.size), side))
+        as_is = to_uint8(resize(resize(source, self.size), side))
         portrait, layers = self._taken_apart(source, landmarks, side)
         return {
             "source": np.broadcast_to(as_is, (len(driving), *as_is.shape[1:])),
@@ -55,19 +55,19 @@ class Methods:
 
     @torch.inference_mode()
     def flow(self, source: Tensor, landmarks: Tensor, driving: Tensor, side: int) -> np.ndarray:
-        """(T, side, side, 3) uint8 by the plain mesh flow; arguments as in :meth:`render`."""
+        """Return frames (T, side, side, 3) uint8 by the plain mesh flow; for arguments see :meth:`render`."""
         source = resize(source, self.size)
         warped = [plain_mesh_flow(source, landmarks, mesh[None]) for mesh in driving]
-        return np.concatenate([as_pictures(resize(frame, side)) for frame in warped])
+        return np.concatenate([to_uint8(resize(frame, side)) for frame in warped])
 
     @torch.inference_mode()
     def render_teacher(self, source: Tensor, landmarks: Tensor, driving: Tensor, side: int) -> np.ndarray:
-        """(T, side, side, 3) uint8 by the teacher; arguments as in :meth:`render`."""
+        """Return frames (T, side, side, 3) uint8 by the teacher; for arguments see :meth:`render`."""
         return self._layered(self.teacher, *self._taken_apart(source, landmarks, side), driving)
 
     def _taken_apart(self, source: Tensor, landmarks: Tensor, side: int) -> tuple[Portrait, PortraitLayers]:
-        """As the pipeline does it with a picture of ``side`` pixels."""
-        picture = as_pictures(resize(source, side))[0]
+        """Return the layers of the source, as the pipeline makes them for a picture of ``side`` pixels."""
+        picture = to_uint8(resize(source, side))[0]
         pixels = Square(0, 0, side).to_pixels(landmarks[0].cpu().numpy())
         crop = snap(Square.around_face(pixels), side, side, self.size)
         own = crop.to_image(pixels)

@@ -1,4 +1,4 @@
-"""Plots of an evaluation (needs matplotlib, extra ``[metrics]``)."""
+"""Plot an evaluation (needs matplotlib, extra ``[metrics]``)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FIGURES = (
 
 
 def check_matplotlib() -> None:
-    """Raises SuperFaceError, before anything is rendered, where the plots could not be drawn."""
+    """Raise SuperFaceError, before anything is rendered, if matplotlib is missing."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
@@ -30,7 +30,7 @@ def check_matplotlib() -> None:
 
 
 def plot_clips(path: Path, title: str, clips: dict[str, dict[str, dict[str, float]]]) -> None:
-    """Bars of each clip by each method."""
+    """Plot bars of each clip by each method."""
     figure = _figure(14, 8)
     place = np.arange(len(clips))
     for number, (name, heading) in enumerate(FIGURES, start=1):
@@ -49,7 +49,7 @@ def plot_clips(path: Path, title: str, clips: dict[str, dict[str, dict[str, floa
 
 
 def plot_regions(path: Path, regions: dict[str, Any]) -> None:
-    """Cross-talk as measured in the pictures in two ways, beside that of the meshes that drove them."""
+    """Plot the cross-talk measured in the pictures in two ways, beside that of the driving meshes."""
     figure = _figure(15, 4.5)
     for number, (key, heading) in enumerate(CROSS_TALK, start=1):
         names = list(regions[key])
@@ -67,7 +67,7 @@ def plot_regions(path: Path, regions: dict[str, Any]) -> None:
 
 
 def _figure(width: float, height: float) -> Any:
-    """A figure without a window, whatever the user's settings."""
+    """Return a figure without a window, independent of the user's settings."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

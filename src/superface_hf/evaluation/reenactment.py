@@ -1,7 +1,8 @@
-"""Self-reenactment: a clip's first frame, moved by the clip's own motion, must become its later frames.
+"""The protocols ``self`` and ``degraded``: a clip's first frame, driven by the clip's own motion, must become its later
+frames.
 
-With a degraded source the same, from a spoilt copy of that frame: the target stays clean. Its landmarks are those of the
-clean frame, so that the renderers are compared and not the tracker.
+The protocol ``degraded`` does the same from a degraded copy of that frame; the target stays clean. Its landmarks are
+those of the clean frame, so that the renderers are compared and not the tracker.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from ..metrics.features import frechet_distance
 from ..metrics.temporal import temporal_flicker
 from .data import Reenactment, TrackedClip
 from .expression import ExpressionChanges
-from .judge import Judge, mouth_gap
 from .methods import METHODS, Methods
+from .scoring import FrameScorer, mouth_gap
 from .sheets import CELL, cell
 
 DEGRADATION_SEED = 20_000
@@ -26,7 +27,7 @@ DEGRADATION_SEED = 20_000
 
 @dataclass
 class ReenactmentResults:
-    """Figures: clip -> method -> name -> value, and what a contact sheet shows: one row of cells a clip.
+    """Results: clip -> method -> name -> value, and a contact sheet with one row of cells a clip.
 
     ``expressions`` is None where changes of expression are not collected.
     """
@@ -37,7 +38,7 @@ class ReenactmentResults:
     pooled: dict[str, list[np.ndarray]] = field(default_factory=dict)
 
     def mean(self) -> dict[str, dict[str, float]]:
-        """Means over clips; the distance of the feature sets is that of all clips' frames together."""
+        """Return the means over clips; the distance of the feature sets is that of all clips' frames together."""
         names = list(next(iter(self.clips.values()))[METHODS[0]])
         means = {
             method: {name: nan_mean([clip[method][name] for clip in self.clips.values()]) for name in names}
@@ -49,18 +50,18 @@ class ReenactmentResults:
         return means
 
 
-def reenact(clip: TrackedClip, methods: Methods, judge: Judge, results: ReenactmentResults) -> None:
-    """Renders and judges one clip by all methods, and adds it to the results."""
+def reenact(clip: TrackedClip, methods: Methods, scorer: FrameScorer, results: ReenactmentResults) -> None:
+    """Render and score one clip by all methods, and add it to the results."""
     spread, window = clip.spread, clip.window
     rendered = methods.render(spread.source, spread.source_landmarks, spread.driving, spread.side)
-    scores, target_pooled = judge.judge(rendered, spread)
+    scores, target_pooled = scorer.score(rendered, spread)
     results.clips[spread.name] = {method: scores[method].means() for method in METHODS}
     for method in METHODS:
         results.pooled.setdefault(method, []).append(scores[method].pooled)
     results.pooled.setdefault("target", []).append(target_pooled)
     results.rows.append(_row(spread, rendered))
     if results.expressions is not None:
-        results.expressions.add(spread, rendered, judge.landmarker)
+        results.expressions.add(spread, rendered, scorer.landmarker)
     if len(window.targets) >= 3:
         rendered = methods.render(window.source, window.source_landmarks, window.driving, window.side)
     for method in METHODS:
@@ -69,7 +70,8 @@ def reenact(clip: TrackedClip, methods: Methods, judge: Judge, results: Reenactm
 
 
 class FixedDegradation:
-    """Spoils each clip's source in its own way, always the same: second order (Real-ESRGAN, section 3), seeded by place."""
+    """Degrades each clip's source in its own way, always the same: second order (Real-ESRGAN, section 3), seeded by its
+    index."""
 
     def __init__(self) -> None:
         from ..data.degradations import DegradationConfig, DegradationRound, SourceDegradation
@@ -92,13 +94,14 @@ class FixedDegradation:
 
 
 def nan_mean(values: Sequence[float]) -> float:
-    """The mean of those that are numbers; NaN if none is."""
+    """Return the mean of the values that are not NaN; NaN if there is none."""
     numbers = [value for value in values if np.isfinite(value)]
     return float(np.mean(numbers)) if numbers else float("nan")
 
 
 def _row(clip: Reenactment, rendered: dict[str, np.ndarray]) -> list[Image.Image]:
-    """Source, and target, flow, layers and teacher of the frame with the greatest change of the mouth, and of all the face."""
+    """Return a row of the sheet: source; then target, flow, layers and teacher of the frames with the greatest change
+    of the mouth, and of the whole face."""
     rest = clip.source_landmarks.numpy()[0]
     mouth = int(np.abs(mouth_gap(clip.target_landmarks) - mouth_gap(rest)).argmax())
     change = np.linalg.norm(clip.driving.numpy()[..., :2] - rest[:, :2], axis=-1).mean(-1)

@@ -1,4 +1,5 @@
-"""Region independence: one region of a portrait is driven, and what else moves in the rendered picture is measured.
+"""The protocol ``regions``: one region of a portrait is driven, and the movement of the others in the rendered picture
+is measured.
 
 Twice: by a tracker, and by optical flow from the picture at rest. A tracker infers the whole face from all of it, so an eye
 that shuts also moves the brow that it believes in; optical flow only knows what pixels do, but slides from an iris to its lids.
@@ -20,10 +21,10 @@ from ..motion import Motion
 from ..motion.motion import REGIONS
 from ..motion.rotations import rotation_matrix, rotation_vector
 from .data import NamedPortrait
-from .judge import track
 from .methods import Methods
+from .scoring import track
 
-# What drives each region: blendshapes, of which only that region is taken.
+# The blendshapes that drive each region; only that region of them is used.
 EDITS = {
     "mouth": {"jawOpen": 0.5},
     "eyes": {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0},
@@ -31,10 +32,10 @@ EDITS = {
     "gaze": {"eyeLookOutLeft": 0.6, "eyeLookInRight": 0.6},
 }
 HEAD_TURN = (0.0, 0.2, 0.0)  # radians
-# Nobody sees where a shut eye looks.
+# The gaze of a shut eye is not visible.
 UNSEEN = {("eyes", "gaze")}
-# Each region is driven by these shares, and movements are slopes over them: a tracker's jitter is as large as a small
-# movement, but does not grow with what drives.
+# The shares by which each region is driven. Movements are slopes over them, because a tracker's jitter is as large as a small
+# movement, but does not grow with the share.
 STEPS = (0.0, 0.5, 1.0)
 LANDMARKS = {
     "mouth": topology.LIPS,
@@ -42,7 +43,7 @@ LANDMARKS = {
     "brows": np.concatenate([topology.LEFT_BROW, topology.RIGHT_BROW]),
     "head": topology.STABLE,
 }
-# Where results hold the shares, and how they were measured.
+# Keys of the shares in the results, and how they were measured.
 CROSS_TALK = (
     ("cross_talk", "as the tracker sees the pictures"),
     ("optical_cross_talk", "as optical flow from the picture at rest sees them"),
@@ -58,8 +59,8 @@ IRISES = ((topology.LEFT_IRIS[0], (263, 362)), (topology.RIGHT_IRIS[0], (33, 133
 def region_independence(
     portraits: Sequence[NamedPortrait], methods: Methods, tracker: FaceTracker
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Movements in percent of the face's width, means over portraits: "measured" by the tracker, as "optical" flow has them,
-    and "commanded".
+    """Return movements in percent of the face's width, averaged over portraits: "measured" by the tracker, by "optical"
+    flow, and "commanded".
 
     ``result["measured"]["mouth"]["eyes"]`` is how far the eyelids move in the picture while the mouth is driven. The head's
     motion is taken out of all but the head. ``commanded`` is the same of the meshes that drive.
@@ -92,7 +93,7 @@ def region_independence(
 
 
 def driven_motion(rest: Motion, region: str) -> Motion:
-    """A portrait's own motion (1 frame), in which one region goes from rest to driven in ``STEPS``."""
+    """Return a portrait's own motion (1 frame), with one region moving from rest to driven in ``STEPS``."""
     if region == "head":
         turned = rotation_matrix(rest.rotation) @ rotation_matrix(np.array([HEAD_TURN]))
         full = replace(rest, rotation=rotation_vector(turned))
@@ -102,7 +103,8 @@ def driven_motion(rest: Motion, region: str) -> Motion:
 
 
 def movements(landmarks: np.ndarray) -> dict[str, float]:
-    """How far each region moves over ``STEPS``, in percent of the face's width: (len(STEPS), 478, 3) -> region -> mean.
+    """Return the movement of each region over ``STEPS``, in percent of the face's width: (len(STEPS), 478, 3) -> region
+    -> mean.
 
     The head's motion is taken out of the other regions as a :class:`Motion` takes it out: with what a turn does to tracked
     landmarks, which is no movement of a mouth.
@@ -121,7 +123,7 @@ def movements(landmarks: np.ndarray) -> dict[str, float]:
 
 
 def carried(frames: np.ndarray, meshes: np.ndarray) -> np.ndarray:
-    """Where optical flow carries the first frame's landmarks in each frame; their depths are the meshes'.
+    """Return the first frame's landmarks, moved by optical flow to each frame; their depths are the meshes'.
 
     Args:
         frames: (T, S, S, 3) uint8.
@@ -146,7 +148,7 @@ def carried(frames: np.ndarray, meshes: np.ndarray) -> np.ndarray:
 
 
 def cross_talk(movement: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Movements as shares of the driven region's: driven -> other region -> share."""
+    """Return movements as shares of the driven region's: driven -> other region -> share."""
     return {
         driven: {
             region: value / row[driven]
@@ -158,11 +160,11 @@ def cross_talk(movement: dict[str, dict[str, float]]) -> dict[str, dict[str, flo
 
 
 def obedience(moved: dict[str, dict[str, dict[str, float]]]) -> dict[str, float]:
-    """How much of its commanded movement each driven region makes in the picture, as far as the tracker sees it."""
+    """Return the share of its commanded movement that each driven region makes in the picture, by the tracker."""
     return {region: moved["measured"][region][region] / moved["commanded"][region][region] for region in REGIONS}
 
 
 def _slopes(points: np.ndarray) -> np.ndarray:
-    """(len(STEPS), P, 2) -> (P, 2): the displacement at a share of 1 that fits all steps best."""
+    """Return the displacements (P, 2) at a share of 1 that fit all steps (len(STEPS), P, 2) best."""
     shares = np.array(STEPS)[:, None, None]
     return (shares * (points - points[:1])).sum(0) / np.square(shares).sum()

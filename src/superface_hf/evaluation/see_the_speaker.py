@@ -1,7 +1,7 @@
-"""What made-up portraits are worth: do they suit the voice, are they faces, and are they nobody's?
+"""Evaluate made-up portraits: whether they suit the voice, show faces, and resemble no person of the training set.
 
-Every figure stands beside chance or a baseline. Labels of presentation and age are a network's guesses from people's faces; a
-second network, which labelled nothing, judges the pictures.
+Every figure is reported beside chance or a baseline. Labels of presentation and age are a network's estimates from
+people's faces; a second network, which labelled nothing, evaluates the pictures.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Drawn:
 
 
 def held_out_hearings(voices: Voices, pipe: SpeechToPortraitPipeline) -> list[Hearing]:
-    """What is heard of each clip by heads that were fitted without its person."""
+    """Return what is heard in each clip by heads that were fitted without its person."""
     encoder = pipe.voice_encoder
     inputs = torch.stack([mean_embedding(windows) for windows in voices.windows])
     weights = torch.from_numpy(voices.weights).float()
@@ -73,7 +73,7 @@ def draw(
     people: int | None = None,
     keep: Callable[[np.ndarray], None] | None = None,
 ) -> Drawn:
-    """Draws ``seeds`` pictures for one clip of each person (of the first ``people`` people), heard as held out."""
+    """Draw ``seeds`` pictures for one clip of each person (of the first ``people`` people), heard as held out."""
     hearings = held_out_hearings(voices, pipe)
     firsts = [int(np.flatnonzero(voices.person == person)[0]) for person in np.unique(voices.person)[:people]]
     rows: list[tuple[float, ...]] = []
@@ -102,7 +102,7 @@ def draw(
 
 
 def measures(drawn: Drawn, voices: Voices, training: np.ndarray, real_sharpness: np.ndarray) -> dict[str, float]:
-    """The rows of the table.
+    """Return the rows of the table.
 
     Args:
         training: (M, 128) dlib embeddings of the training faces.
@@ -134,7 +134,7 @@ def measures(drawn: Drawn, voices: Voices, training: np.ndarray, real_sharpness:
 
 
 def sharpness(picture: np.ndarray, landmarks: np.ndarray) -> float:
-    """Variance of the Laplacian inside the face's box, grey levels squared; of a picture (H, W, 3) uint8."""
+    """Return the variance of the Laplacian inside the face's box of a picture (H, W, 3) uint8, in grey levels squared."""
     import cv2
 
     low, high = (int(value) for value in (landmarks[:, 1].min(), landmarks[:, 1].max()))
@@ -144,6 +144,6 @@ def sharpness(picture: np.ndarray, landmarks: np.ndarray) -> float:
 
 
 def _scale_of(head: Tensor, inputs: Tensor, scores: Tensor) -> float:
-    """The logit's scale of a fitted head against the scores of those that were held out."""
+    """Return the ratio of a fitted head's logits to the scores of held-out people."""
     own = inputs @ head
     return float((own - own.mean()).std() / (scores - scores.mean()).std())

@@ -1,4 +1,4 @@
-"""Contact sheets: rows of small pictures with headings."""
+"""Write contact sheets: rows of small pictures with headings."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ JPEG_QUALITY = 85
 
 
 def cell(picture: np.ndarray, side: int) -> Image.Image:
-    """(H, H, 3) uint8 at ``side`` pixels."""
+    """Return a picture (H, H, 3) uint8 at ``side`` pixels."""
     return Image.fromarray(np.ascontiguousarray(picture)).resize((side, side), Image.Resampling.LANCZOS)
 
 
 def write_sheet(path: Path, headings: Sequence[str], rows: Sequence[tuple[str, Sequence[Image.Image]]]) -> None:
-    """Writes rows of cells of one size; each row's name stands in its first cell."""
+    """Write rows of cells of one size; each row's name is written into its first cell."""
     side = rows[0][1][0].width
     sheet = Image.new("RGB", (side * len(headings), HEADING + side * len(rows)), "white")
     draw = ImageDraw.Draw(sheet)

@@ -1,4 +1,4 @@
-"""Measures the motion diffusion on people who were in no training of it: beside chance, the idle driver and real motion.
+"""Evaluate the motion diffusion on held-out people, beside chance, the idle driver and real motion.
 
 ::
 
@@ -40,7 +40,7 @@ Mover = Callable[[MotionClip, int], Motion]
 
 
 def diffused(pipeline: SpeechToMotionPipeline, performance: Performance) -> Mover:
-    """What the pipeline does to a clip's sound, the mouth included."""
+    """Return the pipeline's motion for a clip's sound, including the mouth."""
 
     def move(clip: MotionClip, seed: int) -> Motion:
         sampler = MotionWindowSampler(
@@ -55,18 +55,18 @@ def diffused(pipeline: SpeechToMotionPipeline, performance: Performance) -> Move
 
 
 def idling(clip: MotionClip, seed: int) -> Motion:
-    """What the idle driver does."""
+    """Return the idle driver's motion."""
     motion = IdleMotion(seed=seed).motion(len(clip.vectors), FPS, clip.loudness)
     return replace(motion, mouth=clip.condition[:, -MOUTH:])
 
 
 def still(clip: MotionClip, seed: int) -> Motion:
-    """Nothing but the mouth moves."""
+    """Return a motion in which only the mouth moves."""
     return replace(Motion.neutral(len(clip.vectors), FPS), mouth=clip.condition[:, -MOUTH:])
 
 
 def figures(move: Mover, clips: Sequence[MotionClip], seeds: int = SEEDS) -> dict[str, list[float]]:
-    """Each figure once a seed, but for the diversity, which compares seeds."""
+    """Return each figure once per seed, except the diversity, which compares seeds."""
     real = [from_vectors(clip.vectors, FPS) for clip in clips]
     made = [[move(clip, 1000 * seed + number) for number, clip in enumerate(clips)] for seed in range(seeds)]
     spread = head_spread(real)
@@ -89,7 +89,8 @@ def figures(move: Mover, clips: Sequence[MotionClip], seeds: int = SEEDS) -> dic
 
 
 def references(shown: Sequence[MotionClip], unseen: Sequence[MotionClip]) -> dict[str, float]:
-    """What real motion reaches: other people against those measured on, two halves of those, the true head with the sound."""
+    """Return the figures of real motion: other people against the evaluated ones, two halves of those, and the true
+    head with the sound."""
     mine, others = ([from_vectors(clip.vectors, FPS) for clip in clips] for clips in (unseen, shown))
     wrong = [*unseen[1:], unseen[0]]
     chance = []
@@ -109,7 +110,7 @@ def references(shown: Sequence[MotionClip], unseen: Sequence[MotionClip]) -> dic
 
 
 def measurable(clips: Sequence[MotionClip]) -> list[MotionClip]:
-    """The longest stretch of each clip that lasts two seconds."""
+    """Return the longest stretch of each clip that lasts at least two seconds."""
     longest: dict[str, MotionClip] = {}
     for clip in clips:
         if len(clip.vectors) >= max(WINDOW, len(longest[clip.name].vectors) + 1 if clip.name in longest else 0):

@@ -1,4 +1,5 @@
-"""Portraits before a drawn wall of straight lines, turning their heads: what of the wall changes, and which lines bend.
+"""Render portraits that turn their heads before a drawn wall of straight lines, and measure how the wall changes and
+its lines bend.
 
 Every picture is rendered twice, before a light and before a dark wall. Where the two results differ by as much as the walls do,
 the wall is seen, moved, painted anew or as it was; where they differ less, the person is (Smith and Blinn 1996, "Blue screen
@@ -17,7 +18,7 @@ from ..face_model.coordinates import Square
 from ..face_model.linear import FaceModel
 from ..layers.drawing import blended
 from ..layers.matting import cut_out_person, foreground_colours
-from ..layers.portrait import as_pictures, cut_out
+from ..layers.portrait import cut_out, to_uint8
 from ..metrics.straightness import Line, bend, draw_lines
 from ..motion import Motion
 from ..motion.rotations import rotation_matrix, rotation_vector
@@ -25,24 +26,24 @@ from .data import NamedPortrait
 from .methods import MOVING, Methods
 from .sheets import CELL, cell
 
-# Levels of the two walls, of the grain on them, and by how much lines are darker.
+# Levels of the two walls and of the grain on them, and how much darker lines are.
 LIGHT, DARK, GRAIN, DEPTH = 215, 105, 2, 80
 # Lines are so far apart; each is out of place and out of true by up to so much, all of them by up to the last.
 SPACING, JITTER, TILT, COMMON_TILT = 40.0, 3.0, 0.004, 0.05
 RED, GREEN, BLUE = range(3)
-# Where the two results differ by so much less (or more) than the walls, the person is seen. What was painted new on both walls,
-# with its own grain on each, differs by less, and is a wall that changed.
+# A pixel shows the person where the two results differ by so much less (or more) than the walls. A wall that was
+# painted anew in both results, each with its own grain, differs by less, and counts as a changed wall.
 PERSON = 16
-# Around the person, so many pixels (of a picture of 512) are left out: an outline is soft.
+# So many pixels (of a picture of 512) around the person are left out, because an outline is soft.
 MARGIN = 6 / 512
 
 
 @dataclass(frozen=True, eq=False)
 class Wall:
-    """A seeded wall in two lights: upright lines in red, level ones in blue, none in green.
+    """A seeded wall in two lights: vertical lines in red, horizontal ones in blue, none in green.
 
     Attributes:
-        light, dark: (S, S, 3) uint8, the same but for their brightness.
+        light, dark: (S, S, 3) uint8, equal except for their brightness.
         upright, level: lines of the picture and of the transposed picture.
     """
 
@@ -62,7 +63,7 @@ class Wall:
         return cls(light, dark, upright, level)
 
     def bend(self, frame: np.ndarray, source: np.ndarray, seen: np.ndarray) -> float:
-        """How far the most bent line of a frame (S, S, 3) is away from its place in the source, in pixels."""
+        """Return the largest displacement of any line of a frame (S, S, 3) from the source, in pixels."""
         upright = bend(frame[..., RED], source[..., RED], self.upright, seen, DEPTH)
         level = bend(frame[..., BLUE].T, source[..., BLUE].T, self.level, seen.T, DEPTH)
         return float(np.fmax(upright, level))
@@ -75,7 +76,7 @@ def _parallels(size: int, rng: np.random.Generator) -> list[Line]:
 
 
 def turned(rest: Motion, degrees: float) -> Motion:
-    """A portrait's own motion (1 frame) with its head turned to a side: to that one where it comes to face the camera."""
+    """Return a portrait's own motion (1 frame) with its head turned to the side on which it becomes more frontal."""
     looks_right = rotation_matrix(rest.rotation)[0, 0, 2] > 0
     angle = np.deg2rad(-degrees if looks_right else degrees)
     matrix = rotation_matrix(rest.rotation) @ rotation_matrix(np.array([[0, angle, 0]]))
@@ -83,7 +84,8 @@ def turned(rest: Motion, degrees: float) -> Motion:
 
 
 def wall_is_seen(lit: np.ndarray, unlit: np.ndarray, margin: int) -> np.ndarray:
-    """(S, S) bool: where pictures (S, S, 3) before the light and the dark wall show the wall alone, and so does all around."""
+    """Return a mask (S, S) bool of pixels where pictures (S, S, 3) before the light and the dark wall show the wall
+    alone, with a margin."""
     difference = lit[..., GREEN].astype(int) - unlit[..., GREEN]
     return ~_grown(np.abs(difference - (LIGHT - DARK)) > PERSON, margin)
 
@@ -95,7 +97,7 @@ def wall_figures(
     "bend", how far the most bent line is away from its place there; and the cells of a contact sheet."""
     size = methods.size
     square = Square(0, 0, size)
-    picture = as_pictures(item.image)[0]
+    picture = to_uint8(item.image)[0]
     alpha = cut_out_person(picture, square.to_pixels(item.portrait.landmarks), methods.matte)
     colours = foreground_colours(picture, alpha)
     wall = Wall.draw(size, seed)
@@ -121,7 +123,7 @@ def wall_figures(
 
 
 def unchanged(frame: np.ndarray, source: np.ndarray, seen: np.ndarray) -> float:
-    """The share of ``seen`` pixels (S, S) that are exactly the source's (S, S, 3); NaN where none is seen."""
+    """Return the share of ``seen`` pixels (S, S) that are exactly the source's (S, S, 3); NaN where none is seen."""
     return float((frame == source).all(-1)[seen].mean()) if seen.any() else float("nan")
 
 

@@ -1,4 +1,5 @@
-"""Measures a teacher against the plain mesh flow, the untrained layers and the source as it is, by six protocols in one run."""
+"""Evaluate a teacher against the plain mesh flow, the untrained layers and the unchanged source, by six protocols in
+one run."""
 
 from __future__ import annotations
 
@@ -22,12 +23,12 @@ from .cross import CLIPS as CROSS_CLIPS
 from .cross import COMPARED, CrossResults, DrivingClip, reenact_portrait
 from .data import NamedPortrait, check_portraits, find_portraits, track_clip, validation_clips
 from .expression import ExpressionChanges
-from .judge import Judge
 from .methods import Methods
 from .plots import check_matplotlib, plot_clips, plot_regions
 from .reenactment import FixedDegradation, ReenactmentResults, reenact
 from .regions import cross_talk, obedience, region_independence
 from .report import region_table, slope_table, table, turn_table
+from .scoring import FrameScorer
 from .sheets import write_sheet
 from .turns import CLIP_HEADINGS, PORTRAIT_HEADINGS, TurnResults
 from .verdict import Verdict, verdicts
@@ -44,7 +45,7 @@ REENACTMENT_HEADINGS = ("source", *_SHOWN, *_SHOWN)
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """What is measured, and on how much.
+    """The settings of an evaluation.
 
     Attributes:
         data: folder with ``clips/val_*.mp4`` and ``portraits_large.parquet``.
@@ -81,11 +82,11 @@ class EvaluationSettings:
             raise SuperFaceError(f"--clips must be at least 1, not {self.clips}.")
 
     def wants(self, *protocols: str) -> bool:
-        """Whether any of these is to be run."""
+        """Return whether any of the protocols is requested."""
         return bool(set(protocols) & set(self.protocols))
 
     def check_data(self) -> None:
-        """Raises MediaError where clips, portraits or the landmarker are missing that the protocols need."""
+        """Raise MediaError if clips, portraits or the landmarker are missing that the protocols need."""
         if self.landmarker is not None and not self.landmarker.is_file():
             raise MediaError(f"There is no face landmarker at {self.landmarker}: pass its file with --landmarker FILE.")
         if self.wants(*WITH_CLIPS):
@@ -96,7 +97,7 @@ class EvaluationSettings:
 
 @dataclass
 class TeacherEvaluation:
-    """Figures by protocol, what was wanted of them, what is not installed, and how long it took."""
+    """Results by protocol, the targets, packages that are not installed, and the duration."""
 
     protocols: dict[str, Any] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
@@ -120,7 +121,7 @@ class TeacherEvaluation:
         return "\n\n".join(part for part in parts if part)
 
     def save(self, path: Path, settings: EvaluationSettings, model: str) -> None:
-        """Writes everything as JSON."""
+        """Write the results as JSON."""
         content = {
             "model": model,
             "settings": {name: getattr(settings, name) for name in ("clips", "frames", "window", "portraits", "dtype")},
@@ -134,7 +135,7 @@ class TeacherEvaluation:
 
 
 def load_teacher(model: str, device: str = "cpu") -> SuperFaceTeacherModel:
-    """A teacher by its folder or Hub id, in float32.
+    """Load a teacher by its folder or Hub id, in float32.
 
     Raises:
         SuperFaceError: it cannot be loaded.
@@ -149,7 +150,7 @@ def load_teacher(model: str, device: str = "cpu") -> SuperFaceTeacherModel:
 def evaluate_teacher(
     teacher: SuperFaceTeacherModel, tracker: FaceTracker, settings: EvaluationSettings
 ) -> TeacherEvaluation:
-    """Runs the protocols; writes contact sheets and plots into ``settings.out``.
+    """Run the protocols, and write contact sheets and plots into ``settings.out``.
 
     Raises:
         MediaError: clips or portraits are missing; before anything is rendered.
@@ -160,12 +161,12 @@ def evaluate_teacher(
     check_matplotlib()
     settings.out.mkdir(parents=True, exist_ok=True)
     methods = Methods(teacher, getattr(torch, settings.dtype), settings.batch)
-    judge = Judge(tracker, teacher.device, settings.landmarker)
-    evaluation = TeacherEvaluation(missing=judge.missing)
-    driving = _evaluate_clips(methods, judge, settings, evaluation) if settings.wants(*REENACTING) else []
+    scorer = FrameScorer(tracker, teacher.device, settings.landmarker)
+    evaluation = TeacherEvaluation(missing=scorer.missing)
+    driving = _evaluate_clips(methods, scorer, settings, evaluation) if settings.wants(*REENACTING) else []
     if settings.wants(*WITH_PORTRAITS):
         portraits = find_portraits(settings.data, settings.portraits, tracker, methods.size)
-        _evaluate_portraits(portraits, driving, methods, judge, settings, evaluation)
+        _evaluate_portraits(portraits, driving, methods, scorer, settings, evaluation)
         if settings.wants("turns"):
             _evaluate_turns(portraits[:TURN_PORTRAITS], methods, tracker, settings, evaluation)
     evaluation.seconds = time.perf_counter() - started
@@ -173,10 +174,11 @@ def evaluate_teacher(
 
 
 def _evaluate_clips(
-    methods: Methods, judge: Judge, settings: EvaluationSettings, evaluation: TeacherEvaluation
+    methods: Methods, scorer: FrameScorer, settings: EvaluationSettings, evaluation: TeacherEvaluation
 ) -> list[DrivingClip]:
-    """The protocols ``self`` and ``degraded``, one clip in memory at a time; returns what ``cross`` needs of the clips."""
-    # A spoilt source has no expression to start from that could be trusted.
+    """Run the protocols ``self`` and ``degraded`` with one clip in memory at a time, and return the clips' data for
+    ``cross``."""
+    # The expression of a degraded source cannot be measured reliably.
     changes = {"self": ExpressionChanges(), "degraded": None}
     results = {name: ReenactmentResults(changes[name]) for name in changes if name in settings.protocols}
     degradation = FixedDegradation() if "degraded" in results else None
@@ -185,17 +187,17 @@ def _evaluate_clips(
         paths = paths[:CROSS_CLIPS]
     driving = []
     for place, path in enumerate(tqdm(paths, desc="clips", disable=no_bars())):
-        clip = track_clip(path, settings.frames, settings.window, judge.tracker)
+        clip = track_clip(path, settings.frames, settings.window, scorer.tracker)
         if place < CROSS_CLIPS:
             driving.append(DrivingClip.of(clip.spread))
         if "self" in results:
-            reenact(clip, methods, judge, results["self"])
+            reenact(clip, methods, scorer, results["self"])
         if degradation is not None:
-            reenact(degradation(clip, place), methods, judge, results["degraded"])
+            reenact(degradation(clip, place), methods, scorer, results["degraded"])
     for name, result in results.items():
         evaluation.protocols[name] = {"mean": result.mean(), "clips": result.clips}
         if result.expressions is not None:
-            slopes = {"measured_by": judge.landmarker.name, "slopes": result.expressions.slopes()}
+            slopes = {"measured_by": scorer.landmarker.name, "slopes": result.expressions.slopes()}
             evaluation.protocols[name]["expressions"] = slopes
         write_sheet(
             settings.out / f"{name}.png",
@@ -210,15 +212,15 @@ def _evaluate_portraits(
     portraits: list[NamedPortrait],
     driving: list[DrivingClip],
     methods: Methods,
-    judge: Judge,
+    scorer: FrameScorer,
     settings: EvaluationSettings,
     evaluation: TeacherEvaluation,
 ) -> None:
-    """The protocols ``cross``, ``regions`` and ``colour``."""
+    """Run the protocols ``cross``, ``regions`` and ``colour``."""
     if "cross" in settings.protocols:
         cross = CrossResults()
         for item in tqdm(portraits, desc="cross", disable=no_bars()):
-            reenact_portrait(item, driving, methods, judge, cross)
+            reenact_portrait(item, driving, methods, scorer, cross)
         headings = ["portrait", *(clip.name for clip in driving)]
         for method in COMPARED:
             top = ("driving", [Image.new("RGB", driving[0].picture.size, "white"), *(clip.picture for clip in driving)])
@@ -229,7 +231,7 @@ def _evaluate_portraits(
             "least_alike": cross.least_alike(),
         }
     if "regions" in settings.protocols:
-        moved = region_independence(portraits[:REGION_PORTRAITS], methods, judge.tracker)
+        moved = region_independence(portraits[:REGION_PORTRAITS], methods, scorer.tracker)
         regions = {
             "movement": moved,
             "cross_talk": cross_talk(moved["measured"]),
@@ -250,7 +252,7 @@ def _evaluate_turns(
     settings: EvaluationSettings,
     evaluation: TeacherEvaluation,
 ) -> None:
-    """The protocol ``turns``."""
+    """Run the protocol ``turns``."""
     results = TurnResults()
     for path in tqdm(validation_clips(settings.data, settings.clips), desc="turning clips", disable=no_bars()):
         results.add_clip(path, methods, tracker)
@@ -262,7 +264,7 @@ def _evaluate_turns(
 
 
 def _plain(value: Any) -> Any:
-    """Floats rounded, and NaN as null: JSON knows no NaN."""
+    """Return values for JSON: rounded floats, and null for NaN."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,5 @@
-"""Heads that turn by 10, 20 and 30 degrees: whether hair stays sharp, the outline right, and the world behind as it is."""
+"""The protocol ``turns``: heads turn by 10, 20 and 30 degrees; hair must stay sharp, the outline right, and the
+background unchanged."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ from .sheets import CELL, cell
 from .straightness import wall_figures
 
 DEGREES = (10, 20, 30)
-# Of each clip so many frames, evenly spread, are looked at.
+# The number of frames of each clip, evenly spaced, that are searched for turns.
 LOOKED_AT = 48
 OF_CLIPS = ("sharpness_hair", "outline")
 OF_WALLS = ("unchanged", "bend")
@@ -32,7 +33,7 @@ Figures = dict[int, dict[str, dict[str, float]]]
 
 @dataclass
 class TurnResults:
-    """Figures: name of a clip or portrait -> turn -> method -> name -> value; and rows of contact sheets."""
+    """Results: name of a clip or portrait -> turn -> method -> name -> value; and rows of contact sheets."""
 
     clips: dict[str, Figures] = field(default_factory=dict)
     portraits: dict[str, Figures] = field(default_factory=dict)
@@ -40,7 +41,7 @@ class TurnResults:
     portrait_rows: list[tuple[str, list[Image.Image]]] = field(default_factory=list)
 
     def add_clip(self, path: Path, methods: Methods, tracker: FaceTracker) -> None:
-        """By the true frames of a validation clip, as far as its head turns."""
+        """Add a validation clip, compared with its true frames, for the turns that it contains."""
         pairs = turned_pairs(path, DEGREES, LOOKED_AT, tracker)
         figures: Figures = {}
         cells: list[Image.Image] = []
@@ -57,7 +58,7 @@ class TurnResults:
         self.clip_rows.append((path.stem, cells))
 
     def add_portrait(self, item: NamedPortrait, methods: Methods) -> None:
-        """Before a drawn wall of straight lines."""
+        """Add a portrait before a drawn wall of straight lines."""
         figures, cells = wall_figures(item, methods, DEGREES, WALL_SEED + len(self.portraits))
         self.portraits[item.name] = figures
         self.portrait_rows.append((item.name, cells))
@@ -76,7 +77,7 @@ class TurnResults:
         }
 
     def as_dict(self) -> dict[str, Any]:
-        """For the results' JSON: ``counts`` says of how many clips and portraits the means are."""
+        """Return the results for JSON; ``counts`` are the numbers of clips and portraits of the means."""
         counts = {
             degrees: {
                 "clips": sum(degrees in figures for figures in self.clips.values()),
@@ -96,8 +97,8 @@ PORTRAIT_HEADINGS = [
 
 
 def clip_figures(frame: np.ndarray, pair: Reenactment, matte: Any) -> dict[str, float]:
-    """Of one frame (side, side, 3) that should be the pair's target: how sharp the hair is, of the target's; and the
-    outline's intersection over union with the target's, as the matte network sees both."""
+    """Return the sharpness of the hair in a frame (side, side, 3) relative to the pair's target, and the intersection
+    over union of both outlines by the matte network."""
     target, landmarks = pair.targets[0], pair.target_landmarks[0]
     ours, theirs = (cut_out_person(picture, landmarks, matte) for picture in (frame, target))
     return {

@@ -1,4 +1,4 @@
-"""What was wanted of the teacher, what was measured, and whether that is enough."""
+"""Compare the teacher's results with their targets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Verdict:
-    """One figure: ``reached`` is None where it could not be measured."""
+    """One result and its target; ``reached`` is None where it could not be measured."""
 
     name: str
     wanted: str
@@ -27,7 +27,8 @@ class Verdict:
 
 
 def verdicts(protocols: dict[str, Any]) -> list[Verdict]:
-    """Of the protocols that were run; ``protocols`` as :func:`~superface_hf.evaluation.teacher.evaluate_teacher` returns."""
+    """Return the verdicts of the protocols that were run; ``protocols`` is the result of
+    :func:`~superface_hf.evaluation.teacher.evaluate_teacher`."""
     result: list[Verdict] = []
     if "self" in protocols:
         result += _self(protocols["self"]["mean"])
@@ -71,7 +72,7 @@ def _slopes(measures: dict[str, dict[str, float]]) -> Iterator[Verdict]:
 
 
 def _turns(mean: dict[int, dict[str, dict[str, float]]]) -> Iterator[Verdict]:
-    """Of the worst turn."""
+    """Yield the verdicts of the worst turn."""
     teacher = [methods["teacher"] for methods in mean.values()]
     unchanged, bend = (np.array([figures[name] for figures in teacher]) for name in ("unchanged", "bend"))
     yield _at_least("turns: pixels unchanged where nobody is", 1.0, float(unchanged.min()), "{:.3%}")

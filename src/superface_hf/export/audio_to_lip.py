@@ -31,12 +31,12 @@ from ..utils.assets import SPEECH
 from .graph import Arrays, Case, Graph, Tolerance
 
 CHECKED_SECONDS = 2.0
-PIECES = (1, 7, 3)  # inner frames given at once, over and over
+PIECES = (1, 7, 3)  # frames in each call, repeated in this order
 SOUNDS = 2  # in a batch
 
 
 class LogMel(nn.Module):
-    """Samples (B, N) -> normalised log-mel frames (B, T, mels), one for each window that fits into them."""
+    """Compute normalised log-mel frames (B, T, mels) of samples (B, N), one for each window that fits into them."""
 
     kernels: Tensor
     filters: Tensor
@@ -58,10 +58,10 @@ class LogMel(nn.Module):
 
 
 class AudioToLipGraph(nn.Module):
-    """A step of a stream, of any length, or a whole sound.
+    """Maps samples to mouth motion: one step of a stream, of any length, or a whole sound.
 
-    What each layer remembers is one row of ``state`` (B, K), as the difference to what silence leaves there, so that a stream
-    begins with zeros. Samples overlap from call to call by ``overlap``, as windows do.
+    The state of all layers is one row of ``state`` (B, K), relative to the state after silence, so that a stream begins with
+    zeros. Samples overlap from call to call by ``overlap``, as windows do.
     """
 
     def __init__(self, model: SuperFaceAudioToLipModel) -> None:
@@ -74,7 +74,7 @@ class AudioToLipGraph(nn.Module):
         self.state_size = sum(rest[0].numel() for rest in self._rest)
 
     def forward(self, samples: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, n * samples_per_frame + overlap) and (B, K) -> mouths (B, n, mouth_size) and the next state (B, K)."""
+        """Map (B, n * samples_per_frame + overlap) and (B, K) to mouths (B, n, mouth_size) and the next state (B, K)."""
         features = self.log_mel(samples)
         features = features.reshape(features.shape[0], -1, self.hops * features.shape[2])
         parts = state.split([rest[0].numel() for rest in self._rest], dim=1)
@@ -85,15 +85,16 @@ class AudioToLipGraph(nn.Module):
 
 
 def audio_to_lip_graph(model: SuperFaceAudioToLipModel) -> Graph:
-    """
+    """Return the graph of an audio-to-lip model, with its checks and the description that is stored beside it.
+
     Raises:
-        SuperFaceError: the model hears through another one's encoder.
+        SuperFaceError: the model has a pretrained audio encoder, which is not exported.
     """
     config = model.config
     if model.audio_encoder is not None:
         raise SuperFaceError(
-            f"This audio-to-lip model hears through {config.audio_encoder}, which cannot be exported with it: export a model "
-            "with log-mel features (audio_encoder=None), such as the embedded one."
+            f"This audio-to-lip model uses the audio encoder {config.audio_encoder}, which cannot be exported with it: "
+            "export a model with log-mel features (audio_encoder=None), such as the embedded one."
         )
     module = AudioToLipGraph(model).eval()
     overlap = config.window_length - config.hop_length
@@ -127,7 +128,7 @@ def audio_to_lip_graph(model: SuperFaceAudioToLipModel) -> Graph:
 
 @torch.inference_mode()
 def _cases(model: SuperFaceAudioToLipModel, state_size: int) -> Iterator[Case]:
-    """A batch of a sound, and the same backward; in pieces and whole."""
+    """Yield test cases for a batch of two sounds (one is the other reversed): once in pieces, once whole."""
     config = model.config
     sound = load_sound(str(SPEECH)).mono(config.sampling_rate)[: round(CHECKED_SECONDS * config.sampling_rate)]
     sounds = np.stack((sound, sound[::-1]))
@@ -140,7 +141,8 @@ def _cases(model: SuperFaceAudioToLipModel, state_size: int) -> Iterator[Case]:
 def _streamed(
     config: SuperFaceAudioToLipConfig, sounds: np.ndarray, state_size: int, frames: int, pieces: tuple[int, ...]
 ) -> Callable[[Callable[[Arrays], Arrays]], np.ndarray]:
-    """Does what ``usage`` tells, for sounds (B, N), and gives (B, frames - look_ahead_frames, mouth_size)."""
+    """Return a function that runs a graph over sounds (B, N) in pieces, as ``usage`` describes, and returns mouths (B,
+    frames - look_ahead_frames, mouth_size)."""
     step, overlap = config.samples_per_frame, config.window_length - config.hop_length
     padded = np.pad(sounds, ((0, 0), (config.window_length // 2, 0)))
 

@@ -12,7 +12,7 @@ from ..hub import WEIGHTS, loading
 
 
 def load_exportable(source: str) -> PreTrainedModel:
-    """A student or an audio-to-lip model, in float32 on the CPU.
+    """Return a student or an audio-to-lip model, in float32 on the CPU.
 
     Raises:
         SuperFaceError: there is no such model, or it is of a kind that cannot be exported.

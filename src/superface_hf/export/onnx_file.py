@@ -1,10 +1,9 @@
-"""From a model to an ONNX file that is known to give what torch gives."""
+"""Write models as ONNX files, after comparing each graph with torch."""
 
 from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from ..errors import SuperFaceError, install_command
+from ..utils.files import part_of
 from .graph import Arrays, Graph
 from .precision import PRECISIONS, Precision, store_weights
 
@@ -24,13 +24,14 @@ INSTALL = install_command("export")
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written, and how near it comes to torch.
+    """A written ONNX file, and how far its results differ from torch's.
 
     Attributes:
-        path: the ONNX file; what it says about itself is beside it as JSON.
-        size: of the ONNX file, in bytes.
-        worst, rms: largest and mean difference to torch in ``unit``; None where onnxruntime is not installed.
-        psnr: the same in dB, for pictures; infinite where nothing differs.
+        path: the ONNX file; its description is beside it as JSON.
+        size: bytes of the ONNX file.
+        unit: the unit of the differences.
+        worst, rms: largest and root-mean-square difference to torch in ``unit``; None where onnxruntime is not installed.
+        psnr: the peak signal-to-noise ratio in dB, for pictures; infinite where nothing differs.
     """
 
     path: Path
@@ -53,19 +54,20 @@ def export_onnx(
     path: str | os.PathLike[str],
     precision: Precision = "fp32",
 ) -> ExportReport:
-    """Writes a student or an audio-to-lip model as an ONNX file, and what a runtime must know beside it as JSON.
+    """Write a student or an audio-to-lip model as an ONNX file, with a JSON file beside it that describes inputs and outputs.
 
-    The graph is run by onnxruntime (if that is installed) over bundled motions or speech, in batches of several sizes, and
-    compared with torch, before anything is written.
+    Before anything is written, onnxruntime (if installed) runs the graph over bundled motions or speech in batches of several
+    sizes, and the results are compared with torch's.
 
     Args:
         model: in float32, on the CPU.
-        path: ends with ``.onnx``; what was there is replaced.
-        precision: how weights are stored; computing is in float32.
+        path: ends with ``.onnx``; an existing file is replaced.
+        precision: how weights are stored; the graph computes in float32.
 
     Raises:
-        SuperFaceError: the model is of another kind, the path is none for an ONNX file, onnx is missing, or the graph does not
-            give what torch gives.
+        SuperFaceError: the model is of another kind, the path does not end with ``.onnx``, onnx is not installed, or
+        the graph's
+            results differ from torch's by more than is allowed.
     """
     path = Path(path)
     if path.suffix != ".onnx":
@@ -99,7 +101,7 @@ def checked_content(
 
 
 def graph_of(model: PreTrainedModel) -> Graph:
-    """The graph of a student or an audio-to-lip model.
+    """Return the graph of a student or an audio-to-lip model.
 
     Raises:
         SuperFaceError: the model is of another kind, or cannot be exported.
@@ -120,7 +122,7 @@ def graph_of(model: PreTrainedModel) -> Graph:
 
 
 def run_with_onnxruntime(content: bytes, threads: int | None = None) -> Callable[[Arrays], Arrays]:
-    """What runs an ONNX file on the CPU: inputs by name -> outputs by name.
+    """Return a function that runs an ONNX file on the CPU: inputs by name -> outputs by name.
 
     Raises:
         ImportError: onnxruntime is not installed.
@@ -154,7 +156,7 @@ def _content(graph: Graph, precision: Precision, metadata: dict[str, Any]) -> by
 
     file = onnx.load_model_from_string(traced(graph))
     store_weights(file, {name for name, _ in graph.module.named_parameters()}, precision)
-    # The whole, and what libraries show that know nothing of us.
+    # All metadata, and the fields that other programs show.
     onnx.helper.set_model_props(file, {METADATA_KEY: json.dumps(metadata), "license": metadata["license"]})
     file.producer_name, _, file.producer_version = metadata["made_by"].partition(" ")
     onnx.checker.check_model(file)
@@ -162,9 +164,9 @@ def _content(graph: Graph, precision: Precision, metadata: dict[str, Any]) -> by
 
 
 def _checked(content: bytes, graph: Graph, precision: str) -> tuple[float, float] | None:
-    """The largest and the mean (root of squares) difference to torch; None if nothing here can run the graph."""
+    """Compare the graph with torch and return the largest and the root-mean-square difference; None without onnxruntime."""
     try:
-        run = run_with_onnxruntime(content, threads=1)  # two would wait for each other on a busy machine
+        run = run_with_onnxruntime(content, threads=1)  # more are slower on a busy machine
     except ImportError:
         return None
     differences = [np.abs(case.run(run) - case.expected) for case in graph.cases()]
@@ -181,14 +183,12 @@ def _checked(content: bytes, graph: Graph, precision: str) -> tuple[float, float
 
 
 def _write(path: Path, content: bytes) -> None:
-    """All of it or, if that fails, nothing."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """Write a file completely, or raise an error and leave no part of it."""
+    temporary = part_of(path)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        temporary.write_bytes(content)
+        temporary.replace(path)
     except OSError as error:
         raise SuperFaceError(f"{path} cannot be written: {error.strerror or error}.") from error
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)

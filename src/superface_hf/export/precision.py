@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 Precision = Literal["fp32", "fp16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-SMALLEST = 256  # values; what has fewer (biases, norms) is not worth a loss
+MIN_VALUES = 256  # smaller weights (biases, norms) stay in float32: storing them in fewer bits saves little
 
 
 def store_weights(model: onnx.ModelProto, names: set[str], precision: Precision) -> None:
-    """Stores the matrices and kernels among ``names`` in fewer bits, in place."""
+    """Store the matrices and kernels among ``names`` in fewer bits, in place."""
     from onnx import TensorProto, helper, numpy_helper
 
     if precision == "fp32":
@@ -31,7 +31,7 @@ def store_weights(model: onnx.ModelProto, names: set[str], precision: Precision)
         if tensor.name not in names or tensor.data_type != TensorProto.FLOAT or len(tensor.dims) < 2:
             continue
         weight = numpy_helper.to_array(tensor)
-        if weight.size < SMALLEST:
+        if weight.size < MIN_VALUES:
             continue
         name = tensor.name
         narrow, scale = (weight.astype(np.float16), None) if precision == "fp16" else rounded(weight)
@@ -47,7 +47,7 @@ def store_weights(model: onnx.ModelProto, names: set[str], precision: Precision)
 
 
 def rounded(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A weight (outputs, ...) as int8 and a scale for each output (outputs, 1, ...)."""
+    """Return a weight (outputs, ...) as int8 and a scale for each output (outputs, 1, ...)."""
     largest = np.abs(weight).max(axis=tuple(range(1, weight.ndim)), keepdims=True)
     scale = np.maximum(largest, np.finfo(np.float32).tiny * 127) / np.float32(127)
     return np.round(weight / scale).astype(np.int8), scale.astype(np.float32)

@@ -17,7 +17,8 @@ from ..animation.portrait import stored_portrait
 from ..animation.retargeting import on_portrait
 from ..face_model.linear import FaceModel
 from ..layers.motion import Window
-from ..models.student.modeling_student import StudentOutput, SuperFaceStudentModel
+from ..models.student.modeling_student import SuperFaceStudentModel
+from ..models.student.outputs import StudentOutput
 from ..motion.bundled import bundled_motion
 from .graph import Arrays, Case, Graph, Tolerance
 
@@ -45,7 +46,8 @@ def _parts(output: StudentOutput) -> tuple[Tensor, ...]:
 
 
 def student_graph(student: SuperFaceStudentModel) -> Graph:
-    """
+    """Return the graph of a student, with its checks and the description that is stored beside it.
+
     Raises:
         SuperFaceError: the student stores no portrait.
     """
@@ -81,7 +83,7 @@ def student_graph(student: SuperFaceStudentModel) -> Graph:
 
 
 def motion_meshes(student: SuperFaceStudentModel, motion: str, frames: int | None = None) -> Tensor:
-    """A bundled motion on the student's portrait (T, 478, 3), or only ``frames`` of it, evenly chosen."""
+    """Return the meshes (T, 478, 3) of a bundled motion on the student's portrait, or ``frames`` of them, evenly spaced."""
     portrait = stored_portrait(student, FaceModel.default())
     meshes = on_portrait(bundled_motion(motion), portrait, FaceModel.default())[1]
     if frames is None:
@@ -90,7 +92,7 @@ def motion_meshes(student: SuperFaceStudentModel, motion: str, frames: int | Non
 
 
 def compared(outputs: Arrays) -> np.ndarray:
-    """All outputs of B frames in one unit, levels of 255: (B, N)."""
+    """Return all outputs of B frames as rows (B, N) in one unit, levels of 255."""
     levels = dict.fromkeys(OUTPUTS, 255.0) | {"flow": 2.0 * outputs["keep"].shape[-1]}
     return np.concatenate([(levels[name] * outputs[name]).reshape(len(outputs[name]), -1) for name in OUTPUTS], axis=1)
 
@@ -98,7 +100,7 @@ def compared(outputs: Arrays) -> np.ndarray:
 @torch.inference_mode()
 def _cases(student: SuperFaceStudentModel) -> Iterator[Case]:
     meshes = torch.cat([motion_meshes(student, name, count) for name, count in CHECKED.items()])
-    # Whoever drives it from outside may leave the window: the windows of eyes and mouth stop at its border.
+    # A mesh may lie outside the window: the windows of eyes and mouth must stop at its border.
     meshes = torch.cat((meshes, student.landmarks[None] + torch.tensor([0.9, 0.0, 0.0])))
     around = Window.following(student.crop, student.landmarks, meshes)
     windows = torch.cat((around.centre, around.scale[:, None]), dim=1)

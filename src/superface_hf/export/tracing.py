@@ -1,8 +1,8 @@
-"""Lets torch's exporter see through the models' code.
+"""Trace models into ONNX graphs with torch's exporter.
 
 A tracer records what happens to tensors. Numbers that leave tensors (``len``, ``tolist``) become constants of the graph: the
-models ask for ``shape[0]``. A few operations have no counterpart in ONNX; :class:`Substitutes` does them in another way that
-comes to the same. It stands in for what the models call, not for the models, so that their layers may change.
+models use ``shape[0]``. A few operations have no counterpart in ONNX; :class:`Substitutes` replaces them by equal ones. It
+replaces torch's functions and not the models' layers, so the layers may change.
 
 The exporter is the older of torch's two, which follows TorchScript: torch 2.13's newer one gave the same numbers for a student,
 but took forty times as long (two minutes), needs onnxscript, and stores grids that are computed from nothing.
@@ -26,12 +26,14 @@ OPSET = 17
 
 
 def traced(graph: Graph) -> bytes:
-    """The graph as an ONNX file in float32."""
+    """Return the graph as an ONNX file in float32."""
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         file = Path(folder) / "graph.onnx"
         graph.module(*graph.example)  # fills caches of constants; the tracer must not be the first to ask for them
         with Substitutes(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of constants and of the exporter's age; the check will tell
+            warnings.simplefilter(
+                "ignore"
+            )  # about constants and the old exporter; the comparison with torch finds errors
             torch.onnx.export(
                 graph.module,
                 graph.example,
@@ -52,7 +54,7 @@ class _Largest(NamedTuple):
 
 
 class Substitutes(TorchFunctionMode):
-    """Stands in for operations that ONNX lacks, in the thread that enters it."""
+    """Replaces operations that ONNX lacks, in the thread that enters this context."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.linalg.solve:
@@ -60,13 +62,14 @@ class Substitutes(TorchFunctionMode):
         if func is torch.Tensor.cummax:
             return _Largest(running_maximum(*args), None)
         if func is torch.Tensor.view and isinstance(args[1], torch.dtype):
-            # Stored bits are read while tracing: what they say is a constant.
+            # Stored bits are read while tracing, and their values become constants.
             return torch.from_numpy(args[0].numpy().view(torch.empty(0, dtype=args[1]).numpy().dtype))
         return func(*args, **(kwargs or {}))
 
 
 def solve(matrix: Tensor, right: Tensor) -> Tensor:
-    """``torch.linalg.solve`` of few positive definite equations: (B, n, n), (B, n, m) -> (B, n, m), by elimination."""
+    """Solve small systems of positive definite equations by elimination, as ``torch.linalg.solve`` does: (B, n, n), (B,
+    n, m) -> (B, n, m)."""
     count = matrix.shape[-1]
     rows = torch.cat((matrix, right), dim=-1)
     unit = torch.eye(count, dtype=matrix.dtype, device=matrix.device)
@@ -77,10 +80,10 @@ def solve(matrix: Tensor, right: Tensor) -> Tensor:
 
 
 def running_maximum(x: Tensor, dim: int) -> Tensor:
-    """``x.cummax(1).values`` of a short (B, N).
+    """Return the running maximum of a short (B, N), as ``x.cummax(1).values`` does.
 
     Raises:
-        NotImplementedError: for other shapes; extend it when a model asks.
+        NotImplementedError: ``x`` has another shape; extend this function if a model needs it.
     """
     if x.ndim != 2 or dim != 1:
         raise NotImplementedError(f"cummax along {dim} of {tuple(x.shape)}")

@@ -17,19 +17,19 @@ from safetensors.torch import load_file
 
 from ..errors import MotionError
 from ..motion import Motion
-from ..motion.arkit import EXPRESSION_REGIONS, WEIGHTS
+from ..motion.arkit import EXPRESSION_REGIONS, FACE_MODEL_FILE
 from ..motion.rotations import fit_similarity, rotation_matrix, rotation_vector
 from . import topology
 
 # Standard deviations, in inter-ocular distances, of what the bases leave unexplained: within a clip, and of a person.
 TRACKING_NOISE = 0.006
 IDENTITY_NOISE = 0.02
-# How far the average expression of a clip strays from neutral, against 1 for a single frame.
+# Standard deviation of a clip's average expression from neutral, relative to that of a single frame.
 MEAN_EXPRESSION = 0.7
 FIT_ROUNDS = 2
 # Turns beyond this many radians change the face no further: few tracked frames go there.
 TURN_LIMIT = 0.6
-# A person's eyes move in proportion to how far theirs open, so that a blink closes every eye; kept within these factors.
+# Eye offsets are scaled by how far this person's eyes open, so that a blink closes every eye; limits of that factor.
 OPENING_LIMITS = (0.5, 2.0)
 # An eye that is open by less than this share of its usual opening hides its iris: its gaze is taken from its neighbours.
 HIDDEN_IRIS = 0.45
@@ -44,7 +44,7 @@ class FaceShape:
 
 
 class FaceModel:
-    """The fitted model.
+    """The fitted linear face model.
 
     Attributes:
         mean: (478, 3), centred, looking straight at the camera, symmetric; its outer eye corners are 1 apart.
@@ -68,17 +68,17 @@ class FaceModel:
 
     @classmethod
     def load(cls, path: Path) -> FaceModel:
-        """Reads ``face_model.safetensors``."""
+        """Read ``face_model.safetensors``."""
         return cls(load_file(path))
 
     @classmethod
     @lru_cache(maxsize=1)
     def default(cls) -> FaceModel:
-        """The embedded model, loaded once."""
-        return cls.load(WEIGHTS)
+        """Return the embedded model, loaded once."""
+        return cls.load(FACE_MODEL_FILE)
 
     def fit(self, landmarks: np.ndarray | torch.Tensor, fps: float) -> tuple[FaceShape, Motion]:
-        """Finds one person's neutral face and their motion together.
+        """Fit one person's neutral face and their motion together.
 
         Args:
             landmarks: (T, 478, 3) IMAGE coordinates, of one person.
@@ -94,18 +94,19 @@ class FaceModel:
         return FaceShape(torch.from_numpy(points.astype(np.float32))), self._motion(posed, coefficients, points, fps)
 
     def fit_frames(self, shape: FaceShape, landmarks: np.ndarray | torch.Tensor, fps: float) -> Motion:
-        """Finds the motion (T frames) of a person whose neutral face is known; arguments and errors as in :meth:`fit`."""
+        """Fit the motion (T frames) of a person whose neutral face is known; arguments and errors as in :meth:`fit`."""
         points = shape.points.double().numpy()
         posed, aligned = self._align(_checked(landmarks), points)
         return self._motion(posed, self.coefficients_of(aligned - points), points, fps)
 
     def without_head(self, landmarks: np.ndarray) -> np.ndarray:
-        """One person's landmarks (T, 478, 3), in any unit, laid on the mean: without the head's place, size and turn, and
-        without what a turn does to tracked landmarks. Canonical units."""
+        """Align one person's landmarks (T, 478, 3), in any unit, with the mean face, and return them in canonical
+        units. The head's position, size and rotation are removed, and so is the change that a turn causes in tracked
+        landmarks."""
         return self._align(np.asarray(landmarks, np.float64), self._mean)[1]
 
     def neutral_shape(self, landmarks: np.ndarray | torch.Tensor, motion: Motion) -> FaceShape:
-        """The neutral face with which ``motion`` (1 frame) gives exactly ``landmarks`` (478, 3)."""
+        """Return the neutral face with which ``motion`` (1 frame) gives exactly ``landmarks`` (478, 3)."""
         if len(motion) != 1:
             raise MotionError(f"neutral_shape needs a motion of one frame, not {len(motion)}: pass motion[0].")
         target = _checked(torch.as_tensor(landmarks)[None])
@@ -119,7 +120,7 @@ class FaceModel:
         return FaceShape(torch.from_numpy(points.astype(np.float32)))
 
     def animate(self, shape: FaceShape, motion: Motion) -> torch.Tensor:
-        """The landmarks (T, 478, 3) float32 in IMAGE coordinates of ``shape`` making ``motion``."""
+        """Return the landmarks (T, 478, 3) float32 in IMAGE coordinates of ``shape`` making ``motion``."""
         points = shape.points.double().numpy()
         fixed, left, right = self._offsets(motion)
         openings = self._openings(points)
@@ -130,7 +131,8 @@ class FaceModel:
         return torch.from_numpy(rotated.astype(np.float32))
 
     def coefficients_of(self, offsets: np.ndarray) -> np.ndarray:
-        """Coefficients (T, M) of offsets (T, 478, 3) from a neutral face in canonical pose, in the regions' order."""
+        """Return the coefficients (T, M), in the regions' order, of offsets (T, 478, 3) from a neutral face in
+        canonical pose."""
         return offsets.reshape(len(offsets), -1) @ self._explainer
 
     @cached_property
@@ -166,7 +168,8 @@ class FaceModel:
     def _align(
         self, target: np.ndarray, points: np.ndarray
     ) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
-        """Poses (rotation vectors, translations, scales), and the frames (T, 478, 3) taken back to canonical pose."""
+        """Return the poses (rotation vectors, translations, scales), and the frames (T, 478, 3) moved back to canonical
+        pose."""
         stable = topology.STABLE
         rotation, scale, offset = fit_similarity(points[stable], target[:, stable])
         vectors = rotation_vector(rotation)
@@ -175,14 +178,14 @@ class FaceModel:
         return (vectors, offset[:, :2], scale), canonical
 
     def _split(self, aligned: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Canonical frames (T, 478, 3) into the person's neutral face (478, 3) and coefficients (T, M)."""
+        """Split canonical frames (T, 478, 3) into the person's neutral face (478, 3) and coefficients (T, M)."""
         mean_offset = (aligned.mean(0) - self._mean).reshape(-1)
         mean_coefficients = (mean_offset @ self._splitter)[len(self.identity_basis) :]
         points = self._mean + (mean_offset - mean_coefficients @ self._expression).reshape(-1, 3)
         return points, mean_coefficients + self.coefficients_of(aligned - aligned.mean(0))
 
     def _settle_gaze(self, coefficients: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """Replaces the gaze of hidden irises by that of the nearest frames where they are seen."""
+        """Replace the gaze of hidden irises by that of the nearest frames that show them."""
         faces = points + (coefficients @ self._expression).reshape(-1, *points.shape)
         settled = coefficients.copy()
         for eye, lids in enumerate(LIDS):
@@ -210,7 +213,8 @@ class FaceModel:
         return Motion(rotation, translation, scale, mouth, eyes, brows, gaze, fps)
 
     def _offsets(self, motion: Motion) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What a motion adds to a neutral face, each (T, 478, 3) canonical: without eyes, left eye, right eye.
+        """Return the offsets that a motion adds to a neutral face, each (T, 478, 3) canonical: all but the eyes, left
+        eye, right eye.
 
         The parts of the eyes are those of the mean face, to be multiplied by the person's own opening.
         """
@@ -245,13 +249,13 @@ class FaceModel:
         return self._openings(shape.points.double().numpy())
 
     def _openings(self, points: np.ndarray) -> np.ndarray:
-        """How far a neutral face's left and right eye open, against the mean's."""
+        """Return the opening of a neutral face's left and right eye, relative to the mean face's."""
         gaps = [lid_gap(points[None], lids)[0] for lids in LIDS]
         return np.clip(np.divide(gaps, self._mean_openings), *OPENING_LIMITS)
 
     @staticmethod
     def _own_opening(face: np.ndarray, change: np.ndarray, lids: tuple[tuple[int, int], ...], mean_gap: float) -> float:
-        """The opening that a neutral face has if ``opening * change`` (478, 3) made it ``face`` (478, 3).
+        """Return the opening of the neutral face that ``opening * change`` (478, 3) turned into ``face`` (478, 3).
 
         The opening follows from the neutral face, which follows from the opening: a fixed point, found by bisection.
         """
@@ -268,19 +272,20 @@ class FaceModel:
 
 
 def turn_features(vectors: np.ndarray) -> np.ndarray:
-    """The rotation vectors (T, 3), their squares and products: (T, 9)."""
+    """Return the features (T, 9) of rotation vectors (T, 3): the vectors, their squares and their products."""
     v = np.clip(np.asarray(vectors, np.float64), -TURN_LIMIT, TURN_LIMIT)
     return np.concatenate([v, v * v, v * np.roll(v, 1, axis=1)], axis=1)
 
 
 def lid_gap(points: np.ndarray, lids: tuple[tuple[int, int], ...]) -> np.ndarray:
-    """How far an eye is open (T,): the mean vertical distance of its lids in the unit of ``points`` (T, 478, 2 or 3)."""
+    """Return how far an eye is open (T,): the mean vertical distance of its lids, in the unit of ``points`` (T, 478, 2
+    or 3)."""
     upper, lower = np.array(lids).T
     return (points[:, lower, 1] - points[:, upper, 1]).mean(1)
 
 
 def ridge_solver(basis: np.ndarray, weights: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """(P, M) that maps offsets (P,) to their most likely coefficients on ``basis`` (M, P).
+    """Return the matrix (P, M) that maps offsets (P,) to their most likely coefficients on ``basis`` (M, P).
 
     ``weights`` (P,) are inverse variances of the offsets' noise, ``spread`` (M,) the coefficients' standard deviations.
     """

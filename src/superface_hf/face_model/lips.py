@@ -1,6 +1,6 @@
-"""What mouth coefficients look like: where the lips are, and how far they are apart.
+"""Lip positions and lip distance that mouth coefficients give.
 
-Both are those of the neutral mean face with the mouth moved, in its canonical pose, so that they mean the same for everyone.
+Both are measured on the neutral mean face in its canonical pose, with the mouth moved, so that they mean the same for everyone.
 Lengths are inter-ocular distances (outer eye corner to outer eye corner).
 """
 
@@ -16,11 +16,11 @@ from torch import Tensor
 from .linear import FaceModel
 from .topology import INNER_LIPS, LIPS_INNER, LIPS_OUTER
 
-# Openings below this count as lips that touch. On the training clips, the official landmarker's own inner-lip points have two
-# clear groups: touching (under 0.012, 13,100 frames, at the peak of the histogram) and apart, with a valley near 0.045. Fitted
-# coefficients blur that: the touching frames give openings of 0.015 in the median (90% under 0.028). At 0.03, 92% of them count
-# as closed, and of the frames whose lips are just apart (0.04 to 0.07) 1.1%. The neutral face itself, an average of many, has
-# its lips slightly apart: 0.037. So a mouth of zeros is *not* closed.
+# Lips count as touching below this opening. In the training clips, the official landmarker's inner-lip points form two clear
+# groups: touching (under 0.012, 13,100 frames, at the peak of the histogram) and apart, with a valley near 0.045. Fitted
+# coefficients blur the two: the touching frames have openings of 0.015 in the median (90% under 0.028). At 0.03, 92% of them
+# count as closed, and 1.1% of the frames whose lips are just apart (0.04 to 0.07). The neutral face, an average of many people,
+# has an opening of 0.037. So a mouth of zeros is *not* closed.
 CLOSED = 0.03
 
 RING = np.concatenate([LIPS_OUTER, LIPS_INNER])  # the order of `lip_points`
@@ -29,7 +29,7 @@ ArrayT = TypeVar("ArrayT", np.ndarray, Tensor)
 
 
 def lip_points(mouth: ArrayT) -> ArrayT:
-    """The lips that a mouth makes.
+    """Return the lip points that mouth coefficients give.
 
     Args:
         mouth: (..., 30) ``Motion.mouth`` coefficients. A numpy array gives a numpy array, a tensor a tensor (on its device
@@ -42,7 +42,8 @@ def lip_points(mouth: ArrayT) -> ArrayT:
 
 
 def mouth_opening(mouth: ArrayT) -> ArrayT:
-    """How far the inner lips are apart, (...), for coefficients (..., 30): the mean distance of the ``INNER_LIPS`` pairs."""
+    """Return the distance of the inner lips (...) for coefficients (..., 30): the mean over the ``INNER_LIPS``
+    pairs."""
     pairs = _points(mouth, tuple(np.array(INNER_LIPS).T.reshape(-1)))
     half = len(INNER_LIPS)
     if isinstance(pairs, Tensor):
@@ -51,7 +52,7 @@ def mouth_opening(mouth: ArrayT) -> ArrayT:
 
 
 def _points(mouth: ArrayT, points: tuple[int, ...]) -> ArrayT:
-    """The mean face's ``points`` (P of them) moved by mouth coefficients (..., 30): (..., P, 3)."""
+    """Return the mean face's ``points`` (..., P, 3), moved by mouth coefficients (..., 30)."""
     mean, basis = _geometry(points)
     if isinstance(mouth, Tensor):
         mean, basis = mean.to(mouth), basis.to(mouth)
@@ -62,9 +63,9 @@ def _points(mouth: ArrayT, points: tuple[int, ...]) -> ArrayT:
 
 @lru_cache
 def _geometry(points: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """(P, 3) the mean face's points, and (30, 3 P) how each coefficient moves them."""
+    """Return the mean face's points (P, 3), and how each coefficient moves them (30, 3 P)."""
     model = FaceModel.default()
     chosen = list(points)
-    # They are kept: made in inference mode, they could never be trained through.
+    # They are cached: made in inference mode, they could not be used in training later.
     with torch.inference_mode(False):
         return model.mean[chosen].clone(), model.bases["mouth"][:, chosen].flatten(1).clone()

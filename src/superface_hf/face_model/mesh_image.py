@@ -1,4 +1,4 @@
-"""The mesh drawn as an image: which part of which face is where, for a convolution to read."""
+"""Draw the mesh as an image, so that a convolution sees which part of which face is where."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .topology import LEFT_EYE, LEFT_IRIS, LIPS_INNER, LIPS_OUTER, RIGHT_EYE, RI
 
 _EYES = np.concatenate([LEFT_EYE, RIGHT_EYE])
 
-# Width of the drawn dots, in radii of the face: about the spacing of the landmarks, so that the skin is closed.
+# Width of the drawn dots in radii of the face: about the spacing of the landmarks, so that the skin has no holes.
 DOT_WIDTH = 0.08
 FINE_DOT_WIDTH = 0.04
 MESH_CHANNELS = 7
@@ -21,12 +21,12 @@ HALF_OPEN = 0.03
 
 
 def mesh_image(landmarks: Tensor, canonical: Tensor, size: int) -> Tensor:
-    """Draws the mesh in the picture's plane.
+    """Draw the mesh in the picture's plane.
 
     Args:
         landmarks: (B, 478, 3) in image coordinates.
         canonical: (478, 3) the mean face; a point's place in it is its colour, so colours say "tip of the nose" or
-            "left mouth corner" whoever the face belongs to.
+            "left mouth corner" for every face.
         size: side of the image.
 
     Returns:
@@ -46,9 +46,14 @@ def mesh_image(landmarks: Tensor, canonical: Tensor, size: int) -> Tensor:
 
 
 def opening_image(landmarks: Tensor, size: int) -> Tensor:
-    """Draws what opens and closes, and where the eyes look: mouth opening, eye openings and irises.
+    """Draw mouth opening, eye openings and irises.
 
-    (B, 478, 3) in image coordinates -> (B, 3, size, size) in [0, 1). A closed mouth or eye leaves nothing.
+    Args:
+        landmarks: (B, 478, 3) in image coordinates.
+        size: side of the image.
+
+    Returns:
+        (B, 3, size, size) in [0, 1): mouth, eyes, irises. A closed mouth or eye leaves its channel empty.
     """
     radius = face_radius(landmarks)[:, None]
     rings = ((LIPS_INNER,), (LEFT_EYE, RIGHT_EYE))
@@ -59,7 +64,8 @@ def opening_image(landmarks: Tensor, size: int) -> Tensor:
 
 
 def _across(landmarks: Tensor, ring: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Facing points of a ring that runs from one corner along the lower edge and back along the upper one."""
+    """Return the facing points of a ring that runs from one corner along the lower edge and back along the upper
+    one."""
     half = len(ring) // 2
     lower, upper = landmarks[:, ring[1:half]], landmarks[:, ring[::-1][: half - 1].copy()]
     return _twice_as_dense(lower), _twice_as_dense(upper)
@@ -70,7 +76,7 @@ def _twice_as_dense(edge: Tensor) -> Tensor:
 
 
 def _fill(edges: list[tuple[Tensor, Tensor]], radius: Tensor, size: int) -> Tensor:
-    """Dots between the lower and the upper edges, as strong as these are apart: (B, 1, size, size)."""
+    """Draw dots between the lower and the upper edges, stronger where they are farther apart: (B, 1, size, size)."""
     points, strengths = [], []
     for lower, upper in edges:
         gap = (upper - lower)[..., :2].norm(dim=-1) / radius

@@ -1,4 +1,4 @@
-"""Regions, mirror symmetry, triangles and gaze of the mean face: what the fit needs to know of its geometry."""
+"""Geometry of the mean face that fitting needs: regions, mirror symmetry, triangles and gaze."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from . import topology
 # Radius of the turning eyeball in inter-ocular distances (about 12 mm of 90 mm): an iris moves by it per radian of gaze.
 GAZE_RADIUS = 0.135
 SOFTNESS = 0.07
-# How far from the lids, in inter-ocular distances, the skin moves with them: farther off, a blink is also a frown, which is the
-# brows' to make.
+# How far from the lids, in inter-ocular distances, the skin moves with them. Farther away a blink would be a frown,
+# which belongs to the brows.
 LID_REACH = 0.08
 
 NOSE_BOTTOM = [2, 94, 97, 98, 64, 129, 326, 327, 294, 358]
@@ -27,8 +27,9 @@ ANCHORS = {
 }
 
 
-def region_weights(mean: np.ndarray) -> dict[str, np.ndarray]:
-    """Soft memberships (478,) of the regions; they add up to one on every point but the irises, which are gaze's."""
+def region_memberships(mean: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the soft membership (478,) of each point in each region; memberships add up to one, except on the irises,
+    which belong to gaze."""
     plane = mean[:, :2]
     logits = {}
     for region, anchors in ANCHORS.items():
@@ -42,7 +43,7 @@ def region_weights(mean: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def near_lids(mean: np.ndarray) -> np.ndarray:
-    """How much of each point (478,) goes along with a lid: 1 on the lids, falling to nothing at brows and nose."""
+    """Return how much each point (478,) moves with a lid: 1 on the lids, falling to 0 at brows and nose."""
     lids = np.concatenate([topology.LEFT_EYE, topology.RIGHT_EYE])
     distance = np.linalg.norm(mean[:, None, :2] - mean[None, lids, :2], axis=-1).min(1)
     weight = np.exp(-(distance**2) / (2 * LID_REACH**2))
@@ -51,12 +52,12 @@ def near_lids(mean: np.ndarray) -> np.ndarray:
 
 
 def left_share(mean: np.ndarray) -> np.ndarray:
-    """How much of each point (478,) belongs to the person's left half, soft over the nose bridge."""
+    """Return how much each point (478,) belongs to the person's left half, with a soft border over the nose bridge."""
     return 1 / (1 + np.exp(-mean[:, 0] / 0.03))
 
 
 def mirror_map(mean: np.ndarray) -> np.ndarray:
-    """The permutation (478,) that swaps each point with its mirror image."""
+    """Return the permutation (478,) that swaps each point with its mirror image."""
     from scipy.optimize import linear_sum_assignment
 
     flipped = mean * [-1.0, 1.0, 1.0]
@@ -69,7 +70,8 @@ def mirror_map(mean: np.ndarray) -> np.ndarray:
 
 
 def gaze_basis() -> np.ndarray:
-    """(4, 478, 3): person's left eye right/down, right eye right/down in image directions, one radian of turn each."""
+    """Return the gaze basis (4, 478, 3): left eye right and down, right eye right and down in image directions, for one
+    radian each."""
     basis = np.zeros((4, topology.POINTS, 3))
     for eye, iris in enumerate((topology.LEFT_IRIS, topology.RIGHT_IRIS)):
         basis[2 * eye, iris, 0] = GAZE_RADIUS
@@ -78,7 +80,7 @@ def gaze_basis() -> np.ndarray:
 
 
 def sculpted_shapes(mean: np.ndarray) -> dict[str, np.ndarray]:
-    """Shapes (478, 3) by hand, for the blendshapes that the landmarker never scores."""
+    """Return hand-made shapes (478, 3) for the blendshapes that the landmarker never scores."""
     left = {
         "cheekPuff": [(425, 0.17, (0.05, 0.0, 0.07)), (205, 0.17, (-0.05, 0.0, 0.07))],
         "noseSneerLeft": [(358, 0.07, (0.01, -0.045, 0.01)), (391, 0.08, (0.0, -0.02, 0.0))],
@@ -103,7 +105,7 @@ def _bump(mean: np.ndarray, centre: int, radius: float, move: tuple[float, float
 
 
 def triangulate(mean: np.ndarray) -> np.ndarray:
-    """Delaunay triangles (F, 3) of the frontal mean without its irises, mouth and eye openings."""
+    """Return Delaunay triangles (F, 3) of the frontal mean without its irises, mouth and eye openings."""
     from scipy.spatial import Delaunay
 
     triangles = Delaunay(mean[:468, :2]).simplices

@@ -1,9 +1,9 @@
-"""The flow next to the seams of a face: lids and lips.
+"""The flow next to the seams of a face, which are lids and lips.
 
-The mesh flow is smooth, so it drags a bit of eyeball or tooth along with a closing lid or lip, and holds the iris back at the
-lids. Here each edge moves with its own skin: what lies above the opening follows the upper edge alone, what lies below follows
-the lower edge alone, and a shut eye or mouth shows skin on both sides of its line. Between open lids the eyeball follows the
-iris. Nothing is learned.
+The mesh flow is smooth, so it drags some eyeball or tooth along with a closing lid or lip, and holds the iris back at the lids.
+Here each edge moves with its own skin: the area above the opening follows the upper edge alone, the area below follows the
+lower edge alone, and a shut eye or mouth shows skin on both sides of its line. Between open lids the eyeball follows the iris.
+Nothing is learned.
 """
 
 from __future__ import annotations
@@ -14,22 +14,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..utils.easing import smoothstep
 from .topology import LEFT_EYE, LEFT_IRIS, LIPS_INNER, RIGHT_EYE, RIGHT_IRIS
 
-# Width of the interpolating Gaussians, in lengths of the seam (corner to corner), and how exactly they meet the landmarks.
+# Width of the interpolating Gaussians in lengths of the seam (corner to corner), and ridge of their fit to the landmarks.
 KERNEL, RIDGE = 0.22, 2e-3
-# How far from the edges (in lengths) the seam's own flow is used, across the seam and beyond its corners.
+# How far from the edges (in lengths of the seam) its flow is used: across the seam, and beyond its corners.
 REACH, PAST = 0.45, 0.25
 
 
 @dataclass(frozen=True, eq=False)
 class Seam:
-    """Points of one seam; both edges run from the first corner to the second, corners included.
+    """The points of one seam; both edges run from the first corner to the second, corners included.
 
-    ``above`` and ``below`` are the skin next to the edges. An opening lower than ``shut`` (in lengths) counts as shut, for
-    trackers seldom bring it to zero: in training frames with an eyeBlink score above 0.6 it is 0.03 to 0.08 on most faces.
-    ``exact`` see :class:`SeamFlow`. ``ball`` are the points that the eyeball between the edges follows: iris and corners;
-    none for the mouth, whose inside is painted.
+    ``above`` and ``below`` are the skin next to the edges. An opening lower than ``shut`` (in lengths) counts as shut, because
+    trackers rarely report zero: in training frames with an eyeBlink score above 0.6 it is 0.03 to 0.08 on most faces. For
+    ``exact`` see :class:`SeamFlow`. ``ball`` are the points that the eyeball between the edges follows, iris and corners; the
+    mouth has none, as its inside is painted.
     """
 
     upper: np.ndarray
@@ -54,6 +55,10 @@ def _seam(
     return Seam(upper, lower, np.array(above), np.array(below), shut, exact, ball)
 
 
+SKIN_ABOVE_LIPS = [61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 186, 92]
+SKIN_ABOVE_LIPS += [165, 167, 164, 393, 391, 322, 410, 57, 287, 2, 97, 326]
+SKIN_BELOW_LIPS = [61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 43, 106]
+SKIN_BELOW_LIPS += [182, 83, 18, 313, 406, 335, 273, 57, 287, 200, 201, 421]
 SEAMS = (
     _seam(
         LEFT_EYE,
@@ -73,60 +78,8 @@ SEAMS = (
     ),
     _seam(
         LIPS_INNER,
-        [
-            61,
-            185,
-            40,
-            39,
-            37,
-            0,
-            267,
-            269,
-            270,
-            409,
-            291,
-            186,
-            92,
-            165,
-            167,
-            164,
-            393,
-            391,
-            322,
-            410,
-            57,
-            287,
-            2,
-            97,
-            326,
-        ],
-        [
-            61,
-            146,
-            91,
-            181,
-            84,
-            17,
-            314,
-            405,
-            321,
-            375,
-            291,
-            43,
-            106,
-            182,
-            83,
-            18,
-            313,
-            406,
-            335,
-            273,
-            57,
-            287,
-            200,
-            201,
-            421,
-        ],
+        SKIN_ABOVE_LIPS,
+        SKIN_BELOW_LIPS,
         shut=0.02,
         exact=False,
     ),
@@ -153,7 +106,7 @@ class SeamFlow:
 
 @torch.no_grad()
 def seam_flow(source: Tensor, driving: Tensor, size: int) -> SeamFlow:
-    """The flow beside the seams.
+    """Return the flow beside the seams.
 
     Args:
         source, driving: (B, 478, 3) landmarks in image coordinates.
@@ -170,7 +123,7 @@ def seam_flow(source: Tensor, driving: Tensor, size: int) -> SeamFlow:
         side = torch.sigmoid(2 * (here.across - (here.upper + here.lower) / 2) / here.cell)[:, None]
         outwards = torch.maximum(here.upper - here.across, here.across - here.lower).clamp_min(0)
         past = torch.maximum(-here.along, here.along - 1).clamp_min(0)
-        # Drawn eyes may touch: none reaches into the other.
+        # Drawn eyes may touch each other: the flow of one must not reach into the other.
         reach = (
             (between_eyes / window.length / 2).clamp(0.02, PAST) if seam.exact else torch.full_like(between_eyes, PAST)
         )
@@ -190,7 +143,8 @@ def seam_flow(source: Tensor, driving: Tensor, size: int) -> SeamFlow:
 
 @torch.no_grad()
 def mouth_opening_mask(points: Tensor, size: int) -> Tensor:
-    """Where the mouth is open, with sharp edges: (B, 478, 3) in image coordinates -> (B, 1, size, size) in [0, 1]."""
+    """Return a mask (B, 1, size, size) in [0, 1] of the open mouth, with sharp edges, for landmarks (B, 478, 3) in
+    image coordinates."""
     window = _Window.around(points, MOUTH, size)
     here = window.coordinates(points, MOUTH)
     mask = points.new_zeros(points.shape[0], 1, size, size)
@@ -200,8 +154,14 @@ def mouth_opening_mask(points: Tensor, size: int) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class _Coordinates:
-    """Each (B, n, n), in lengths of the seam: along it (0 and 1 at its corners), across it (downward), and where across
-    both edges are; and (B, 1, 1) the largest gap between them and the size of a cell."""
+    """Coordinates (B, n, n) of a window's cells along and across a seam, in lengths of the seam.
+
+    Attributes:
+        along: 0 and 1 at the seam's corners.
+        across: downward.
+        upper, lower: the position of both edges across the seam.
+        gap, cell: (B, 1, 1) the largest gap between the edges, and the size of a cell.
+    """
 
     along: Tensor
     across: Tensor
@@ -213,7 +173,7 @@ class _Coordinates:
 
 @dataclass(frozen=True, eq=False)
 class _Window:
-    """The same number of cells around one seam of every sample: computing all cells of the picture would cost twenty times
+    """The cells around one seam, as many for every sample; computing all cells of the picture would cost twenty times
     as much.
 
     ``corner`` (B, 2) is the first cell (x, y), ``x`` and ``y`` (B, n) are the cells' centres, ``length`` (B,) that of the
@@ -240,7 +200,7 @@ class _Window:
         return cls(corner.long(), x, y, length)
 
     def add(self, whole: Tensor, part: Tensor) -> None:
-        """Adds (B, C, n, n) to (B, C, size, size) in place."""
+        """Add (B, C, n, n) to (B, C, size, size) in place."""
         side = part.shape[-1]
         for picture, patch, (x, y) in zip(whole, part, self.corner.tolist(), strict=True):
             picture[:, y : y + side, x : x + side] += patch
@@ -279,7 +239,7 @@ def _inside(here: _Coordinates, shut: float) -> Tensor:
 
 
 def _polyline(at: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Height at the places (B, n, n) of the line through the knots (B, N), which run from left to right."""
+    """Return the height at the places (B, n, n) of the line through the knots (B, N), which run from left to right."""
     x = x.cummax(1).values
     steps = (x[:, 1:] - x[:, :-1]).clamp_min(1e-4)
     slopes = (y[:, 1:] - y[:, :-1]) / steps
@@ -291,7 +251,8 @@ def _polyline(at: Tensor, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _follow(source: Tensor, driving: Tensor, points: np.ndarray, window: _Window) -> Tensor:
-    """The displacement (B, 2, n, n) that goes (almost exactly) through these points: affine, with Gaussians on top."""
+    """Return the displacement (B, 2, n, n) that moves these points (almost exactly) as wanted: affine, with Gaussians
+    on top."""
     here, there = driving[:, points, :2], source[:, points, :2]
     wanted = there - here
     precision = 0.5 / (KERNEL * window.length[:, None, None]).square()
@@ -309,6 +270,5 @@ def _follow(source: Tensor, driving: Tensor, points: np.ndarray, window: _Window
 
 
 def _falling(distance: Tensor) -> Tensor:
-    """1 up to half of the distance 1, then smoothly down to 0 there."""
-    x = (2 - 2 * distance).clamp(0, 1)
-    return x * x * (3 - 2 * x)
+    """Map a distance to 1 up to 0.5, and smoothly down to 0 at 1."""
+    return smoothstep(2 - 2 * distance)

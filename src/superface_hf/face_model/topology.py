@@ -1,4 +1,4 @@
-"""Where things are on the 478-point mesh. "Left" is the person's left, as in ARKit's ``eyeBlinkLeft``.
+"""Point indices of the 478-point mesh. "Left" is the person's left, as in ARKit's ``eyeBlinkLeft``.
 
 Points 0..467 are the face, 468..477 the irises (centre first). Rings run once around, so they can be drawn as polygons.
 """
@@ -39,7 +39,7 @@ INNER_LIPS = ((82, 87), (13, 14), (312, 317))
 
 
 def inter_ocular(landmarks: np.ndarray) -> np.ndarray:
-    """The distance between the outer eye corners, the unit in which landmark errors are given.
+    """Return the distance between the outer eye corners, the unit in which landmark errors are given.
 
     Args:
         landmarks: (..., 478, 2 or 3).
@@ -48,7 +48,7 @@ def inter_ocular(landmarks: np.ndarray) -> np.ndarray:
 
 
 def mouth_box(landmarks: np.ndarray, margin: float = 0.35) -> np.ndarray:
-    """The box around the lips, (..., 4) as x0, y0, x1, y1 in the unit of ``landmarks`` (..., 478, 2 or 3).
+    """Return the box around the lips, (..., 4) as x0, y0, x1, y1 in the unit of ``landmarks`` (..., 478, 2 or 3).
 
     ``margin`` widens it on each side by that share of its longer side.
     """
@@ -56,7 +56,7 @@ def mouth_box(landmarks: np.ndarray, margin: float = 0.35) -> np.ndarray:
 
 
 def eye_boxes(landmarks: np.ndarray, margin: float = 0.35) -> tuple[np.ndarray, np.ndarray]:
-    """The boxes around the person's left and right eye, each (..., 4) as in :func:`mouth_box`."""
+    """Return the boxes around the person's left and right eye, each (..., 4) as in :func:`mouth_box`."""
     return _box(landmarks[..., LEFT_EYE, :2], margin), _box(landmarks[..., RIGHT_EYE, :2], margin)
 
 

@@ -1,7 +1,7 @@
-"""Checkpoints: those that come with the package, and the way to the Hugging Face Hub and back.
+"""Checkpoints: those embedded in the package, and their transfer to and from the Hugging Face Hub.
 
-``cards`` writes model cards, ``upload`` pushes, ``failures`` says what went wrong, and ``model.HubMixin`` gives all of it to
-the models.
+``cards`` writes model cards, ``upload`` pushes, ``failures`` explains errors, and ``model.HubMixin`` brings all of them to the
+models.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WEIGHTS = Path(__file__).parent.parent / "weights"
 
 
 def weights_folder(name: str) -> Path:
-    """The folder of an embedded checkpoint.
+    """Return the folder of an embedded checkpoint.
 
     Args:
         name: ``teacher``, ``student``, ``tracker``, ``matte``, ``inpainter``, ``audio_to_lip`` or ``sync_expert``.

@@ -1,7 +1,7 @@
-"""Model cards: the templates of ``model_cards/`` filled in.
+"""Write model cards by filling in the templates of ``model_cards/``.
 
 A template holds the Hub's metadata that is the same for every checkpoint of a model (licence, task, tags) and extends
-``base.md``, which all share. What only the maker of a checkpoint knows comes as :class:`CardFacts`.
+``base.md``, which all share. The maker of a checkpoint adds its :class:`CardFacts`.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 TEMPLATES = Path(__file__).parent.parent / "model_cards"
-# From a clone: the package is on no index yet. Cards that people wrote are searched for this line.
+# From a clone: the package is on no index yet. Cards without this line get it added.
 INSTALL = "pip install ./superface-hf"
 
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What only the maker of a checkpoint knows.
+    """The facts of a model card that only the maker of a checkpoint knows.
 
     Attributes:
-        made: how it came about: data, commands, time (Markdown).
+        made: how it was made: data, commands, time (Markdown).
         base_model: the Hub id of the model it was made from.
-        metrics: what was measured, for the Hub's table as well.
-        person: whom it shows, if it is one person's.
-        consent: what that person, or who may speak for them, agreed to, in words they would sign.
+        metrics: measured results, which also appear in the Hub's table.
+        person: the person it shows, if it shows one.
+        consent: what that person, or their legal representative, agreed to, in words that they would sign.
         pictures: sample pictures, as paths inside the repository.
     """
 
@@ -42,7 +42,7 @@ class CardFacts:
 
 
 def make_card(model: PreTrainedModel, repo_id: str, facts: CardFacts | None = None) -> ModelCard:
-    """The card of a model from its template; a model without a template of its own gets the shared one."""
+    """Return the card of a model from its template; a model without its own template gets the shared one."""
     import jinja2
     from huggingface_hub import ModelCard
 
@@ -66,7 +66,7 @@ def make_card(model: PreTrainedModel, repo_id: str, facts: CardFacts | None = No
 
 
 def complete_card(text: str, model: PreTrainedModel, repo_id: str, facts: CardFacts | None = None) -> ModelCard:
-    """A card that somebody wrote, with what it lacks: metadata, and how to install what loads the model."""
+    """Return a written card, completed with missing metadata and with how to install the code that loads the model."""
     from huggingface_hub import ModelCard
 
     written = ModelCard(text)
@@ -84,7 +84,7 @@ def complete_card(text: str, model: PreTrainedModel, repo_id: str, facts: CardFa
 
 
 def add_tags(card: ModelCard, tags: Iterable[str]) -> None:
-    """Adds tags that the card does not have yet."""
+    """Add tags that the card does not have yet."""
     data = _data(card)
     data.tags = list(dict.fromkeys([*(data.tags or []), *tags]))
 
@@ -99,12 +99,12 @@ def _add_facts(card: ModelCard, repo_id: str, facts: CardFacts) -> None:
 
 
 def _data(card: ModelCard) -> ModelCardData:
-    """The metadata, as what it is."""
+    """Return the card's metadata with its true type."""
     return cast("ModelCardData", card.data)
 
 
 def _section(text: str, title: str) -> str:
-    """A section of a card, up to the next one."""
+    """Return a section of a card, up to the next one."""
     start = text.index(f"## {title}\n")
     end = text.find("\n## ", start + 1)
     return text[start : end if end > 0 else len(text)].rstrip()

@@ -1,7 +1,7 @@
-"""A checkpoint is looked at before it is loaded: it may come from anybody.
+"""Check a checkpoint before it is loaded, because it may come from an untrusted source.
 
-What a model would take for itself (transformers makes up missing weights, and casts any number to any type) is compared with
-what the files hold by their headers alone, so that a refusal costs neither memory nor time.
+transformers fills missing weights at random and casts any number to any type. So the weights that a model needs are compared
+with the headers of the files first; a refusal costs neither memory nor time.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ Source = str | os.PathLike[str]
 LARGEST_JSON = 2**20  # bytes of a configuration or of an index of weights
 MOST_FILES = 1000
 FLOATS = ("F64", "F32", "F16", "BF16")
-# safetensors' names of what our buffers hold besides.
+# safetensors' names of the other types of our buffers.
 WHOLE_NUMBERS = {torch.uint8: ("U8",), torch.int32: ("I32",), torch.int64: ("I64",)}
 
 
 def read_config(source: Source, where: Mapping[str, Any]) -> dict[str, Any]:
-    """What a checkpoint's ``config.json`` says, not yet believed.
+    """Return the content of a checkpoint's ``config.json``, without checking its values.
 
     Raises:
-        HubError: there is none.
-        BadConfiguration: it is no configuration.
-        OSError: it cannot be fetched.
+        HubError: the checkpoint has no ``config.json``.
+        BadConfiguration: the file is no configuration.
+        OSError: the file cannot be fetched.
     """
     try:
         path = _fetched(source, CONFIG_NAME, where)
@@ -51,13 +51,13 @@ def read_config(source: Source, where: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def weight_files(source: Source, where: Mapping[str, Any]) -> list[Path]:
-    """The files of a checkpoint's weights, fetched.
+    """Fetch the files of a checkpoint's weights and return their paths.
 
-    Fails where there are none as safetensors: transformers would have a service of others' convert a pickle, and hand it the
-    user's token.
+    Weights must be safetensors: for a pickle, transformers would ask an external service to convert it, and send that
+    service the user's token.
 
     Raises:
-        HubError: the index of the weights is none.
+        HubError: the index of the weights is unusable.
         OSError: they cannot be fetched.
     """
     try:
@@ -79,10 +79,10 @@ def weight_files(source: Source, where: Mapping[str, Any]) -> list[Path]:
 
 
 def check_headers(model: nn.Module, files: list[Path], source: Source) -> None:
-    """Compares what a model needs with what the files hold, without reading any weight.
+    """Compare the weights that a model needs with those in the files, without reading any weight.
 
     Args:
-        model: as its configuration says, on torch's device "meta".
+        model: the model of the configuration, on torch's device "meta".
 
     Raises:
         HubError: a weight is missing, or of another shape or type.
@@ -118,12 +118,13 @@ def check_headers(model: nn.Module, files: list[Path], source: Source) -> None:
 
 @torch.no_grad()
 def check_finite(model: nn.Module, source: Source) -> None:
-    """
+    """Check that all weights are finite.
+
     Raises:
-        HubError: a weight is not a number, or is infinite: whatever the model gave would be nonsense.
+        HubError: a weight is NaN or infinite, so that the output would be meaningless.
     """
     for name, tensor in model.state_dict().items():
-        # One number tells for all: a sum with such a value in it is none.
+        # The sum of a tensor is finite only if all of its values are.
         if tensor.is_floating_point() and not math.isfinite(float(tensor.sum(dtype=torch.float64))):
             raise HubError(
                 f"{source} holds weights that are not finite numbers ({name}): it was not trained or copied well."
@@ -132,7 +133,7 @@ def check_finite(model: nn.Module, source: Source) -> None:
 
 def _fetched(source: Source, name: str, where: Mapping[str, Any]) -> Path:
     path = cached_file(source, name, **where)
-    if path is None:  # what it says of a folder without config.json; for other files it raises
+    if path is None:  # transformers returns None for a folder without config.json, and raises for other files
         raise HubError(f"{source} holds no checkpoint of this package: it has no {name}.")
     return Path(path)
 

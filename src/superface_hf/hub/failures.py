@@ -1,7 +1,7 @@
-"""What can go wrong between here and the Hub, each said once, with what to do about it.
+"""Explain the errors of loading from and pushing to the Hub: one message for each, with what to do about it.
 
-transformers and huggingface_hub wrap their errors in one another, differently in each release; here the whole chain of causes
-is looked through for the one that tells.
+transformers and huggingface_hub wrap each other's errors, differently in each release. So the whole chain of causes is searched
+for the error that explains the failure.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ NO_TOKEN = "hf auth login, the environment variable HF_TOKEN, or token="
 
 
 class BadConfiguration(ValueError):
-    """A configuration says what cannot be; :func:`loading` adds whose it is."""
+    """A configuration holds impossible values; :func:`loading` adds the name of the checkpoint."""
 
 
 @contextmanager
 def loading(source: str | os.PathLike[str], revision: str | None = None) -> Iterator[None]:
-    """Turns what fails while a checkpoint is fetched and read into a :class:`HubError`; other errors pass.
+    """Turn errors of fetching and reading a checkpoint into a :class:`HubError`; other errors pass.
 
     Args:
         source: the Hub id or folder that is being loaded.
@@ -35,15 +35,15 @@ def loading(source: str | os.PathLike[str], revision: str | None = None) -> Iter
 
 @contextmanager
 def pushing(repo_id: str) -> Iterator[None]:
-    """Turns what fails while a checkpoint is uploaded into a :class:`HubError`; other errors pass."""
+    """Turn errors of uploading a checkpoint into a :class:`HubError`; other errors pass."""
     with _explained(lambda causes: _pushing_failed(causes, repo_id)):
         yield
 
 
 @contextmanager
 def _explained(explain: Callable[[Sequence[BaseException]], str | None]) -> Iterator[None]:
-    """``explain`` gets the error and what it came from, and says what is wrong; None lets the error pass as it is."""
-    handled = sys.exc_info()[1]  # what the caller is dealing with already; Python chains new errors to it
+    """Replace an error by the HubError that ``explain`` gives for it and its causes; None keeps the error as it is."""
+    handled = sys.exc_info()[1]  # an error that the caller is handling; Python chains new errors to it
     try:
         yield
     except SuperFaceError:
@@ -91,11 +91,11 @@ def _loading_failed(causes: Sequence[BaseException], source: str, revision: str)
             f"{source} at revision {revision!r} is not on this machine, and offline mode is on (HF_HUB_OFFLINE): load it once "
             "with it off."
         )
-    return _told_by_transformers(causes, source, revision)
+    return _explained_by_message(causes, source, revision)
 
 
-def _told_by_transformers(causes: Sequence[BaseException], source: str, revision: str) -> str | None:
-    """What has no type of its own, and only a message."""
+def _explained_by_message(causes: Sequence[BaseException], source: str, revision: str) -> str | None:
+    """Explain errors without a specific type, by their message."""
     from huggingface_hub import constants, errors
 
     for cause in causes:
@@ -126,8 +126,8 @@ def _pushing_failed(causes: Sequence[BaseException], repo_id: str) -> str | None
             return _refused_token(constants.ENDPOINT)
         if status == 403:
             return (
-                f"The token may not write to {repo_id}: use one of the kind 'write' of somebody who may write to {namespace} "
-                f"({constants.ENDPOINT}/settings/tokens), or push to another name."
+                f"The token may not write to {repo_id}: use one of the kind 'write' of an account that may write to "
+                f"{namespace} ({constants.ENDPOINT}/settings/tokens), or push to another name."
             )
         if isinstance(cause, errors.RepositoryNotFoundError):
             return f"{repo_id} exists already and is not for this token: use another name, or a token that may see it."
@@ -147,7 +147,7 @@ def _refused_token(endpoint: str) -> str:
 
 
 def _causes(error: BaseException | None, handled: BaseException | None) -> list[BaseException]:
-    """The error and what it came from, down to what had been ``handled`` before."""
+    """Return an error and its causes, without those that were being ``handled`` before."""
     causes: list[BaseException] = []
     while error is not None and error is not handled:
         causes.append(error)
@@ -156,24 +156,25 @@ def _causes(error: BaseException | None, handled: BaseException | None) -> list[
 
 
 def _status(error: BaseException) -> int | None:
-    """The status of an answer of the Hub; None for other errors."""
+    """Return the HTTP status of an answer of the Hub, or None for other errors."""
     from huggingface_hub.errors import HfHubHTTPError
 
     return error.response.status_code if isinstance(error, HfHubHTTPError) and error.response is not None else None
 
 
-def _from_the_wire(error: BaseException) -> bool:
-    """huggingface_hub has changed its HTTP library twice; their errors share names, but no type."""
+def _is_http_error(error: BaseException) -> bool:
+    """Return whether an error comes from an HTTP library. huggingface_hub has changed its library twice; the errors
+    share names, but no type."""
     return type(error).__module__.split(".")[0] in {"httpx", "httpx2", "httpcore", "requests", "urllib3"}
 
 
 def _was_cut_short(error: BaseException) -> bool:
     cut = type(error).__name__ in {"RemoteProtocolError", "ReadError", "ChunkedEncodingError", "IncompleteRead"}
-    return "Consistency check failed" in str(error) or (cut and _from_the_wire(error))
+    return "Consistency check failed" in str(error) or (cut and _is_http_error(error))
 
 
 def _cannot_connect(error: BaseException) -> bool:
-    return _from_the_wire(error) and ("Connect" in type(error).__name__ or "Timeout" in type(error).__name__)
+    return _is_http_error(error) and ("Connect" in type(error).__name__ or "Timeout" in type(error).__name__)
 
 
 def _is_offline(causes: Sequence[BaseException]) -> bool:

@@ -1,10 +1,10 @@
-"""What every model of this package can do with the Hub."""
+"""What all models of this package have in common: how they are loaded, saved and pushed."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -30,20 +30,27 @@ _WHERE = ("cache_dir", "local_files_only", "token", "revision", "subfolder")
 
 
 class HubMixin(_Model):
-    """Stands before ``PreTrainedModel`` among a model's parents: our card, our errors, no pickles, nothing on trust."""
+    """Loads, saves and pushes a model safely: with our card and our errors, without pickles, and with checks of
+    untrusted files. It stands before ``PreTrainedModel`` among a model's base classes."""
+
+    #: The dtype to load weights in where the caller names none; None keeps transformers' default. Checkpoints may be stored in
+    #: half precision.
+    default_dtype: ClassVar[torch.dtype | None] = None
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
-        """As every model's, from safetensors only.
+        """Load the model as every transformers model, but from safetensors only.
 
         Raises:
-            HubError: there is no such model or revision, it is of another type, it cannot be fetched or read, or it is none:
-                sizes without measure, weights that are missing, misshapen or not finite.
+            HubError: there is no such model or revision, it is of another type, cannot be fetched or read, has impossible
+                sizes, or its weights are missing, misshapen or not finite.
         """
         source = pretrained_model_name_or_path
         if source is None:  # a configuration and a state_dict are given
             return super().from_pretrained(source, *args, **kwargs)
         kwargs.setdefault("use_safetensors", True)
+        if cls.default_dtype is not None and "torch_dtype" not in kwargs:
+            kwargs.setdefault("dtype", cls.default_dtype)
         with loading(source, kwargs.get("revision")):
             where = {key: kwargs[key] for key in _WHERE if key in kwargs}
             cls._check_files(source, where, kwargs)  # this downloads the weights, with a progress bar
@@ -56,7 +63,8 @@ class HubMixin(_Model):
 
     @classmethod
     def _check_files(cls, source: str | os.PathLike[str], where: dict[str, Any], kwargs: dict[str, Any]) -> None:
-        """transformers would warn, and fill what does not fit at random."""
+        """Check configuration and weights of a checkpoint. transformers would only warn, and fill weights that do not
+        fit at random."""
         found = read_config(source, where)
         kind: Any = cls.config_class
         if found.get("model_type") != kind.model_type:
@@ -80,23 +88,24 @@ class HubMixin(_Model):
 
     @classmethod
     def check_config(cls, config: Any) -> None:
-        """Refuses what a checkpoint's configuration must not ask for.
+        """Refuse a configuration that this model must not have; each model adds its own checks.
 
         Raises:
-            BadConfiguration: it does.
+            BadConfiguration: the configuration is refused.
         """
 
     def check_stored(self) -> None:
-        """Refuses what cannot be of what the model stores besides weights; most store nothing.
+        """Refuse impossible stored data other than weights; most models store none.
 
         Raises:
-            HubError: it cannot be.
+            HubError: the stored data is impossible.
         """
 
     def save_pretrained(
         self, save_directory: str | os.PathLike[str], *args: Any, push_to_hub: bool = False, **kwargs: Any
     ) -> None:
-        """As every model's; ``push_to_hub=True`` then pushes, with the arguments of :meth:`push_to_hub` that are given."""
+        """Save the model as every transformers model; ``push_to_hub=True`` then pushes it, with the arguments of
+        :meth:`push_to_hub`."""
         to = {key: kwargs.pop(key) for key in _PUSHED if push_to_hub and key in kwargs}
         with quiet_loading():
             super().save_pretrained(save_directory, *args, **kwargs)
@@ -118,14 +127,14 @@ class HubMixin(_Model):
         tags: list[str] | None = None,
         facts: CardFacts | None = None,
     ) -> CommitInfo:
-        """Pushes weights (safetensors), configuration, feature extractor and a filled model card.
+        """Push weights (safetensors), configuration, feature extractor and a filled model card.
 
         Args:
             repo_id, private, token, revision, create_pr, commit_message, commit_description: see
                 :class:`~superface_hf.hub.upload.Destination`.
             max_shard_size: larger weights are split into files of this size.
             tags: more tags for the card.
-            facts: what the card is to say about how this checkpoint was made, measured and agreed to.
+            facts: what the card says about how this checkpoint was made and measured, and about consent.
 
         Raises:
             HubError: there is no token, it may not write there, or the Hub refuses; the message says what to do.

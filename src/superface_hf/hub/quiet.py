@@ -1,4 +1,4 @@
-"""Keep transformers quiet about what needs no words: our own default model, and weights that load in a moment."""
+"""Silence unhelpful messages of transformers: about the default model, and progress bars of quick loads."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ExpectedDefault(logging.Filter):
     """Drop transformers' warning that ``pipeline`` was given no model, where the default is our own.
 
     Args:
-        default: the model that transformers then takes, as it is registered.
+        default: the registered model that transformers uses by default.
     """
 
     def __init__(self, default: str) -> None:

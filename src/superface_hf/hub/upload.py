@@ -1,4 +1,4 @@
-"""Uploads checkpoints: weights as safetensors, configuration, processors and card; never a pickle, never code."""
+"""Upload checkpoints: weights as safetensors, configuration, processors and card; never a pickle, never code."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".mp4"}
 
 @dataclass(frozen=True)
 class Destination:
-    """Where to push to.
+    """Where to push to, and how.
 
     Attributes:
-        repo_id: ``org/name``, or ``name`` for the user's own.
-        private: whether the repository is to be private; None leaves it to the organization's default. A repository that
-            exists keeps what it is, but True refuses to push to a public one.
-        token: the token to use; by default the one that is logged in.
-        revision: the branch, made if need be; by default main.
+        repo_id: ``org/name``, or ``name`` for the user's own namespace.
+        private: whether the repository is to be private; None leaves it to the organization's default. An existing
+            repository keeps its visibility, but True refuses to push to a public one.
+        token: the token to use; by default that of the login.
+        revision: the branch, made if it does not exist; by default main.
         create_pr: propose the commit instead of making it.
-        commit_message, commit_description: of the commit.
+        commit_message, commit_description: the message and the description of the commit.
     """
 
     repo_id: str
@@ -54,7 +54,7 @@ def push_checkpoint(
     commit_message: str | None = None,
     facts: CardFacts | None = None,
 ) -> CommitInfo:
-    """Pushes a saved checkpoint as it is, file by file, with the card that lies beside it or else one from the template.
+    """Push a saved checkpoint as it is, file by file, with the card in its folder or else one from the template.
 
     Args:
         source: the folder of a checkpoint, or the name of an embedded one (``teacher``, ``audio_to_lip``, ...).
@@ -86,8 +86,8 @@ def push_model(
     max_shard_size: int | str = "50GB",
     tags: list[str] | None = None,
 ) -> CommitInfo:
-    """Saves a model and pushes that. Its card is, of these, the first that there is: the one beside the very same weights in
-    the folder they were loaded from, the one that is in the repository already, one from the template.
+    """Save a model and push it. Its card is the first of these that exists: the card beside the same weights in the
+    folder from which they were loaded, the card in the repository, a new card from the template.
 
     Raises:
         HubError: the Hub does not take it; the message says why.
@@ -105,7 +105,7 @@ def push_model(
 
 
 def upload(files: Mapping[str, Path | bytes], to: Destination, message: str) -> CommitInfo:
-    """Makes the repository if need be, and commits files to it, by their paths there."""
+    """Make the repository if it does not exist, and commit files to it, by their paths in the repository."""
     from huggingface_hub import CommitOperationAdd, HfApi
 
     from ..version import __version__
@@ -131,9 +131,10 @@ def upload(files: Mapping[str, Path | bytes], to: Destination, message: str) -> 
 
 
 def check_token(token: bool | str | None) -> None:
-    """
+    """Check that there is a token to push with.
+
     Raises:
-        HubError: there is none.
+        HubError: there is no token.
     """
     from huggingface_hub import get_token
 
@@ -142,7 +143,7 @@ def check_token(token: bool | str | None) -> None:
 
 
 def _load(folder: Path) -> PreTrainedModel:
-    """Loading it proves that the folder is whole, and that what is pushed can be loaded."""
+    """Load a checkpoint, which proves that its folder is complete and that the pushed files can be loaded."""
     from transformers import AutoModel
 
     from .model import HubMixin
@@ -158,13 +159,13 @@ def _load(folder: Path) -> PreTrainedModel:
 
 
 def _files(folder: Path, card: ModelCard) -> dict[str, Path | bytes]:
-    """What is uploaded of a folder, by its path in the repository. Folders below it are a trainer's own."""
+    """Return the files of a folder to upload, by their paths in the repository. Folders below it belong to trainers."""
     shared = {path.name: path for path in sorted(folder.iterdir()) if path.is_file() and path.suffix in SHARED}
     return {**shared, **_pictures(folder, card), "README.md": str(card).encode()}
 
 
 def _pictures(folder: Path, card: ModelCard) -> dict[str, Path | bytes]:
-    """Pictures that the card shows, and no others: a folder may hold anybody's."""
+    """Return the pictures that the card shows, and no others, because a folder may hold other people's pictures."""
     paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.suffix in PICTURES}
     return {name: path for name, path in sorted(paths.items()) if f"({name})" in card.text}
 
@@ -174,7 +175,7 @@ def _card(model: PreTrainedModel, to: Destination, facts: CardFacts | None, writ
     if facts.base_model is None and _is_hub_id(model.name_or_path) and model.name_or_path != to.repo_id:
         facts = replace(facts, base_model=model.name_or_path)
     if written is not None and written.is_file():
-        # A trainer's card calls the model by its folder.
+        # A trainer's card names the model by its folder.
         text = written.read_text(encoding="utf-8").replace(f'model="{written.parent.name}"', f'model="{to.repo_id}"')
         return complete_card(text, model, to.repo_id, facts)
     there = _card_on_the_hub(to)
@@ -182,8 +183,8 @@ def _card(model: PreTrainedModel, to: Destination, facts: CardFacts | None, writ
 
 
 def _card_on_the_hub(to: Destination) -> str | None:
-    """What somebody may have edited there. It does not go through the cache: a new commit with one file in it would leave an
-    older model that is cached whole without its name (``main``)."""
+    """Return the card in the repository, which may have been edited there. The download does not use the cache: a new
+    commit with one cached file would leave a fully cached older model without its name (``main``)."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
@@ -202,8 +203,8 @@ def _is_hub_id(name: str | None) -> bool:
 
 
 def _same_weights(origin: Path, saved: Path) -> bool:
-    """Whether two folders hold the same weights, up to the precision that ``origin`` stores: measured words about other
-    weights would be lies."""
+    """Return whether two folders hold the same weights, up to the precision that ``origin`` stores. A card's
+    measurements hold for its own weights only."""
     from safetensors import safe_open
 
     name = "model.safetensors"

@@ -1,1 +1,1 @@
-"""A picture in layers: the person moves, the world behind holds still."""
+"""A portrait in layers: the person moves, and the background stays."""

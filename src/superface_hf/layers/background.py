@@ -1,4 +1,4 @@
-"""What stands behind the person instead of the picture: a picture, a video, a colour, its own blurred, or nothing."""
+"""The background behind the person: a picture, a video, a colour, a blur of the picture, or nothing."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from ..errors import MediaError
 from ..media import VideoReader, load_picture
 
 TRANSPARENT, BLUR = "transparent", "blur"
-# The blurred picture's Gaussian, as a share of the picture's longer side.
-BLURRED = 0.015
+# Standard deviation of the blur, as a share of the picture's longer side.
+BLUR_SIGMA = 0.015
 VIDEOS = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi")
 
 
 class Background:
-    """Reads what a caller passed as ``background``.
+    """The background that a caller asks for.
 
     Args:
         source: "transparent"; "blur"; a colour (a name, "#rrggbb", or three numbers from 0 to 255); a picture as
-            :func:`~superface_hf.media.load_picture` takes it; or a video: a path or URL that ends as videos do, an array
+            :func:`~superface_hf.media.load_picture` takes it; or a video: a path or URL with the suffix of a video, an array
             (T, H, W, 3), or a :class:`~superface_hf.media.VideoReader`.
 
     Raises:
@@ -56,14 +56,14 @@ class Background:
             ) from error
 
     def frames(self, plate: np.ndarray, fps: float) -> Iterator[np.ndarray]:
-        """Backgrounds (H, W, 3) uint8 without end, ``fps`` a second, as large as ``plate`` (H, W, 3) uint8: the picture
-        without the person. A video starts again at its end."""
+        """Yield backgrounds (H, W, 3) uint8 without end, ``fps`` a second, of the size of ``plate`` (H, W, 3) uint8,
+        which is the picture without the person. A video starts again at its end."""
         shape = plate.shape
         if self._video is not None:
             yield from _at_rate(self._video, fps, shape)
             raise MediaError("The background video has no frames.")
         if self._blur:
-            still = cv2.GaussianBlur(plate, (0, 0), BLURRED * max(shape[:2]))
+            still = cv2.GaussianBlur(plate, (0, 0), BLUR_SIGMA * max(shape[:2]))
         elif self._picture is not None:
             still = covering(self._picture, shape)
         else:
@@ -72,7 +72,7 @@ class Background:
 
 
 def covering(picture: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """A picture, enlarged or reduced until it covers (H, W, ...) and cut to it, its middle in the middle."""
+    """Scale a picture until it covers the shape (H, W, ...), and crop it around its middle."""
     height, width = shape[:2]
     if picture.shape[:2] == (height, width):
         return np.ascontiguousarray(picture)

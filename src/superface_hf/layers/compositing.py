@@ -1,16 +1,15 @@
-"""Frames of a portrait in layers: the person moves, at the picture's own resolution, anywhere in it.
+"""Compose frames of a portrait from its layers, at the picture's own resolution, anywhere in the picture.
 
-For each frame: the analytic flow on a coarse *stage* over everything that shows or showed the person, the renderer's finer flow
-in its window, one lookup in the person's own colours, and ``alpha * person + (1 - alpha) * plate``, written into a copy of the
-picture. Where neither the picture nor the frame shows the person, the picture stays bit for bit.
+For each frame, the analytic flow is computed on a coarse grid, the *stage*, which covers the person in the picture and
+in the frame. In the renderer's window its finer flow replaces it. The person's colours are sampled once along this
+flow, and ``alpha * person + (1 - alpha) * plate`` is written into a copy of the picture. Pixels that show the person
+neither in the picture nor in the frame stay bit for bit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -20,40 +19,27 @@ from ..face_model.coordinates import Square
 from ..face_model.mesh_flow import pixel_centers
 from ..utils.easing import smoothstep
 from .drawing import Drawing, Painting, Plan, size_of
-from .motion import (
-    FOLLOWING,
-    NECK,
-    TORSO,
-    HeadMotion,
-    MeshMotion,
-    PersonMotion,
-    Window,
-    head_motion,
-    head_weight,
-)
-from .portrait import Box, PortraitLayers
+from .motion import MeshMotion, PersonMotion, Window
+from .outline import Outline
+from .portrait import PortraitLayers
 from .rendered import RenderedWindow
 
-# Cells of the stage along its longer side. Motion is smooth there: what is fine lies in the window.
+# Cells of the stage along its longer side. Its motion is smooth; fine motion lies in the window.
 STAGE = 64
-# The renderer's window goes over into the stage over this share of its side.
+# The renderer's window blends into the stage over this share of its side.
 FEATHER = 0.10
-# Pixels around the moved person that are composed too.
-MARGIN = 4
 # Changes smaller than this, of a picture in [0, 1], are not painted.
 UNPAINTED = 1e-3
-# The matte's outline is followed in a picture of this size.
-OUTLINE = 192
 
 
 class Compositor:
     """Composes frames of one portrait.
 
     Args:
-        layers: the portrait's.
-        crop: the square whose IMAGE coordinates landmarks and windows have.
-        landmarks: (478, 3) the portrait's.
-        motion: how the person moves around the renderer's windows, if the renderer knows it.
+        layers: the portrait's layers.
+        crop: the square of the IMAGE coordinates of landmarks and windows.
+        landmarks: (478, 3) the portrait's landmarks.
+        motion: the person's motion around the renderer's windows, if the renderer provides it.
     """
 
     def __init__(
@@ -74,13 +60,13 @@ class Compositor:
         behind: Sequence[np.ndarray] | None = None,
         transparent: bool = False,
     ) -> list[np.ndarray]:
-        """Composes B frames.
+        """Compose B frames.
 
         Args:
-            rendered: what the renderer gave for them.
+            rendered: the renderer's output for them.
             driving: (B, 478, 3) landmarks in IMAGE coordinates of the crop.
             behind: other backgrounds, (H, W, 3) uint8 for each frame.
-            transparent: gives the person's own colours, and how much of each pixel is theirs.
+            transparent: whether to return the person's own colours with their alpha instead.
 
         Returns:
             (H, W, 3) uint8 each; transparent ones (H, W, 4), colours not multiplied by alpha.
@@ -111,7 +97,7 @@ class Compositor:
         return [Plan(*parts) for parts in zip(rects, corners, cells, stages, windows, paintings, strict=True)]
 
     def _feathered(self, rendered: RenderedWindow, stage: Window, flow: Tensor) -> tuple[Tensor, Tensor]:
-        """The window's flow, which goes over into the stage's at its border; and how much of it is the window's own."""
+        """Return the window's flow, blended into the stage's at its border, and the weights of the blend."""
         window, fine = rendered.window, rendered.flow.detach().float()
         size = fine.shape[-1]
         here = window.places(torch.zeros_like(fine)).permute(0, 2, 3, 1)
@@ -139,67 +125,14 @@ class Compositor:
         ]
 
     def _pixels(self, places: Tensor) -> list[np.ndarray]:
-        """IMAGE coordinates (B, 2, s, s) of the crop -> PIXELS, (s, s, 2) each."""
+        """Convert IMAGE coordinates (B, 2, s, s) of the crop to PIXELS, (s, s, 2) each."""
         corner = places.new_tensor([self._crop.left, self._crop.top])[:, None, None]
         pixels = (places + 1) * (self._crop.side / 2) + corner
         return list(pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
 
 
-@dataclass(frozen=True, eq=False)
-class Outline:
-    """Where the person ends: points in IMAGE coordinates, ``head`` (N, 2) and ``torso`` (M, 2), and the layers' box."""
-
-    head: Tensor
-    torso: Tensor
-    box: Box
-    crop: Square
-
-    @classmethod
-    def of(cls, layers: PortraitLayers, crop: Square, own: Tensor) -> Outline:
-        rows, columns = layers.box
-        scale = min(1.0, OUTLINE / max(layers.alpha.shape))
-        size = tuple(max(1, round(n * scale)) for n in layers.alpha.shape[::-1])
-        little = cv2.resize(layers.alpha, size, interpolation=cv2.INTER_AREA) > 0
-        y, x = np.nonzero(little)
-        # The corners of each pixel, as it may be anywhere in it.
-        points = np.stack([x, y], axis=1)[:, None] + np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
-        share = np.array(size)
-        pixels = points.reshape(-1, 2) / share * np.array(layers.alpha.shape[::-1]) + [columns.start, rows.start]
-        image = (pixels - [crop.left, crop.top]) * (2 / crop.side) - 1
-        found = torch.from_numpy(image).float()
-        if not len(found):
-            return cls(found, found, layers.box, crop)
-        head = head_motion(own[None], own[None])
-        _, below = head_weight(head, found.T[:, None])
-        level = below[0, 0, 0]
-        return cls(_hull(found[level < TORSO]), _hull(found[level > NECK]), layers.box, crop)
-
-    def rects(self, head: HeadMotion, driving: Tensor, shape: tuple[int, int]) -> list[Box]:
-        """What of the picture shows the person in it, or will in the frame."""
-        turned = torch.linalg.inv(head.turn.double()).float()
-        points = self.head.to(driving.device)[None] - head.before[:, None]
-        heads = torch.einsum("bij,bnj->bni", turned, points) + head.after[:, None]
-        follows = FOLLOWING * (head.after - head.before)
-        torsos = self.torso.to(driving.device)[None] + follows[:, None]
-        moved = torch.cat((heads, torsos, driving[..., :2]), dim=1)
-        low, high = moved.amin(1).cpu().double().numpy(), moved.amax(1).cpu().double().numpy()
-        rows, columns = self.box
-        half, corner = self.crop.side / 2, np.array([self.crop.left, self.crop.top])
-        result = []
-        for first, last in zip((low + 1) * half + corner, (high + 1) * half + corner, strict=True):
-            left, top = np.minimum(np.floor(first) - MARGIN, [columns.start, rows.start])
-            right, bottom = np.maximum(np.ceil(last) + MARGIN, [columns.stop, rows.stop])
-            across = slice(max(0, int(left)), min(shape[1], int(right)))
-            result.append((slice(max(0, int(top)), min(shape[0], int(bottom))), across))
-        return result
-
-
-def _hull(points: Tensor) -> Tensor:
-    return torch.from_numpy(cv2.convexHull(points.numpy())[:, 0]) if len(points) else points
-
-
 def _feather(size: int, like: Tensor) -> Tensor:
-    """(1, 1, size, size): 1 inside a window, smoothly to 0 at its border."""
+    """Return weights (1, 1, size, size): 1 inside a window, smoothly 0 at its border."""
     edge = smoothstep(1 - pixel_centers(size, like).abs(), 0.0, 2 * FEATHER)
     return (edge[:, None] * edge)[None, None]
 

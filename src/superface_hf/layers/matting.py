@@ -1,8 +1,7 @@
-"""The person of a picture: how much of each pixel belongs to it, and in which colours.
+"""Cut the person out of a picture: the matte at the picture's resolution, and the person's own colours.
 
-The matte network looks at a square around the face and, where the picture goes on beyond it, at one twice as large, as the body
-may. A guided filter (He and Sun 2015, "Fast guided filter") makes its answer exact along hair, at the picture's own
-resolution.
+The matte network sees a square around the face and, if the picture is larger, another one twice as large for the body. A guided
+filter (He and Sun 2015, "Fast guided filter") refines the matte along hair, at the picture's own resolution.
 """
 
 from __future__ import annotations
@@ -17,21 +16,21 @@ import torch
 from ..models.matte.modeling_matte import SuperFaceMatteModel
 from ..utils.easing import smoothstep
 
-# The sides of the two squares, in widths of the face, and where the face's middle lies in each (share from the top). Below the
-# second one nothing moves (``layers.motion.REST``), so it does not matter that the matte ends there.
+# The sides of the two squares, in widths of the face, and the height of the face's middle in each (share from the top). Nothing
+# moves below the second square (``layers.motion.REST``), so the matte may end there.
 REACHES = ((3.4, 0.47), (6.8, 0.40))
-BLEND = 0.12  # of the first square's side: over this much its answer goes over into the second one's
-# The guided filter's coefficients are found in a picture of this size; its window's radius there, and what it takes for noise.
+BLEND = 0.12  # the width, as a share of the first square's side, over which its matte blends into the second one's
+# The guided filter: the size of the picture in which its coefficients are computed, its radius there, and its regularisation.
 GUIDE_SIZE, GUIDE_RADIUS, GUIDE_NOISE = 512, 6, 4e-4
-# What is less than the first is nothing, and what is more than the second is all.
+# Alpha below the first number becomes 0, above the second 1.
 NOTHING, ALL = 0.1, 0.9
-ROWS = 256  # that are worked on at once, so that large pictures need little memory
-# Radii over which colours are estimated, as shares of the longer side of what is estimated.
+ROWS = 256  # rows processed at once, so that large pictures need little memory
+# Radii of the estimation of colours, as shares of the picture's longer side.
 FAR, NEAR = 0.09, 0.006
 
 
 @dataclass(frozen=True)
-class Window:
+class MatteWindow:
     """A square in a picture, in whole pixels; it may reach beyond the picture."""
 
     left: int
@@ -39,8 +38,8 @@ class Window:
     side: int
 
     @classmethod
-    def around(cls, landmarks: np.ndarray, shape: tuple[int, ...], reach: float, level: float) -> Window:
-        """A square of ``reach`` face widths, or the picture if that is smaller, moved into the picture as far as it can be."""
+    def around(cls, landmarks: np.ndarray, shape: tuple[int, ...], reach: float, level: float) -> MatteWindow:
+        """Return a square of ``reach`` face widths, at most the picture's size, moved to lie inside the picture."""
         height, width = shape[:2]
         low, high = landmarks[:, :2].min(0), landmarks[:, :2].max(0)
         side = max(16, round(min(reach * float(high[0] - low[0]), max(height, width))))
@@ -49,12 +48,12 @@ class Window:
         return cls(_moved_in(left, width - side), _moved_in(top, height - side), side)
 
     def part(self, shape: tuple[int, ...]) -> tuple[slice, slice]:
-        """Rows and columns of the picture that lie in it."""
+        """Return the rows and columns of the picture inside the square."""
         rows = slice(max(0, self.top), min(shape[0], self.top + self.side))
         return rows, slice(max(0, self.left), min(shape[1], self.left + self.side))
 
     def holds(self, shape: tuple[int, ...]) -> bool:
-        """Whether all of the picture lies in it."""
+        """Return whether the whole picture lies inside the square."""
         rows, columns = self.part(shape)
         return (rows.stop - rows.start, columns.stop - columns.start) == tuple(shape[:2])
 
@@ -62,28 +61,28 @@ class Window:
 def cut_out_person(
     picture: np.ndarray, landmarks: np.ndarray, model: SuperFaceMatteModel, others: Sequence[np.ndarray] = ()
 ) -> np.ndarray:
-    """Tells the person from everything else.
+    """Separate the person from the background.
 
     Args:
         picture: (H, W, 3) uint8.
         landmarks: (478, 3) of the person's face, in pixels.
         model: the matte network.
-        others: (478, 3) landmarks of other people's faces; what is nearer to them is theirs.
+        others: (478, 3) landmarks of other people's faces; pixels nearer to them are theirs.
 
     Returns:
-        (H, W) float32: the person's part of each pixel, exactly 0 and 1 where there is no doubt.
+        (H, W) float32: the person's share of each pixel, exactly 0 and 1 away from the outline.
     """
     shape = picture.shape
-    windows = [Window.around(landmarks, shape, *REACHES[0])]
+    windows = [MatteWindow.around(landmarks, shape, *REACHES[0])]
     if not windows[0].holds(shape):
-        windows.append(Window.around(landmarks, shape, *REACHES[1]))
+        windows.append(MatteWindow.around(landmarks, shape, *REACHES[1]))
     alpha = np.zeros(shape[:2], np.float32)
     for number, window in reversed(list(enumerate(windows))):
         rows, columns = window.part(shape)
         seen = picture[rows, columns]
         coarse = _of_one_person(_ask(seen, window, model), seen.shape, window, landmarks, others)
         fine = _guided(seen, coarse)
-        if number + 1 < len(windows):  # goes over into what the larger square says
+        if number + 1 < len(windows):  # blend into the matte of the larger square
             share = _inner(window, shape)[rows, columns]
             fine = share * fine + (1 - share) * alpha[rows, columns]
         alpha[rows, columns] = fine
@@ -91,14 +90,14 @@ def cut_out_person(
 
 
 def foreground_colours(picture: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """The person's own colours, without what shines through at the outline.
+    """Return the person's own colours (H, W, 3) uint8, without the background that shines through at the outline.
 
     Fast estimation by blurred fusion (Forte 2021, "Approximate fast foreground colour estimation"): a wide and a narrow round.
-    Where nothing of the person is, the nearest colours of it go on; where all is the person, the picture is kept bit for bit.
+    Pixels without the person get its nearest colours; pixels that are only the person are kept bit for bit.
 
     Args:
         picture: (H, W, 3) uint8.
-        alpha: (H, W) of :func:`cut_out_person`.
+        alpha: (H, W) from :func:`cut_out_person`.
     """
     unsure = _grown((alpha > 0) & (alpha < 1), 1 + round(NEAR * max(alpha.shape)))
     if not unsure.any():
@@ -125,8 +124,8 @@ def foreground_colours(picture: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 @torch.inference_mode()
-def _ask(seen: np.ndarray, window: Window, model: SuperFaceMatteModel) -> np.ndarray:
-    """The network's answer (h, w) for the part of the picture in a window, at the network's resolution."""
+def _ask(seen: np.ndarray, window: MatteWindow, model: SuperFaceMatteModel) -> np.ndarray:
+    """Return the network's matte (h, w), at its own resolution, for the part of the picture in a window."""
     size = model.config.image_size
     scale = size / window.side
     height, width = (min(size, max(1, round(n * scale))) for n in seen.shape[:2])
@@ -144,9 +143,9 @@ def _ask(seen: np.ndarray, window: Window, model: SuperFaceMatteModel) -> np.nda
 
 
 def _of_one_person(
-    coarse: np.ndarray, shape: tuple[int, ...], window: Window, landmarks: np.ndarray, others: Sequence[np.ndarray]
+    coarse: np.ndarray, shape: tuple[int, ...], window: MatteWindow, landmarks: np.ndarray, others: Sequence[np.ndarray]
 ) -> np.ndarray:
-    """Leaves out what is not connected to the face, and what is nearer to another face."""
+    """Remove the parts of a matte that are not connected to the face, and those nearer to another face."""
     scale = np.array([coarse.shape[1] / shape[1], coarse.shape[0] / shape[0]])
     corner = np.array([max(0, window.left), max(0, window.top)])
     places = [((points[:, :2] - corner) * scale) for points in (landmarks, *others)]
@@ -173,7 +172,7 @@ def _of_one_person(
 
 
 def _guided(seen: np.ndarray, coarse: np.ndarray) -> np.ndarray:
-    """Makes a coarse matte (h, w) follow the edges of the picture (H, W, 3): (H, W) float32."""
+    """Refine a coarse matte (h, w) along the edges of the picture (H, W, 3): (H, W) float32."""
     height, width = seen.shape[:2]
     scale = min(1.0, GUIDE_SIZE / max(height, width))
     guide = _resized(seen, scale).astype(np.float32) / 255
@@ -181,7 +180,7 @@ def _guided(seen: np.ndarray, coarse: np.ndarray) -> np.ndarray:
     rough = cv2.resize(coarse, size, interpolation=cv2.INTER_LINEAR)
     slope, base = _linear_model(guide, rough, GUIDE_RADIUS)
     model = np.concatenate([slope, base[..., None]], axis=2)
-    # Far from the outline the network is right, and the picture's texture says nothing about the matte.
+    # Far from the outline the network is right, and the picture's texture is unrelated to the matte.
     near = ((rough > 0.02) & (rough < 0.98)).astype(np.uint8)
     near = cv2.dilate(near, np.ones((5, 5), np.uint8)).astype(np.float32)
     sides = np.dstack([cv2.blur(near, (5, 5)), rough])
@@ -197,7 +196,7 @@ def _guided(seen: np.ndarray, coarse: np.ndarray) -> np.ndarray:
 
 
 def _linear_model(guide: np.ndarray, target: np.ndarray, radius: int) -> tuple[np.ndarray, np.ndarray]:
-    """``target`` as a linear function of the guide's colours around each pixel: slopes (H, W, 3) and constants (H, W)."""
+    """Fit ``target`` as a linear function of the guide's colours around each pixel: slopes (H, W, 3) and constants (H, W)."""
     mean, wanted = _mean(guide, radius), _mean(target, radius)
     with_target = _mean(guide * target[..., None], radius) - mean * wanted[..., None]
     pairs = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
@@ -218,7 +217,7 @@ def _linear_model(guide: np.ndarray, target: np.ndarray, radius: int) -> tuple[n
 def _fused(
     picture: np.ndarray, ours: np.ndarray, behind: np.ndarray, alpha: np.ndarray, radius: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One round of blurred fusion: colours of the person and of what is behind, (H, W, 3) each."""
+    """Run one round of blurred fusion, and return the colours of person and background, (H, W, 3) each."""
     part = alpha[..., None]
     rest = 1 - part
     around = _mean(ours * part, radius) / np.maximum(_mean(alpha, radius), 1e-4)[..., None]
@@ -232,8 +231,8 @@ def _mean(x: np.ndarray, radius: int) -> np.ndarray:
     return cv2.boxFilter(x, -1, (2 * radius + 1,) * 2, borderType=cv2.BORDER_REFLECT)
 
 
-def _inner(window: Window, shape: tuple[int, ...]) -> np.ndarray:
-    """(H, W): 1 in the window, going over to 0 toward those of its sides beyond which the picture goes on."""
+def _inner(window: MatteWindow, shape: tuple[int, ...]) -> np.ndarray:
+    """Return weights (H, W): 1 in the window, falling to 0 toward its sides inside the picture."""
     band = BLEND * window.side
     axes = []
     for start, length in ((window.top, shape[0]), (window.left, shape[1])):
@@ -247,9 +246,10 @@ def _inner(window: Window, shape: tuple[int, ...]) -> np.ndarray:
     return (axes[0][:, None] * axes[1]).astype(np.float32)
 
 
-def _moved_in(start: float, room: int) -> int:
-    """The start nearest to ``start`` that leaves as little as can be beyond the picture."""
-    return max(min(0, room), min(round(start), max(0, room)))
+def _moved_in(start: float, slack: int) -> int:
+    """Return the start nearest to ``start`` with the least part beyond the picture, which has ``slack`` pixels more
+    than the window."""
+    return max(min(0, slack), min(round(start), max(0, slack)))
 
 
 def _resized(x: np.ndarray, scale: float) -> np.ndarray:
@@ -260,7 +260,7 @@ def _resized(x: np.ndarray, scale: float) -> np.ndarray:
 
 
 def _rows_of(little: np.ndarray, rows: slice, height: int, size: tuple[int, int]) -> np.ndarray:
-    """Some rows of what a small picture becomes when it is made ``height`` pixels high; ``size`` (width, rows)."""
+    """Return some rows of a small picture enlarged to ``height`` pixels; ``size`` is (width, rows)."""
     scale_y, scale_x = little.shape[0] / height, little.shape[1] / size[0]
     matrix = np.array([[scale_x, 0, 0.5 * scale_x - 0.5], [0, scale_y, (rows.start + 0.5) * scale_y - 0.5]], np.float32)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -268,7 +268,7 @@ def _rows_of(little: np.ndarray, rows: slice, height: int, size: tuple[int, int]
 
 
 def _strips(height: int, margin: int) -> Iterator[tuple[slice, slice]]:
-    """Rows that are worked on at once, and the same with a margin."""
+    """Yield the rows that are processed at once, and the same rows with a margin."""
     for start in range(0, height, ROWS):
         stop = min(height, start + ROWS)
         yield slice(start, stop), slice(max(0, start - margin), min(height, stop + margin))
@@ -280,7 +280,7 @@ def _grown(mask: np.ndarray, radius: int) -> np.ndarray:
 
 
 def _box(mask: np.ndarray, shape: tuple[int, ...], margin: int) -> tuple[slice, slice]:
-    """Rows and columns that hold a mask, and a margin."""
+    """Return the rows and columns of a mask, with a margin."""
     result = []
     for axis, length in ((1, shape[0]), (0, shape[1])):
         places = np.flatnonzero(mask.any(axis=axis))

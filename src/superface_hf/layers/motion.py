@@ -1,8 +1,9 @@
-"""How a person moves in front of the world, from two meshes alone: the backward flow of the layer that shows the person.
+"""Compute how a person moves in front of the background, from two meshes alone: the backward flow of the person's layer.
 
-Nothing here is learned. The skin follows the mesh; hair and ears follow the head, whose silhouette keeps its shape; from the
-chin down along the neck the head's motion goes over into the torso's, which follows by a part, and far below it rests.
-Coordinates are those of the window in which the frame is made; the window itself may lie elsewhere in the source's.
+Nothing here is learned. The skin follows the mesh; hair and ears follow the rigid head, whose silhouette keeps its
+shape. From the chin down along the neck the head's motion blends into the torso's, which follows the head by a share;
+far below nothing moves. Coordinates are those of the window in which the frame is made; the window may lie elsewhere in
+the source.
 """
 
 from __future__ import annotations
@@ -24,20 +25,21 @@ from ..face_model.seams import seam_flow
 from ..utils.easing import smoothstep
 
 FOREHEAD, CHIN = 10, 152
-# The skin follows the mesh up to this distance from it (widths of the face), and from the second one on the head alone.
+# Up to the first distance from the mesh (widths of the face) the skin follows the mesh; from the second on, the head alone.
 SKIN, BEYOND_SKIN = 0.18, 0.90
-# Where the neck begins and where the torso has taken over, below the chin (heights of the face); where it rests.
+# Heights below the chin (heights of the face): where the neck begins, where the torso's motion is complete, where
+# motion fades out.
 NECK, TORSO, REST = -0.05, 0.55, (1.2, 2.6)
-# The torso follows the middle of the head by this part.
+# The torso follows the middle of the head by this share.
 FOLLOWING = 0.3
 # The middle of the head lies this far behind the face's rim, in widths of the face.
 SKULL = 0.35
-# A face is about this wide for its height: a turned one looks narrower than it is.
+# The usual width of a face over its height. A turned face looks narrower.
 FACE_RATIO = 0.85
-# Landmarks whose outward direction has less of the camera's than the first are hidden and count this little; from the second on
-# they count fully.
+# Landmarks whose outward direction has a smaller part toward the camera than the first number are hidden, and have the weight
+# HIDDEN; from the second number on they have the weight 1.
 SEEN, HIDDEN = (0.0, 0.20), 0.01
-# Rounds in which the skin's flow comes nearer to the landmarks.
+# Rounds in which the remaining error at the landmarks is added to the skin's flow.
 MESH_ROUNDS = 3
 
 
@@ -48,7 +50,9 @@ class HeadMotion:
     Attributes:
         turn: (B, 2, 2) from the driver's plane to the source's: roll and size.
         before, after: (B, 2) the middle of the head in the source's and in the driver's plane.
-        width: (B,) of the driver's face; ``chin`` (B, 2) where it ends; ``down`` (B, 2) from its forehead to its chin.
+        width: (B,) the width of the driver's face.
+        chin: (B, 2) its chin.
+        down: (B, 2) the vector from its forehead to its chin.
     """
 
     turn: Tensor
@@ -61,13 +65,13 @@ class HeadMotion:
 
 @lru_cache(maxsize=1)
 def skin_points() -> np.ndarray:
-    """Points so dense that no place on a face is far from all of them."""
+    """Return landmarks so dense that every position on a face is near one of them."""
     inside = np.setdiff1d(np.arange(0, 468, 12), topology.FACE_OVAL)
     return np.concatenate([topology.FACE_OVAL, inside])
 
 
 def head_motion(source: Tensor, driving: Tensor) -> HeadMotion:
-    """Finds it from the points of the bone, in double precision: (B, 478, 3) twice."""
+    """Fit the rigid motion of the head between two meshes (B, 478, 3), from the stable points, in double precision."""
     stable = torch.as_tensor(topology.STABLE, device=source.device)
     a, b = source[:, stable].double(), driving[:, stable].double()
     middle_a, middle_b = a.mean(1, keepdim=True), b.mean(1, keepdim=True)
@@ -87,7 +91,7 @@ def head_motion(source: Tensor, driving: Tensor) -> HeadMotion:
 
 
 def skull_centre(points: Tensor) -> Tensor:
-    """The middle of the head, behind the face along the direction in which it looks: (B, 478, 3) -> (B, 3) doubles."""
+    """Return the middle of the head (B, 3), float64, behind the face (B, 478, 3) along its viewing direction."""
     width = points[..., 0].amax(1) - points[..., 0].amin(1)
     oval = points[:, torch.as_tensor(topology.FACE_OVAL, device=points.device)].double().mean(1)
     behind = torch.cat((torch.zeros_like(oval[:, :2]), -SKULL * width[:, None].double()), dim=1)
@@ -95,7 +99,7 @@ def skull_centre(points: Tensor) -> Tensor:
 
 
 def _facing(points: Tensor) -> Tensor:
-    """(B, 3, 3) whose last column points from the face toward the camera when it looks there."""
+    """Return rotations (B, 3, 3), whose last column points from the face toward the camera when it looks there."""
     right = (points[:, 454] - points[:, 234]).double()
     right = F.normalize(right, dim=-1)
     down = (points[:, CHIN] - points[:, FOREHEAD]).double()
@@ -106,18 +110,18 @@ def _facing(points: Tensor) -> Tensor:
 def layer_flow(
     source: Tensor, driving: Tensor, size: int, head: HeadMotion | None = None, carriers: np.ndarray | None = None
 ) -> Tensor:
-    """The backward displacement of the person, (B, 2, size, size), in a window whose edges are -1 and 1.
+    """Return the backward displacement of the person, (B, 2, size, size), in a window whose edges are -1 and 1.
 
     Args:
         source, driving: (B, 478, 3) landmarks in the window's coordinates.
-        head: what :func:`head_motion` found, if it is known.
+        head: the result of :func:`head_motion`, if it is known.
         carriers: indices of the landmarks that move the skin; all of them by default.
     """
     head = head or head_motion(source, driving)
     grid = identity_grid(size, driving)[0].permute(2, 0, 1)  # (2, size, size)
     away = grid[None] - head.after[:, :, None, None]
     hull = torch.einsum("bij,bjhw->bihw", head.turn, away) + head.before[:, :, None, None] - grid
-    # The mesh adds to the head's motion: what is spread beyond it still turns with the head.
+    # The mesh's motion is added to the head's, so that its continuation beyond the mesh still turns with the head.
     face = hull
     points = slice(None) if carriers is None else torch.as_tensor(carriers, device=driving.device)
     carrying, wanted = driving[:, points], (source - driving)[:, points, :2]
@@ -132,7 +136,7 @@ def layer_flow(
 
 
 def visible(points: Tensor) -> Tensor:
-    """How much each landmark (B, 478, 3) is on the side of the head that is seen: (B, 478).
+    """Return the visibility (B, 478) of each landmark (B, 478, 3): how much it is on the near side of the head.
 
     The far side of a turned face lies behind the near one, and would pull its skin the other way.
     """
@@ -145,20 +149,21 @@ def visible(points: Tensor) -> Tensor:
 
 
 class PersonMotion(Protocol):
-    """How one known person moves; whoever knows the face beforehand may find it more cheaply than :class:`MeshMotion`."""
+    """The motion of one known person. An implementation that knows the face in advance can be cheaper than
+    :class:`MeshMotion`."""
 
     def head(self, driving: Tensor, window: Window) -> HeadMotion:
-        """The head's motion to meshes (B, 478, 3) in the windows."""
+        """Return the head's motion to meshes (B, 478, 3) in the windows."""
         ...
 
     def flow(self, driving: Tensor, window: Window, size: int) -> Tensor:
-        """The person's backward displacement (B, 2, size, size) in the windows."""
+        """Return the person's backward displacement (B, 2, size, size) in the windows."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class MeshMotion:
-    """The motion of a person with landmarks (478, 3), by :func:`head_motion` and, coarsely, by :func:`layer_flow`."""
+    """The motion of a person with landmarks (478, 3), by :func:`head_motion` and :func:`layer_flow` with few landmarks."""
 
     landmarks: Tensor
 
@@ -173,7 +178,7 @@ class MeshMotion:
 
 
 def skin_weight(driving: Tensor, head: HeadMotion, size: int) -> Tensor:
-    """How much each place follows the mesh: (B, 1, size, size), 1 on the face."""
+    """Return how much each cell follows the mesh: (B, 1, size, size), 1 on the face."""
     points = driving[:, torch.as_tensor(skin_points(), device=driving.device), :2]
     cells = identity_grid(size, driving).flatten(1, 2).expand(driving.shape[0], -1, -1)
     distance = torch.cdist(cells, points, compute_mode="use_mm_for_euclid_dist").amin(-1) / head.width[:, None]
@@ -181,8 +186,8 @@ def skin_weight(driving: Tensor, head: HeadMotion, size: int) -> Tensor:
 
 
 def head_weight(head: HeadMotion, grid: Tensor) -> tuple[Tensor, Tensor]:
-    """How much each place of ``grid`` (2, h, w) belongs to the head rather than to the torso, and how far below the chin it
-    lies in heights of the face: (B, 1, h, w) each."""
+    """Return how much each position of ``grid`` (2, h, w) belongs to the head rather than to the torso, and how far
+    below the chin it lies in heights of the face: (B, 1, h, w) each."""
     height = head.down.square().sum(-1).clamp_min(1e-6)
     away = grid[None] - head.chin[:, :, None, None]
     below = torch.einsum("bi,bihw->bhw", head.down, away)[:, None] / height[:, None, None, None]
@@ -190,9 +195,9 @@ def head_weight(head: HeadMotion, grid: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def beside_seams(flow: Tensor, layer: Tensor, source: Tensor, driving: Tensor) -> Tensor:
-    """Gives lids and lips their own flow, twice as fine: (B, 2, s, s) twice -> (B, 2, 2 s, 2 s).
+    """Replace the flow at lids and lips by their own, and double the resolution: (B, 2, s, s) twice -> (B, 2, 2 s, 2 s).
 
-    ``flow`` is the layer's flow ``layer`` plus what was learned. What was learned is kept, but not around the eyes.
+    ``flow`` is the layer's flow ``layer`` plus a learned correction. The correction is kept, except around the eyes.
     """
     layer_fine = F.interpolate(layer, scale_factor=2.0, mode="bilinear", align_corners=False)
     seams = seam_flow(source, driving, layer_fine.shape[-1])
@@ -205,28 +210,31 @@ def beside_seams(flow: Tensor, layer: Tensor, source: Tensor, driving: Tensor) -
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """Where a frame's window lies in the source's: ``centre`` (B, 2) and ``scale`` (B,), in the source's coordinates."""
+    """The window of a frame in the source's coordinates: ``centre`` (B, 2) and ``scale`` (B,)."""
 
     centre: Tensor
     scale: Tensor
 
     @classmethod
     def same(cls, like: Tensor) -> Window:
-        """The source's own window, for (B, ...)."""
+        """Return the source's own window, for (B, ...)."""
         return cls(like.new_zeros(like.shape[0], 2), like.new_ones(like.shape[0]))
 
     @classmethod
     def following(cls, crop: Square, own: Tensor, driving: Tensor) -> Window:
-        """For each driving face: where ``crop`` is, as long as it moves little, and then along with it, on whole pixels.
+        """Return a window for each driving face, on whole pixels: that of ``crop`` while the face moves little, and
+        else moved along.
 
-        (478, 3) and (B, 478, 3) landmarks in IMAGE coordinates of the crop.
+        Args:
+            crop: the source's own square.
+            own, driving: (478, 3) and (B, 478, 3) landmarks in IMAGE coordinates of the crop.
         """
         rest, moved = own.float().cpu().numpy(), driving.float().cpu().numpy()
         return cls.of_squares(crop, [crop.following(rest, points) for points in moved], driving)
 
     @classmethod
     def of_squares(cls, crop: Square, squares: Sequence[Square], like: Tensor) -> Window:
-        """Squares in the picture, as windows of the source whose own square is ``crop``."""
+        """Return windows for squares in the picture; the source's own square is ``crop``."""
         sides = np.array([square.side for square in squares])
         corners = np.array([[square.left, square.top] for square in squares])
         middles = (corners + sides[:, None] / 2 - [crop.left, crop.top]) * (2 / crop.side) - 1
@@ -236,7 +244,7 @@ class Window:
         )
 
     def squares(self, crop: Square) -> list[Square]:
-        """Where the windows lie in the picture, in whole pixels."""
+        """Return the windows' squares in the picture, in whole pixels."""
         sides = [max(1, round(scale * crop.side)) for scale in self.scale.tolist()]
         middles = (self.centre.double().cpu().numpy() + 1) * (crop.side / 2) + [crop.left, crop.top]
         return [
@@ -245,18 +253,18 @@ class Window:
         ]
 
     def places(self, flow: Tensor) -> Tensor:
-        """Where each cell of a displacement (B, 2, s, s) samples, in the source's coordinates: (B, 2, s, s)."""
+        """Return the positions (B, 2, s, s) that a displacement (B, 2, s, s) samples, in the source's coordinates."""
         grid = identity_grid(flow.shape[-1], flow).permute(0, 3, 1, 2)
         return self.centre[:, :, None, None] + self.scale[:, None, None, None] * (grid + flow)
 
     def enter(self, points: Tensor) -> Tensor:
-        """Points (B, N, 3) from the source's coordinates to the window's."""
+        """Convert points (B, N, 3) from the source's coordinates to the window's."""
         shifted = torch.cat((points[..., :2] - self.centre[:, None], points[..., 2:]), dim=-1)
         return shifted / self.scale[:, None, None]
 
     def leave(self, flow: Tensor) -> Tensor:
-        """A displacement (B, 2, s, s) in the window -> what ``mesh_flow.warp`` takes: from each cell of the window to the
-        place in the source that it samples, in the source's coordinates."""
+        """Convert a displacement (B, 2, s, s) in the window to that of ``mesh_flow.warp``: from each cell of the window
+        to the position in the source that it samples, in the source's coordinates."""
         return self.places(flow) - identity_grid(flow.shape[-1], flow).permute(0, 3, 1, 2)
 
 

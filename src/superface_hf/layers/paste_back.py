@@ -1,4 +1,4 @@
-"""Between the full picture and the renderer's crop, there and back."""
+"""Paste rendered crops back into the full picture."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from torch import Tensor
 from ..face_model.coordinates import Square
 from ..face_model.mesh_flow import identity_grid
 from ..utils.easing import smoothstep
-from .portrait import as_pictures, cut_out, region, resize
+from .portrait import cut_out, region, resize, to_uint8
 from .rendered import unpainted
 
-# The rendered crop fades into the picture over this share of its side. It lies outside of the head: the face takes the
-# middle half of the crop.
+# The rendered crop fades into the picture over this share of its side, outside of the head: the face fills the middle half of
+# the crop.
 FEATHER = 0.10
 
 
 @dataclass(frozen=True, eq=False)
 class RenderedCrops:
-    """What a renderer gives for B frames.
+    """The output of a renderer for B crops.
 
     Attributes:
         frames: (B, 3, S, S) in [0, 1].
-        warped: (B, 3, S, S) the source's own pixels where the flow took them, before anything was painted.
-        flow: (B, 2, S', S') the backward displacement in image units that took them there.
+        warped: (B, 3, S, S) the source's own pixels, warped by the flow, before anything is painted.
+        flow: (B, 2, S', S') the backward displacement in image units.
     """
 
     frames: Tensor
@@ -36,12 +36,11 @@ class RenderedCrops:
 
 
 class PasteBack:
-    """Puts rendered crops back into one picture, at its own resolution.
+    """Pastes rendered crops back into one picture, at its own resolution.
 
-    Inside, the rendered crop replaces the picture; toward the crop's border it fades, except where the crop ends with the
-    picture and there is nothing to fade into. Pixels outside the crop stay exactly as they are. What the picture has finer
-    than the renderer can show (pores, hair) is carried along by the renderer's flow and added again, except where the
-    renderer painted something new.
+    The rendered crop replaces the picture and fades out toward the crop's border, except where the crop ends at the picture's
+    border. Pixels outside the crop stay exactly as they are. Detail that is too fine for the renderer (pores, hair) is
+    warped by the renderer's flow and added again, except where the renderer painted something new.
     """
 
     def __init__(self, picture: np.ndarray, crop: Square, size: int) -> None:
@@ -54,17 +53,17 @@ class PasteBack:
         columns = _fade(side, before=left > 0, after=left + side < width)
         rows = _fade(side, before=top > 0, after=top + side < height)
         mask = (rows[:, None] * columns)[self._inside]
-        # A pixel is share * rendered + rest, cut off to whole numbers: the half is for rounding.
+        # A pixel is share * rendered + rest, truncated to an integer; the half makes it rounding.
         self._share = torch.from_numpy(255 * mask)
         kept = picture[self._target] * (1 - mask[..., None])
         self._rest = torch.from_numpy(np.ascontiguousarray(kept.transpose(2, 0, 1))) + 0.5
         here = region(picture, crop)
-        # A crop no larger than what is rendered has no detail that rendering lacks.
+        # A crop no larger than the rendering has no finer detail.
         self._detail = here - resize(resize(here, size), side) if side > size else None
         self._grid = identity_grid(side, here)
 
     def __call__(self, crops: RenderedCrops) -> np.ndarray:
-        """-> (B, H, W, 3) uint8."""
+        """Return the picture with each crop pasted in, (B, H, W, 3) uint8."""
         pasted = np.repeat(self._picture[None], len(crops.frames), axis=0)
         for index, target in enumerate(pasted):
             one = slice(index, index + 1)
@@ -74,7 +73,7 @@ class PasteBack:
         return pasted
 
     def _full_size(self, frame: Tensor, warped: Tensor, flow: Tensor) -> Tensor:
-        """(1, 3, side, side) on the CPU."""
+        """Return a rendered crop at its size in the picture, (1, 3, side, side) on the CPU."""
         if self._detail is None:
             return resize(frame, self._side).cpu()
         self._detail, self._grid = self._detail.to(frame.device), self._grid.to(frame.device)
@@ -88,7 +87,7 @@ def _enlarged(maps: Tensor, size: int) -> Tensor:
 
 
 def _fade(side: int, before: bool, after: bool) -> np.ndarray:
-    """(side,) float32: 1 inside, smoothly to 0 at the ends that border on more picture."""
+    """Return weights (side,) float32: 1 inside, smoothly 0 at the ends that border on more picture."""
     position = (np.arange(side, dtype=np.float32) + 0.5) / (FEATHER * side)
     fade = np.ones(side, np.float32)
     if before:
@@ -98,4 +97,4 @@ def _fade(side: int, before: bool, after: bool) -> np.ndarray:
     return fade
 
 
-__all__ = ["PasteBack", "RenderedCrops", "as_pictures", "cut_out", "resize"]
+__all__ = ["PasteBack", "RenderedCrops", "cut_out", "resize", "to_uint8"]

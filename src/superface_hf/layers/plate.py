@@ -1,7 +1,7 @@
-"""The plate: the picture without the person, which stands still behind it.
+"""Make the plate: the picture without the person, which stays still behind the person.
 
-The inpainter works on the surroundings of the hole at its own size. What it paints gives the larger shapes; finer ones go on
-from the hole's border, and grain is as strong as around it.
+The inpainter sees the surroundings of the hole at its own size, and paints the larger shapes. Finer detail is continued
+from the hole's border, and grain is added, as strong as around the hole.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import torch
 from ..models.inpainter.modeling_inpainter import SuperFaceInpainterModel
 from ..models.inpainter.pull_push import pull_push
 
-PERSON = 0.02  # a pixel with more of a person than this shows one
-GROWTH = 0.012  # by which the hole is larger than the person, of the longer side of the person's box
-CONTEXT = 0.3  # of the same: this much around the hole is looked at
-MOST_GRAIN = 1.5  # grain is at most this much stronger (its root) than the picture's usual
-FINE_SIZE = 1024  # pixels of the longer side; in what is larger, a plate has no finer detail
+PERSON = 0.02  # pixels with a larger alpha show the person
+GROWTH = 0.012  # the margin of the hole around the person, as a share of the longer side of the person's box
+CONTEXT = 0.3  # the margin around the hole that the inpainter sees, as a share of the longer side of the hole's box
+MAX_GRAIN = 1.5  # the most that grain (its root) exceeds the picture's usual grain
+FINE_SIZE = 1024  # pixels of the longer side; a plate of a larger picture has no finer detail
 GREY = 3  # a picture whose channels differ by less is grey, and so is its plate
 
 
 def make_plate(picture: np.ndarray, alpha: np.ndarray, model: SuperFaceInpainterModel) -> np.ndarray:
-    """Paints what may be behind the person.
+    """Paint the background behind the person.
 
     Args:
         picture: (H, W, 3) uint8.
-        alpha: (H, W) of ``matting.cut_out_person``.
+        alpha: (H, W) from ``matting.cut_out_person``.
         model: the inpainter.
 
     Returns:
@@ -37,7 +37,7 @@ def make_plate(picture: np.ndarray, alpha: np.ndarray, model: SuperFaceInpainter
         return picture.copy()
     box = _surroundings(hole)
     seen, known = picture[box], ~hole[box]
-    if not known.any():  # nothing is known but the person
+    if not known.any():  # the person fills the picture
         return picture.copy()
     filled = _filled(seen, known, model)
     if int(np.ptp(seen[known].astype(np.int16), axis=1).max()) < GREY:
@@ -48,9 +48,9 @@ def make_plate(picture: np.ndarray, alpha: np.ndarray, model: SuperFaceInpainter
 
 
 def hole_behind(alpha: np.ndarray) -> np.ndarray:
-    """(H, W) bool: where the plate has to be painted, the person and a seam around it.
+    """Return the area (H, W) bool that the plate has to paint: the person and a margin.
 
-    The seam stops where the matte itself was cut off, because below and beside it the person goes on and is not moved.
+    There is no margin where the matte itself was cut off, because the person continues there and is not moved.
     """
     person = alpha > PERSON
     if not person.any():
@@ -60,7 +60,7 @@ def hole_behind(alpha: np.ndarray) -> np.ndarray:
     radius = max(2, round(GROWTH * max(bottom - top, right - left)))
     size = 2 * radius + 1
     grown = cv2.dilate(person.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))) > 0
-    # An outline is soft: only a cut goes from a whole pixel of person to none.
+    # An outline is soft; only a cut changes from 1 to 0 between two pixels.
     if alpha[bottom].max() > 0.5:
         grown[bottom + 1 :] = False
     if alpha[:, left].max() > 0.5:
@@ -71,7 +71,7 @@ def hole_behind(alpha: np.ndarray) -> np.ndarray:
 
 
 def _surroundings(hole: np.ndarray) -> tuple[slice, slice]:
-    """Rows and columns of the hole and what is around it."""
+    """Return the rows and columns of the hole and its surroundings."""
     spans = [np.flatnonzero(hole.any(axis=axis))[[0, -1]] for axis in (1, 0)]
     margin = 8 + round(CONTEXT * max(int(b - a) for a, b in spans))
     rows, columns = (
@@ -82,7 +82,7 @@ def _surroundings(hole: np.ndarray) -> tuple[slice, slice]:
 
 
 def _filled(seen: np.ndarray, known: np.ndarray, model: SuperFaceInpainterModel) -> np.ndarray:
-    """The surroundings (H, W, 3) with something in the hole, float32 in [0, 255]."""
+    """Return the surroundings (H, W, 3) with the hole filled, float32 in [0, 255]."""
     height, width = known.shape
     scale = min(1.0, FINE_SIZE / max(height, width))
     if scale == 1:
@@ -93,7 +93,7 @@ def _filled(seen: np.ndarray, known: np.ndarray, model: SuperFaceInpainterModel)
 
 @torch.inference_mode()
 def _filled_finely(seen: np.ndarray, known: np.ndarray, model: SuperFaceInpainterModel) -> np.ndarray:
-    """The same of a picture of at most ``FINE_SIZE``."""
+    """Fill the hole of a picture of at most ``FINE_SIZE``."""
     height, width = known.shape
     scale = min(1.0, model.config.working_size / max(height, width))
     little, whole = _smaller(seen, known, scale)
@@ -105,14 +105,14 @@ def _filled_finely(seen: np.ndarray, known: np.ndarray, model: SuperFaceInpainte
     if scale == 1:
         return coarse
     large = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-    fine = seen - large  # what the small picture lacks, where it is known
+    fine = seen - large  # the detail that the small picture lacks, where it is known
     on = torch.from_numpy(known)[None, None].float()
-    going_on = pull_push(torch.from_numpy(fine).permute(2, 0, 1)[None], on)[0].permute(1, 2, 0).numpy()
-    return large + going_on + _grain(fine, on)
+    continued = pull_push(torch.from_numpy(fine).permute(2, 0, 1)[None], on)[0].permute(1, 2, 0).numpy()
+    return large + continued + _grain(fine, on)
 
 
 def _smaller(seen: np.ndarray, known: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
-    """Picture and mask at another size; a pixel is known if all that it stands for is."""
+    """Resize picture and mask; a pixel is known if all pixels that it averages are."""
     if scale == 1:
         return seen, known
     size = tuple(max(1, round(n * scale)) for n in known.shape[::-1])
@@ -124,11 +124,11 @@ def _smaller(seen: np.ndarray, known: np.ndarray, scale: float) -> tuple[np.ndar
 
 
 def _grain(fine: np.ndarray, known: torch.Tensor) -> np.ndarray:
-    """Noise (H, W, 1) as strong as the fine detail around; edges, which are few, hardly count."""
+    """Return noise (H, W, 1) as strong as the fine detail around the hole; edges, which are few, hardly count."""
     light = torch.from_numpy(np.sqrt(np.abs(fine).mean(2)))[None, None]
     usual = float(light[known > 0].median())
-    strength = pull_push(light.clamp(max=MOST_GRAIN * usual), known)[0, 0].numpy() ** 2
+    strength = pull_push(light.clamp(max=MAX_GRAIN * usual), known)[0, 0].numpy() ** 2
     noise = cv2.GaussianBlur(np.random.default_rng(0).standard_normal(strength.shape, np.float32), (0, 0), 0.5)
-    # Of a normal distribution the mean root of the size, squared, is 0.68 of the spread.
+    # For a normal distribution, the squared mean of the root of the magnitude is 0.68 standard deviations.
     spread = cv2.GaussianBlur(strength, (0, 0), 3) / 0.68
     return (noise / noise.std() * spread)[..., None]

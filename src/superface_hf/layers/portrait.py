@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from ..models.inpainter.modeling_inpainter import SuperFaceInpainterModel
     from ..models.matte.modeling_matte import SuperFaceMatteModel
 
-# What a renderer restored goes over into the rest of the person over this share of the crop's side.
+# A renderer's restoration fades out toward the crop's border over this share of the crop's side.
 RESTORED_FADE = 0.12
-# Smaller changes (of 255) than this are none: the renderer found nothing to restore.
+# Smaller changes (of 255) count as no restoration.
 RESTORED = 0.6
 
 Box = tuple[slice, slice]
@@ -30,15 +30,15 @@ Box = tuple[slice, slice]
 
 @dataclass(frozen=True, eq=False)
 class PortraitLayers:
-    """Made once a portrait, at the picture's own resolution.
+    """The layers of a portrait, made once, at the picture's own resolution.
 
     Attributes:
         picture: (H, W, 3) uint8.
-        box: rows and columns of the picture that show the person or are hidden by them; the other arrays are of its size.
-        colours: (h, w, 3) uint8, the person's own, without what shines through at the outline.
-        alpha: (h, w) uint8, 255 where all is the person.
+        box: rows and columns of the picture that contain the person and the plate's changes; the other arrays have its size.
+        colours: (h, w, 3) uint8, the person's own, without the background that shines through at the outline.
+        alpha: (h, w) uint8, 255 where only the person is visible.
         plate: (h, w, 3) uint8, the picture without the person.
-        restored: (h, w, 3) int16 or None: what a renderer's restoration adds to ``colours``.
+        restored: (h, w, 3) int16, the changes of ``colours`` by a renderer's restoration, or None.
     """
 
     picture: np.ndarray
@@ -50,7 +50,7 @@ class PortraitLayers:
 
     @classmethod
     def of(cls, picture: np.ndarray, alpha: np.ndarray, colours: np.ndarray, plate: np.ndarray) -> PortraitLayers:
-        """From layers of the whole picture: alpha (H, W) float32, colours and plate (H, W, 3) uint8."""
+        """Make the layers from those of the whole picture: alpha (H, W) float32, colours and plate (H, W, 3) uint8."""
         whole = cv2.convertScaleAbs(alpha, alpha=255)
         box = _box((whole > 0) | (plate != picture).any(2))
         parts = (np.ascontiguousarray(layer[box]) for layer in (colours, whole, plate))
@@ -65,8 +65,8 @@ class PortraitLayers:
         inpainter: SuperFaceInpainterModel,
         others: tuple[np.ndarray, ...] = (),
     ) -> PortraitLayers:
-        """Takes a picture (H, W, 3) uint8 apart; ``landmarks`` and ``others`` are (478, 3) in PIXELS: whose layers are
-        made, and further people's."""
+        """Split a picture (H, W, 3) uint8 into layers; ``landmarks`` are the person's, ``others`` other people's, (478,
+        3) in PIXELS."""
         from .matting import cut_out_person, foreground_colours
         from .plate import make_plate
 
@@ -74,17 +74,17 @@ class PortraitLayers:
         return cls.of(picture, alpha, foreground_colours(picture, alpha), make_plate(picture, alpha, inpainter))
 
     def source(self, crop: Square, size: int) -> tuple[Tensor, Tensor]:
-        """What a renderer sees of the person: the crop in their own colours (1, 3, size, size), and the matte
-        (1, 1, size, size), both in [0, 1]."""
+        """Return the renderer's view of the person: the crop in their own colours (1, 3, size, size) and the matte (1,
+        1, size, size), both in [0, 1]."""
         picture, alpha = self.picture.copy(), np.zeros(self.picture.shape[:2], np.uint8)
         picture[self.box] = np.where(self.alpha[..., None] > 0, self.colours, self.picture[self.box])
         alpha[self.box] = self.alpha
         return cut_out(picture, crop, size), cut_out(alpha[..., None], crop, size)
 
     def with_restored(self, crop: Square, source: Tensor, restored: Tensor) -> PortraitLayers:
-        """Adds what a renderer restored: its source and the restored one, (1, 3, S, S) each in [0, 1].
+        """Add the result of a renderer's restoration: its source and the restored source, (1, 3, S, S) each in [0, 1].
 
-        What the picture has finer than the renderer sees stays.
+        Detail that is too fine for the renderer stays.
         """
         import torch
 
@@ -99,7 +99,7 @@ class PortraitLayers:
         across = scale * (columns.start + 0.5 - crop.left) - 0.5
         down = scale * (rows.start + 0.5 - crop.top) - 0.5
         there = np.array([[scale, 0, across], [0, scale, down]], np.float64)
-        if scale > 1:  # the picture is coarser than what is restored
+        if scale > 1:  # the picture is coarser than the restored crop
             blur = cv2.blur(coarse, (round(scale), round(scale)))
             coarse = np.asarray(blur, np.float32)
         flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
@@ -108,12 +108,14 @@ class PortraitLayers:
 
 
 def cut_out(picture: np.ndarray, crop: Square, size: int) -> Tensor:
-    """The crop of a picture (H, W, C) uint8 as (1, C, size, size) float in [0, 1]; beyond its edges the edge goes on."""
+    """Return the crop of a picture (H, W, C) uint8 as (1, C, size, size) float in [0, 1]; beyond the picture its edge
+    is repeated."""
     return resize(region(picture, crop), size)
 
 
 def resize(pictures: Tensor, size: int) -> Tensor:
-    """(B, C, S, S) in [0, 1] -> (B, C, size, size), sharp and without aliasing; untouched if it has that size already."""
+    """Resize pictures (B, C, S, S) in [0, 1] to (B, C, size, size), bicubic and antialiased; pictures of that size are
+    returned as they are."""
     if pictures.shape[-1] == size:
         return pictures
     from torch.nn import functional as F
@@ -132,14 +134,15 @@ def region(picture: np.ndarray, crop: Square) -> Tensor:
     return torch.from_numpy(picture[rows[:, None], columns]).permute(2, 0, 1)[None].float() / 255
 
 
-def as_pictures(frames: Tensor) -> np.ndarray:
-    """(B, 3, S, S) in [0, 1] -> (B, S, S, 3) uint8."""
+def to_uint8(frames: Tensor) -> np.ndarray:
+    """Convert pictures (B, 3, S, S) in [0, 1] to (B, S, S, 3) uint8."""
     whole = frames.float().mul(255).add_(0.5).clamp_(0, 255).byte()
     return whole.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def _box(mask: np.ndarray) -> Box:
-    """Rows and columns of a mask, and one more at each side: beyond the picture's border only, the person goes on."""
+    """Return the rows and columns of a mask, and one more at each side; the person continues only beyond the picture's
+    border."""
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     if not len(rows):
         return slice(0, 1), slice(0, 1)
@@ -151,9 +154,9 @@ def _box(mask: np.ndarray) -> Box:
 
 
 def _fade(size: int) -> np.ndarray:
-    """(size,) float32: 1 inside, smoothly to 0 at both ends."""
+    """Return weights (size,) float32: 1 inside, smoothly 0 at both ends."""
     place = np.minimum(np.arange(size) + 0.5, size - np.arange(size) - 0.5) / (RESTORED_FADE * size)
     return smoothstep(place).astype(np.float32)
 
 
-__all__ = ["Box", "PortraitLayers", "as_pictures", "cut_out", "region", "resize"]
+__all__ = ["Box", "PortraitLayers", "cut_out", "region", "resize", "to_uint8"]

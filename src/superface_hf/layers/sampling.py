@@ -1,7 +1,7 @@
-"""The person as a texture: colours and alpha, looked up between the pixels.
+"""The person as a texture of colours and alpha that is sampled between its pixels.
 
-A linear lookup is five times as fast as a cubic one (``benchmarks/compositing.py``), but it blurs. In a texture twice as fine,
-made once a portrait, it hardly does, and at rest it gives the picture's own pixels.
+Linear sampling is five times as fast as cubic (``benchmarks/compositing.py``), but it blurs. In a texture of twice the
+resolution, made once a portrait, it hardly blurs, and at rest it gives the picture's own pixels.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import numpy as np
 if TYPE_CHECKING:
     from .portrait import PortraitLayers
 
-# Weights of the pixels to both sides of the middle between two: Lanczos, three to each side.
+# Lanczos weights of the three pixels on each side of the middle between two pixels.
 HALFWAY = np.array([0.0243, -0.1351, 0.6079, 0.6079, -0.1351, 0.0243], np.float32)
 HALFWAY = HALFWAY / HALFWAY.sum()
-# Larger textures stay as they are, and are looked up by a cubic.
-LARGEST = 50_000_000  # pixels
+# Larger textures keep their resolution, and are sampled by a cubic.
+MAX_DOUBLED = 50_000_000  # pixels
 
 
 @dataclass(frozen=True, eq=False)
 class Texture:
-    """``pixels`` (h, w, 4) uint8 RGBA, ``fineness`` of them to a pixel of the picture; ``corner`` (x, y) is where in the
-    picture the first one lies."""
+    """A texture of ``pixels`` (h, w, 4) uint8 RGBA, with ``fineness`` of them along each pixel of the picture.
+    ``corner`` (x, y) is the position of the first one in the picture."""
 
     pixels: np.ndarray
     fineness: int
@@ -33,7 +33,7 @@ class Texture:
 
     @classmethod
     def of(cls, layers: PortraitLayers, beyond: int) -> Texture:
-        """Where the person touches the picture's border, it goes on beyond it: mirrored, as far as it was at the border."""
+        """Make the texture of the layers. Where the person touches the picture's border, it is mirrored beyond the border."""
         rows, columns = layers.box
         height, width = layers.picture.shape[:2]
         colours = layers.colours
@@ -46,14 +46,14 @@ class Texture:
         )
         around = cv2.copyMakeBorder(colours, above, below, left, right, cv2.BORDER_REFLECT_101)
         alpha = cv2.copyMakeBorder(layers.alpha, above, below, left, right, cv2.BORDER_REPLICATE)
-        fineness = 2 if 4 * alpha.size <= LARGEST else 1
+        fineness = 2 if 4 * alpha.size <= MAX_DOUBLED else 1
         if fineness == 2:
             around, alpha = _doubled(around, HALFWAY), _doubled(alpha, np.array([0.5, 0.5], np.float32))
         pixels = cv2.merge([*cv2.split(around), alpha])
         return cls(pixels, fineness, (columns.start - left, rows.start - above))
 
     def sample(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Colours (h, w, 3) and alpha (h, w) at places (h, w, 2) in PIXELS of the picture."""
+        """Return colours (h, w, 3) and alpha (h, w) at places (h, w, 2) in PIXELS of the picture."""
         scale, (x, y) = float(self.fineness), self.corner
         there = cv2.transform(places, np.array([[scale, 0, -scale * (x + 0.5)], [0, scale, -scale * (y + 0.5)]]))
         how = cv2.INTER_LINEAR if self.fineness > 1 else cv2.INTER_CUBIC
@@ -65,7 +65,8 @@ class Texture:
 
 
 def _doubled(picture: np.ndarray, halfway: np.ndarray) -> np.ndarray:
-    """(h, w[, C]) -> (2 h, 2 w[, C]) whose even pixels are the picture's, and whose others lie halfway between two."""
+    """Return a picture (h, w[, C]) at twice its size, whose even pixels are the picture's and whose others lie halfway
+    between two."""
     for axis in (0, 1):
         kernel = halfway[:, None] if axis == 0 else halfway[None]
         anchor = (-1, len(halfway) // 2 - 1) if axis == 0 else (len(halfway) // 2 - 1, -1)

@@ -1,4 +1,4 @@
-"""The layers without any network, as a renderer: what everything that is learned has to beat."""
+"""The layers without any network, as a renderer: the baseline that everything learned has to beat."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .rendered import RenderedWindow
 
 @dataclass(frozen=True, eq=False)
 class PreparedLayers:
-    """``image`` (1, 3, S, S) the source, as it is; ``landmarks`` (1, 478, 3)."""
+    """A prepared source: ``image`` (1, 3, S, S) and ``landmarks`` (1, 478, 3)."""
 
     image: Tensor
     landmarks: Tensor
@@ -21,14 +21,14 @@ class PreparedLayers:
 
 @dataclass(frozen=True, eq=False)
 class UntrainedOutput:
-    """As a teacher's, as far as the compositor asks for it."""
+    """The part of a teacher's output that the compositor uses."""
 
     rendered: RenderedWindow
 
 
 @dataclass(frozen=True)
 class UntrainedConfig:
-    """As of a teacher: ``image_size`` of its windows."""
+    """The part of a teacher's configuration that renderers use: ``image_size`` of its windows."""
 
     image_size: int
 
@@ -38,7 +38,7 @@ class UntrainedLayers:
 
     Args:
         size: side of the windows in pixels.
-        device: where it renders.
+        device: the device to render on.
     """
 
     def __init__(self, size: int = 512, device: str | torch.device = "cpu") -> None:
@@ -46,11 +46,11 @@ class UntrainedLayers:
         self.device = torch.device(device)
 
     def prepare(self, source: Tensor, matte: Tensor, landmarks: Tensor) -> PreparedLayers:
-        """As of the teacher: (1, 3, S, S), (1, 1, S, S), (1, 478, 3)."""
+        """Prepare a source as the teacher does: (1, 3, S, S), (1, 1, S, S), (1, 478, 3)."""
         return PreparedLayers(source, landmarks)
 
     def render(self, source: PreparedLayers, driving: Tensor, window: Window | None = None) -> UntrainedOutput:
-        """As of the teacher: meshes (B, 478, 3) in the source's coordinates."""
+        """Render as the teacher does: meshes (B, 478, 3) in the source's coordinates."""
         window = window or Window.same(driving)
         size, batch = source.image.shape[-1], len(driving)
         own = window.enter(source.landmarks.float().expand(batch, -1, -1))

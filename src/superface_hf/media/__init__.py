@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from .destination import check_writable, replacing
 from .download import is_url
 from .picture import MAX_PIXELS, check_picture_path, load_picture, open_picture, save_picture
-from .sound import SPEECH_RATE, Sound, SoundReader, load_sound, mono_blocks
+from .samples import SPEECH_RATE, Sound, mono_blocks
+from .sound import SoundReader, load_sound
 from .transparent import check_transparent_path, transparent_writer
 from .video import VideoReader
 from .work import Work, WorkLimit
-from .writing import VIDEO_SUFFIXES, Mp4Writer, check_video_path, check_writable, replacing, write_mp4
+from .writing import VIDEO_SUFFIXES, Mp4Writer, check_video_path, write_mp4
 
 __all__ = [
     "MAX_PIXELS",

@@ -16,9 +16,9 @@ from .sources import View, open_source
 from .work import Work
 
 FORMATS = ("WEBP", "PNG", "AVIF")
-STARTS = ((8, b"WEBP"), (0, b"\x89PNG"), (4, b"ftypavi"))  # at which byte a file says so
-# As browsers do with frames that say nothing, or next to it.
-SHORTEST, USUAL = 11, 100  # milliseconds
+STARTS = ((8, b"WEBP"), (0, b"\x89PNG"), (4, b"ftypavi"))  # the byte and the mark by which a file is recognised
+# Like browsers: a frame with a duration below the first number is shown for the second.
+MIN_DURATION, DEFAULT_DURATION = 11, 100  # milliseconds
 PROBED = 32  # frames that are looked at to find the frame rate
 
 
@@ -67,7 +67,7 @@ class Animation:
                 image.seek(index)
                 picture = load_picture(image.copy())
                 duration = round(float(image.info.get("duration") or 0))
-                duration = duration if duration >= SHORTEST else USUAL
+                duration = duration if duration >= MIN_DURATION else DEFAULT_DURATION
                 yield Still(picture, time, duration)
                 time += duration
 
@@ -77,7 +77,7 @@ class Animation:
 
 
 def animation_of(source: Path | IO[bytes], name: str, work: Work) -> Animation | None:
-    """None for what is no animated picture."""
+    """Return the animated picture in a file, or None if the file holds no animated picture."""
     with open_source(source, "video") if isinstance(source, Path) else View(source) as file:
         start = file.read(16)
     if not any(start.startswith(mark, place) for place, mark in STARTS):

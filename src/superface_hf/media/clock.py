@@ -1,4 +1,4 @@
-"""A constant frame rate out of time stamps, which are the truth: where they pause, the picture stands still."""
+"""Map time stamps to a constant frame rate; where they pause, the picture stands still."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import av
 import numpy as np
 
 MAX_FPS = 240.0
-# People pause recordings for minutes; a jump beyond this is a broken time stamp, and must not fill hours.
+# Recordings are paused for minutes; a jump beyond this is a broken time stamp, and must not become hours of still picture.
 MAX_PAUSE = 600.0  # seconds
-# What lasts longer than this, and than so many frames, is a pause that is worth saying.
-PAUSE, PAUSE_FRAMES = 1.0, 4
+# A frame that is shown longer than this, and longer than so many frames, is a pause that is reported.
+PAUSE, PAUSE_FRAMES = 1.0, 4  # seconds, frames
 PROBED = 3000  # packets that are looked at to find the frame rate
 COMMON_RATES = (24000 / 1001, 24.0, 25.0, 30000 / 1001, 30.0, 50.0, 60000 / 1001, 60.0)
 
@@ -32,15 +32,15 @@ Frame = TypeVar("Frame", bound=Stamped)
 
 
 class Clock:
-    """Turns time stamps into steps on a constant frame rate.
+    """Maps time stamps to steps of a constant frame rate.
 
     Args:
         time_base: seconds of one unit of a time stamp.
         start: when the stream starts, in seconds; None: with its first frame.
 
     Attributes:
-        index: the step at which the frame that was told last is shown.
-        pauses: where the picture stands still, as seconds from the start, and for how many seconds.
+        index: the step at which the current frame is shown.
+        pauses: for each time, in seconds from the start, at which the picture stands still, the seconds that it lasts.
     """
 
     def __init__(self, fps: float, time_base: float, start: float | None = None) -> None:
@@ -49,8 +49,8 @@ class Clock:
         self.index = 0
         self.pauses: dict[float, float] = {}
 
-    def tell(self, pts: int | None) -> None:
-        """Goes on to a frame with this time stamp."""
+    def advance(self, pts: int | None) -> None:
+        """Advance to the frame with this time stamp."""
         if pts is None:
             self.index += self._begun
             self._begun = True
@@ -73,7 +73,7 @@ class Clock:
         self.index += steps
 
     def end(self, duration: int | None) -> int:
-        """The step after the last frame, which may stand still for a while."""
+        """Return the step after the last frame, which may be shown for a while."""
         steps = round((duration or 0) * self._time_base * self._fps)
         if not (self._is_pause(steps) and steps <= MAX_PAUSE * self._fps):
             return self.index + 1
@@ -91,14 +91,14 @@ class Clock:
 def spans(
     frames: Iterable[Frame], clock: Clock, shown: Frame | None = None, begin: int = 0
 ) -> Iterator[tuple[Frame, int, int]]:
-    """Yields each frame with the step at which it is first shown and the one at which it no longer is. Frames that others
-    displace within one step are left out.
+    """Yield each frame with the step at which it is first shown and the step at which it no longer is. A frame that
+    another replaces within one step is left out.
 
     Args:
-        shown: a frame that is there already, since the step ``begin``.
+        shown: a frame that is shown already, since the step ``begin``.
     """
     for frame in frames:
-        clock.tell(frame.pts)
+        clock.advance(frame.pts)
         if shown is not None and clock.index > begin:
             yield shown, begin, clock.index
             begin = clock.index
@@ -108,10 +108,10 @@ def spans(
 
 
 def frame_rate(container: Any, stream: Any, otherwise: float) -> float:
-    """Frames a second while the picture moves: a file's own average counts its pauses too.
+    """Return the frames per second while the picture moves; the average in a file's header counts its pauses too.
 
     Args:
-        otherwise: of files that do not say.
+        otherwise: the rate of files that do not state one.
     """
     declared = next(
         (float(r) for r in (stream.average_rate, stream.guessed_rate, stream.base_rate) if r and 0 < r <= MAX_FPS),
@@ -125,7 +125,7 @@ def frame_rate(container: Any, stream: Any, otherwise: float) -> float:
     if declared and abs(measured / declared - 1) < 0.01:
         return declared
     paused = len(usual) < len(steps)
-    # A pause behind what was looked at lowers the average; the two fields of a frame are no frames of their own.
+    # A pause after the probed packets lowers the declared average. The two fields of a frame are not two frames.
     regular = np.abs(usual / np.median(usual) - 1).max() < 0.1
     if declared and not paused and not (regular and 1 < measured / declared < 1.9):
         return declared
@@ -134,13 +134,13 @@ def frame_rate(container: Any, stream: Any, otherwise: float) -> float:
 
 
 def without_pauses(steps: np.ndarray) -> np.ndarray:
-    """The times between frames, but for those that are far longer than usual."""
+    """Return the times between frames without those that are far longer than usual."""
     return steps[steps <= PAUSE_FRAMES * np.median(steps)]
 
 
 def _steps(container: Any, stream: Any) -> np.ndarray:
-    """Seconds between the time stamps of the first packets."""
+    """Return the seconds between the time stamps of the first packets."""
     stamps: set[int] = set()
-    with suppress(av.FFmpegError, ValueError):  # a damaged file tells what it can
+    with suppress(av.FFmpegError, ValueError):  # a damaged file gives the stamps before the damage
         stamps.update(packet.pts for packet in islice(container.demux(stream), PROBED) if packet.pts is not None)
     return np.diff(np.sort(np.array(list(stamps), np.float64))) * float(stream.time_base or 0)

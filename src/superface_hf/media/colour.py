@@ -1,7 +1,7 @@
-"""Colours of a decoded frame as a player shows them: any matrix, range, primaries and transfer -> sRGB, 8 bits.
+"""Convert the colours of a decoded frame, whatever its matrix, range, primaries and transfer, to sRGB with 8 bits.
 
 Numbers of matrix, primaries and transfer are those of ISO 23091-2 (and of FFmpeg). HDR is brought to the range of an ordinary
-screen after ITU-R BT.2390: up to about half the brightness of paper white nothing changes, above it is compressed.
+screen after ITU-R BT.2390: light up to about half the brightness of paper white stays, brighter light is compressed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from av.video.reformatter import Colorspace, VideoReformatter
 
 from ..errors import MediaError
 
-# A file that does not say follows the old custom of small = BT.601, large = BT.709.
+# A file that states no matrix is read by the usual convention: small pictures are BT.601, large ones BT.709.
 MATRICES = {
     1: Colorspace.ITU709,
     4: Colorspace.FCC,
@@ -24,14 +24,14 @@ MATRICES = {
     7: Colorspace.SMPTE240M,
     9: Colorspace.BT2020,
 }
-UNSAID = (2, 3)
+UNSPECIFIED = (2, 3)
 LARGE_WIDTH, LARGE_HEIGHT = 1280, 576
 OTHER_MATRICES = {8: "YCgCo", 10: "BT.2020 constant luminance", 11: "YDzDx", 14: "ICtCp", 15: "IPT-C2"}
 LINEAR, PQ, HLG = 8, 16, 18
 OTHER_TRANSFERS = {9: "logarithmic", 10: "logarithmic", 17: "those of cinemas (SMPTE 428)"}
 OTHER_PRIMARIES = {8: "film", 10: "XYZ"}
 BT709, BT2020 = 1, 9
-# x and y of red, green and blue; of those that differ from BT.709 and have its white.
+# x and y of red, green and blue, for BT.709 and for other primaries with the same white.
 PRIMARIES = {
     BT709: ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06)),
     5: ((0.64, 0.33), (0.29, 0.60), (0.15, 0.06)),
@@ -44,18 +44,18 @@ PRIMARIES = {
 D65 = (0.3127, 0.3290)
 DOLBY_VISION = ("dvh1", "dvhe", "dva1", "dvav", "dav1")
 
-PAPER = 203.0  # nits of white paper in HDR (ITU-R BT.2408), which is white on an ordinary screen
-PEAK = 1000.0  # nits of the brightest light; HLG's own, and most of PQ
+PAPER = 203.0  # nits of white paper in HDR (ITU-R BT.2408), which becomes white on an ordinary screen
+PEAK = 1000.0  # nits of the brightest light: that of HLG, and of most PQ video
 STEPS = 65535
 CURVE = 4096  # entries of the tone curve
 
 
 class Colours:
-    """Converts frames of one stream, one after the other.
+    """Converts the frames of one stream, one after the other.
 
     Args:
-        name: of the video, for messages.
-        codec_tag: of the stream.
+        name: the name of the video, for messages.
+        codec_tag: the codec tag of the stream.
     """
 
     def __init__(self, name: str, codec_tag: str = "") -> None:
@@ -63,13 +63,13 @@ class Colours:
         self._reformatter = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame, alpha: np.ndarray | None = None) -> np.ndarray:
-        """(H, W, 3) uint8 RGB; transparent places become white, as in pictures.
+        """Convert a frame to RGB (H, W, 3) uint8; transparent pixels become white, as in pictures.
 
         Args:
-            alpha: (H, W) uint8, where it is no part of the frame.
+            alpha: (H, W) uint8 transparency, if it is not part of the frame.
 
         Raises:
-            MediaError: its colours are written in a way that is not read.
+            MediaError: the frame has a colour format that is not supported.
         """
         transfer, primaries = int(frame.color_trc), int(frame.color_primaries)
         self._check(frame, transfer, primaries)
@@ -97,7 +97,7 @@ class Colours:
         what = OTHER_TRANSFERS.get(transfer) or OTHER_PRIMARIES.get(primaries)
         if not frame.format.is_rgb:
             what = what or OTHER_MATRICES.get(int(frame.colorspace))
-        if self._codec_tag.lower() in DOLBY_VISION and transfer in UNSAID:
+        if self._codec_tag.lower() in DOLBY_VISION and transfer in UNSPECIFIED:
             what = "Dolby Vision without a base that others can show (profile 5)"
         if what:
             raise MediaError(
@@ -107,7 +107,7 @@ class Colours:
 
 
 def _to_srgb(values: np.ndarray, transfer: int, primaries: int) -> np.ndarray:
-    """(H, W, 3) uint16 -> uint8."""
+    """Convert (H, W, 3) uint16 to sRGB, uint8."""
     light = _light(transfer)[values]  # 1 is white paper
     if transfer == HLG:
         # The system's gamma of 1.2 acts on the scene's luminance (BT.2100, table 5).
@@ -123,7 +123,8 @@ def _to_srgb(values: np.ndarray, transfer: int, primaries: int) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def _light(transfer: int) -> np.ndarray:
-    """Light of each of 65536 values, float32. Video that is meant for ordinary screens is taken as these show it."""
+    """Return the light, float32, of each of the 65536 values. The transfer of ordinary video is taken as sRGB's, as
+    screens show it."""
     value = np.linspace(0, 1, STEPS + 1)
     if transfer == LINEAR:
         light = value
@@ -139,7 +140,7 @@ def _light(transfer: int) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _srgb() -> np.ndarray:
-    """The byte of each of 65536 amounts of light."""
+    """Return the sRGB byte of each of the 65536 amounts of light."""
     light = np.linspace(0, 1, STEPS + 1)
     value = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
     return (value * 255).round().astype(np.uint8)
@@ -147,8 +148,8 @@ def _srgb() -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _curve() -> np.ndarray:
-    """By how much light is dimmed, over the root of its part of the peak: BT.2390's curve (annex 5) to a screen whose white
-    is white paper."""
+    """Return the factors that dim light, at steps of the square root of its share of the peak. The curve is that of
+    BT.2390 (annex 5), to a screen whose white is white paper."""
     nits = np.maximum(PEAK * np.linspace(0, 1, CURVE) ** 2, 1e-6)
     scale = _to_pq(PEAK)
     white = _to_pq(PAPER) / scale
@@ -160,7 +161,7 @@ def _curve() -> np.ndarray:
 
 
 def _from_pq(value: np.ndarray) -> np.ndarray:
-    """Nits (SMPTE ST 2084)."""
+    """Convert PQ values in [0, 1] to nits (SMPTE ST 2084)."""
     root = value ** (1 / 78.84375)
     return 10_000 * (np.maximum(root - 0.8359375, 0) / (18.8515625 - 18.6875 * root)) ** (1 / 0.1593017578125)
 

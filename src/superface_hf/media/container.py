@@ -1,7 +1,8 @@
-"""The one place where FFmpeg opens a stranger's file: known formats only, and nothing but the bytes it is given.
+"""Open files with FFmpeg safely. Only this module does: known formats only, and no access to anything but the given bytes.
 
-FFmpeg tells formats by content, and some of them are recipes: an SDP description makes it listen on the network, a playlist
-or a concat script opens other files and addresses. None of them is on the list, and what is on it may not open anything.
+FFmpeg recognises formats by content, and some formats are instructions: an SDP description makes it listen on the network, a
+playlist or a concat script opens other files and addresses. None of these is on the list, and no listed format may open
+anything else.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from .sources import View, open_source
 from .whole import is_incomplete
 from .work import WorkLimit
 
-# Demuxers that read one file from end to end. Still pictures, raw samples and all that names other files are left out.
+# Demuxers that read one file from end to end. Still pictures, raw samples and formats that name other files are left out.
 VIDEO_FORMATS = "mov,matroska,avi,mpeg,mpegts,mpegvideo,m4v,h264,hevc,flv,asf,ogg,gif,mxf,dv,ivf,nut,rm,obu"
 SOUND_FORMATS = "wav,w64,mp3,aac,flac,aiff,caf,au,ac3,eac3,amr,ape,wv,tta,dts"
-OPENING = 30.0  # seconds in which FFmpeg has to find out what it is
-# Above the limit on a frame's pixels by this factor decoding is refused by the decoder, before it takes the memory.
+OPENING = 30.0  # seconds that FFmpeg may take to recognise and open a file
+# The decoder itself refuses frames above the limit on pixels by this factor, before it allocates the memory.
 HARD_LIMIT = 4
-# PyAV 19 reads broken metadata in its own way; before, it had to be told.
+# PyAV before 19 raises on broken metadata unless this option is set; PyAV 19 has no such option.
 METADATA: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
 
 
@@ -34,15 +35,15 @@ METADATA: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.p
 def open_container(
     source: Path | IO[bytes], kind: str, name: str, limit: WorkLimit | None = None
 ) -> Iterator[av.container.InputContainer]:
-    """Opens a path, or a shared file from its start.
+    """Open a path, or a shared file from its start.
 
     Args:
         kind: "video" or "sound", for messages.
-        name: how messages call it.
-        limit: on the pixels of a frame.
+        name: its name in messages.
+        limit: the limit on the pixels of a frame.
 
     Raises:
-        MediaError: it is in none of the formats that are read, or takes too long to open.
+        MediaError: the format is not supported, or the file takes too long to open.
     """
     with ExitStack() as stack:
         shared = stack.enter_context(open_source(source, kind)) if isinstance(source, Path) else source
@@ -74,13 +75,13 @@ def open_container(
 
 
 def incomplete(source: Path | IO[bytes], kind: str) -> bool:
-    """Whether a file says itself that more of it should be there."""
+    """Return whether a file is shorter than its own headers say."""
     with open_source(source, kind) if isinstance(source, Path) else View(source) as file:
         return is_incomplete(file)
 
 
 def _refused(shared: Any, kind: str, name: str, error: Exception) -> MediaError:
-    """What is wrong with a file that cannot be opened, and what to do."""
+    """Return the error for a file that cannot be opened: what is wrong, and what to do."""
     start = View(shared).read(16)
     if what := advice(start):
         return MediaError(f"{name} is not a {kind}. {what}")
@@ -95,5 +96,5 @@ def _refused(shared: Any, kind: str, name: str, error: Exception) -> MediaError:
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong, in FFmpeg's words."""
+    """Return FFmpeg's own description of an error."""
     return str(getattr(error, "strerror", None) or error)

@@ -1,4 +1,4 @@
-"""Decodes on where a file is damaged: a broken place must not end a long recording."""
+"""Decode packets, and continue after damaged ones, so that a broken place does not end a long recording."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ AVI_HEADER = 8  # bytes before a packet, which the index counts with it
 
 
 def decoded(container: av.container.InputContainer, stream: Any) -> Iterator[tuple[av.Packet | None, list[Any] | None]]:
-    """Yields each packet with its frames; None instead of the frames where the packet cannot be decoded, and None for both
-    where the container itself is damaged."""
+    """Yield each packet with its frames: None instead of the frames where the packet cannot be decoded, and None for
+    both where the container itself is damaged."""
     damaged = 0
     places = _indexed_times(container, stream)
     packets = container.demux(stream)
@@ -29,16 +29,17 @@ def decoded(container: av.container.InputContainer, stream: Any) -> Iterator[tup
             return
         except (av.FFmpegError, ValueError):
             damaged += 1
-            if packet is None:  # an iterator ends with its error, but the file goes on
+            if packet is None:  # the iterator ended with the error, but the file has more packets
                 packets = container.demux(stream)
         yield packet, frames
 
 
 def _indexed_times(container: av.container.InputContainer, stream: Any) -> dict[int, int]:
-    """For each byte at which a packet of an AVI file begins, its time in the stream's unit; empty for other files.
+    """Return the time, in the stream's unit, of each packet of an AVI file by the byte at which it begins; empty for
+    other files.
 
-    An AVI file has no time stamps. FFmpeg counts its packets, so that all that follows a damaged one would come too early; the
-    file's index knows better.
+    An AVI file has no time stamps. FFmpeg counts its packets, so that everything after a damaged one would come too early; the
+    file's index has the true times.
     """
     if container.format.name != "avi":
         return {}
@@ -46,7 +47,7 @@ def _indexed_times(container: av.container.InputContainer, stream: Any) -> dict[
 
 
 def _place(packet: av.Packet, places: dict[int, int]) -> None:
-    """Moves a packet to its time in the index, where that has one."""
+    """Set a packet's time to that in the index, if the index has one."""
     time = places.get(packet.pos) if packet.pos is not None else None
     if time is not None and packet.dts is not None and time != packet.dts:
         later = time - packet.dts
@@ -54,7 +55,7 @@ def _place(packet: av.Packet, places: dict[int, int]) -> None:
 
 
 def picture_track(container: av.container.InputContainer) -> Any:
-    """The first video track that is no cover picture of a sound; None where there is no video track."""
+    """Return the first video track that is not the cover picture of a sound, or None where there is no video track."""
     tracks = container.streams.video
     moving = [track for track in tracks if not track.disposition & Disposition.attached_pic]
     return next(iter(moving or tracks), None)

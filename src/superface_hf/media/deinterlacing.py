@@ -1,4 +1,4 @@
-"""Whole pictures out of interlaced video, whose two fields were taken one after the other and would comb moving edges."""
+"""Deinterlace video: its two fields were taken one after the other, so moving edges would show combs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from av.filter import Graph
 
 
 class Deinterlacer:
-    """Passes frames on; from the first interlaced one on, interlaced ones are filtered (BWDIF), and the others left alone."""
+    """Passes frames on, and filters interlaced ones (BWDIF) from the first interlaced frame on."""
 
     def __init__(self, time_base: Fraction) -> None:
         self._time_base = time_base

@@ -1,8 +1,8 @@
-"""Fetches a file from an http(s) address: so large at most, in so much time, and only from where the caller meant.
+"""Download a file from an http(s) address, within limits of size and time, and only from where the caller meant.
 
-A caller may name an address of a private network, such as a file server at home. A server out there may not: it could send
-whoever asks it on to machines that only we can reach. So a redirect has to end at a public address, and is checked where the
-connection is made, as a name may stand for one address now and for another a moment later.
+A caller may name an address of a private network, such as a file server at home. A public server may not redirect there: it
+could make us fetch from machines that only we can reach. So a redirect has to end at a public address. The address is checked
+where the connection is made, because a name may resolve to one address now and to another a moment later.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from urllib.parse import urlsplit
 
 from ..errors import MediaError
 
-SILENCE = 20.0  # seconds after which a server that says nothing is given up
-LONGEST = 600.0  # seconds that a download may take
-LARGEST = 512 * 2**20  # bytes
+MAX_SILENCE = 20.0  # seconds that a server may send nothing
+MAX_SECONDS = 600.0  # of a download
+MAX_BYTES = 512 * 2**20
 CHUNK = 2**20
 IN_MEMORY = 16 * 2**20  # a larger download goes to a temporary file
 SCHEMES = ("http://", "https://")
 
 
 def is_url(source: object) -> bool:
-    """Whether ``source`` is an http or https address."""
+    """Return whether ``source`` is an http or https address."""
     return isinstance(source, str) and source.lower().startswith(SCHEMES)
 
 
 def download(url: str, kind: str, public_only: bool = False) -> IO[bytes]:
-    """The file at an http(s) address, read to its end.
+    """Download the file at an http(s) address to its end.
 
     Args:
         kind: what is expected, for messages.
-        public_only: the address comes from a stranger (a dataset's table): even the first one may not be private.
+        public_only: whether private addresses are refused even for ``url`` itself, because it comes from a dataset's table.
 
     Raises:
         MediaError: it cannot be fetched, is too large, takes too long, or leads into a private network.
@@ -49,12 +49,12 @@ def download(url: str, kind: str, public_only: bool = False) -> IO[bytes]:
     file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - the caller reads it
     received = 0
     try:
-        with _opener(url, public_only).open(request, timeout=SILENCE) as response:
+        with _opener(url, public_only).open(request, timeout=MAX_SILENCE) as response:
             while chunk := response.read(CHUNK):
                 received += len(chunk)
-                if received > LARGEST:
+                if received > MAX_BYTES:
                     raise MediaError(
-                        f"The {kind} at {url} is larger than {LARGEST // 2**20} MB: download it, and pass its path."
+                        f"The {kind} at {url} is larger than {MAX_BYTES // 2**20} MB: download it, and pass its path."
                     )
                 file.write(chunk)
     except (urllib.error.URLError, HTTPException, OSError, ValueError) as error:
@@ -64,12 +64,12 @@ def download(url: str, kind: str, public_only: bool = False) -> IO[bytes]:
 
 
 def _opener(url: str, public_only: bool) -> urllib.request.OpenerDirector:
-    dial = _Dial("" if public_only else urlsplit(url).hostname or "", time.monotonic() + LONGEST)
+    dial = _Dial("" if public_only else urlsplit(url).hostname or "", time.monotonic() + MAX_SECONDS)
     return urllib.request.build_opener(_Http(dial), _Https(dial), _Redirects(dial))
 
 
 class _Dial:
-    """Makes connections: to the host that the caller named, and otherwise to public addresses only."""
+    """Makes connections: to the host that the caller named, and otherwise only to public addresses."""
 
     def __init__(self, named: str, deadline: float) -> None:
         self.deadline = deadline
@@ -77,7 +77,7 @@ class _Dial:
         self._trusted = {named, *proxies} if named and is_private(named) else proxies
 
     def check(self, host: str) -> None:
-        """Raises OSError for a private address that nobody named."""
+        """Raise OSError for a private address that the caller did not name."""
         if host not in self._trusted and is_private(host):
             raise OSError(f"it leads to {host}, which is an address of a private network")
 
@@ -89,7 +89,7 @@ class _Dial:
         error: OSError = OSError(f"{host} has no address")
         for place in _addresses(host):
             try:
-                # The very address is checked, not the name once more.
+                # The address itself is checked, as the name could resolve differently a second time.
                 self.check(place)
                 return socket.create_connection((place, port), timeout, source_address)
             except OSError as failure:
@@ -97,7 +97,7 @@ class _Dial:
         raise error
 
     def connection(self, kind: type[http.client.HTTPConnection]) -> Callable[..., http.client.HTTPConnection]:
-        """``kind``, whose connections are made and timed by this."""
+        """Return a factory of ``kind``, whose connections are made and timed by this object."""
 
         def make(host: str, **options: Any) -> http.client.HTTPConnection:
             made = kind(host, **options)
@@ -115,7 +115,8 @@ class _Dial:
 
 
 class _Timed(io.RawIOBase):
-    """What a server sends, until the deadline. A server that sends a byte now and then is never silent, but it is slow."""
+    """Reads what a server sends until the deadline. A server that sends a byte now and then is never silent, but it is
+    slow."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: float) -> None:
         self._raw, self._sock, self._deadline = raw, sock, deadline
@@ -127,12 +128,12 @@ class _Timed(io.RawIOBase):
         left = self._deadline - time.monotonic()
         try:
             if left > 0:
-                self._sock.settimeout(min(SILENCE, left))
+                self._sock.settimeout(min(MAX_SILENCE, left))
                 return self._raw.readinto(buffer)
         except TimeoutError:
-            if left > SILENCE:
-                raise OSError(f"the server said nothing for {SILENCE:g} s") from None
-        raise OSError(f"it took longer than {LONGEST:g} s")
+            if left > MAX_SILENCE:
+                raise OSError(f"the server said nothing for {MAX_SILENCE:g} s") from None
+        raise OSError(f"it took longer than {MAX_SECONDS:g} s")
 
     def close(self) -> None:
         self._raw.close()
@@ -169,7 +170,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 def is_private(host: str) -> bool:
-    """Whether a name or address stands for a machine that not everybody can reach. A name that is unknown here does not."""
+    """Return whether a name or address leads to a machine that is not public. A name that is unknown here does not."""
     return any(not _is_global(place) for place in _addresses(host))
 
 

@@ -1,9 +1,9 @@
-"""What a file is that is not read here, and what to do about it."""
+"""Recognise files of kinds that are not supported, and say what to do about them."""
 
 from __future__ import annotations
 
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-STARTS = {
+KINDS = {
     b"SDPX": "a DPX picture",
     b"XPDS": "a DPX picture",
     b"\x76\x2f\x31\x01": "an OpenEXR picture",
@@ -20,13 +20,13 @@ RAW_BRANDS = (b"crx ",)
 
 
 def is_heic(start: bytes) -> bool:
-    """Whether a file that begins so is a HEIC or HEIF photograph."""
+    """Return whether a file with this start is a HEIC or HEIF photograph."""
     return start[4:8] == b"ftyp" and start[8:12] in HEIC_BRANDS
 
 
 def advice(start: bytes) -> str | None:
-    """What a file is that begins so, and what to do; None where there is nothing to say."""
-    kind = next((kind for mark, kind in STARTS.items() if start.startswith(mark)), None)
+    """Return what kind of file has this start, and what to do with it; None where nothing is known."""
+    kind = next((kind for mark, kind in KINDS.items() if start.startswith(mark)), None)
     if start[4:8] == b"ftyp" and start[8:12] in RAW_BRANDS:
         kind = "a camera's raw file"
     if is_heic(start):

@@ -1,4 +1,4 @@
-"""Reads what a picture or a video says about where it comes from, see :mod:`superface_hf.provenance.marks`."""
+"""Read what a picture or a video says about its origin, see :mod:`superface_hf.provenance.marks`."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ Kind = Literal["png", "jpeg", "webp", "mp4", "webm"]
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a file says about where it comes from.
+    """What a file says about its origin.
 
     Attributes:
         path: the file.
-        kind: what it is, by its content: "png", "jpeg", "webp", "mp4" (also .mov and .m4v), or "webm".
+        kind: its kind, by its content: "png", "jpeg", "webp", "mp4" (also .mov and .m4v), or "webm".
         source_type: IPTC's term for how it was made, such as "compositeWithTrainedAlgorithmicMedia", or None.
         software: the program that says it made the file, or None.
-        version: of that program, or None.
+        version: the version of that program, or None.
         found_in: where a mark was found: "xmp", "comment", "credentials".
-        credentials: the signed content credentials, None where there are none.
+        credentials: the signed content credentials, or None.
     """
 
     path: Path
@@ -69,16 +69,16 @@ class Provenance:
         return self.ai_generated and self.software == SOFTWARE
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it in types that JSON knows."""
+        """Return all attributes in types that JSON has."""
         verdicts = {"ai_generated": self.ai_generated, "ours": self.ours}
         return {"file": str(self.path), **verdicts, **{k: v for k, v in asdict(self).items() if k != "path"}}
 
 
 def inspect_file(path: str | os.PathLike[str]) -> Provenance:
-    """Reads what a picture or video says about where it comes from.
+    """Read what a picture or video says about its origin.
 
     Args:
-        path: a PNG, JPEG or WebP picture, or an MP4, M4V, MOV or WebM video; what it is called does not matter.
+        path: a PNG, JPEG or WebP picture, or an MP4, M4V, MOV or WebM video; the file name does not matter.
 
     Raises:
         MediaError: it does not exist, is damaged or cut off, or is of another kind.
@@ -119,8 +119,8 @@ def _kind(path: Path) -> Kind:
 
 
 def _read_picture(path: Path) -> tuple[bytes, str, bool]:
-    """The XMP packet, the comment, and whether there may be content credentials."""
-    load_picture(path)  # says what is wrong with a damaged one
+    """Return the XMP packet, the comment, and whether there may be content credentials."""
+    load_picture(path)  # raises MediaError for a damaged one
     with open_picture(path) as image:
         # Pillow gives XMP as bytes or text, by the format.
         packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
@@ -133,8 +133,8 @@ def _read_picture(path: Path) -> tuple[bytes, str, bool]:
 
 
 def _read_video(path: Path) -> tuple[bytes, str, bool]:
-    """As :func:`_read_picture`."""
-    next(iter(VideoReader(path)))  # says what is wrong with a damaged one
+    """Return the same as :func:`_read_picture` for a video."""
+    next(iter(VideoReader(path)))  # raises MediaError for a damaged one
     packet, signed = b"", False
     with path.open("rb") as file:
         end = file.seek(0, os.SEEK_END)
@@ -150,14 +150,14 @@ def _read_video(path: Path) -> tuple[bytes, str, bool]:
             signed = signed or uuid == C2PA_UUID
     with open_container(path, "video", str(path)) as container:
         tags = {name.lower(): text for name, text in container.metadata.items()}
-        # Bytes that are no UTF-8 come as surrogates, which cannot be printed.
+        # Bytes that are not UTF-8 are decoded as surrogates, which cannot be printed.
         comment = tags.get("comment", "").encode("utf-8", "ignore").decode()
     return packet, comment, signed
 
 
 def _from_xmp(packet: bytes) -> tuple[str | None, str | None, str | None]:
-    """Digital source type, software and version."""
-    # The packet is a stranger's: no entities that grow, and what is no XML says nothing.
+    """Return the digital source type, the software and its version from an XMP packet."""
+    # The packet is not trusted: entities, which could expand without limit, are refused, and invalid XML counts as no mark.
     if not packet or len(packet) > LARGEST_XMP or b"<!" in packet:
         return None, None, None
     try:

@@ -1,4 +1,4 @@
-"""Pictures in and out: anything people pass becomes (H, W, 3) uint8 RGB, upright."""
+"""Read and write pictures: every input becomes (H, W, 3) uint8 RGB, upright."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 from ..errors import MediaError
 from ..provenance.credentials import Signer
 from ..provenance.marks import SOURCE_TYPE, picture_marks
+from .destination import check_writable, replacing
 from .foreign import advice, is_heic
 from .label import labelled
 from .sources import describe, open_source
-from .writing import check_writable, replacing
 
 MAX_PIXELS = 64_000_000
 MIN_SIDE = 16  # pixels; nothing smaller can show a face
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-# The formats that Pillow may open. Others that it knows run programs (EPS), or are rarely seen and rarely tested. HEIF needs
-# `pillow-heif`. Photographs of some phones are MPO, which opens as JPEG.
+# The formats that Pillow may open. Its other formats run programs (EPS), or are rarely used and tested. HEIF needs
+# `pillow-heif`. Some phones write MPO, which opens as JPEG.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "AVIF", "HEIF", "PPM")
 SIXTEEN_BIT = 65535
-# How files begin that hold a video; an MP4-like file of one of these brands holds pictures.
+# First bytes of video files, and brands of MP4-like files that hold pictures instead.
 VIDEO_STARTS = (b"\x1a\x45\xdf\xa3", b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3", b"FLV", b"OggS")
 STILL_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis", b"crx ")
 
 
 def load_picture(source: Any) -> np.ndarray:
-    """Reads a picture.
+    """Read a picture.
 
     Args:
         source: a path, an http(s) URL, bytes, an open binary file, a PIL image, or an array: (H, W), (H, W, 1), (H, W, 3) or
@@ -58,17 +58,17 @@ def load_picture(source: Any) -> np.ndarray:
 
 @contextmanager
 def open_picture(source: Any, formats: Sequence[str] = FORMATS, most_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
-    """Opens a picture as Pillow has it, for those who want its header, its metadata or a smaller version (``draft``).
+    """Open a picture with Pillow, for its header, its metadata or a smaller version (``draft``).
 
-    Whoever opens a picture goes through here: its format is one of a few, and its size is known before a pixel is decoded.
+    All pictures are opened here: only a few formats are allowed, and the size is checked before a pixel is decoded.
 
     Args:
         source: a path, an http(s) URL, bytes or an open binary file.
-        formats: Pillow's names of those that may be opened, among ``FORMATS``.
-        most_pixels: the most that the picture may have.
+        formats: Pillow's names of the formats that may be opened, among ``FORMATS``.
+        most_pixels: the most pixels that the picture may have.
 
     Raises:
-        MediaError: it cannot be read, is in no such format or too large; also for damage found while the block runs.
+        MediaError: it cannot be read, has another format or is too large; also for damage found while the block runs.
     """
     name = describe(source)
     Image.init()
@@ -81,7 +81,7 @@ def open_picture(source: Any, formats: Sequence[str] = FORMATS, most_pixels: int
         known = [each for each in formats if each in FORMATS and each in Image.OPEN]
         try:
             with warnings.catch_warnings():
-                # Our own limit is the tighter one, and it is checked before any pixel is decoded.
+                # Our own limit is lower, and it is checked before any pixel is decoded.
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
                 image = Image.open(whole, formats=known)
             with image:
@@ -103,7 +103,7 @@ def open_picture(source: Any, formats: Sequence[str] = FORMATS, most_pixels: int
 
 
 def _add_heif(name: str) -> None:
-    """Lets Pillow read HEIC photographs, where the package for it is installed."""
+    """Let Pillow read HEIC photographs, if the package for them is installed."""
     try:
         from pillow_heif import register_heif_opener
     except ImportError as error:
@@ -117,13 +117,13 @@ def _add_heif(name: str) -> None:
 def save_picture(
     path: str | os.PathLike[str], picture: np.ndarray, label: bool = False, source_type: str = SOURCE_TYPE
 ) -> None:
-    """Writes a generated picture, marked as such in its metadata (:mod:`superface_hf.provenance.marks`).
+    """Write a generated picture, marked as such in its metadata (:mod:`superface_hf.provenance.marks`).
 
     Args:
         path: ends in .png, .jpg, .jpeg or .webp. A failed write leaves nothing behind.
         picture: (H, W, 3) uint8.
-        label: whether "AI-generated" stands in a corner of the picture for everybody to see.
-        source_type: IPTC's term for how it was made; ``marks.MADE_UP`` for a face that is nobody's.
+        label: whether to draw "AI-generated" visibly in a corner of the picture.
+        source_type: IPTC's term for how it was made; ``marks.MADE_UP`` for a made-up face.
 
     Raises:
         MediaError: an unsupported suffix, or a place that cannot be written.
@@ -138,7 +138,7 @@ def save_picture(
 
 
 def check_picture_path(path: str | os.PathLike[str]) -> Path:
-    """Finds out before a long computation that its picture could not be written (see :func:`save_picture`)."""
+    """Check before a long computation that its picture can be written (see :func:`save_picture`)."""
     target = Path(path)
     if target.suffix.lower() not in PICTURE_SUFFIXES:
         raise MediaError(
@@ -150,7 +150,7 @@ def check_picture_path(path: str | os.PathLike[str]) -> Path:
 
 
 def _starts_as_video(file: Any) -> bool:
-    """Whether a file's first bytes are those of an MP4, MOV, Matroska, WebM, AVI, MPEG, FLV or Ogg file."""
+    """Return whether a file's first bytes are those of an MP4, MOV, Matroska, WebM, AVI, MPEG, FLV or Ogg file."""
     try:
         file.seek(0)
         head = file.read(12)
@@ -162,7 +162,7 @@ def _starts_as_video(file: Any) -> bool:
 
 
 def _check_format(image: Image.Image) -> None:
-    """A picture that the caller opened, but whose pixels have not been decoded yet, is decoded by us."""
+    """Refuse formats that are not read. The caller opened the picture, but its pixels may not be decoded yet."""
     if isinstance(image, ImageFile.ImageFile) and image.format not in (*FORMATS, "MPO"):
         raise MediaError(
             f"A picture in the format {image.format} is not read: convert it to one of {', '.join(FORMATS)}."
@@ -191,7 +191,7 @@ def _wide_values(image: Image.Image) -> np.ndarray:
 
 
 def _to_srgb(image: Image.Image) -> Image.Image:
-    """Phones write wide-gamut colours; without this the skin would come out pale."""
+    """Convert a picture with a colour profile to sRGB. Phones write wide-gamut colours, and skin would come out pale."""
     profile = image.info.get("icc_profile")
     if not profile or image.mode not in ("RGB", "RGBA", "CMYK"):
         return image
@@ -200,7 +200,7 @@ def _to_srgb(image: Image.Image) -> Image.Image:
         embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         converted = ImageCms.profileToProfile(image, embedded, ImageCms.createProfile("sRGB"), outputMode=mode)
     except (ImageCms.PyCMSError, OSError, ValueError):
-        return image  # a broken profile says nothing; the plain values are the best guess
+        return image  # a broken profile is ignored, and the plain values are used
     return converted if converted is not None else image
 
 

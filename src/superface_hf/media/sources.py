@@ -1,4 +1,4 @@
-"""Opens what a caller names (a path, a URL, bytes, an open file) as one seekable binary file."""
+"""Open a caller's input (a path, a URL, bytes, an open file) as one seekable binary file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .download import download, is_url
 
 
 def describe(source: object) -> str:
-    """How an error message names an input."""
+    """Return the name of an input for error messages."""
     if isinstance(source, (str, os.PathLike)):
         return str(source)
     if isinstance(source, (bytes, bytearray, memoryview)):
@@ -25,7 +25,7 @@ def describe(source: object) -> str:
 
 
 def open_source(source: Any, kind: str) -> IO[bytes]:
-    """Opens a path, an http(s) URL, bytes or a binary file for reading.
+    """Open a path, an http(s) URL, bytes or a binary file for reading.
 
     Args:
         kind: what is expected, for messages: "picture", "video", "sound".
@@ -52,9 +52,9 @@ def open_source(source: Any, kind: str) -> IO[bytes]:
 
 
 class View:
-    """A file's bytes with a position of its own, so that two readers can share one open file (in one thread).
+    """A read position on a shared file, so that two readers can use one open file (in one thread).
 
-    It has no name, so that nobody concludes anything from one. After ``deadline``, if there is one, reading fails.
+    It has no ``name`` attribute, from which FFmpeg could guess a format. After ``deadline``, if there is one, reading fails.
     """
 
     def __init__(self, file: IO[bytes], deadline: float | None = None) -> None:
@@ -64,7 +64,7 @@ class View:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """The file belongs to somebody else, and stays open."""
+        """Leave the file open: it belongs to the caller."""
 
     def read(self, size: int = -1) -> bytes:
         if self.deadline is not None and time.monotonic() > self.deadline:
@@ -88,7 +88,7 @@ class View:
 def _open_path(path: Path, kind: str) -> IO[bytes]:
     try:
         path = expanded(path)
-        # A pipe or a device may never end, or never begin.
+        # Reading a pipe or a device may never end.
         if path.exists() and not path.is_file() and not path.is_dir():
             raise MediaError(f"{path} is not a file to read a {kind} from, but a pipe, socket or device.")
         return path.open("rb")

@@ -1,12 +1,12 @@
-"""Puts pieces of decoded sound where their time stamps say: what is missing between them is silence."""
+"""Put pieces of decoded sound at their time stamps, with silence in the gaps."""
 
 from __future__ import annotations
 
 from .clock import MAX_PAUSE
 
-# Players do not notice less, and the clocks of many recorders are no better. Where something was lost, any gap counts.
-LEAST_GAP = 0.1  # seconds
-# Time stamps that go back further start anew, as where two recordings were joined.
+# Smaller gaps are not noticed, and the clocks of many recorders are no better. After damage any gap counts.
+MIN_GAP = 0.1  # seconds
+# Time stamps that go back further begin a new recording, as where two recordings were joined.
 MAX_OVERLAP = 5.0  # seconds
 
 
@@ -15,10 +15,10 @@ class Timeline:
 
     Args:
         rate: samples a second.
-        start: the time that is the sound's start; None: that of its first piece.
+        start: the time at which the sound starts; None: the time of its first piece.
 
     Attributes:
-        gaps: where sound was missing, as seconds from the start, and for how many seconds.
+        gaps: for each time, in seconds from the start, at which sound was missing, the seconds that were missing.
         lost: seconds that were missing because of damage.
     """
 
@@ -30,10 +30,10 @@ class Timeline:
         self.lost = 0.0
 
     def silence_before(self, time: float | None, lost: float | None = None) -> int:
-        """How many samples of silence come before a piece at ``time``.
+        """Return how many samples of silence precede a piece at ``time``.
 
         Args:
-            lost: how many seconds are missing before it at least, because of damage; None: there was none.
+            lost: the least number of seconds missing before it because of damage; None: there was no damage.
         """
         gap = self._gap(time)
         if not self._begun:
@@ -46,19 +46,19 @@ class Timeline:
             gap = max(0, gap + more)
             self.lost += gap / self._rate
             return gap
-        if gap < LEAST_GAP * self._rate:
+        if gap < MIN_GAP * self._rate:
             return 0
         self.gaps[self._count / self._rate] = gap / self._rate
         return gap
 
     def add(self, samples: int) -> int:
-        """Counts samples; says how many of them come before the start and are left out."""
+        """Count samples, and return how many of them come before the start and are left out."""
         early = min(samples, max(0, -self._count))
         self._count += samples
         return early
 
     def _gap(self, time: float | None) -> int:
-        """Samples between where the sound is and ``time``; negative where they overlap."""
+        """Return the number of samples between the end of the sound so far and ``time``; negative where they overlap."""
         if time is None:
             return 0
         gap = 0 if self._zero is None else round((time - self._zero) * self._rate) - self._count

@@ -1,4 +1,4 @@
-"""Transparent video out: WebM (VP9), QuickTime (ProRes 4444), or a folder of PNG pictures."""
+"""Write transparent video: WebM (VP9), QuickTime (ProRes 4444), or a folder of PNG pictures."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from ..errors import MediaError, ProvenanceError
 from ..provenance.credentials import Signer
 from ..provenance.marks import SOURCE_TYPE
 from ..utils.files import expanded, part_of
+from .destination import check_writable
 from .label import labelled
 from .picture import save_picture
-from .writing import VP9_QUALITY, Form, Mp4Writer, check_writable
+from .writing import VP9_QUALITY, Form, Mp4Writer
 
 FORMS = {
     ".webm": Form(
@@ -36,8 +37,8 @@ FIRST = "00000.png"  # of a folder of pictures
 
 
 class TransparentWriter(Mp4Writer):
-    """As :class:`~superface_hf.media.Mp4Writer`, for frames (H, W, 4) uint8 whose colours are not multiplied by alpha; the
-    path ends in .webm or .mov."""
+    """An :class:`~superface_hf.media.Mp4Writer` for frames (H, W, 4) uint8, whose colours are not multiplied by alpha.
+    The path ends in .webm or .mov."""
 
     def _checked(self, path: str | os.PathLike[str]) -> Path:
         return check_transparent_path(path)
@@ -72,7 +73,7 @@ class PictureFolder:
         return self
 
     def add(self, frame: np.ndarray) -> None:
-        """Appends one frame."""
+        """Append one frame."""
         frame = with_label(frame) if self._label else frame
         save_picture(self._temporary / f"{self._count:05}.png", frame, source_type=self._source_type)
         self._count += 1
@@ -99,14 +100,15 @@ def transparent_writer(
     label: bool = False,
     source_type: str = SOURCE_TYPE,
 ) -> TransparentWriter | PictureFolder:
-    """What writes transparent frames to ``path``: .webm, .mov, or a folder that is new or empty (which has no sound)."""
+    """Return the writer of transparent frames for ``path``: .webm, .mov, or a folder that is new or empty (which has no
+    sound)."""
     if Path(path).suffix:
         return TransparentWriter(path, fps, audio, sampling_rate, label, source_type)
     return PictureFolder(path, label, source_type)
 
 
 def check_transparent_path(path: str | os.PathLike[str]) -> Path:
-    """Finds out before a long computation that a transparent clip could not be written.
+    """Check before a long computation that a transparent clip can be written.
 
     Raises:
         MediaError: another suffix, a codec that is not there, a folder that holds something, or a place that cannot be
@@ -145,7 +147,7 @@ def _checked_folder(target: Path) -> Path:
 
 
 def with_label(frame: np.ndarray) -> np.ndarray:
-    """A frame (H, W, 4) with the visible label, which is not transparent."""
+    """Return a frame (H, W, 4) with the visible label, which is opaque."""
     colours = labelled(np.ascontiguousarray(frame[..., :3]))
     changed = (colours != frame[..., :3]).any(-1)
     return np.dstack([colours, np.where(changed, 255, frame[..., 3])]).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Video in: one frame after the other, upright, at a constant frame rate, with its sound. Memory does not grow with length."""
+"""Read video: frame by frame, upright, at a constant frame rate, with its sound. Memory does not grow with length."""
 
 from __future__ import annotations
 
@@ -25,39 +25,40 @@ from .colour import Colours
 from .container import incomplete, open_container
 from .decoding import decoded, picture_track
 from .deinterlacing import Deinterlacer
-from .display import fitted, shown_size, square_size, squared, upright
+from .display import Orientation, fitted, square_size, squared
 from .download import is_url
 from .picture import load_picture
-from .sound import Sound, SoundReader
+from .samples import Sound
+from .sound import SoundReader
 from .sources import describe, open_source
 from .work import Work
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_FPS = 25.0  # of frames that come without a rate, and of files that do not say
-# A file is played backward in blocks: so many bytes of pictures are held at once, but at least so many frames.
+DEFAULT_FPS = 25.0  # of arrays and lists without a rate, and of files that state none
+# A file is read backward in blocks: so many bytes of pictures are held at once, but at least so many frames.
 BLOCK_BYTES, BLOCK_FRAMES = 128 * 2**20, 8
 
 
 class VideoReader:
-    """The frames of a video, (H, W, 3) uint8 RGB each; may be iterated more than once.
+    """Reads the frames of a video, (H, W, 3) uint8 RGB each; may be iterated more than once.
 
     Args:
         source: a path, an http(s) URL, bytes, an open binary file, an array (T, H, W, 3), or a list of pictures.
-        fps: the frame rate of an array or list (default 25); ignored for files, which carry their own.
-        work: counts the frames that are read, see :class:`~superface_hf.media.Work`; by default one of its own.
+        fps: the frame rate of an array or list (default 25); ignored for files, which have their own.
+        work: counts the frames that are read, see :class:`~superface_hf.media.Work`; by default a new counter.
 
-    A file's frames come as a player shows them: upright, not mirrored, with square pixels, without the combs of interlaced
-    video, in sRGB whatever its colours are (HDR brought to an ordinary screen's range), white where they are transparent.
-    Frames that change their size are scaled to the first one's, in lists too. Files with a varying frame rate are brought to
-    a constant one by repeating or leaving out frames; where the time stamps pause, the last frame stands still, so that sound
-    stays in step. Animated GIF, WebP, PNG and AVIF are videos too.
+    A file's frames look as a player shows them: upright, not mirrored, with square pixels, deinterlaced, in sRGB (HDR is
+    brought to an ordinary screen's range), white where they are transparent. Frames of another size are scaled to the size of
+    the first one, in lists too. Files with a varying frame rate are brought to a constant one by repeating or leaving out
+    frames; where the time stamps pause, the last frame is repeated, so that sound stays in step. Animated GIF, WebP, PNG and
+    AVIF are videos too.
 
     Attributes:
-        size: width and height of a file's frames, as its header says; None for frames that come as pictures.
+        size: width and height of a file's frames, as its header says; None for arrays and lists.
 
     Raises:
-        MediaError: it cannot be read, is no video, or has no frames; while reading, also: it is more than ``work`` allows.
+        MediaError: it cannot be read, is no video, or has no frames; while reading: it exceeds the limit of ``work``.
     """
 
     def __init__(self, source: Any, fps: float | None = None, work: Work | None = None) -> None:
@@ -65,6 +66,7 @@ class VideoReader:
         self._work = work or Work()
         self.size: tuple[int, int] | None = None
         self._first: tuple[int, int] | None = None  # width and height of the first frame, as shown
+        self._orientation = Orientation()
         self._animation: Animation | None = None
         self._frames: Sequence[Any] | np.ndarray | None = None
         if isinstance(source, np.ndarray):
@@ -83,11 +85,11 @@ class VideoReader:
             self.fps = DEFAULT_FPS if fps is None else fps
             self.frame_count: int | None = len(self._frames)
             return
-        # A file on disk is opened for each pass; what came as bytes or from a server is kept.
+        # A file on disk is opened for each pass; bytes and downloads are kept open.
         self._path = Path(source) if isinstance(source, (str, os.PathLike)) and not is_url(source) else None
         self._file: Any = None if self._path else open_source(source, "video")
         self._marks: list[_KeyFrame] = []
-        self._said: set[str] = set()
+        self._warned: set[str] = set()
         opened = self._path or self._file
         assert opened is not None
         self._animation = animation_of(opened, self._name, self._work)
@@ -102,7 +104,9 @@ class VideoReader:
             self.fps = frame_rate(container, stream, DEFAULT_FPS)
             self.frame_count = (frames and round(seconds * self.fps)) or frames or None
         if incomplete(opened, "video"):
-            self._say(f"The video {self._name} is incomplete: the file ends too early, and only what is there is read.")
+            self._warn_once(
+                f"The video {self._name} is incomplete: the file ends too early, and only what is there is read."
+            )
 
     def __iter__(self) -> Iterator[np.ndarray]:
         if self._frames is None:
@@ -115,7 +119,7 @@ class VideoReader:
             yield fitted(picture, *self._first)
 
     def backwards(self) -> Iterator[np.ndarray]:
-        """The same frames from the last to the first, a block of them in memory at a time.
+        """Yield the same frames from the last to the first, with a block of them in memory at a time.
 
         A file is read through once more to find its key frames; each block is then decoded from the key frame before it.
         """
@@ -139,12 +143,12 @@ class VideoReader:
                 stop = start
 
     def sound(self) -> Sound | None:
-        """The sound track, aligned with the first frame, or None where there is none."""
+        """Return the sound track, aligned with the first frame, or None where there is none."""
         reader = self.sound_reader()
         return reader.read() if reader else None
 
     def sound_reader(self) -> SoundReader | None:
-        """The sound track block by block, aligned with the first frame, or None where there is none."""
+        """Return the sound track block by block, aligned with the first frame, or None where there is none."""
         if self._frames is not None or self._animation is not None:
             return None
         with self._open() as (container, _):
@@ -175,7 +179,7 @@ class VideoReader:
         with self._open() as (container, stream):
             painter = self._painter(container, stream)
             clock = self._clock(stream)
-            frames = Deinterlacer(stream.time_base)(self._good_frames(container, stream, painter))
+            frames = Deinterlacer(stream.time_base)(self._intact_frames(container, stream, painter))
             shown = False
             for frame, start, stop in spans(frames, clock):
                 shown = True
@@ -184,7 +188,7 @@ class VideoReader:
             raise self._undecodable()
         if clock.pauses:
             total, first = sum(clock.pauses.values()), min(clock.pauses)
-            self._say(
+            self._warn_once(
                 f"The time stamps of the video {self._name} pause for {total:.1f} s in {len(clock.pauses)} places (the first "
                 f"after {first:.1f} s): its last frame stands still there."
             )
@@ -198,10 +202,10 @@ class VideoReader:
                 self._work.add_frame(picture.shape[1], picture.shape[0], self._name)
             yield picture
 
-    def _good_frames(
+    def _intact_frames(
         self, container: av.container.InputContainer, stream: Any, painter: _Painter | None = None
     ) -> Iterator[av.VideoFrame]:
-        """Decodes, and passes over damaged packets: a broken place in a long video must not end it."""
+        """Yield decoded frames and pass over damaged packets, so that a broken place does not end a long video."""
         damaged = 0
         for packet, frames in decoded(container, stream):
             if frames is None:
@@ -211,18 +215,18 @@ class VideoReader:
             if painter is not None and packet is not None:
                 painter.add_alpha(packet)
             for frame in frames:
-                # As decoded: what the header says about the size may be a lie.
-                size = shown_size(frame, stream.sample_aspect_ratio)
+                # The size of the decoded frame: the header may state another one.
+                size = self._orientation.shown_size(frame, stream.sample_aspect_ratio)
                 self._first = self._first or size
                 self._work.add_frame(*max(size, self._first, key=math.prod), self._name)
                 yield frame
         if damaged:
-            self._say(f"{damaged} damaged packets of the video {self._name} were passed over.")
+            self._warn_once(f"{damaged} damaged packets of the video {self._name} were passed over.")
 
-    def _say(self, message: str) -> None:
-        """However often the video is read, things are said once."""
-        if message not in self._said:
-            self._said.add(message)
+    def _warn_once(self, message: str) -> None:
+        """Warn once, however often the video is read."""
+        if message not in self._warned:
+            self._warned.add(message)
             logger.warning(message)
 
     def _undecodable(self) -> MediaError:
@@ -232,13 +236,14 @@ class VideoReader:
         )
 
     def _key_frames(self) -> list[_KeyFrame]:
-        """Where decoding can start, about a block apart, and a last entry for the end of the video."""
+        """Return the key frames at which decoding can start, about a block apart, and a last entry for the end of the
+        video."""
         marks: list[_KeyFrame] = []
         with self._open() as (container, stream):
             clock = self._clock(stream)
             block, last = 1, None
-            for last in self._good_frames(container, stream):
-                clock.tell(last.pts)
+            for last in self._intact_frames(container, stream):
+                clock.advance(last.pts)
                 width, height = self._first or (last.width, last.height)
                 block = max(BLOCK_FRAMES, BLOCK_BYTES // (3 * width * height))
                 if not marks:
@@ -250,13 +255,13 @@ class VideoReader:
         return [*marks, _KeyFrame(max(1, clock.end(last.duration)), block, None, clock)]
 
     def _decode_part(self, mark: _KeyFrame, start: int, stop: int) -> Iterator[np.ndarray]:
-        """Frames ``start`` to ``stop`` as iterating gives them, decoded from a key frame at or before ``start``."""
+        """Yield the frames ``start`` to ``stop`` as iterating gives them, decoded from a key frame at or before ``start``."""
         with self._open() as (container, stream):
             painter = self._painter(container, stream)
             if mark.pts is not None:
                 container.seek(mark.pts, stream=stream)
-            frames = Deinterlacer(stream.time_base)(self._good_frames(container, stream, painter))
-            # Seeking lands at the key frame or before it; the frames in between are not wanted.
+            frames = Deinterlacer(stream.time_base)(self._intact_frames(container, stream, painter))
+            # Seeking lands at the key frame or before it; frames before the key frame are skipped.
             shown = next((frame for frame in frames if mark.pts in (None, frame.pts)), None)
             if shown is not None:
                 for frame, begin, end in spans(frames, copy(mark.clock), shown, mark.index):
@@ -267,7 +272,7 @@ class VideoReader:
                 return
         if mark.pts is None:
             raise MediaError(f"The video {self._name} changed while it was being read.")
-        # The file's index is wrong: from its start, then.
+        # The file's index is wrong: decode from the start instead.
         yield from self._decode_part(self._marks[0], start, stop)
 
 
@@ -284,7 +289,7 @@ class _Painter:
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
         picture = squared(self._colours(frame, self._alpha.of(frame)), self._aspect)
-        picture = upright(picture, frame)
+        picture = self._reader._orientation.upright(picture, frame)
         return fitted(picture, *(self._reader._first or (picture.shape[1], picture.shape[0])))
 
 
@@ -292,8 +297,8 @@ class _Painter:
 class _KeyFrame:
     """A frame that can be decoded alone.
 
-    ``index`` is its place in the video, ``block`` how many frames may be held at once, ``pts`` its time stamp (None: the
-    start of the file), ``clock`` how the clock stood after it.
+    ``index`` is its position in the video, ``block`` how many frames may be held at once, ``pts`` its time stamp (None: the
+    start of the file), ``clock`` the state of the clock after it.
     """
 
     index: int

@@ -1,4 +1,4 @@
-"""Whether a file is all there: some formats say how long they are, and a broken download or recording is shorter."""
+"""Find out whether a file is complete: some formats state their length, and a broken download or recording is shorter."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from typing import Any
 
 EBML, SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"
-UNSAID = 0x7FFF0000  # a RIFF file that was written as a stream says 0, or about as much as this or more
-MOST_BOXES = 100_000  # of a recording in pieces of a second, for many hours
+STREAMED = 0x7FFF0000  # a RIFF file that was written as a stream states the length 0, or this or more
+MAX_BOXES = 100_000  # of a recording in pieces of a second, for many hours
 MP4_STARTS = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 
 
 def is_incomplete(file: Any) -> bool:
-    """Whether less is there than the file's own headers say (MP4, WAV, AVI, Matroska); others do not say."""
+    """Return whether a file is shorter than its headers say (MP4, WAV, AVI, Matroska); other formats do not state their
+    length."""
     end = file.seek(0, os.SEEK_END)
     file.seek(0)
     start = file.read(12)
@@ -27,18 +28,18 @@ def is_incomplete(file: Any) -> bool:
         return b"moov" not in names and b"moof" not in names
     if start[:4] == b"RIFF":
         length = struct.unpack("<I", start[4:8])[0]
-        return 0 < length < UNSAID and 8 + length > end + 1
+        return 0 < length < STREAMED and 8 + length > end + 1
     if start[:4] == EBML:
         return _segment_end(file) > end
     return False
 
 
 def boxes(file: Any) -> Iterator[tuple[bytes, int, int]]:
-    """The boxes on the top level of an mp4 (ISO 14496-12): name, length of the content, and where it begins, at which the
-    file stands. The last one may reach beyond the file's end."""
+    """Yield the boxes on the top level of an mp4 (ISO 14496-12): name, length of the content, and its position, to
+    which the file is moved. The last box may reach beyond the file's end."""
     end = file.seek(0, os.SEEK_END)
     place = 0
-    for _ in range(MOST_BOXES):
+    for _ in range(MAX_BOXES):
         if place + 8 > end:
             return
         file.seek(place)
@@ -49,13 +50,13 @@ def boxes(file: Any) -> Iterator[tuple[bytes, int, int]]:
         elif length == 0:  # to the end of the file
             length = end - place
         if length < header:
-            length = end - place + 1  # nonsense: what follows is lost
+            length = end - place + 1  # an impossible length: the rest cannot be read
         yield name, length - header, place + header
         place += length
 
 
 def _segment_end(file: Any) -> int:
-    """Where a Matroska file's one segment ends; 0 where it does not say."""
+    """Return the position at which a Matroska file's one segment ends, or 0 where the file does not say."""
     file.seek(4)
     header = _number(file)
     if header is None:
@@ -68,7 +69,7 @@ def _segment_end(file: Any) -> int:
 
 
 def _number(file: Any) -> int | None:
-    """A length as EBML writes it (RFC 8794); None where it is unknown."""
+    """Return a length as EBML writes it (RFC 8794), or None where it is unknown."""
     first = file.read(1)
     if not first or not first[0]:
         return None

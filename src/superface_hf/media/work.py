@@ -1,4 +1,5 @@
-"""How much work one job may be: pixels of a frame, frames x pixels, and time. Counted as it is done, not as a header says."""
+"""Limit the work of one job: pixels of a frame, frames x pixels, and time. Work is counted as it is done, not as a
+header says."""
 
 from __future__ import annotations
 
@@ -10,19 +11,19 @@ from typing import TypeVar
 from ..errors import MediaError
 
 Frame = TypeVar("Frame")
-# A frame costs at least as much as one of so many pixels: its face is brought to a fixed size.
-LEAST_PIXELS = 256 * 256
+# A small frame costs as much as one of so many pixels, because its face is brought to a fixed size.
+MIN_PIXELS = 256 * 256
 
 
 @dataclass(frozen=True)
 class WorkLimit:
-    """The most that one job may be.
+    """The limits of one job.
 
     Attributes:
-        megapixels: of one frame of a video.
-        gigapixels: of all frames of the videos that are read, each as often as it is shown. The default is five hours of
-            1920 x 1080 at 25 frames a second.
-        seconds: on the clock, from the start of the job to its last frame; None: as long as it takes.
+        megapixels: the most megapixels of one frame of a video.
+        gigapixels: the most gigapixels of all frames that are read, each counted as often as it is shown. The default is
+            five hours of 1920 x 1080 at 25 frames a second.
+        seconds: the longest time from the start of the job to its last frame; None: no limit.
     """
 
     megapixels: float = 64
@@ -37,7 +38,7 @@ class WorkLimit:
 
 
 class Work:
-    """What one job has done so far, against its limit. The clock starts when this is made."""
+    """Counts the work of one job against its limit. The clock starts when the object is made."""
 
     def __init__(self, limit: WorkLimit | None = None) -> None:
         self.limit = limit or WorkLimit()
@@ -45,7 +46,7 @@ class Work:
         self._started = time.monotonic()
 
     def check_size(self, width: int, height: int, name: str) -> None:
-        """Raises MediaError for a frame of too many pixels."""
+        """Raise MediaError for a frame with too many pixels."""
         if width * height > self.limit.megapixels * 1_000_000:
             raise MediaError(
                 f"The video {name} has {width} x {height} pixels: the limit is {self.limit.megapixels:g} megapixels a frame. "
@@ -53,13 +54,13 @@ class Work:
             )
 
     def add_frame(self, width: int, height: int, name: str) -> None:
-        """Counts a frame that has been decoded, or is shown once more.
+        """Count a frame that has been decoded or is shown once more.
 
         Raises:
-            MediaError: it is too large, or the job too much, or it takes too long.
+            MediaError: the frame is too large, the job is too much work, or it takes too long.
         """
         self.check_size(width, height, name)
-        self._pixels += max(width * height, LEAST_PIXELS)
+        self._pixels += max(width * height, MIN_PIXELS)
         if self._pixels > self.limit.gigapixels * 1_000_000_000:
             raise MediaError(
                 f"The video {name} is too much work: more than {self.limit.gigapixels:g} gigapixels (frames x width x height). "
@@ -68,14 +69,14 @@ class Work:
         self.check_time()
 
     def check_time(self) -> None:
-        """Raises MediaError when the time is over."""
+        """Raise MediaError if the time limit is exceeded."""
         if self.limit.seconds is not None and time.monotonic() - self._started > self.limit.seconds:
             raise MediaError(
                 f"It took longer than the limit of {self.limit.seconds:g} s and was stopped. Try something shorter or smaller."
             )
 
     def timed(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """Passes frames on until the time is over."""
+        """Pass frames on until the time limit is exceeded."""
         for frame in frames:
             self.check_time()
             yield frame

@@ -38,7 +38,7 @@ METRICS = (
 
 
 def metric_folder(name: str) -> str:
-    """The folder of one of ``METRICS``, for ``evaluate.load``.
+    """Return the folder of one of ``METRICS``, for ``evaluate.load``.
 
     Raises:
         UnknownNameError: there is no such metric; the message names those there are.

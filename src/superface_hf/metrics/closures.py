@@ -1,4 +1,4 @@
-"""Whether lips meet where they must: in /p b m/ and in silence. Mouths are ``Motion.mouth`` coefficients, (T, 30)."""
+"""Measure whether lips touch when they must: in /p b m/ and in silence. Mouths are ``Motion.mouth`` coefficients, (T, 30)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .lips import checked_mouth
 
 # The first sign of a symbol counts ("pʰ", "bː"), in IPA or, in either case, ARPAbet ("P").
 BILABIALS = frozenset("pbm")
-LABIODENTALS = frozenset("fvɱ\u028b")  # whether lips touch in these is not asked
+LABIODENTALS = frozenset("fvɱ\u028b")  # these are left out of both shares
 
 # Silence: quieter than the loud parts of the recording by this many dB, or than this against full scale.
 BELOW_SPEECH, NOTHING = 40.0, -65.0
@@ -22,7 +22,7 @@ LEVEL_SECONDS = 0.01
 def bilabial_closure(
     mouth: np.ndarray, fps: float, phonemes: Iterable[tuple[str, float, float]]
 ) -> tuple[float, float]:
-    """How often lips touch in /p b m/, and how often in the other sounds.
+    """Return the share of /p b m/ in which lips touch, and the share of other sounds in which they do.
 
     A sound counts as closed if the opening is below ``CLOSED`` in any frame from its start to its end (half a frame more on
     both sides, so that every sound has a frame). The second number shows what the first is worth: a mouth that is always
@@ -56,7 +56,7 @@ def closed_in_silence(
     longer_than: float = 0.3,
     margin: float = 0.0,
 ) -> float:
-    """The share of frames in long silences whose lips touch, in [0, 1]; NaN if there is no such frame.
+    """Return the share of frames in long silences whose lips touch, in [0, 1]; NaN if there is no such frame.
 
     Args:
         mouth: (T, 30), frame k at ``k / fps`` seconds.
@@ -77,7 +77,7 @@ def closed_in_silence(
 
 
 def silences(samples: np.ndarray, sampling_rate: int) -> list[tuple[float, float]]:
-    """Stretches (start, end) in seconds without speech, in order. A recording that is nothing but silence is one stretch.
+    """Return the stretches (start, end) in seconds without speech, in order. A silent recording is one stretch.
 
     Raises:
         MediaError: there are no samples.

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ..errors import SuperFaceError, install_command
 
-# The perceptual distance compares the first five stages, as the training loss does; the last one, averaged over the
-# picture, stands for what the picture shows.
+# The perceptual distance compares the first five stages, as the training loss does; the last one, averaged over the picture,
+# describes its content.
 PERCEPTUAL_STAGES = 5
 STAGES = 7
 MEAN, STD = 127 / 255, 128 / 255
@@ -21,13 +21,14 @@ MEAN, STD = 127 / 255, 128 / 255
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Of B pictures: ``maps``, (B, C, H', W') of each compared stage, of unit length at each place, ``pooled`` (B, 320)."""
+    """Features of B pictures: ``maps``, (B, C, H', W') for each compared stage, of unit length at each position;
+    ``pooled`` (B, 320)."""
 
     maps: list[Tensor]
     pooled: Tensor
 
     def __getitem__(self, index: int) -> Features:
-        """Those of one picture."""
+        """Return the features of one picture."""
         return Features([part[index : index + 1] for part in self.maps], self.pooled[index : index + 1])
 
 
@@ -53,7 +54,7 @@ class FeatureNetwork:
 
     @torch.inference_mode()
     def __call__(self, pictures: Tensor) -> Features:
-        """(B, 3, H, W) in [0, 1], H and W multiples of 32."""
+        """Return the features of pictures (B, 3, H, W) in [0, 1], H and W multiples of 32."""
         pixels = (pictures.to(self._device) - MEAN) / STD
         stages = self._backbone(pixels.contiguous(memory_format=torch.channels_last))
         maps = [F.normalize(stage.float(), dim=1, eps=1e-4) for stage in stages[:PERCEPTUAL_STAGES]]
@@ -61,7 +62,7 @@ class FeatureNetwork:
 
 
 def perceptual_distance(predicted: Features, target: Features) -> np.ndarray:
-    """(B,) distances, 0 for equal pictures.
+    """Return the perceptual distances (B,) of two sets of features, 0 for equal pictures.
 
     At each place the feature vector is brought to unit length (as LPIPS does, without its learned weights); the squared
     distances are averaged over each stage and added. The same as ``training.perceptual.PerceptualDistance``.
@@ -71,7 +72,7 @@ def perceptual_distance(predicted: Features, target: Features) -> np.ndarray:
 
 
 def frechet_distance(predicted: np.ndarray, target: np.ndarray) -> float:
-    """The Frechet distance of two sets of pooled features (N, C) and (M, C), each taken as a normal distribution.
+    """Return the Frechet distance of two sets of pooled features (N, C) and (M, C), each taken as a normal distribution.
 
     It is what FID is, but of other features: the numbers are not comparable with FID. Small sets bias it upward, so compare
     only distances of equally large sets. 0 for equal sets.
@@ -90,7 +91,7 @@ def _root(matrix: np.ndarray) -> np.ndarray:
 
 
 class Lpips:
-    """LPIPS (Zhang et al. 2018) with AlexNet, as the package ``lpips`` has it.
+    """LPIPS (Zhang et al. 2018) with AlexNet, from the package ``lpips``.
 
     Raises:
         SuperFaceError: the package, or the weights that it downloads, are missing.
@@ -108,5 +109,5 @@ class Lpips:
 
     @torch.inference_mode()
     def __call__(self, predicted: Tensor, target: Tensor) -> np.ndarray:
-        """(B, 3, H, W) in [0, 1] twice -> (B,)."""
+        """Return the distances (B,) of two batches of pictures (B, 3, H, W) in [0, 1]."""
         return self._network(predicted * 2 - 1, target * 2 - 1).reshape(-1).numpy()

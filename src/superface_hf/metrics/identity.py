@@ -1,4 +1,4 @@
-"""Whether a rendered face is still the same person, judged by a network that no training here has seen.
+"""Measure whether a rendered face is the same person, by a network that no training here uses.
 
 It is dlib's face recognition network (packages ``dlib`` and ``face_recognition_models``, public domain). Faces are aligned
 by our landmarks, so it also works on drawn faces, which dlib's own detector misses.
@@ -17,8 +17,8 @@ from ..errors import SuperFaceError
 # The points by which dlib aligns a face, in its order: the person's left eye (outer, inner corner), the right one, and the
 # base of the nose.
 ALIGNED_BY = (263, 362, 33, 133, 2)
-CHIP_SIDE, CHIP_PADDING = 150, 0.25  # what the network was trained on
-WEIGHTS = "dlib_face_recognition_resnet_model_v1.dat"
+CHIP_SIDE, CHIP_PADDING = 150, 0.25  # of the network's training pictures
+DLIB_FILE = "dlib_face_recognition_resnet_model_v1.dat"
 
 
 class IdentityNetwork:
@@ -41,10 +41,10 @@ class IdentityNetwork:
                 "(or dlib, which compiles for some minutes)."
             )
         self._dlib: Any = dlib
-        self._network = dlib.face_recognition_model_v1(str(Path(spec.origin).parent / "models" / WEIGHTS))
+        self._network = dlib.face_recognition_model_v1(str(Path(spec.origin).parent / "models" / DLIB_FILE))
 
     def __call__(self, pictures: list[np.ndarray], landmarks: list[np.ndarray]) -> np.ndarray:
-        """Embeddings (N, 128) of the faces with ``landmarks`` (478, >=2) in pixels in N pictures (H, W, 3) uint8."""
+        """Return embeddings (N, 128) of the faces with ``landmarks`` (478, >=2) in pixels in N pictures (H, W, 3) uint8."""
         if not pictures:
             return np.empty((0, 128))
         chips = [self._chip(picture, points) for picture, points in zip(pictures, landmarks, strict=True)]
@@ -59,11 +59,12 @@ class IdentityNetwork:
 
 
 def identity_similarity(embeddings: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The cosine similarity of embeddings (..., 128): 1 for the same picture, about 0.75 to 0.85 for two strangers."""
+    """Return the cosine similarity of embeddings (..., 128): 1 for the same picture, about 0.75 to 0.85 for two strangers."""
     lengths = np.linalg.norm(embeddings, axis=-1) * np.linalg.norm(others, axis=-1)
     return (embeddings * others).sum(-1) / lengths
 
 
 def identity_distance(embeddings: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The Euclidean distance of embeddings (..., 128), on which dlib's network was trained: below 0.6, the same person."""
+    """Return the Euclidean distance of embeddings (..., 128), on which dlib's network was trained: below 0.6, the same
+    person."""
     return np.linalg.norm(embeddings - others, axis=-1)

@@ -1,4 +1,4 @@
-"""How far predicted lips are from the true ones. Mouths are ``Motion.mouth`` coefficients, (T, 30)."""
+"""Compare predicted lips with the true ones. Mouths are ``Motion.mouth`` coefficients, (T, 30)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..face_model.lips import lip_points, mouth_opening
 
 
 def lip_distance(predicted: np.ndarray, true: np.ndarray) -> float:
-    """LMD: the mean 3D distance of the 40 lip points, in percent of the inter-ocular distance.
+    """Return LMD: the mean 3D distance of the 40 lip points, in percent of the inter-ocular distance.
 
     Raises:
         MotionError: the mouths are not of one shape (T, 30), or not finite; so do the functions below.
@@ -19,7 +19,7 @@ def lip_distance(predicted: np.ndarray, true: np.ndarray) -> float:
 
 
 def lip_velocity_distance(predicted: np.ndarray, true: np.ndarray, fps: float) -> float:
-    """LVD: the mean distance of the lip points' velocities, in percent of the inter-ocular distance a second.
+    """Return LVD: the mean distance of the lip points' velocities, in percent of the inter-ocular distance a second.
 
     A mouth that stands still has the velocity distance of the true mouth's own speed.
     """
@@ -31,7 +31,7 @@ def lip_velocity_distance(predicted: np.ndarray, true: np.ndarray, fps: float) -
 
 
 def opening_correlation(predicted: np.ndarray, true: np.ndarray) -> float:
-    """Pearson's correlation of the two mouths' openings over time; 0 where one of them does not move at all."""
+    """Return Pearson's correlation of the two mouths' openings over time; 0 where one of them does not move."""
     predicted, true = (mouth_opening(mouth) for mouth in _pair(predicted, true))
     spread = predicted.std() * true.std()
     if spread < 1e-9:
@@ -40,7 +40,7 @@ def opening_correlation(predicted: np.ndarray, true: np.ndarray) -> float:
 
 
 def opening_spread(predicted: np.ndarray, true: np.ndarray) -> float:
-    """The predicted opening's standard deviation over the true one's: below 1 is mumbling, above 1 overdone.
+    """Return the predicted opening's standard deviation over the true one's: below 1 mumbles, above 1 exaggerates.
 
     NaN where the true mouth does not move at all.
     """
@@ -56,7 +56,7 @@ def _pair(predicted: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def checked_mouth(mouth: np.ndarray) -> np.ndarray:
-    """(T, 30) float64, T at least 1.
+    """Return a mouth as (T, 30) float64, T at least 1.
 
     Raises:
         MotionError: it is not.

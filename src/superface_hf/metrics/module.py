@@ -1,4 +1,4 @@
-"""What the modules for ``evaluate`` share: they are described by their docstrings."""
+"""The base of the modules for ``evaluate``, which are described by their docstrings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ SUPERFACE_CITATION = """\
 
 
 class SuperFaceMetric(evaluate.Metric, ABC):
-    """An ``evaluate`` module: its class names the features that ``add`` and ``compute`` collect, its docstring says the rest.
+    """An ``evaluate`` module: the class parameters name the features of ``add`` and ``compute``, and its docstring
+    describes it.
 
     ::
 
@@ -56,11 +57,11 @@ class SuperFaceMetric(evaluate.Metric, ABC):
     def _compute(self, *args: Any, **inputs: Any) -> dict[str, Any]: ...
 
 
-def as_pictures(items: Sequence[Any]) -> list[np.ndarray]:
-    """Pictures, as ``evaluate`` hands them over -> (H, W, 3) uint8 each."""
+def load_pictures(items: Sequence[Any]) -> list[np.ndarray]:
+    """Convert pictures from ``evaluate`` to (H, W, 3) uint8 each."""
     return [np.asarray(item.convert("RGB") if isinstance(item, Image.Image) else item, np.uint8) for item in items]
 
 
 def as_tensor(picture: np.ndarray) -> torch.Tensor:
-    """(H, W, 3) uint8 -> (1, 3, H, W) in [0, 1]."""
+    """Convert a picture (H, W, 3) uint8 to (1, 3, H, W) in [0, 1]."""
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255

@@ -1,4 +1,4 @@
-"""How a face moves while it speaks: whether it moves as people do, with the voice, and not always in the same way.
+"""Measure how a face moves while it speaks: like people, with the voice, and not always in the same way.
 
 Everything is measured at ``FPS`` on channels that are the same for everyone: the head's turns (degrees) and shifts, lids,
 brows and gaze, as changes from how that person usually holds them.
@@ -30,15 +30,15 @@ CHANNELS = (
     "brows_up",
     "brows_down",
 )
-# One unit of each channel in the features: what it spreads by, and what its speed does, in the middle of 49 training people.
+# Units of each channel in the features: medians of its standard deviation and of its speed's, over 49 training people.
 UNITS = np.array([1.6, 2.9, 1.8, 0.08, 0.05, 0.01, 3.0, 2.2, 0.14, 0.12, 0.1])
 SPEED_UNITS = np.array([6.0, 8.0, 4.7, 0.23, 0.17, 0.02, 11.0, 8.5, 1.2, 0.54, 0.5])
 SMOOTHING = 0.2  # seconds over which loudness and the head's speed are averaged
-QUIET = 30.0  # dB below the loudest, where loudness begins to count
+QUIET = 30.0  # dB below the loudest; quieter sound counts as silence
 
 
 def movement_channels(motion: Motion) -> np.ndarray:
-    """(T, 11) ``CHANNELS`` at 25 fps: degrees, inter-ocular distances, the logarithm of size, ARKit scores."""
+    """Return the ``CHANNELS`` (T, 11) at 25 fps: degrees, inter-ocular distances, the logarithm of size, ARKit scores."""
     motion = motion if motion.fps == FPS else motion.resample(FPS)
     turn = rotation_matrix(mean_rotation(motion.rotation)).T @ rotation_matrix(motion.rotation)
     size = np.median(motion.scale)
@@ -63,7 +63,7 @@ def movement_channels(motion: Motion) -> np.ndarray:
 
 
 def movement_features(motion: Motion) -> np.ndarray:
-    """(N, 33) one row for each two seconds, a second apart: where each channel is, how far it spreads, how fast it goes.
+    """Return one row (N, 33) for each two seconds, a second apart: mean, spread and speed of each channel.
 
     Raises:
         MotionError: the motion is shorter than two seconds.
@@ -80,7 +80,7 @@ def movement_features(motion: Motion) -> np.ndarray:
 
 
 def motion_frechet_distance(predictions: Sequence[Motion], references: Sequence[Motion]) -> float:
-    """How far movement is from that of real people: the Frechet distance (Heusel et al. 2017) of :func:`movement_features`.
+    """Return the Frechet distance (Heusel et al. 2017) of :func:`movement_features` to those of real people.
 
     Args:
         predictions, references: motions of at least two seconds each; they need not belong to each other.
@@ -97,7 +97,7 @@ def motion_frechet_distance(predictions: Sequence[Motion], references: Sequence[
 
 
 def head_beat_correlation(motion: Motion, loudness: np.ndarray) -> float:
-    """Whether the head moves where the voice is loud: Pearson's correlation of the head's speed with the loudness.
+    """Return Pearson's correlation of the head's speed with the loudness of the voice.
 
     Args:
         motion: T frames at 25 fps.
@@ -117,17 +117,17 @@ def head_beat_correlation(motion: Motion, loudness: np.ndarray) -> float:
 
 
 def head_spread(motions: Sequence[Motion]) -> np.ndarray:
-    """(3,) degrees: the standard deviation of pitch, yaw and roll over a motion, averaged over motions."""
+    """Return the standard deviation (3,) of pitch, yaw and roll in degrees over a motion, averaged over motions."""
     return np.mean([movement_channels(motion)[:, :3].std(0) for motion in motions], axis=0)
 
 
 def head_jitter(motion: Motion) -> float:
-    """The mean second difference of the head's rotation, degrees a frame squared."""
+    """Return the mean second difference of the head's rotation, degrees a frame squared."""
     return float(np.linalg.norm(np.diff(np.degrees(motion.rotation), n=2, axis=0), axis=1).mean())
 
 
 def head_diversity(motions: Sequence[Motion]) -> float:
-    """How far heads of several motions to the same sound are apart, degrees: the mean over frames and pairs."""
+    """Return the mean angle between the heads of several motions to the same sound, over frames and pairs, in degrees."""
     distances = [
         np.degrees(np.linalg.norm(one.rotation - other.rotation, axis=1)).mean()
         for index, one in enumerate(motions)

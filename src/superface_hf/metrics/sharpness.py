@@ -18,7 +18,8 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def skin_mask(landmarks: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(height, width) bool: inside of the face oval, without eyes, brows and mouth. Landmarks (478, >=2) in pixels."""
+    """Return a mask (height, width) bool of the inside of the face oval, without eyes, brows and mouth. Landmarks (478,
+    >=2) in pixels."""
     skin = filled(enlarged(landmarks[FACE_OVAL, :2], 0.95), height, width)
     for part in (LEFT_EYE, RIGHT_EYE, LEFT_BROW[_BROW_RING], RIGHT_BROW[_BROW_RING], LIPS_OUTER):
         points = landmarks[part, :2]
@@ -27,7 +28,7 @@ def skin_mask(landmarks: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def hair_mask(landmarks: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(height, width) bool: a band above and beside the face's upper half. Landmarks (478, >=2) in pixels."""
+    """Return a mask (height, width) bool of a band above and beside the face's upper half. Landmarks (478, >=2) in pixels."""
     oval = landmarks[FACE_OVAL, :2]
     eyes = landmarks[np.concatenate([LEFT_EYE, RIGHT_EYE]), :2].mean(0)
     rings = [filled(eyes + factor * (oval - eyes), height, width) for factor in (HAIR_OUTER, HAIR_INNER)]
@@ -38,7 +39,7 @@ def hair_mask(landmarks: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def sharpness(picture: np.ndarray, mask: np.ndarray) -> float:
-    """The variance of the Laplacian of the luma (0 to 255) in ``mask`` (H, W), of a picture (H, W, 3)."""
+    """Return the variance of the Laplacian of the luma (0 to 255) in ``mask`` (H, W), of a picture (H, W, 3)."""
     luma = 255 * as_floats(picture) @ LUMA
     padded = np.pad(luma, 1, mode="edge")
     laplacian = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:] - 4 * luma
@@ -46,7 +47,7 @@ def sharpness(picture: np.ndarray, mask: np.ndarray) -> float:
 
 
 def sharpness_ratio(predicted: np.ndarray, target: np.ndarray, mask: np.ndarray) -> float:
-    """The rendered picture's sharpness in ``mask`` over the true one's: 1 is right, below is blurred.
+    """Return the rendered picture's sharpness in ``mask`` over the true one's: 1 is ideal, less is blurred.
 
     NaN where the mask is empty or the true picture has nothing to be sharp in.
     """
@@ -57,13 +58,13 @@ def sharpness_ratio(predicted: np.ndarray, target: np.ndarray, mask: np.ndarray)
 
 
 def enlarged(points: np.ndarray, factor: float) -> np.ndarray:
-    """Points (P, 2), moved away from their middle."""
+    """Move points (P, 2) away from their middle."""
     middle = points.mean(0)
     return middle + factor * (points - middle)
 
 
 def filled(ring: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(height, width) bool: inside of a polygon (P, 2) in pixels."""
+    """Return a mask (height, width) bool of the inside of a polygon (P, 2) in pixels."""
     canvas = Image.new("1", (width, height))
     ImageDraw.Draw(canvas).polygon([(float(x), float(y)) for x, y in ring], fill=1)
     return np.array(canvas)

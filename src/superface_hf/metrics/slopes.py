@@ -16,7 +16,8 @@ UNMOVED = 1e-9
 
 
 def expression_measures(landmarks: np.ndarray) -> dict[str, np.ndarray]:
-    """How far the mouth is open and wide, the lids are apart and the brows are up: name -> (T,) in canonical units.
+    """Return the opening and width of the mouth, the openings of the lids and the height of the brows: name -> (T,) in
+    canonical units.
 
     The head's place, size and turn are taken out, and what a turn does to tracked landmarks: it is no expression.
 
@@ -35,13 +36,14 @@ def expression_measures(landmarks: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def slope(true: np.ndarray, made: np.ndarray) -> float:
-    """The slope of the line through zero that fits changes ``made`` (N,) over ``true`` ones (N,) best; NaN without changes."""
+    """Return the slope of the line through zero that fits changes ``made`` (N,) to ``true`` ones (N,); NaN without
+    changes."""
     squares = float(np.square(true).sum())
     return float((true * made).sum()) / squares if squares > UNMOVED else float("nan")
 
 
 def correlation(true: np.ndarray, made: np.ndarray) -> float:
-    """Pearson's, of changes (N,) twice; NaN where one of them is always the same."""
+    """Return Pearson's correlation of changes (N,) twice; NaN where one of them is constant."""
     if len(true) < 2 or min(np.ptp(true), np.ptp(made)) < UNMOVED:
         return float("nan")
     return float(np.corrcoef(true, made)[0, 1])

@@ -1,4 +1,5 @@
-"""Whether straight lines stay straight: dark lines on a lighter wall, found again in a picture that should not have moved them.
+"""Measure whether straight lines stay straight: dark lines on a lighter wall, found again in a picture that should not
+move them.
 
 Lines run from the top to the bottom of one channel of a picture, (H, W). Those that run from left to right are lines of the
 transposed channel.
@@ -10,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# A line's width as the spread of a Gaussian, and how far to both sides of it the line is looked for, in pixels.
+# A line's width as the standard deviation of a Gaussian, and how far to each side a line is searched, in pixels.
 SPREAD, REACH = 1.3, 12
-# What is darker than the wall by more than this share of a line's depth belongs to the line.
+# Pixels that are darker than the wall by more than this share of a line's depth belong to the line.
 DARK = 0.3
-# A line with less than this share of its darkness has gone: it counts as moved by ``REACH``.
+# A line with less than this share of its darkness has disappeared, and counts as moved by ``REACH``.
 GONE = 0.4
 # Shifts are means over so many pixels along the line.
 RUN = 8
@@ -22,25 +23,25 @@ RUN = 8
 
 @dataclass(frozen=True)
 class Line:
-    """Goes through ``(start + slope * y, y)``, in pixels."""
+    """The line through ``(start + slope * y, y)``, in pixels."""
 
     start: float
     slope: float
 
     def places(self, height: int) -> np.ndarray:
-        """(height,) where it is in the middle of each row."""
+        """Return the line's position (height,) in the middle of each row."""
         return self.start + self.slope * (np.arange(height) + 0.5)
 
 
 def draw_lines(lines: list[Line], height: int, width: int) -> np.ndarray:
-    """(height, width) in [0, 1]: 1 on a line, 0 on the wall."""
+    """Return a picture (height, width) in [0, 1] of lines: 1 on a line, 0 on the wall."""
     columns = np.arange(width) + 0.5
     drawn = [np.exp(-0.5 * np.square((columns - line.places(height)[:, None]) / SPREAD)) for line in lines]
     return np.max(drawn, axis=0)
 
 
 def bend(picture: np.ndarray, source: np.ndarray, lines: list[Line], seen: np.ndarray, depth: float) -> float:
-    """How far the line that is bent most is away from where it was, in pixels; NaN where no part of any line is seen.
+    """Return the largest displacement of any line, in pixels; NaN where no part of any line is visible.
 
     Args:
         picture, source: (H, W) one channel, levels of a pixel; with and without the change.
@@ -54,7 +55,7 @@ def bend(picture: np.ndarray, source: np.ndarray, lines: list[Line], seen: np.nd
 
 
 def line_shifts(picture: np.ndarray, source: np.ndarray, line: Line, seen: np.ndarray, depth: float) -> np.ndarray:
-    """(H // RUN,) how far each piece of a line is away from where it was; NaN where not all around it is seen."""
+    """Return the displacement (H // RUN,) of each piece of a line; NaN where its surroundings are not completely visible."""
     height, width = source.shape
     columns = np.floor(line.places(height)).astype(int)[:, None] + np.arange(-REACH, REACH + 1)
     inside = ((columns >= 0) & (columns < width)).all(1)
@@ -67,7 +68,7 @@ def line_shifts(picture: np.ndarray, source: np.ndarray, line: Line, seen: np.nd
 
 
 def _place(around: np.ndarray, depth: float) -> np.ndarray:
-    """Where in a window (N, W) of levels the dark line is; NaN where it has gone."""
+    """Return the position of the dark line in a window (N, W) of levels; NaN where it has disappeared."""
     wall = np.median(around, axis=1, keepdims=True)
     darkness = np.maximum(wall - around.astype(np.float64) - DARK * depth, 0)
     amount = darkness.sum(1)

@@ -1,4 +1,4 @@
-"""Whether a rendered video flickers."""
+"""Measure whether a rendered video flickers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .image import as_floats
 
 
 def temporal_flicker(rendered: np.ndarray, target: np.ndarray) -> float:
-    """The mean absolute second difference over time of the error, in units of 1/255.
+    """Return the mean absolute second difference over time of the error, in units of 1/255.
 
     A constant error and one that drifts evenly give 0; what comes and goes from frame to frame counts. A still picture gets
     what the true video itself has of it.

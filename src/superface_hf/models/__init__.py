@@ -1,1 +1,1 @@
-"""The networks, one folder each: configuration, modelling, and what prepares their inputs."""
+"""The networks, one folder each: configuration, modelling, and the preparation of inputs."""

@@ -40,12 +40,12 @@ LITE2_STAGES = (
     Stage(1, 3, 1, 6, 352),
 )
 STEM_CHANNELS = 32
-# The weights' own batch-norm epsilon: another value changes what a pretrained layer computes.
+# The batch-norm epsilon of the pretrained weights: another value would change their results.
 NORM_EPS = 1e-3
 
 
 def conv_norm(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
-    """A convolution without bias and its batch norm; the picture keeps its size but for the stride."""
+    """Return a convolution without bias and its batch norm; it keeps the picture's size except for the stride."""
     conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
     return [conv, nn.BatchNorm2d(outputs, eps=NORM_EPS, momentum=0.03)]
 
@@ -70,7 +70,7 @@ class InvertedResidual(nn.Module):
 
 
 class LiteBackbone(nn.Module):
-    """The stem and the first ``stages`` stages, of Lite0 unless ``table`` names another's.
+    """The stem and the first ``stages`` stages of EfficientNet-Lite0, or of the network in ``table``.
 
     Strides after each stage are 2, 4, 8, 16, 16, 32, 32; Lite0's channels 16, 24, 40, 80, 112, 192, 320.
     """
@@ -91,7 +91,7 @@ class LiteBackbone(nn.Module):
             self.stages.append(nn.Sequential(*blocks))
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
-        """The output of every stage, finest first.
+        """Return the output of every stage, finest first.
 
         Args:
             pixels: (B, 3, H, W) normalised to about [-1, 1]; H and W multiples of the last stage's stride.
@@ -106,7 +106,7 @@ class LiteBackbone(nn.Module):
 
 @torch.no_grad()
 def load_imagenet(backbone: LiteBackbone, state: dict[str, Tensor]) -> None:
-    """Fills a backbone from the state dict of its EfficientNet-Lite, whose tensors stand in the order of computation.
+    """Fill a backbone from the state dict of its EfficientNet-Lite, whose tensors are in the order of computation.
 
     Raises:
         ValueError: a tensor's shape does not fit its place.

@@ -1,4 +1,4 @@
-"""The few layers that all parts of the teacher are made of."""
+"""The layers that all parts of the teacher are made of."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
 
 
 class ZeroConv2d(nn.Conv2d):
-    """A convolution that the model initialises to zero, so that what it is added to starts unchanged."""
+    """A convolution that the model initialises to zero, so that its output changes nothing at first."""
 
 
 class ZeroLinear(nn.Linear):
-    """The same for a linear layer."""
+    """A linear layer that the model initialises to zero."""
 
 
 class ResidualBlock(nn.Module):
@@ -34,7 +34,7 @@ class ResidualBlock(nn.Module):
 
 
 class VolumeBlock(nn.Module):
-    """A residual block of a volume (B, D, C, H, W), in three dimensions: across the plane, then along the depth.
+    """A residual block of a volume (B, D, C, H, W): a convolution across the plane, then one along the depth.
 
     A full 3 x 3 x 3 kernel costs three times as much, and CPUs have no fast one (Tran et al. 2018 split it the same way).
     Starts as the identity.
@@ -48,7 +48,7 @@ class VolumeBlock(nn.Module):
     def forward(self, volume: Tensor) -> Tensor:
         batch, depth, channels, height, width = volume.shape
         x = F.silu(self.plane(F.silu(volume.flatten(0, 1))))
-        # Depth becomes the height of a picture whose width is the whole plane.
+        # Depth becomes the height of a picture whose width is the flattened plane.
         x = self.depth(x.reshape(batch, depth, channels, height * width).transpose(1, 2))
         return volume + x.transpose(1, 2).reshape(volume.shape)
 
@@ -58,7 +58,7 @@ def upsample(x: Tensor) -> Tensor:
 
 
 class MotionUNet(nn.Module):
-    """A U-Net of four levels. The motion code joins at its coarsest level, where motion is decided as a whole.
+    """A U-Net of four levels; the motion code is added at its coarsest level.
 
     (B, inputs, S, S), (B, code) -> (B, widths[0], S, S)
     """

@@ -1,4 +1,4 @@
-"""The models that come with the package, loaded and ready to use."""
+"""Load the models that are embedded in the package."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def embedded_tracker(device: str | torch.device = "cpu") -> SuperFaceTrackerModel:
-    """The tracker that comes with the package, ready to find faces."""
+    """Return the embedded tracker in evaluation mode."""
     import torch
 
     from .tracker.modeling_tracker import SuperFaceTrackerModel
@@ -29,7 +29,7 @@ def embedded_tracker(device: str | torch.device = "cpu") -> SuperFaceTrackerMode
 
 
 def embedded_matte(device: str | torch.device = "cpu") -> SuperFaceMatteModel:
-    """The matte network that comes with the package, ready to tell people from what is behind."""
+    """Return the embedded matte network in evaluation mode."""
     import torch
 
     from .matte.modeling_matte import SuperFaceMatteModel
@@ -39,7 +39,7 @@ def embedded_matte(device: str | torch.device = "cpu") -> SuperFaceMatteModel:
 
 
 def embedded_inpainter(device: str | torch.device = "cpu") -> SuperFaceInpainterModel:
-    """The inpainter that comes with the package, ready to fill the place of a person."""
+    """Return the embedded inpainter in evaluation mode."""
     import torch
 
     from .inpainter.modeling_inpainter import SuperFaceInpainterModel
@@ -49,7 +49,7 @@ def embedded_inpainter(device: str | torch.device = "cpu") -> SuperFaceInpainter
 
 
 def embedded_sync_expert(device: str | torch.device = "cpu") -> SuperFaceSyncExpertModel:
-    """The sync expert that comes with the package, ready to judge."""
+    """Return the embedded sync expert in evaluation mode."""
     import torch
 
     from .sync_expert.modeling_sync_expert import SuperFaceSyncExpertModel
@@ -59,14 +59,14 @@ def embedded_sync_expert(device: str | torch.device = "cpu") -> SuperFaceSyncExp
 
 
 def embedded_audio_to_lip(device: str | torch.device = "cpu") -> SuperFaceAudioToLipModel:
-    """The audio-to-lip model that comes with the package."""
+    """Return the embedded audio-to-lip model in evaluation mode."""
     return load_audio_to_lip(weights_folder("audio_to_lip"), device)
 
 
 def load_audio_to_lip(
     source: SuperFaceAudioToLipModel | str | os.PathLike[str] | None, device: str | torch.device = "cpu"
 ) -> SuperFaceAudioToLipModel:
-    """An audio-to-lip model: as given, by its folder or Hub id, or (None) the embedded one.
+    """Return an audio-to-lip model: the given one, the one in a folder or at a Hub id, or the embedded one (None).
 
     Raises:
         SuperFaceError: it cannot be loaded.

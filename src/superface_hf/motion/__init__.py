@@ -1,4 +1,5 @@
-"""``Motion``, the one currency between drivers and renderers: rotations, smoothing, ARKit's names, bundled motions."""
+"""``Motion``, the representation between drivers and renderers, with rotations, smoothing, ARKit's names and bundled
+motions."""
 
 from .motion import REGIONS, Motion
 

@@ -16,7 +16,7 @@ from safetensors import safe_open
 
 from ..errors import UnknownNameError
 
-WEIGHTS = Path(__file__).parent.parent / "weights" / "face_model" / "face_model.safetensors"
+FACE_MODEL_FILE = Path(__file__).parent.parent / "weights" / "face_model" / "face_model.safetensors"
 EXPRESSION_REGIONS = ("mouth", "eyes", "brows", "gaze")
 
 # fmt: off
@@ -35,21 +35,22 @@ _INDEX = {name: index for index, name in enumerate(ARKIT_NAMES)}
 
 
 def arkit_index(name: str) -> int:
-    """The slot of a blendshape; ``UnknownNameError`` names those that are near."""
+    """Return the slot of a blendshape; the ``UnknownNameError`` for an unknown name lists similar ones."""
     if name not in _INDEX or name == "_neutral":
         raise UnknownNameError(f"Unknown blendshape {name!r}. {nearest_names(name, ARKIT_NAMES[1:])}")
     return _INDEX[name]
 
 
 def nearest_names(name: str, names: Iterable[str]) -> str:
-    """The sentence of an error message that says what could have been meant."""
+    """Return the sentence of an error message that suggests known names."""
     lowered = {candidate.lower(): candidate for candidate in names}
     near = [lowered[match] for match in difflib.get_close_matches(str(name).lower(), lowered, n=4, cutoff=0.5)]
     return f"Did you mean {', '.join(near)}?" if near else f"Known: {', '.join(lowered.values())}."
 
 
 def mirrored_name(name: str) -> str:
-    """``eyeBlinkLeft`` for ``eyeBlinkRight`` and back; others are their own mirror image."""
+    """Return the name of the same blendshape on the other side: ``eyeBlinkLeft`` for ``eyeBlinkRight`` and back; others
+    stay."""
     if name.endswith("Left"):
         return name.removesuffix("Left") + "Right"
     return name.removesuffix("Right") + "Left" if name.endswith("Right") else name
@@ -74,7 +75,7 @@ class ArkitMaps:
 
     @classmethod
     def load(cls, path: Path) -> ArkitMaps:
-        """Reads the maps of a ``face_model.safetensors``."""
+        """Read the maps of a ``face_model.safetensors``."""
         with safe_open(path, framework="numpy") as file:
             return cls(
                 {region: file.get_tensor(f"from_arkit.{region}").astype(np.float32) for region in EXPRESSION_REGIONS},
@@ -84,5 +85,5 @@ class ArkitMaps:
     @classmethod
     @lru_cache(maxsize=1)
     def default(cls) -> ArkitMaps:
-        """The maps of the embedded face model."""
-        return cls.load(WEIGHTS)
+        """Return the maps of the embedded face model."""
+        return cls.load(FACE_MODEL_FILE)

@@ -15,7 +15,7 @@ _FOLDER = Path(__file__).parent.parent / "weights" / "motions"
 
 @lru_cache(maxsize=len(BUNDLED_MOTIONS))
 def bundled_motion(name: str) -> Motion:
-    """One of ``BUNDLED_MOTIONS``: 2 to 4 seconds at 25 fps that start and end at a neutral face looking ahead.
+    """Return one of ``BUNDLED_MOTIONS``: 2 to 4 seconds at 25 fps that start and end with a neutral face looking ahead.
 
     Give it to a portrait with ``motion.relative_to(motion[0], source)``; the pipeline does.
     """

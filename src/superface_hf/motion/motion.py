@@ -1,28 +1,23 @@
-"""``Motion``, the one currency: what a face does, free of whose face it is."""
+"""``Motion``: what a face does over time, without whose face it is."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
-from ..errors import MediaError, MotionError, UnknownNameError
-from ..utils.files import expanded, part_of
+from ..errors import MotionError, UnknownNameError
 from .arkit import ARKIT_NAMES, EXPRESSION_REGIONS, ArkitMaps, arkit_index, nearest_names
 from .rotations import mean_rotation, rotation_matrix, rotation_vector, slerp
 from .smoothing import one_euro
+from .storage import load_arrays, save_arrays
 
 REGIONS = ("mouth", "eyes", "brows", "gaze", "head")
 HEAD = ("rotation", "translation", "scale")
-FORMAT = "superface-motion"
-FORMAT_VERSION = "1"
-# What a quick movement covers in a second, in each array's unit: brings all of them to the one speed that `smooth` knows.
+# The change of a quick movement in one second, in each array's unit. Divided by it, all arrays have comparable speeds.
 TYPICAL_RANGE = {
     "rotation": 0.1,
     "translation": 0.1,
@@ -33,9 +28,7 @@ TYPICAL_RANGE = {
     "gaze": 0.2,
 }
 EDIT_RANGE = (-1.0, 2.0)
-# Of a motion's file: safetensors' names of what its arrays may be stored as, and the most coefficients of a region.
-READ_TYPES, MOST_COEFFICIENTS = ("F32", "F64", "F16"), 1024
-# Frames a second that a motion may have, and be brought to: beyond them nothing is a motion, and all of it would be memory.
+# Frame rates of a motion. A rate beyond them is a mistake, and resampling to it could fill the memory.
 FPS_RANGE = (0.1, 1000.0)
 
 
@@ -86,7 +79,7 @@ class Motion:
 
     @classmethod
     def neutral(cls, frames: int, fps: float) -> Motion:
-        """A neutral face looking straight ahead for ``frames`` frames: no translation, a scale of 1."""
+        """Return a neutral face looking straight ahead for ``frames`` frames: no translation, a scale of 1."""
         if frames < 1:
             raise MotionError(f"A motion needs at least one frame, not {frames}.")
         sizes = ArkitMaps.default().sizes
@@ -98,10 +91,11 @@ class Motion:
 
     @property
     def seconds(self) -> float:
+        """The duration."""
         return len(self) / self.fps
 
     def __getitem__(self, index: int | slice) -> Motion:
-        """One frame (a motion of length 1) or a slice."""
+        """Return one frame (a motion of length 1) or a slice."""
         if not isinstance(index, slice):
             position = range(len(self))[index]
             index = slice(position, position + 1)
@@ -109,7 +103,7 @@ class Motion:
 
     @staticmethod
     def concatenate(motions: Sequence[Motion]) -> Motion:
-        """One after the other. All must have the same fps and the same coefficients."""
+        """Return the motions one after the other. All must have the same fps and the same coefficients."""
         if not motions:
             raise MotionError("There is no motion to concatenate.")
         first = motions[0]
@@ -119,7 +113,8 @@ class Motion:
         return replace(first, **joined)
 
     def resample(self, fps: float) -> Motion:
-        """The same motion at another frame rate, lasting as long; rotations are interpolated as rotations."""
+        """Return the same motion at another frame rate, with the same duration; rotations are interpolated as rotations
+        (slerp)."""
         check_fps(fps)
         frames = max(1, round(len(self) * fps / self.fps))
         position = np.minimum(np.arange(frames) * (self.fps / fps), len(self) - 1)
@@ -131,7 +126,7 @@ class Motion:
         return replace(resampled, rotation=rotation, fps=fps)
 
     def smooth(self, min_cutoff: float = 1.0, beta: float = 0.5) -> Motion:
-        """Takes out jitter and keeps quick movements, without delay (a one-euro filter run forward and backward).
+        """Remove jitter and keep quick movements, without delay (a one-euro filter run forward and backward).
 
         Args:
             min_cutoff: Hz, the frequency above which a face at rest is smoothed; lower is calmer.
@@ -155,7 +150,7 @@ class Motion:
         return replace(self, **smoothed)
 
     def mask(self, regions: Iterable[str]) -> Motion:
-        """These regions come to rest: expressions at neutral, the head as it is in the first frame."""
+        """Put regions to rest: expressions become neutral, the head stays as it is in the first frame."""
         changes: dict[str, Any] = {}
         for region in _checked_regions(regions):
             if region == "head":
@@ -165,7 +160,7 @@ class Motion:
         return replace(self, **changes)
 
     def replace(self, regions: Mapping[str, Motion]) -> Motion:
-        """Takes each named region from another motion: of the same fps and length, or one frame that is held.
+        """Take each named region from another motion, which has the same fps and length, or one frame that is held.
 
         ``motion.replace({"mouth": other})`` keeps everything of ``motion`` but its mouth.
         """
@@ -176,7 +171,7 @@ class Motion:
         return replace(self, **changes)
 
     def blend(self, other: Motion, weight: float, regions: Iterable[str] = REGIONS) -> Motion:
-        """Goes ``weight`` of the way (0 is this motion, 1 is ``other``) in the named regions."""
+        """Interpolate linearly toward ``other`` in the named regions: ``weight`` 0 is this motion, 1 is ``other``."""
         if not np.isfinite(weight):
             raise MotionError(f"The weight of a blend must be finite, not {weight}.")
         other = self._matched(other)
@@ -190,7 +185,7 @@ class Motion:
         return replace(self, **changes)
 
     def relative_to(self, reference: Motion, source: Motion) -> Motion:
-        """Retargets: starts from ``source`` and adds the changes of this motion against ``reference``.
+        """Retarget: start from ``source`` and add the changes of this motion against ``reference``.
 
         Args:
             reference: one frame of this motion's own person, the starting point (often ``self[0]``).
@@ -216,7 +211,7 @@ class Motion:
         )
 
     def to_arkit(self) -> np.ndarray:
-        """ARKit blendshape scores (T, 52) in [0, 1], in the order of ``face_model.arkit.ARKIT_NAMES``."""
+        """Return ARKit blendshape scores (T, 52) in [0, 1], in the order of ``motion.arkit.ARKIT_NAMES``."""
         maps = ArkitMaps.default().to_scores
         self._check_same_kind(Motion.neutral(1, self.fps))
         scores = sum(getattr(self, region) @ maps[region] for region in EXPRESSION_REGIONS)
@@ -224,7 +219,7 @@ class Motion:
 
     @classmethod
     def from_arkit(cls, scores: np.ndarray, fps: float) -> Motion:
-        """The motion of (T, 52) blendshape scores (usually in [0, 1]); the head looks straight ahead."""
+        """Return the motion of ARKit blendshape scores (T, 52), usually in [0, 1]; the head looks straight ahead."""
         scores = np.asarray(scores, np.float32)
         if scores.ndim != 2 or scores.shape[1] != len(ARKIT_NAMES):
             raise MotionError(f"ARKit scores must have the shape (frames, {len(ARKIT_NAMES)}), not {scores.shape}.")
@@ -234,7 +229,7 @@ class Motion:
         )
 
     def edit(self, blendshapes: Mapping[str, float]) -> Motion:
-        """Adds blendshapes to every frame: ``motion.edit({"jawOpen": 0.4, "eyeBlinkLeft": 1.0})``.
+        """Add blendshapes to every frame: ``motion.edit({"jawOpen": 0.4, "eyeBlinkLeft": 1.0})``.
 
         Values are usually in [0, 1]; from -1 to 2 is allowed, so that an expression can be taken back or overdone.
 
@@ -253,37 +248,19 @@ class Motion:
         return replace(self, **{name: getattr(self, name) + getattr(change, name) for name in EXPRESSION_REGIONS})
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes a safetensors file (to a temporary name first, so that no half-written file remains)."""
-        target = expanded(path)
-        temporary = part_of(target)
-        metadata = {"format": FORMAT, "version": FORMAT_VERSION, "fps": repr(self.fps)}
-        try:
-            temporary.write_bytes(save({name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS}, metadata))
-            temporary.replace(target)
-        except (OSError, SafetensorError) as error:
-            raise MediaError(f"Cannot write the motion to {target}: {error}") from error
-        finally:
-            temporary.unlink(missing_ok=True)
+        """Write a safetensors file (to a temporary name first, so that no half-written file remains)."""
+        save_arrays(path, {name: getattr(self, name) for name in _ARRAYS}, self.fps)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Motion:
-        """Reads what :meth:`save` wrote.
+        """Read what :meth:`save` wrote.
 
         Raises:
-            MediaError: the file is missing or no safetensors file.
-            MotionError: it holds something other than a motion.
+            MediaError: the file is missing, or is no safetensors file.
+            MotionError: the file holds no motion.
         """
-        try:
-            with safe_open(Path(path), framework="numpy") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("format") != FORMAT or metadata.get("version") != FORMAT_VERSION:
-                    raise MotionError(
-                        f"{path} holds no motion of version {FORMAT_VERSION}: write one with Motion.save."
-                    )
-                arrays = {name: _read(file, name) for name in _ARRAYS}
-                return cls(**arrays, fps=float(metadata["fps"]))
-        except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
-            raise MediaError(f"Cannot read a motion from {path}: {error}") from error
+        arrays, fps = load_arrays(path, _ARRAYS)
+        return cls(**arrays, fps=fps)
 
     def _map(self, function: Callable[[np.ndarray], np.ndarray]) -> Motion:
         changed: dict[str, Any] = {name: function(getattr(self, name)) for name in _ARRAYS}
@@ -302,7 +279,7 @@ class Motion:
                 )
 
     def _matched(self, other: Motion) -> Motion:
-        """``other`` with as many frames as this motion: a single frame is held."""
+        """Return ``other`` with as many frames as this motion; a single frame is repeated."""
         self._check_same_kind(other, same_fps=len(other) > 1)
         if len(other) not in (1, len(self)):
             raise MotionError(f"One motion has {len(self)} frames, the other {len(other)}: slice the longer one.")
@@ -315,23 +292,9 @@ _ARRAYS = (*HEAD, *EXPRESSION_REGIONS)
 
 
 def check_fps(fps: float) -> None:
-    """Raises MotionError for what is no frame rate."""
-    if not FPS_RANGE[0] <= fps <= FPS_RANGE[1]:  # NaN is not
+    """Raise MotionError if ``fps`` is no usable frame rate."""
+    if not FPS_RANGE[0] <= fps <= FPS_RANGE[1]:  # refuses NaN too
         raise MotionError(f"fps must be above zero, from {FPS_RANGE[0]:g} to {FPS_RANGE[1]:g}, not {fps}.")
-
-
-def _read(file: Any, name: str) -> np.ndarray:
-    """
-    Raises:
-        MotionError: the array is of a type that numpy does not know, such as bf16, or unreasonably large.
-    """
-    entry = file.get_slice(name)
-    kind, shape = str(entry.get_dtype()), entry.get_shape()
-    if kind not in READ_TYPES:
-        raise MotionError(f"Motion.{name} is stored as {kind}; it must be one of {', '.join(READ_TYPES)}.")
-    if len(shape) > 2 or (len(shape) == 2 and shape[1] > MOST_COEFFICIENTS):
-        raise MotionError(f"Motion.{name} is stored with the shape {shape}, which is none of a motion.")
-    return file.get_tensor(name)
 
 
 def _arrays_of(region: str) -> tuple[str, ...]:
@@ -349,7 +312,7 @@ def _checked_regions(regions: Iterable[str]) -> list[str]:
 
 
 def _frozen(value: object, name: str) -> np.ndarray:
-    """A read-only float32 copy."""
+    """Return a read-only float32 copy of an array."""
     try:
         array = np.array(value, np.float32)
     except (TypeError, ValueError) as error:

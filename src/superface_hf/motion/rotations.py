@@ -9,7 +9,8 @@ import numpy as np
 
 
 def rotation_matrix(vectors: np.ndarray) -> np.ndarray:
-    """Rotation vectors (..., 3) in radians to matrices (..., 3, 3) that act on column vectors (Rodrigues)."""
+    """Convert rotation vectors (..., 3) in radians to matrices (..., 3, 3) that act on column vectors (Rodrigues'
+    formula)."""
     vectors = np.asarray(vectors, np.float64)
     angle = np.linalg.norm(vectors, axis=-1)[..., None, None]
     x, y, z = np.moveaxis(vectors, -1, 0)
@@ -20,7 +21,7 @@ def rotation_matrix(vectors: np.ndarray) -> np.ndarray:
 
 
 def rotation_vector(matrices: np.ndarray) -> np.ndarray:
-    """Rotation matrices (..., 3, 3) to rotation vectors (..., 3), of length at most pi."""
+    """Convert rotation matrices (..., 3, 3) to rotation vectors (..., 3) of length at most pi."""
     matrices = np.asarray(matrices, np.float64)
     quaternions = _quaternion(matrices)
     real, imaginary = quaternions[..., 0], quaternions[..., 1:]
@@ -31,7 +32,7 @@ def rotation_vector(matrices: np.ndarray) -> np.ndarray:
 
 
 def _quaternion(matrices: np.ndarray) -> np.ndarray:
-    """Unit quaternions (..., 4), real part first and not negative."""
+    """Convert rotation matrices (..., 3, 3) to unit quaternions (..., 4), with the real part first and not negative."""
     m = matrices
     trace = np.trace(m, axis1=-2, axis2=-1)
     diagonal = np.diagonal(m, axis1=-2, axis2=-1)
@@ -52,21 +53,21 @@ def _quaternion(matrices: np.ndarray) -> np.ndarray:
 
 
 def slerp(start: np.ndarray, end: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Rotation vectors (T, 3) at ``weight`` (T,) of the way along the shortest turns from ``start`` to ``end``."""
+    """Interpolate rotation vectors (T, 3) from ``start`` to ``end`` along the shortest turn, by ``weight`` (T,)."""
     first = rotation_matrix(start)
     turn = rotation_vector(np.swapaxes(first, -1, -2) @ rotation_matrix(end))
     return rotation_vector(first @ rotation_matrix(turn * np.asarray(weight)[..., None]))
 
 
 def mean_rotation(vectors: np.ndarray) -> np.ndarray:
-    """The rotation vector (3,) nearest to all of ``vectors`` (T, 3) in the chordal sense."""
+    """Return the rotation vector (3,) nearest to all of ``vectors`` (T, 3) in the chordal sense."""
     return rotation_vector(_nearest_rotation(rotation_matrix(vectors).sum(0)))
 
 
 def fit_similarity(
     source: np.ndarray, target: np.ndarray, weights: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The similarity with the least squared error of ``scale * rotation @ source + offset`` against ``target``.
+    """Return the similarity with the least squared error of ``scale * rotation @ source + offset`` against ``target``.
 
     Args:
         source, target: (..., P, 3); leading dimensions broadcast.

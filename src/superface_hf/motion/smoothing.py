@@ -1,4 +1,4 @@
-"""The one-euro filter for recordings: it looks both ways in time, so it adds no delay."""
+"""The one-euro filter for recordings, run forward and backward in time, so that it adds no delay."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ SPEED_CUTOFF = 3.0  # Hz, the smoothing of the speed that sets the cutoff
 
 
 def one_euro(signal: np.ndarray, fps: float, min_cutoff: float, beta: float) -> np.ndarray:
-    """Smooths (T, C) with one cutoff for all channels: ``min_cutoff + beta * speed`` Hz, speed in units per second.
+    """Smooth a signal (T, C) with one cutoff for all channels: ``min_cutoff + beta * speed`` Hz, speed in units per
+    second.
 
     After Casiez et al. (2012), "1 Euro Filter", with the speed taken from both sides and each pass run there and back.
     """
@@ -21,7 +22,7 @@ def one_euro(signal: np.ndarray, fps: float, min_cutoff: float, beta: float) -> 
 
 
 def _share(cutoff: np.ndarray | float, fps: float) -> np.ndarray:
-    """The weight of the new sample in exponential smoothing with this cutoff in Hz."""
+    """Return the weight of the new sample in exponential smoothing with this cutoff in Hz."""
     step = 2 * np.pi * np.asarray(cutoff) / fps
     return step / (1 + step)
 

@@ -1,5 +1,5 @@
-"""Portrait and motion in, frames out."""
+"""The pipelines: portrait and motion in, frames out."""
 
-# transformers' pipelines have to be complete before ours is being imported: their completion registers ours
-# (superface_hf.registration), and that must not happen in the middle of importing it.
+# transformers.pipelines must be complete before our pipelines are imported, because its completion registers ours
+# (superface_hf.registration), which must not happen while ours is half imported.
 import transformers.pipelines  # noqa: F401

@@ -1,4 +1,4 @@
-"""What our diffusers pipelines share: they are saved and pushed with a card, and so that others may read the weights."""
+"""The base of our diffusers pipelines, which saves and pushes them with a card and with readable weights."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class CardedPipeline(DiffusionPipeline):
     """A diffusers pipeline with a card.
 
     Attributes:
-        embedded_folder: of the weights that come with the package; notices of licences are taken from there.
-        is_embedded: whether these are those weights. Only then does their card, with its figures, go along.
+        embedded_folder: the folder of the embedded weights, from which licence notices are copied.
+        is_embedded: whether the pipeline has these weights. Only then is their card, with its figures, copied.
     """
 
     embedded_folder: ClassVar[Path]
@@ -30,7 +30,7 @@ class CardedPipeline(DiffusionPipeline):
     def save_pretrained(
         self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **options: Any
     ) -> None:
-        """Saves all components, and the card of embedded weights; ``push_to_hub=True`` pushes that folder."""
+        """Save all components, and the card of embedded weights; ``push_to_hub=True`` then pushes that folder."""
         repo_id = options.pop("repo_id", Path(save_directory).name)
         pushed = {name: options.pop(name) for name in _PUSHED if name in options}
         super().save_pretrained(save_directory, **options)
@@ -42,10 +42,10 @@ class CardedPipeline(DiffusionPipeline):
             self._push_folder(Path(save_directory), repo_id, **pushed)
 
     def push_to_hub(self, repo_id: str, **options: Any) -> Any:
-        """Pushes all components and the card.
+        """Push all components and the card.
 
         Args:
-            repo_id: of the Hub.
+            repo_id: the Hub's ``org/name``.
             options: ``private``, ``token``, ``revision``, ``create_pr``, ``commit_message``, ``commit_description``: see
                 :class:`~superface_hf.hub.upload.Destination`. Others go to :meth:`save_pretrained`.
 

@@ -1,4 +1,4 @@
-"""What the pipeline returns."""
+"""The result of the pipeline."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class TalkingFaceClip:
     Attributes:
         frames: (T, H, W, 3) uint8 RGB.
         fps: frames per second.
-        motion: the motion that was rendered, T frames, as the portrait's own face makes it.
-        audio: (N,) mono or (N, 2) stereo float32 in [-1, 1], as long as the frames; None where there is no sound.
-        sampling_rate: of ``audio``, in samples a second.
+        motion: the rendered motion of the portrait's face, T frames.
+        audio: (N,) mono or (N, 2) stereo float32 in [-1, 1], as long as the frames, or None.
+        sampling_rate: samples a second of ``audio``.
         missing: driving frames in which no face was found; they hold the last motion.
-        portrait: (H, W, 3) uint8, the made-up picture, of a clip that was made without one; None of any other.
-        hearing: what the voice told, and what was drawn for it, of such a clip.
-        alpha: (T, H, W) uint8, how much of each pixel is the person, of a transparent clip; ``frames`` are then the person's
-            own colours. None of any other.
+        portrait: (H, W, 3) uint8, the picture of a made-up face; None for a given picture.
+        hearing: what was heard and drawn for a made-up face, or None.
+        alpha: (T, H, W) uint8, the person's share of each pixel in a transparent clip, whose ``frames`` hold the person's
+            own colours; None for other clips.
     """
 
     frames: np.ndarray
@@ -52,20 +52,21 @@ class TalkingFaceClip:
 
     @property
     def source_type(self) -> str:
-        """IPTC's term for how the clip was made: with a made-up portrait, all of it is a model's."""
+        """IPTC's term for how the clip was made: a clip of a made-up portrait is completely a model's."""
         return SOURCE_TYPE if self.portrait is None else MADE_UP
 
     def save(self, path: str | os.PathLike[str], label: bool = False) -> None:
-        """Writes an mp4 (H.264, AAC), marked in its metadata as AI-generated. The file appears complete or not at all.
+        """Write an mp4 (H.264, AAC), marked in its metadata as AI-generated. The file appears complete or not at all.
 
         A transparent clip becomes a .webm (VP9, Opus) or .mov (ProRes 4444, AAC) file, or, without a suffix, a folder of PNG
         pictures.
 
         Args:
-            label: whether "AI-generated" stands in a corner of the picture for everybody to see.
+            path: the file or folder to write.
+            label: whether to draw "AI-generated" visibly in a corner of the picture.
 
         Raises:
-            MediaError: the name ends in something else, or the place cannot be written.
+            MediaError: the suffix is not supported, or the path cannot be written.
             ProvenanceError: the environment names a certificate that cannot sign.
         """
         if self.alpha is None:

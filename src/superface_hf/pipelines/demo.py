@@ -1,4 +1,4 @@
-"""The demo: a bundled portrait speaks a bundled sentence, and is moved by bundled motions. Works offline."""
+"""The demo: a bundled portrait speaks a bundled sentence, and performs bundled motions. Works offline."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ..utils.assets import PORTRAIT, SPEECH
 from ..utils.device import choose_device
 
 MOTIONS = ("look_around", "smile", "speak", "blink")
-MOTION_FPS = 12.5  # enough to see it move, and quick to render on a small CPU
+MOTION_FPS = 12.5  # enough to show movement, and quick to render on a small CPU
 COLUMNS, ROWS, CELL = 8, 4, 224
-# Of the portrait, in pixels: head and shoulders for the pair of stills, and the head alone for the contact sheets.
+# Crops of the portrait, in pixels: head and shoulders for the pair of stills, and the head alone for the contact sheets.
 SHOULDERS = (slice(0, 300), slice(76, 376))
 HEAD = (slice(0, 230), slice(110, 340))
 BEFORE_AFTER_SIDE = 450  # pixels
@@ -27,7 +27,7 @@ BEFORE_AFTER_EDIT = {"jawOpen": 0.25, "mouthSmileLeft": 0.7, "mouthSmileRight": 
 
 
 def write_demo(folder: Path) -> list[Path]:
-    """Renders the demo and returns what it wrote: two videos, their contact sheets and a before/after picture."""
+    """Render the demo, and return the paths of two videos, their contact sheets and a before/after picture."""
     from transformers import pipeline
 
     pipe = pipeline("talking-face", model=str(weights_folder("teacher")), device=choose_device())  # type: ignore[call-overload]
@@ -47,7 +47,7 @@ def write_demo(folder: Path) -> list[Path]:
 
 
 def write_student_demo(folder: Path) -> list[Path]:
-    """Lets the embedded student say the bundled sentence; returns what it wrote: a video and its contact sheet.
+    """Render the embedded student speaking the bundled sentence, and return the paths of a video and its contact sheet.
 
     Raises:
         SuperFaceError: this installation holds no student.
@@ -65,7 +65,7 @@ def write_student_demo(folder: Path) -> list[Path]:
 
 
 def contact_sheet(frames: np.ndarray, columns: int, rows: int, cell: int) -> np.ndarray:
-    """Evenly chosen frames (T, H, W, 3) in a grid of cells of that width, in reading order."""
+    """Return evenly spaced frames (T, H, W, 3) in a grid, in reading order, in cells of the given width."""
     height, width = frames.shape[1:3]
     size = (cell, round(cell * height / width))
     chosen = np.linspace(0, len(frames) - 1, columns * rows).round().astype(int)

@@ -1,4 +1,4 @@
-"""Which driver a request asks for: video, motion, sound, text, or a combination of them."""
+"""Make the driver that a request asks for: video, motion, sound, text, or a combination of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ..drivers.watching import FollowedVideo, TrackedDriver, watch_video
 from ..errors import MotionError
 from ..face_model.linear import FaceModel
 from ..media import SoundReader, VideoReader
-from ..media.sound import comes_in_chunks
+from ..media.samples import comes_in_chunks
 from ..media.video import DEFAULT_FPS
 from ..models.tracker.base import FaceTracker
 from ..utils.progress import progress_bar
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
     from .speech_to_motion import SpeechToMotionPipeline
 
-# A file's own word on how long it lasts may be wrong by a little.
-SPARE = 0.5  # seconds
+# The duration that a file states may be slightly wrong; so many more seconds of a video are tracked.
+SPARE = 0.5
 
 
 class Models(Protocol):
-    """What drivers need; the pipeline has it, and loads each on first use."""
+    """The models that drivers need. The pipeline has them, and loads each on first use."""
 
     device: Any
 
@@ -54,11 +54,13 @@ class Models(Protocol):
 
 
 def driver_of(request: Request, models: Models, live: bool = False) -> Driver:
-    """Makes the driver that a request asks for.
+    """Make the driver that a request asks for.
 
     Args:
-        live: take a driving video as it comes. Otherwise the whole of it is watched before this returns. Speech is heard
-            while the pieces are taken, in either case.
+        request: the arguments of the call.
+        models: the models that drivers need.
+        live: whether to track a driving video as it comes; otherwise it is tracked as a whole before this returns. Speech
+            is processed while the pieces are iterated, in either case.
 
     Raises:
         MediaError, NoFaceError, MotionError, UnknownNameError, SuperFaceError: see :meth:`TalkingFacePipeline.__call__`.
@@ -68,7 +70,7 @@ def driver_of(request: Request, models: Models, live: bool = False) -> Driver:
     if sound is None and head is None:
         return _still(request)
     fps = head.fps if head else request.fps or DEFAULT_FPS
-    changes_of(request, fps)  # what cannot work is said before the speech is heard
+    changes_of(request, fps)  # raises errors before the speech is processed
     if sound is None:
         assert head is not None
         return head
@@ -78,15 +80,15 @@ def driver_of(request: Request, models: Models, live: bool = False) -> Driver:
 
 
 def changes_of(request: Request, fps: float) -> Changes:
-    """What is to be changed of a driver's motion. Raises MotionError, UnknownNameError."""
+    """Return the changes to a driver's motion that a request asks for. Raises MotionError or UnknownNameError."""
     return Changes.checked(request.relative, request.edit, request.regions, fps)
 
 
 def hear(request: Request, models: Models, live: bool) -> SoundReader | GeneratorType:
-    """The sound that is to be spoken, from ``audio`` or ``text``; live, chunks are taken as they come.
+    """Return the sound to speak, from ``audio`` or ``text``; in live use, chunks are returned as they are.
 
     Raises:
-        MediaError: it cannot be read, or comes in chunks and is not live.
+        MediaError: the sound cannot be read, or comes in chunks and the use is not live.
         SuperFaceError: see :func:`~superface_hf.drivers.text.text_to_sound`.
     """
     if request.text is not None:
@@ -98,12 +100,13 @@ def hear(request: Request, models: Models, live: bool) -> SoundReader | Generato
 
 @dataclass(frozen=True, eq=False)
 class Dubbing:
-    """A video and what is to be said in it.
+    """A video, and the mouth to show in it.
 
     Attributes:
-        mouth: the coefficients (M,) of each frame at the video's rate, once through.
-        frames: about how many frames there will be, where it is known.
-        sound: None where it comes in chunks.
+        video: the video.
+        mouth: the mouth coefficients (M,) of each frame at the video's rate; can be iterated once.
+        frames: the approximate number of frames, or None if it is unknown.
+        sound: the sound, or None where it comes in chunks.
     """
 
     video: VideoReader
@@ -113,7 +116,8 @@ class Dubbing:
 
 
 def read_dubbing(request: Request, models: Models) -> Dubbing:
-    """Raises MediaError, and MotionError where something is asked for that dubbing cannot do."""
+    """Read the video and the speech of a request. Raises MediaError, or MotionError for options that dubbing does not
+    have."""
     if request.edit or request.regions:
         raise MotionError("A video that is dubbed keeps all but its mouth: edit= and regions= need a portrait.")
     video = VideoReader(request.video, request.fps, request.work)
@@ -129,7 +133,7 @@ def read_dubbing(request: Request, models: Models) -> Dubbing:
 
 
 def _alone(request: Request, sound: SoundReader | GeneratorType, fps: float, models: Models) -> SpeechDriver:
-    """Speech that nothing else goes with: the idle driver or the diffusion does."""
+    """Return the driver of speech without a video or motion: the idle driver or the diffusion moves the rest of the face."""
     if request.performance is None:
         return _speech(request, sound, fps, models, IdleMotion(request.seed or 0, float(request.idle)))
     diffusion = Diffusion(models.speech_to_motion, request.performance, request.seed or 0)
@@ -151,7 +155,7 @@ def _speech(
 
 
 def _head(request: Request, models: Models, live: bool, sound: SoundReader | GeneratorType | None) -> Driver | None:
-    """Where head, eyes and brows come from (and the mouth, where nobody speaks)."""
+    """Return the driver of head, eyes and brows, and of the mouth where there is no speech."""
     if request.video is not None:
         return _followed(request, models) if live else _watched(request, models, sound)
     if request.motion is None:
@@ -166,9 +170,9 @@ def _head(request: Request, models: Models, live: bool, sound: SoundReader | Gen
 
 
 def _watched(request: Request, models: Models, sound: SoundReader | GeneratorType | None) -> TrackedDriver:
-    """A video, watched as a whole, or as far as the sound goes."""
+    """Track a video as a whole, or up to the length of the sound."""
     reader = VideoReader(request.video, request.fps, request.work)
-    changes_of(request, request.fps or reader.fps)  # what cannot work is said before the video is watched
+    changes_of(request, request.fps or reader.fps)  # raises errors before the video is tracked
     seconds = sound.seconds if isinstance(sound, SoundReader) else None
     needed = ceil((seconds + SPARE) * reader.fps) if seconds else None
     with progress_bar("Tracking", needed or reader.frame_count, request.progress) as bar:

@@ -1,8 +1,8 @@
-"""Dubbing: a video of a person -> the same video with another mouth, everything outside of the mouth left as it is.
+"""Dub a video: replace the mouth of a person, and keep everything else.
 
-Every frame is its own source: its face is cut out, only the mouth's landmarks move, and of what the teacher renders only
-the region around the mouth goes back into the frame. Frames pass through one by one, a few of them waiting for what comes
-next, so memory does not grow with length.
+Every frame is its own source: its face is cut out, only the landmarks of the mouth move, and only the region around the
+mouth is pasted back from the teacher's rendering. Frames are processed one by one, a few of them held until the next
+ones come, so memory does not grow with length.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ from ..face_model.coordinates import Square
 from ..face_model.linear import FaceModel
 from ..layers.matting import cut_out_person
 from ..layers.paste_back import PasteBack, RenderedCrops
-from ..layers.portrait import as_pictures, cut_out
+from ..layers.portrait import cut_out, to_uint8
 from ..media import VideoReader
 from ..models.embedded import embedded_matte
 from ..motion import Motion
 from ..renderers.base import CropRenderer
 from ..renderers.teacher import TeacherRenderer
+from .shots import Shot, Track, fade_in, same_shot, with_surroundings
 
 if TYPE_CHECKING:
     from ..models.matte.modeling_matte import SuperFaceMatteModel
@@ -40,14 +41,10 @@ if TYPE_CHECKING:
     from ..models.tracker.base import FaceTracker
 
 
-# How far tracking looks to either side in time to tell movement from jitter, and at most how many frames that may be.
+# How far smoothing looks to either side in time to separate movement from jitter, in seconds and at most in frames.
 LOOK_AHEAD, MOST_AHEAD = 0.4, 12  # seconds, frames
-# Where a face comes into sight or gets lost, the new mouth comes and goes within so many frames.
-FADE_FRAMES = 4
 # After the last word the lips close within this time.
 CLOSING = 0.2  # seconds
-# The crop stays in its place until the face has moved by this share of its side, or grown or shrunk by it.
-CROP_TOLERANCE = 0.06
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +54,9 @@ class DubbedFrame:
     Attributes:
         picture: (H, W, 3) uint8.
         motion: one frame, IMAGE coordinates of the smallest square around the picture: the person's own head, eyes and
-            brows, and the new mouth. None where no face was found: the picture is as it was.
-        box: rows and columns of the part that was painted; empty where no face was found. Every pixel outside is as it was.
-        mask: (h, w) float32 in [0, 1], how much of each pixel of ``box`` was painted; where it is 0 the pixel is as it was.
+            brows, and the new mouth. None where no face was found: the picture is unchanged.
+        box: rows and columns of the painted part; empty where no face was found. Pixels outside are unchanged.
+        mask: (h, w) float32 in [0, 1], how much of each pixel of ``box`` was painted; pixels with 0 are unchanged.
     """
 
     picture: np.ndarray
@@ -68,33 +65,9 @@ class DubbedFrame:
     mask: np.ndarray | None = None
 
 
-@dataclass(eq=False)
-class _Shot:
-    """What stays the same while the camera shows one person: who it is, and the crop (which follows lazily)."""
-
-    person: Person
-    crop: Square | None = None
-
-    def placed(self, pixels: np.ndarray) -> Square:
-        """The crop, moved if the face, landmarks (478, 3) in PIXELS, has left its middle."""
-        ideal = Square.around_face(pixels)
-        if self.crop is None or not _near(ideal, self.crop):
-            self.crop = ideal
-        return self.crop
-
-
-@dataclass(frozen=True, eq=False)
-class _Track:
-    """A face in one frame: landmarks (478, 3) in pixels, and in IMAGE coordinates of the square around the picture."""
-
-    pixels: np.ndarray
-    landmarks: np.ndarray
-    shot: _Shot
-
-
 @dataclass(frozen=True, eq=False)
 class _Planned:
-    """A frame and, unless it shows no face, all that rendering needs.
+    """A frame with a face, and everything that its rendering needs.
 
     ``before`` and ``after`` are the landmarks (478, 3) in the crop's IMAGE coordinates; the others as in
     :class:`DubbedFrame`.
@@ -110,13 +83,13 @@ class _Planned:
 
 
 class Dubber:
-    """Gives the person of a video another mouth.
+    """Replaces the mouth of the person in a video.
 
     Args:
-        renderer: what renders the mouths: a teacher, or any other that renders each frame from a source of its own.
-        tracker, face_model, matte: as the pipeline has them.
-        face: "largest", "only" or an index, told in the first frame that shows a face, and followed from there; after a cut,
-            "only" and an index find the same person again, or nobody.
+        renderer: renders the mouths: a teacher, or another renderer that takes each frame as its source.
+        tracker, face_model, matte: see :class:`~superface_hf.TalkingFacePipeline`.
+        face: "largest", "only" or an index, decided in the first frame that shows a face, and followed from there; after a
+            cut, "only" and an index follow the same person, or none.
         batch_size: frames rendered at once.
 
     Raises:
@@ -145,15 +118,14 @@ class Dubber:
     def frames(
         self, video: VideoReader, mouth: Iterable[np.ndarray], when_short: WhenShort = "bounce"
     ) -> Iterator[DubbedFrame]:
-        """Yields the dubbed frames one by one, at ``video.fps``, in constant memory.
+        """Yield the dubbed frames one by one, at ``video.fps``, in constant memory.
 
         Args:
             video: read as often as needed.
             mouth: the mouth coefficients (30,) of each frame: an array (T, 30), or a generator of any length.
-            when_short: what the picture does where the mouth goes on longer than the video: it plays backward and forward
-                again ("bounce"), its last frame stands still and goes on talking ("hold"), or everything ends with the
-                video ("stop"). A mouth that ends before the video closes and stays closed: the video always plays to its
-                end.
+            when_short: what happens if the video ends before the mouth: it plays backward and forward again ("bounce"), its
+                last frame is held and keeps talking ("hold"), or everything ends with the video ("stop"). A mouth that
+                ends before the video closes, and the video plays to its end.
 
         Raises:
             UnknownNameError: ``when_short`` is none of these.
@@ -168,7 +140,7 @@ class Dubber:
 
     def _frames(self, video: VideoReader, mouth: Iterable[np.ndarray], when_short: WhenShort) -> Iterator[DubbedFrame]:
         reach = min(MOST_AHEAD, round(LOOK_AHEAD * video.fps))
-        watched = _with_surroundings(self._watched(video, mouth, when_short), reach)
+        watched = with_surroundings(self._watched(video, mouth, when_short), reach)
         while batch := list(itertools.islice(watched, self._batch_size)):
             plans = [self._planned(*each, video.fps) for each in batch]
             rendered = self._rendered([plan for plan in plans if plan is not None])
@@ -179,10 +151,10 @@ class Dubber:
 
     def _watched(
         self, video: VideoReader, mouth: Iterable[np.ndarray], when_short: WhenShort
-    ) -> Iterator[tuple[np.ndarray, np.ndarray, _Track | None]]:
-        """Each frame with the mouth it is to show, and the face in it."""
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, Track | None]]:
+        """Yield each frame with the mouth to show, and the face in it."""
         waiting: deque[tuple[np.ndarray, np.ndarray]] = deque()
-        shot: _Shot | None = None
+        shot: Shot | None = None
 
         def pictures() -> Iterator[np.ndarray]:
             rows = iter(mouth)
@@ -208,24 +180,24 @@ class Dubber:
             track, face = None, sighting.face
             if face is not None:
                 if shot is None or sighting.shot != number:
-                    shot, number = _Shot(Person(self._face_model)), sighting.shot
+                    shot, number = Shot(Person(self._face_model)), sighting.shot
                 landmarks = Square.around_picture(*picture.shape[:2]).to_image(face.landmarks)
                 shot.person.add(landmarks)
-                track = _Track(face.landmarks, landmarks, shot)
+                track = Track(face.landmarks, landmarks, shot)
             yield picture, row, track
 
     def _planned(
-        self, picture: np.ndarray, mouth: np.ndarray, around: list[_Track | None], at: int, fps: float
+        self, picture: np.ndarray, mouth: np.ndarray, around: list[Track | None], at: int, fps: float
     ) -> _Planned | None:
-        """How the frame ``around[at]`` is to be rendered, None where it shows no face."""
+        """Return how the frame ``around[at]`` is rendered, or None where it shows no face."""
         track = around[at]
         if track is None:
             return None
-        start, stop = _same_shot(around, at)
+        start, stop = same_shot(around, at)
         tracks = [each for each in around[start:stop] if each is not None]
         motion = self._face_model.fit_frames(track.shot.person.shape, np.stack([t.landmarks for t in tracks]), fps)
         motion = motion.smooth()[at - start]
-        strength = min(_fade(around, start - 1, at), _fade(around, stop, at))
+        strength = min(fade_in(around, start - 1, at), fade_in(around, stop, at))
         height, width = picture.shape[:2]
         moved = self._swap(track.landmarks, motion, mouth, strength)
         pixels = Square.around_picture(height, width).to_pixels(moved)
@@ -247,26 +219,26 @@ class Dubber:
     def _render(self, plans: list[_Planned]) -> RenderedCrops:
         size = self._renderer.image_size
         sources = torch.cat([cut_out(plan.picture, plan.crop, size) for plan in plans])
-        mattes = torch.stack([self._person(*each) for each in zip(as_pictures(sources), plans, strict=True)])
+        mattes = torch.stack([self._person(*each) for each in zip(to_uint8(sources), plans, strict=True)])
         before, after = (
             torch.from_numpy(np.stack([getattr(plan, name) for plan in plans])) for name in ("before", "after")
         )
         return self._renderer.render_crops(sources, mattes, before, after)
 
     def _person(self, crop: np.ndarray, plan: _Planned) -> torch.Tensor:
-        """The matte (1, S, S) of a crop (S, S, 3) uint8."""
+        """Return the matte (1, S, S) of a crop (S, S, 3) uint8."""
         points = Square(0, 0, len(crop)).to_pixels(plan.before)
         return torch.from_numpy(cut_out_person(crop, points, self._matte))[None]
 
 
 def _replayed(video: VideoReader, last: np.ndarray, when_short: WhenShort) -> Iterator[np.ndarray]:
-    """What follows the video's last frame, without end."""
+    """Yield the frames after the video's last one, without end."""
     if when_short == "hold":
         yield from itertools.repeat(last)
     while True:
         count = 0
         for direction in (video.backwards(), video):
-            # The frame at the turning point has just been shown.
+            # The frame at the turning point is not repeated.
             for picture in itertools.islice(direction, 1, None):
                 yield picture
                 count += 1
@@ -274,47 +246,8 @@ def _replayed(video: VideoReader, last: np.ndarray, when_short: WhenShort) -> It
             yield from itertools.repeat(last)
 
 
-def _with_surroundings(
-    watched: Iterable[tuple[np.ndarray, np.ndarray, _Track | None]], reach: int
-) -> Iterator[tuple[np.ndarray, np.ndarray, list[_Track | None], int]]:
-    """Each frame's picture, mouth and, up to ``reach`` frames before and after, the tracks with its own place in them."""
-    tracks: deque[_Track | None] = deque(maxlen=2 * reach + 1)
-    waiting: deque[tuple[np.ndarray, np.ndarray]] = deque()
-    for picture, row, track in watched:
-        tracks.append(track)
-        waiting.append((picture, row))
-        if len(waiting) > reach:
-            yield *waiting.popleft(), list(tracks), len(tracks) - 1 - reach
-    while waiting:
-        at = len(tracks) - len(waiting)
-        yield *waiting.popleft(), list(tracks)[max(0, at - reach) :], min(at, reach)
-
-
-def _same_shot(around: list[_Track | None], at: int) -> tuple[int, int]:
-    """The longest run of frames around ``at`` that show the same person without a gap, as start and stop."""
-    track = around[at]
-
-    def same(index: int) -> bool:
-        other = around[index]
-        return other is not None and track is not None and other.shot is track.shot
-
-    start, stop = at, at + 1
-    while start > 0 and same(start - 1):
-        start -= 1
-    while stop < len(around) and same(stop):
-        stop += 1
-    return start, stop
-
-
-def _fade(around: list[_Track | None], border: int, at: int) -> float:
-    """How much of the new mouth is shown ``at`` so many frames from the border of a run: less near a frame without a face."""
-    if not 0 <= border < len(around) or around[border] is not None:
-        return 1.0
-    return min(1.0, abs(at - border) / (FADE_FRAMES + 1))
-
-
 def _next_row(rows: Iterator[np.ndarray], last: np.ndarray, shut: np.ndarray, fps: float) -> np.ndarray:
-    """The next mouth; where there is none any more, the last one closes."""
+    """Return the next mouth; after the last one, the mouth closes step by step."""
     row = next(rows, None)
     if row is not None:
         return _checked(row, shut)
@@ -328,14 +261,8 @@ def _checked(row: np.ndarray, like: np.ndarray) -> np.ndarray:
     return row
 
 
-def _near(one: Square, other: Square) -> bool:
-    across = abs(one.left + one.side / 2 - other.left - other.side / 2)
-    down = abs(one.top + one.side / 2 - other.top - other.side / 2)
-    return max(across, down, abs(one.side - other.side)) <= CROP_TOLERANCE * other.side
-
-
 def _blended(plan: _Planned, painted: np.ndarray) -> np.ndarray:
-    """``painted`` (H, W, 3) uint8 over the plan's picture, where its mask is above 0."""
+    """Blend ``painted`` (H, W, 3) uint8 over the plan's picture, by the plan's mask."""
     result = plan.picture.copy()
     under, over = (each[plan.box].astype(np.float32) for each in (plan.picture, painted))
     result[plan.box] = (under + plan.mask[..., None] * (over - under) + 0.5).astype(np.uint8)

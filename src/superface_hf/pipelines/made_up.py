@@ -1,4 +1,4 @@
-"""The portrait of a call that has none: made up, so that it suits the voice."""
+"""Make up the portrait of a call without a picture, so that it suits the voice."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 logger = logging.get_logger(__name__)
 
 SETTINGS = ("presentation", "age", "tone", "beta", "temperature", "size", "num_inference_steps")
-LIVE_SECONDS = 3.0  # that a stream hears before its face is drawn
+LIVE_SECONDS = 3.0  # the seconds of a stream that are heard before its face is drawn
 
 
 @dataclass(frozen=True, eq=False)
 class MadeUpPortrait:
-    """A portrait that shows nobody.
+    """A made-up portrait, which shows no real person.
 
     Attributes:
         picture: (H, W, 3) uint8.
-        hearing: what the voice told, and what was drawn for it.
+        hearing: what was heard, and what was drawn for it.
     """
 
     picture: np.ndarray
@@ -38,7 +38,8 @@ class MadeUpPortrait:
 
 
 def check_portrait(portrait: Mapping[str, Any] | bool | None) -> None:
-    """
+    """Check the names of the settings in ``portrait``.
+
     Raises:
         UnknownNameError: a setting that does not exist.
     """
@@ -54,15 +55,17 @@ def make_up(
     portrait: Mapping[str, Any] | bool | None,
     seed: int | None,
 ) -> MadeUpPortrait:
-    """Draws a portrait for a voice, and says once that it is made up.
+    """Draw a portrait for a voice, and warn once that it is made up.
 
     Args:
-        portrait: what the voice is not asked for: arguments of :class:`SpeechToPortraitPipeline` by name.
-        seed: of everything that is drawn, 0 by default.
+        pipe: draws the portrait.
+        audio, sampling_rate: the voice.
+        portrait: values to use instead of the voice's: arguments of :class:`SpeechToPortraitPipeline` by name.
+        seed: the seed of the drawing, 0 by default.
 
     Raises:
         MediaError: the sound cannot be read.
-        SuperFaceError: a number out of its range.
+        SuperFaceError: a number is out of its range.
     """
     settings = dict(portrait) if isinstance(portrait, Mapping) else {}
     generator = torch.Generator().manual_seed(seed or 0)
@@ -72,7 +75,7 @@ def make_up(
 
 
 def first_seconds(chunks: Iterable[Any], rate: float) -> tuple[Sound, Iterator[Any]]:
-    """The start of a sound that comes in chunks, as it is heard, and all of its chunks."""
+    """Return the first seconds of a sound that comes in chunks, and an iterator over all of its chunks."""
     taken: list[Any] = []
 
     def noted() -> Iterator[Any]:

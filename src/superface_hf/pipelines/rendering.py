@@ -1,4 +1,4 @@
-"""Frames on their way out: one by one, with what is known beside them."""
+"""Render frames one by one, in batches, from pieces of landmarks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import MediaError
-from ..layers.portrait import as_pictures, cut_out
+from ..layers.portrait import cut_out, to_uint8
 from ..media import SoundReader
 from ..motion import Motion
 from ..renderers.base import ReadyPortrait, Renderer
@@ -22,15 +22,15 @@ from .request import Request
 
 @dataclass(frozen=True, eq=False)
 class Rendering:
-    """Frames that come one by one.
+    """Frames that are rendered one by one, and their metadata.
 
     Attributes:
-        fps: their rate.
+        fps: the frame rate.
         frames: (H, W, 3) uint8 each; (H, W, 4) where they are transparent.
-        motions: what the frames show; filled as they come. Of a stream only the last one.
-        missing: frames without a face; complete when all frames have come.
-        total: about how many frames there will be, where it is known.
-        sound: goes with them, to be cut, or followed by silence, to their length.
+        motions: the motion of the frames, added as they come; of a stream only the last piece.
+        missing: indices of frames without a face; complete after the last frame.
+        total: the approximate number of frames, or None if it is unknown.
+        sound: the sound of the frames; callers cut it, or add silence, to their length.
     """
 
     fps: float
@@ -41,17 +41,20 @@ class Rendering:
     sound: SoundReader | None = None
 
     def collected(self, frames: Iterator[np.ndarray]) -> np.ndarray:
-        """``self.frames``, passed through anything that counts them, as (T, H, W, C).
+        """Collect all frames into one array (T, H, W, C).
+
+        Args:
+            frames: ``self.frames``, perhaps passed through an iterator that counts them.
 
         Raises:
-            MediaError: they do not fit into memory.
+            MediaError: the frames do not fit into memory.
         """
         first = next(frames)
-        collected, count = _room(self.total or 1, first.shape), 1
+        collected, count = _allocated(self.total or 1, first.shape), 1
         collected[0] = first
         for frame in frames:
             if count == len(collected):
-                collected = np.concatenate([collected, _room(len(collected), first.shape)])
+                collected = np.concatenate([collected, _allocated(len(collected), first.shape)])
             collected[count] = frame
             count += 1
         return collected[:count]
@@ -67,11 +70,17 @@ def render(
     device: torch.device,
     streaming: bool,
 ) -> Iterator[np.ndarray]:
-    """Renders what is asked for of ``pieces`` (n, 478, 3) of landmarks, frame by frame.
+    """Yield the frames of ``pieces`` of landmarks (n, 478, 3), as a request asks for them.
 
     Args:
+        renderer, ready: the renderer and its prepared portrait.
+        pieces: landmarks in IMAGE coordinates of the portrait's crop.
+        fps: the frame rate, for a background video.
+        request: the arguments of the call.
         size: frames rendered at once.
-        streaming: frames go to somebody who waits for each: what is known is rendered at once, and nothing else awaited.
+        device: the renderer's device.
+        streaming: whether the consumer waits for each frame: known landmarks are rendered at once, without waiting for
+            more to fill a batch.
     """
     behind = None
     if request.behind is not None and not request.transparent:
@@ -84,7 +93,7 @@ def render(
         if request.paste_back:
             return frames
         crop = ready.portrait.crop
-        return [as_pictures(cut_out(frame, crop, renderer.image_size))[0] for frame in frames]
+        return [to_uint8(cut_out(frame, crop, renderer.image_size))[0] for frame in frames]
 
     def with_behind(batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, list[np.ndarray] | None]]:
         for batch in batches:
@@ -98,7 +107,7 @@ def render(
 
 
 def batched(pieces: Iterable[Tensor], size: int) -> Iterator[Tensor]:
-    """(n, ...) of any n -> (size, ...), the last one what is left; each as soon as it is complete."""
+    """Split pieces (n, ...) of any n into batches (size, ...), each as soon as it is complete; the last one is smaller."""
     waiting = torch.empty(0)
     for piece in pieces:
         waiting = torch.cat([waiting, piece]) if len(waiting) else piece
@@ -111,9 +120,9 @@ def batched(pieces: Iterable[Tensor], size: int) -> Iterator[Tensor]:
 
 @contextmanager
 def seeded(seed: int | None, device: torch.device) -> Iterator[None]:
-    """Whatever is random inside follows from the seed; afterwards torch's random numbers go on as if nothing had been.
+    """Seed torch's random numbers inside the block, and restore their state afterwards.
 
-    Nothing may be yielded from inside: torch's random numbers belong to the whole process.
+    The block must not yield: torch's random state belongs to the whole process.
     """
     if seed is None:
         yield
@@ -123,7 +132,8 @@ def seeded(seed: int | None, device: torch.device) -> Iterator[None]:
         yield
 
 
-def _room(frames: int, shape: tuple[int, ...]) -> np.ndarray:
+def _allocated(frames: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Return an uninitialised array for frames, or raise MediaError if memory does not suffice."""
     try:
         return np.empty((frames, *shape), np.uint8)
     except MemoryError:

@@ -1,4 +1,4 @@
-"""What a call of the pipeline asks for: one list of arguments for ``__call__``, ``write`` and ``stream``."""
+"""The arguments of a call of the pipeline, the same for ``__call__``, ``write`` and ``stream``."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from ..motion import Motion
 from ..motion.motion import FPS_RANGE
 from .made_up import check_portrait
 
-MOST_FPS = 240.0
-ARTICULATION = 0.5, 1.5  # how far speech may be calmed and strengthened
-DIFFUSION = "diffusion"  # what accompanies speech, if it is not the idle driver
+MAX_FPS = 240.0
+ARTICULATION = 0.5, 1.5  # the range of ``articulation``
+DIFFUSION = "diffusion"  # the value of ``idle`` that chooses the motion diffusion
 DIRECTIONS = "style=, emotion=, strength= and guidance_scale="
 
 Result = TypeVar("Result")
@@ -38,7 +38,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """What a call asks for besides the picture, checked.
+    """The checked arguments of a call, except the picture.
 
     Attributes:
         video: a driving video: a path, URL or bytes; a list of pictures or an array (T, H, W, 3), at ``fps`` or 25
@@ -47,54 +47,54 @@ class Request:
             or any :class:`~superface_hf.drivers.base.Driver`.
         audio: speech: a path, URL or bytes of a sound or video file, an array with ``sampling_rate``, or
             ``{"array", "sampling_rate"}`` (see :class:`~superface_hf.media.SoundReader`).
-        sampling_rate: of ``audio`` that comes without one, in samples a second.
-        text: what is to be said, spoken by ``tts``.
+        sampling_rate: samples per second of an ``audio`` that does not include its rate.
+        text: a text, which ``tts`` speaks.
         tts: a transformers text-to-speech pipeline, the Hub id or folder of a model for one, or a function that takes a
             text and gives ``{"audio", "sampling_rate"}``.
-        edit: ARKit blendshapes to add to every frame, such as ``{"jawOpen": 0.4}``. On its own it gives one frame.
+        edit: ARKit blendshapes to add to every frame, such as ``{"jawOpen": 0.4}``. Without a driver it gives one frame.
         regions: takes "mouth", "eyes", "brows", "gaze" or "head" from another motion; it is brought to the clip's frame
             rate, cut if it is longer, and holds its last frame if it is shorter.
-        relative: what the driver's pose and expression mean. "auto": head, eyes and brows change as the driver's do from
-            their rest, the calmest stretch in which they look most straight ahead (anew after every cut), starting from
-            the portrait's own, with its eyes open; lips are taken as they are, and so is the expression of a single
-            picture.
+        relative: how the driver's pose and expression are applied. "auto": the changes of head, eyes and brows from the
+            driver's rest pose are added to the portrait's own pose, with its eyes open. The rest pose is that of the calmest
+            stretch in which the driver looks most straight ahead, and is found again after every cut. Lips are taken
+            absolutely, and so is the expression of a single picture.
             True adds all changes since the driver's first frame to the portrait's own; False takes the driving pose and
-            expression as they are. Always the portrait keeps its place in the picture, its size and its own face shape,
-            and a mouth from speech is taken as it is.
-        articulation: how strongly the mouth speaks, from 0.5 (calm) to 1.5 (strong); lips that shut do so at any strength.
-            How loud the speech was recorded makes no difference.
-        idle: how strongly head, eyes and brows idle while only speech drives: 0 to 2, True is 1, False keeps them still.
-            "diffusion" moves them as speaking people do, in windows of 3 s (a live sound is answered that much later): see
+            expression absolutely. The portrait always keeps its position in the picture, its size and its face shape, and
+            a mouth from speech is always absolute.
+        articulation: how strongly the mouth speaks, from 0.5 (calm) to 1.5 (strong); lips shut at any strength. The loudness
+            of the recording makes no difference.
+        idle: strength of the idle motion of head, eyes and brows while only speech drives: 0 to 2, True is 1, False is 0.
+            "diffusion" moves them as speaking people do, in windows of 3 s, by which live sound is delayed: see
             :class:`~superface_hf.pipelines.speech_to_motion.SpeechToMotionPipeline`.
         style: how widely the diffusion moves the face: as in a Motion of at least a second, or "calm", "usual" or "lively".
-        emotion: what the diffusion adds to the face: a name, or strengths by name, such as ``{"happiness": 0.6}``.
+        emotion: an emotion that the diffusion adds: a name, or strengths by name, such as ``{"happiness": 0.6}``.
         strength: how far the diffusion moves head and brows, 0 to 2.
         guidance_scale: how closely the diffusion follows the sound; 1.5 by default. Each of these four chooses the diffusion
             if ``idle`` is not given.
-        when_short: what a video or motion does that is shorter than the speech: it plays backward and forward again
-            ("bounce"), its last frame stays ("hold"), or the clip ends with it ("stop").
+        when_short: what happens if a video or motion is shorter than the speech: it plays backward and forward again
+            ("bounce"), its last frame is held ("hold"), or the clip ends with it ("stop").
         face: which face of the picture: "largest", "only" (an error if there are several), or an index from 0, the
             largest.
         driving_face: which face of the driving video: "largest", "only", an index from 0 (the largest in the first frame
             that shows a face), or "speaking", the one whose mouth moves most, and with the sound.
         paste_back: False gives the square around the face instead of the full picture, in the renderer's size.
-        background: what stands behind the person: "transparent", "blur", a colour ("white", "#20304a", or three numbers
-            from 0 to 255), a picture, or a video, which starts again at its end. By default what the picture shows.
+        background: the background behind the person: "transparent", "blur", a colour ("white", "#20304a", or three numbers
+            from 0 to 255), a picture, or a video, which starts again at its end. By default that of the picture.
         fps: frame rate of the result; by default that of the video or motion, 25 for speech alone.
         portrait: with speech and neither picture nor video, a face is made up that suits the voice: see
             :class:`~superface_hf.pipelines.speech_to_portrait.SpeechToPortraitPipeline`. A mapping such as
-            ``{"presentation": "feminine", "age": 60, "tone": 0.3}`` says what is not to be taken from the voice; False makes
-            nothing up.
-        seed: which of the possible idle motions (default 0), which made-up face, and whatever is random in a renderer. The
-            embedded teacher is deterministic.
+            ``{"presentation": "feminine", "age": 60, "tone": 0.3}`` gives values to use instead of the voice's; False makes
+            up no face.
+        seed: the seed of idle motion (default 0), of a made-up face, and of a renderer's random numbers. The embedded
+            teacher is deterministic.
         batch_size: frames rendered at once; a stream renders them one by one by default.
         progress: True or False shows or hides the progress bar; by default it appears on a terminal, on long work. A
             stream has none.
-        limit: the most work that the call may be (:class:`~superface_hf.media.WorkLimit`): pixels of the video's frames,
-            of all of them together, and seconds on the clock. By default videos of 1000 gigapixels, and no limit of time.
+        limit: the most work of the call (:class:`~superface_hf.media.WorkLimit`): pixels of one frame of the video, pixels
+            of all frames, and seconds. By default 1000 gigapixels, and no limit of time.
 
     Raises:
-        MediaError, MotionError, UnknownNameError, SuperFaceError: an argument, or two together, that cannot be.
+        MediaError, MotionError, UnknownNameError, SuperFaceError: an argument, or a combination of them, is impossible.
     """
 
     video: Any = None
@@ -123,21 +123,21 @@ class Request:
     batch_size: int | None = None
     progress: bool | None = None
     limit: WorkLimit | None = None
-    #: What the call has done so far, against its limit; and what is shown behind the person.
+    #: The work done so far, against the limit; and the background that is shown.
     work: Work = field(init=False)
     behind: Background | None = field(init=False)
 
     def __post_init__(self) -> None:
         self._check_drivers()
-        if self.fps is not None and not FPS_RANGE[0] <= self.fps <= MOST_FPS:  # NaN is not
-            raise MotionError(f"fps must lie above 0, from {FPS_RANGE[0]:g} to {MOST_FPS:g}, not {self.fps}.")
+        if self.fps is not None and not FPS_RANGE[0] <= self.fps <= MAX_FPS:  # refuses NaN too
+            raise MotionError(f"fps must lie above 0, from {FPS_RANGE[0]:g} to {MAX_FPS:g}, not {self.fps}.")
         if self.when_short not in get_args(WhenShort):
             raise UnknownNameError(
                 f"when_short must be one of {', '.join(get_args(WhenShort))}, not {self.when_short!r}."
             )
         check_face_choice(self.face)
         check_driving_face(self.driving_face)
-        if not ARTICULATION[0] <= self.articulation <= ARTICULATION[1]:  # NaN is not
+        if not ARTICULATION[0] <= self.articulation <= ARTICULATION[1]:  # refuses NaN too
             raise MotionError(
                 f"articulation must lie between {ARTICULATION[0]:g} and {ARTICULATION[1]:g}, not {self.articulation}."
             )
@@ -174,16 +174,16 @@ class Request:
             raise MotionError(
                 f"{DIRECTIONS} are for a face that speech alone moves: pass audio= or text=, without video= or motion=."
             )
-        _ = self.performance  # what it is asked for is checked there
+        _ = self.performance  # making it checks its arguments
 
     @property
     def _directed(self) -> bool:
-        """Whether anything is asked for that only the diffusion can do."""
+        """Whether an argument is given that only the diffusion uses."""
         return any(each is not None for each in (self.style, self.emotion, self.guidance_scale)) or self.strength != 1
 
     @property
     def performance(self) -> Performance | None:
-        """What the diffusion is to do where speech alone drives; None where the idle driver does."""
+        """The performance of the diffusion where speech alone drives, or None for the idle driver."""
         if self.idle != DIFFUSION and not self._directed:
             return None
         guidance = GUIDANCE if self.guidance_scale is None else self.guidance_scale
@@ -194,30 +194,30 @@ class Request:
 
     @property
     def spoken(self) -> bool:
-        """Whether something is to be said."""
+        """Whether there is speech."""
         return self.audio is not None or self.text is not None
 
     @property
     def makes_up(self) -> bool:
-        """Whether a face is made up where no picture shows one: for speech without a video."""
+        """Whether a face is made up if there is no picture: for speech without a video."""
         return self.spoken and self.video is None and self.portrait is not False
 
     @property
     def transparent(self) -> bool:
-        """Whether frames have a fourth channel, for what shines through."""
+        """Whether frames have a fourth channel, alpha."""
         return self.behind is not None and self.behind.transparent
 
 
-ASKED = tuple(each for each in fields(Request) if each.init)
+ARGUMENTS = tuple(each for each in fields(Request) if each.init)
 
 
-def asked(method: Callable[..., Result]) -> Callable[..., Result]:
-    """Gives a method, whose last parameter is ``request``, the fields of :class:`Request` as keyword arguments instead.
+def keyword_arguments(method: Callable[..., Result]) -> Callable[..., Result]:
+    """Replace a method's last parameter ``request`` by keyword arguments, the fields of :class:`Request`.
 
-    Its signature shows them. An unknown one is a TypeError that names the nearest.
+    The signature of the result shows them. An unknown argument raises a TypeError that names the nearest one.
     """
     own = inspect.signature(method)
-    names = [each.name for each in ASKED]
+    names = [each.name for each in ARGUMENTS]
 
     @wraps(method)
     def call(*args: Any, **kwargs: Any) -> Result:
@@ -232,7 +232,7 @@ def asked(method: Callable[..., Result]) -> Callable[..., Result]:
     parameters = [each for each in own.parameters.values() if each.name != "request"]
     parameters += [
         inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type)
-        for each in ASKED
+        for each in ARGUMENTS
     ]
     call.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
     return call

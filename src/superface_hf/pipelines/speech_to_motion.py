@@ -1,4 +1,4 @@
-"""Speech -> motion by diffusion, as a diffusers pipeline: whole, or in windows as the sound comes."""
+"""Speech to motion by diffusion, as a diffusers pipeline: for a whole sound, or in windows as it comes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from diffusers.utils import BaseOutput
 
 from ..drivers.audio import warn_if_silent
 from ..drivers.diffusion import Diffusion, follow_changes
-from ..drivers.loudness import Levelled, speech_level
+from ..drivers.loudness import LoudnessNormalizer, speech_level
 from ..hub import WEIGHTS
 from ..media import load_sound
 from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
@@ -28,7 +28,8 @@ from .carded import CardedPipeline
 
 @dataclass
 class SpeechToMotionOutput(BaseOutput):
-    """``motion``: changes from a face at rest (no change is zero, and a scale of 1), but for the mouth, which is absolute."""
+    """The output: ``motion`` holds changes from a face at rest (no change is zero, and a scale of 1), and the absolute
+    mouth."""
 
     motion: Motion
 
@@ -39,9 +40,9 @@ class SpeechToMotionPipeline(CardedPipeline):
     Args:
         denoiser: M_diff, the network.
         statistics: scales, styles and emotions.
-        lip_refiner: what is added to audio-to-lip's mouth; its ``config.gate`` may be 0.
-        audio_to_lip: gives the mouth, and what the network hears.
-        scheduler: of the noise; the network tells the clean sample.
+        lip_refiner: predicts offsets to audio-to-lip's mouth; its ``config.gate`` may be 0.
+        audio_to_lip: predicts the mouth, and extracts the network's audio features.
+        scheduler: the noise scheduler; the network predicts the clean sample.
     """
 
     model_cpu_offload_seq = "denoiser"
@@ -66,7 +67,7 @@ class SpeechToMotionPipeline(CardedPipeline):
 
     @classmethod
     def embedded(cls, device: str | torch.device = "cpu") -> SpeechToMotionPipeline:
-        """The pipeline that comes with the package."""
+        """Return the pipeline with the embedded weights."""
         folder = cls.embedded_folder
         parts = {
             name: kind.from_pretrained(folder / name, dtype=torch.float32).eval()
@@ -96,14 +97,14 @@ class SpeechToMotionPipeline(CardedPipeline):
         previous: Motion | None = None,
         generator: torch.Generator | None = None,
     ) -> SpeechToMotionOutput:
-        """Moves a face to speech.
+        """Generate the motion of a face that speaks a sound.
 
         Args:
             audio, sampling_rate: as :func:`~superface_hf.media.load_sound` takes them.
             fps: frame rate of the motion.
             num_inference_steps, guidance_scale, style, emotion, strength, regions: see :class:`Performance`.
-            previous: what the face did before, as this pipeline gave it: the motion goes on from its last frames.
-            generator: the same one, in the same state, gives the same motion; None draws another each time.
+            previous: the preceding output of this pipeline, whose last frames the motion continues.
+            generator: the random generator; None gives another motion each time.
 
         Returns:
             ``.motion`` of ``max(1, round(seconds * fps))`` frames.
@@ -117,13 +118,13 @@ class SpeechToMotionPipeline(CardedPipeline):
         samples = load_sound(audio, sampling_rate).mono(rate)
         warn_if_silent(float(np.abs(samples).max(initial=0)))
         level = speech_level([samples], rate)
-        mouth = self.audio_to_lip.predict(Levelled(rate, level).push(samples), fps)
+        mouth = self.audio_to_lip.predict(LoudnessNormalizer(rate, level).push(samples), fps)
         changes = follow_changes([samples], fps, Diffusion(self, performance, seed_of(generator)), level, previous)
         change = Motion.concatenate(list(changes))
         return SpeechToMotionOutput(motion=replace(change, mouth=mouth + change.mouth))
 
 
 def seed_of(generator: torch.Generator | None) -> int:
-    """What all windows' noise is drawn from."""
+    """Return the seed from which the noise of all windows is drawn."""
     device = "cpu" if generator is None else generator.device
     return int(torch.randint(2**62, (1,), generator=generator, device=device))

@@ -1,4 +1,4 @@
-"""SCFP as a diffusers pipeline: speech -> a made-up portrait that suits the voice."""
+"""SCFP as a diffusers pipeline: speech to a made-up portrait that suits the voice."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ logger = logging.get_logger(__name__)
 EMBEDDED = WEIGHTS / "speech_to_portrait"
 PRESENTATIONS = {"feminine": 0.0, "androgynous": 0.5, "masculine": 1.0}
 SIZES = 64, 2048  # pixels
-MOST_IMAGES = 64
-HEARD_SECONDS = 60  # of a long recording, in parts spread over it
+MAX_IMAGES = 64
+HEARD_SECONDS = 60  # the seconds of a long recording that are heard, in parts spread over it
 PART_SECONDS = 3
-UNCLEAR = 0.5  # how sure it must be that this is a voice
+UNCLEAR = 0.5  # the least probability that the sound is a voice
 NOTHING_HEARD = Hearing(0.5, 40.0, 0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
 class PortraitHearing(Hearing):
-    """What was heard, and what was drawn for it.
+    """What was heard in a voice, and what was drawn for it.
 
     Attributes:
         beta: how far the voice moved the face away from the mean one, 0 to 1 (SAW).
-        drawn: whom the first picture shows: presentation, age and tone.
-        seed: what the pictures were drawn with, where it is known.
-        disclaimer: what such a picture is, and is not; to be shown with it.
+        drawn: presentation, age and tone of the first picture.
+        seed: the seed of the pictures, if it is known.
+        disclaimer: what such a picture is, and is not; show it with the picture.
     """
 
     beta: float = 0.0
@@ -55,13 +55,14 @@ class PortraitHearing(Hearing):
 
 @dataclass
 class SpeechToPortraitOutput(BaseOutput):
-    """
+    """The drawn portraits.
+
     Attributes:
         images: PIL images, or arrays (H, W, 3) uint8 with ``output_type="np"``.
         landmarks: (478, 3) float32 in pixels, one array a picture.
         alphas: (H, W) float32, the person's share of each pixel.
-        latents: (N, D) of the face space.
-        hearing: what the voice told, and what was made of it.
+        latents: (N, D) latents of the face space.
+        hearing: what was heard, and what was drawn for it.
     """
 
     images: list[Any]
@@ -74,14 +75,14 @@ class SpeechToPortraitOutput(BaseOutput):
 class SpeechToPortraitPipeline(CardedPipeline):
     """Draws made-up portraits that suit a voice.
 
-    Of the voice only presentation and age are used; everything else is drawn by seed. See
+    Only presentation and age are taken from the voice; everything else is drawn at random. See
     :data:`superface_hf.provenance.marks.DISCLAIMER`, which comes with every result.
 
     Args:
-        voice_encoder: hears.
-        face_space: turns latents into pictures, in an autoencoder's place.
-        denoiser: of latents around the prior.
-        scheduler: with ``prediction_type="sample"``.
+        voice_encoder: predicts presentation and age from a voice.
+        face_space: turns latents into pictures, as an autoencoder would.
+        denoiser: denoises latents around the prior.
+        scheduler: a scheduler with ``prediction_type="sample"``.
     """
 
     embedded_folder = EMBEDDED
@@ -104,7 +105,7 @@ class SpeechToPortraitPipeline(CardedPipeline):
 
     @classmethod
     def embedded(cls) -> Any:
-        """The pipeline that comes with the package."""
+        """Return the pipeline with the embedded weights."""
         from ..hub.quiet import quiet_loading
 
         with quiet_loading():
@@ -119,7 +120,8 @@ class SpeechToPortraitPipeline(CardedPipeline):
         return pipe
 
     def hear(self, audio: Any, sampling_rate: float | None = None) -> Hearing:
-        """What a recording tells of who speaks; ``audio`` is anything that :class:`~superface_hf.media.SoundReader` takes.
+        """Return the presentation and age heard in a recording; ``audio`` is anything that
+        :class:`~superface_hf.media.SoundReader` takes.
 
         Raises:
             MediaError: it cannot be read.
@@ -144,27 +146,27 @@ class SpeechToPortraitPipeline(CardedPipeline):
         size: int = 512,
         output_type: str = "pil",
     ) -> SpeechToPortraitOutput:
-        """Draws portraits.
+        """Draw portraits.
 
         Args:
             audio: speech: anything that :class:`~superface_hf.media.SoundReader` takes. None draws without a voice.
-            sampling_rate: of ``audio`` that comes without one.
-            num_images: how many, all for the same voice.
+            sampling_rate: samples per second of an ``audio`` that does not include its rate.
+            num_images: the number of portraits, all for the same voice.
             num_inference_steps: steps of the scheduler.
             temperature: how different from the prior faces are, 0 (always the prior's own) to 1 (as different as people).
-            beta: how far the prior leaves the mean face for what was heard, 0 to 1; by default by how much voice was heard
-                and how clear it is (SAW).
-            presentation: "feminine", "androgynous", "masculine", or a number from 0 to 1: instead of what the voice tells.
-            age: years, 18 to 90: instead of what the voice tells.
-            tone: of the skin, 0 the lightest to 1 the darkest; by default drawn. Never heard.
-            generator: of all that is drawn; the same generator gives the same pictures. None takes a new seed.
+            beta: how far the prior moves from the mean face toward what was heard, 0 to 1; by default it follows from the
+                length and the clarity of the voice (SAW).
+            presentation: "feminine", "androgynous", "masculine", or a number from 0 to 1: used instead of the voice's.
+            age: years, 18 to 90: used instead of the voice's.
+            tone: skin tone, 0 the lightest to 1 the darkest; by default random, and never taken from the voice.
+            generator: the random generator of the drawing. None takes a new seed.
             size: side of the pictures, pixels.
             output_type: "pil" or "np".
 
         Raises:
             MediaError: the sound cannot be read.
             UnknownNameError: a presentation that does not exist.
-            SuperFaceError: a number out of its range.
+            SuperFaceError: a number is out of its range.
         """
         given = _checked_group(presentation, age, tone)
         _check_numbers(num_images, num_inference_steps, temperature, beta, size)
@@ -195,7 +197,7 @@ class SpeechToPortraitPipeline(CardedPipeline):
         )
 
     def _beta(self, heard: Hearing, beta: float | None, audio: Any) -> float:
-        """SAW's weight, or the one that is asked for."""
+        """Return SAW's weight, or the given one."""
         if audio is None:
             return 0.0
         if beta is not None:
@@ -203,9 +205,9 @@ class SpeechToPortraitPipeline(CardedPipeline):
         return 0.0 if heard.voice < UNCLEAR else self.denoiser.beta(heard.seconds, heard.certainty)
 
     def _group(self, heard: Hearing, beta: float, given: dict[str, float], generator: torch.Generator) -> Group:
-        """z_prior's group: the mean, moved by ``beta`` toward what was heard; what is given stands as it is."""
+        """Return the group of z_prior: the mean, moved by ``beta`` toward what was heard, with given values as they are."""
         presentation, age = (float(value) for value in self.denoiser.mean_group)
-        # The tone is drawn in any case, so that a given one changes nothing else.
+        # The tone is always drawn, so that a given tone does not change the other random numbers.
         tone = float(torch.rand((), generator=generator))
         mixed = {
             "presentation": presentation + beta * (heard.presentation - presentation),
@@ -217,7 +219,7 @@ class SpeechToPortraitPipeline(CardedPipeline):
         return Group(**group)
 
     def _denoised(self, features: Tensor, steps: int, temperature: float, generator: torch.Generator) -> Tensor:
-        """r (N, D), by the scheduler, from noise that ``temperature`` scales."""
+        """Return denoised latents r (N, D), from noise that ``temperature`` scales."""
         self.scheduler.set_timesteps(steps)
         noisy = temperature * torch.randn(len(features), self.denoiser.config.latent_size, generator=generator)
         for step in self.scheduler.timesteps:
@@ -228,7 +230,7 @@ class SpeechToPortraitPipeline(CardedPipeline):
 
 
 def default_scheduler() -> DDIMScheduler:
-    """A cosine schedule that ends in nothing but noise."""
+    """Return a scheduler with a cosine schedule that ends in pure noise."""
     return DDIMScheduler(
         beta_schedule="squaredcos_cap_v2",
         prediction_type="sample",
@@ -238,7 +240,8 @@ def default_scheduler() -> DDIMScheduler:
 
 
 def heard_part(reader: SoundReader) -> np.ndarray:
-    """What is heard of a sound: (N,) float32 at 16 kHz, all of a short one; of a long one a minute, in parts spread over it."""
+    """Return the part of a sound that is heard, (N,) float32 at 16 kHz: all of a short sound, and a minute of a long
+    one, in parts spread over it."""
     seconds = reader.seconds or 0.0
     if seconds <= HEARD_SECONDS:
         return _first(reader.mono(SPEECH_RATE), HEARD_SECONDS * SPEECH_RATE)
@@ -263,10 +266,10 @@ def _first(blocks: Iterable[np.ndarray], samples: int) -> np.ndarray:
 
 
 def _checked_group(presentation: str | float | None, age: float | None, tone: float | None) -> dict[str, float]:
-    """What is given of the group.
+    """Return the given values of the group.
 
     Raises:
-        UnknownNameError, SuperFaceError: it cannot be.
+        UnknownNameError, SuperFaceError: a value is impossible.
     """
     given: dict[str, float] = {}
     if isinstance(presentation, str):
@@ -282,13 +285,13 @@ def _checked_group(presentation: str | float | None, age: float | None, tone: fl
         given["age"] = float(age)
     if tone is not None:
         given["tone"] = float(tone)
-    replace(Group(0.5, 40.0), **given)  # refuses what is out of range
+    replace(Group(0.5, 40.0), **given)  # raises for values out of range
     return given
 
 
 def _check_numbers(num_images: int, steps: int, temperature: float, beta: float | None, size: int) -> None:
     ranges: dict[str, tuple[float | None, float, float]] = {
-        "num_images": (num_images, 1, MOST_IMAGES),
+        "num_images": (num_images, 1, MAX_IMAGES),
         "num_inference_steps": (steps, 1, 1000),
         "temperature": (temperature, 0, 1.5),
         "beta": (beta, 0, 1),

@@ -1,4 +1,4 @@
-"""Speech alone -> a talking face, as one diffusers pipeline: the made-up portrait, and what makes it speak."""
+"""Speech alone to a talking face, as one diffusers pipeline: the made-up portrait and its animation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class SpeechToTalkingFacePipeline(SpeechToPortraitPipeline):
     Args:
         voice_encoder, face_space, denoiser, scheduler: see :class:`SpeechToPortraitPipeline`.
         renderer: turns the portrait and a motion into frames.
-        audio_to_lip: makes a mouth of speech.
+        audio_to_lip: predicts the mouth of speech.
     """
 
     renderer: SuperFaceTeacherModel
@@ -44,7 +44,7 @@ class SpeechToTalkingFacePipeline(SpeechToPortraitPipeline):
 
     @classmethod
     def embedded(cls) -> Any:
-        """The pipeline that comes with the package."""
+        """Return the pipeline with the embedded weights."""
         from ..hub import weights_folder
         from ..hub.quiet import quiet_loading
         from ..models.embedded import embedded_audio_to_lip
@@ -58,7 +58,7 @@ class SpeechToTalkingFacePipeline(SpeechToPortraitPipeline):
 
     @cached_property
     def talking_face(self) -> TalkingFacePipeline:
-        """The transformers pipeline that renders, with this one's models."""
+        """The transformers pipeline that renders with this pipeline's models."""
         portraits = SpeechToPortraitPipeline(self.voice_encoder, self.face_space, self.denoiser, self.scheduler)
         return TalkingFacePipeline(
             model=self.renderer,
@@ -70,12 +70,12 @@ class SpeechToTalkingFacePipeline(SpeechToPortraitPipeline):
     def __call__(  # type: ignore[override]
         self, audio: Any, *, seed: int | None = None, portrait: dict[str, Any] | None = None, **options: Any
     ) -> TalkingFaceClip:
-        """Renders a clip.
+        """Draw a portrait for the voice and render a clip of it.
 
         Args:
             audio: speech: anything that :class:`~superface_hf.media.SoundReader` takes.
-            seed: of the face and of what idles.
-            portrait: what is not to be taken from the voice, such as ``{"age": 60}``; see
+            seed: the seed of the face and of its idle motion.
+            portrait: values to use instead of the voice's, such as ``{"age": 60}``; see
                 :meth:`SpeechToPortraitPipeline.__call__`.
             options: further arguments of :class:`~superface_hf.TalkingFacePipeline`'s call.
 

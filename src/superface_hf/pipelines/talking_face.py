@@ -1,4 +1,4 @@
-"""``pipeline("talking-face")``: a portrait and whatever drives it -> a clip of the full picture."""
+"""``pipeline("talking-face")``: animate a portrait by anything that drives it, and return a clip of the full picture."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ..errors import MediaError
 from ..face_model.linear import FaceModel
 from ..layers.portrait import PortraitLayers
 from ..media import Mp4Writer, check_transparent_path, check_video_path, transparent_writer
-from ..media.sound import SPEECH_RATE, comes_in_chunks
+from ..media.samples import SPEECH_RATE, comes_in_chunks
 from ..models.embedded import embedded_inpainter, embedded_matte, embedded_tracker, load_audio_to_lip
 from ..models.tracker.base import FaceTracker
 from ..motion import Motion
@@ -39,7 +39,7 @@ from .driving import changes_of, driver_of, read_dubbing
 from .dubbing import Dubber
 from .made_up import MadeUpPortrait, first_seconds, make_up
 from .rendering import Rendering, render, seeded
-from .request import Request, asked
+from .request import Request, keyword_arguments
 
 if TYPE_CHECKING:
     from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from .speech_to_motion import SpeechToMotionPipeline
     from .speech_to_portrait import SpeechToPortraitPipeline
 
-FRAMES_AT_ONCE = {"cpu": 2}  # how many frames are rendered together; others than the CPU take 8
+FRAMES_AT_ONCE = {"cpu": 2}  # frames rendered together; other devices than the CPU render 8
 
 logger = logging.get_logger(__name__)
 
@@ -59,8 +59,8 @@ class TalkingFacePipeline(Pipeline):
     Args (beyond those of every transformers pipeline, such as ``model``, ``device`` (also "auto") and ``dtype``):
         tracker: finds faces in the portrait and the driving video; the embedded one by default.
         face_model: the linear face model; the embedded one by default.
-        audio_to_lip: makes a mouth of speech: a model, or the Hub id or folder of one; the embedded one by default.
-        matte, inpainter: tell the person from what is behind, and paint that; the embedded ones by default.
+        audio_to_lip: predicts the mouth of speech: a model, or the Hub id or folder of one; the embedded one by default.
+        matte, inpainter: separate the person from the background, and paint the background; the embedded ones by default.
         speech_to_portrait: makes up a face where there is no picture; the embedded one by default.
         speech_to_motion: the motion diffusion, for ``idle="diffusion"``; the embedded one by default.
         batch_size: frames rendered at once (default: 2 on a CPU, 8 elsewhere).
@@ -88,7 +88,7 @@ class TalkingFacePipeline(Pipeline):
         if str(kwargs.get("device")).startswith((AUTO, "cuda", "mps")):
             kwargs["device"] = choose_device(str(kwargs["device"]))
         super().__init__(*args, **kwargs)
-        #: What renders: the model, with all that a portrait needs around it.
+        #: Renders portraits with the model.
         self.renderer: Renderer = renderer_of(self.model)
         self._tracker = tracker
         self._face_model = face_model
@@ -103,7 +103,7 @@ class TalkingFacePipeline(Pipeline):
 
     @cached_property
     def tracker(self) -> FaceTracker:
-        """Loaded when a face first has to be found."""
+        """The tracker, loaded on first use."""
         return self._tracker if self._tracker is not None else embedded_tracker(self.device)
 
     @cached_property
@@ -112,47 +112,47 @@ class TalkingFacePipeline(Pipeline):
 
     @cached_property
     def audio_to_lip(self) -> SuperFaceAudioToLipModel:
-        """Loaded when speech first has to be heard."""
+        """The audio-to-lip model, loaded on first use."""
         return load_audio_to_lip(self._audio_to_lip, self.device)
 
     @cached_property
     def matte(self) -> SuperFaceMatteModel:
-        """Loaded when a person first has to be told from what is behind."""
+        """The matte network, loaded on first use."""
         return self._matte if self._matte is not None else embedded_matte(self.device)
 
     @cached_property
     def inpainter(self) -> SuperFaceInpainterModel:
-        """Loaded when the place of a person first has to be filled."""
+        """The inpainter, loaded on first use."""
         return self._inpainter if self._inpainter is not None else embedded_inpainter(self.device)
 
     @cached_property
     def speech_to_portrait(self) -> SpeechToPortraitPipeline:
-        """Loaded when a portrait first has to be made up."""
+        """The speech-to-portrait pipeline, loaded on first use."""
         from .speech_to_portrait import SpeechToPortraitPipeline
 
         return self._speech_to_portrait or SpeechToPortraitPipeline.embedded()
 
     @cached_property
     def speech_to_motion(self) -> SpeechToMotionPipeline:
-        """Loaded when the diffusion first has to accompany speech."""
+        """The speech-to-motion pipeline, loaded on first use."""
         from .speech_to_motion import SpeechToMotionPipeline
 
         return self._speech_to_motion or SpeechToMotionPipeline.embedded(self.device)
 
-    @asked
+    @keyword_arguments
     def __call__(self, image: Any = None, *, request: Request) -> Any:
-        """Renders a clip.
+        """Render a clip.
 
-        Who speaks may come from one thing and how the head moves from another: with ``audio`` or ``text`` beside ``video`` or
-        ``motion``, the mouth is the speech's, and head, eyes and brows are the video's or motion's; the clip lasts as long
-        as the speech. With speech alone, head, eyes and brows idle. ``video`` and speech without an ``image`` dub the video:
-        each frame keeps its pixels except for the region of the mouth.
+        Mouth and head may have different drivers: with ``audio`` or ``text`` beside ``video`` or ``motion``, the mouth follows
+        the speech, and head, eyes and brows follow the video or motion; the clip lasts as long as the speech. With speech
+        alone, head, eyes and brows move idly. ``video`` and speech without an ``image`` dub the video: each frame keeps its
+        pixels except for the region of the mouth.
 
         Args:
             image: the portrait: a path, an http(s) URL, bytes, a PIL image or an array (see
                 :func:`~superface_hf.media.load_picture`). A list of them gives a list of clips, a generator an iterator of
-                clips, all driven by the same. None, with a video and speech: that video is dubbed; with speech alone: a
-                face is made up. A student needs none.
+                clips with the same driver. None with a video and speech dubs that video; None with speech alone makes up a
+                face. A student needs no picture.
 
         All other arguments are those of :class:`~superface_hf.pipelines.request.Request`.
 
@@ -160,8 +160,8 @@ class TalkingFacePipeline(Pipeline):
             A :class:`TalkingFaceClip`, or a list or iterator of them.
 
         Raises:
-            MediaError: a picture, video or sound cannot be read, is empty, too large or too short, ``limit`` is passed, or a
-                picture is needed.
+            MediaError: a picture, video or sound cannot be read, is empty, too large or too short, ``limit`` is exceeded, or
+                a picture is needed.
             NoFaceError, SeveralFacesError: see ``face``; NoFaceError also for a video without a face.
             MotionError, UnknownNameError: a motion, region, blendshape or option that does not fit.
             SuperFaceError: there is no ``tts`` for the text, or it fails.
@@ -180,13 +180,15 @@ class TalkingFacePipeline(Pipeline):
             return (self._clip(self._animated(one, lambda: driver, request), request) for one in image)
         return self._clip(self._animated(image, lambda: driver, request), request)
 
-    @asked
+    @keyword_arguments
     def write(self, path: str | os.PathLike[str], image: Any = None, *, request: Request) -> Motion:
-        """As calling the pipeline and saving the clip, but frames go straight into the mp4: memory does not grow with length.
+        """Render straight into an mp4, without keeping the frames: memory does not grow with length.
 
-        Sound is read in pieces as well, once to be heard and once for the file. Arguments are those of :meth:`__call__`, for
-        one picture. A transparent clip goes into a .webm or .mov file, or a folder of PNG pictures. Returns the motion that
-        was rendered.
+        Sound is read in pieces as well, once for the motion and once for the file. The arguments are those of :meth:`__call__`,
+        for one picture. A transparent clip is written to a .webm or .mov file, or to a folder of PNG pictures.
+
+        Returns:
+            The rendered motion.
         """
         makes_up = self._makes_up(image, request)
         dubs = not makes_up and self._dubs(image, request)
@@ -209,20 +211,20 @@ class TalkingFacePipeline(Pipeline):
                 writer.add(frame)
         return Motion.concatenate(rendering.motions)
 
-    @asked
+    @keyword_arguments
     def stream(self, image: Any = None, *, request: Request) -> Iterator[np.ndarray]:
-        """Yields frames (H, W, 3) uint8 one by one, the first one early, in constant memory; transparent ones (H, W, 4).
+        """Yield frames (H, W, 3) uint8 one by one, the first one early, in constant memory; transparent ones are (H, W, 4).
 
-        A driving video is tracked while it is read, so its motion is smoothed by looking back only, the person's shape
-        comes from the first face, and their rest is estimated on the way (``driving_face="speaking"`` watches 2 seconds
-        first): frames differ slightly from those of :meth:`__call__`. For a Motion or speech they are the
-        same. Arguments are those of :meth:`__call__`, for one picture; ``video`` may also be a generator of frames (H, W, 3)
+        A driving video is tracked while it is read: its motion is smoothed with past frames only, the person's shape comes
+        from the first face, and the rest pose is estimated from the frames so far (``driving_face="speaking"`` reads 2
+        seconds first). So frames differ slightly from those of :meth:`__call__`; for a Motion or speech they are the same.
+        The arguments are those of :meth:`__call__`, for one picture; ``video`` may also be a generator of frames (H, W, 3)
         uint8, and ``audio`` a generator of chunks of samples at ``sampling_rate``, of any length.
 
-        Such a generator may wait for a microphone or a socket. It is asked for the next chunk when all frames that are known
-        have been taken, and each frame comes as soon as the sound up to 0.2 s after it is there. All that takes long is done
-        before this returns, so it is the first chunk that should come then. Where rendering is slower than the sound, frames
-        fall behind it: a student keeps up on two cores of a CPU, a teacher needs a GPU.
+        Such a generator may wait for a microphone or a socket. Its next chunk is requested when all known frames have been
+        consumed, and each frame comes as soon as the sound up to 0.2 s after it has come. All slow preparation is done before
+        this method returns; start the sound then. If rendering is slower than the sound, frames fall behind: a student keeps
+        up on two cores of a CPU, a teacher needs a GPU.
         """
         if self._makes_up(image, request):
             heard: Any = request.audio
@@ -235,21 +237,21 @@ class TalkingFacePipeline(Pipeline):
         return self._animated(image, lambda: driver_of(request, self, live=True), request, streaming=True).frames
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
-        """Saves the model; ``pipeline("talking-face", model=folder)`` loads it where this package is installed.
+        """Save the model; ``pipeline("talking-face", model=folder)`` loads it where this package is installed.
 
-        The package's code is not copied beside the weights, as transformers would do: it does not fit into one folder.
+        The package's code is not copied beside the weights, as transformers would do, because it needs several folders.
         """
         self.model.save_pretrained(save_directory, **kwargs)
 
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> Any:
-        """Pushes the model, as its own ``push_to_hub`` does."""
+        """Push the model, as its own ``push_to_hub`` does."""
         model: Any = self.model
         return model.push_to_hub(repo_id, **kwargs)
 
-    # The three steps of a transformers pipeline, for those who build on it.
+    # The three steps of a transformers pipeline.
 
     def preprocess(self, input_: Any, face: FaceChoice = "largest") -> Portrait:  # type: ignore[override]
-        """Finds the portrait in a picture; a student brings its own."""
+        """Find the portrait in a picture; a student stores its own."""
         own = self.renderer.own_portrait(input_, self.face_model)
         if own is not None:
             return own
@@ -257,11 +259,11 @@ class TalkingFacePipeline(Pipeline):
             return find_portrait(input_, self.tracker, self.face_model, face, self.renderer.image_size)
 
     def _forward(self, input_tensors: Mapping[str, Any], **_: Any) -> list[np.ndarray]:  # type: ignore[override]
-        """``portrait`` (what :meth:`ready` gave) and ``landmarks`` (B, 478, 3) -> full pictures (H, W, 3) uint8."""
+        """Render ``landmarks`` (B, 478, 3) of ``portrait`` (the result of :meth:`ready`) to full pictures (H, W, 3) uint8."""
         return input_tensors["portrait"].frames(input_tensors["landmarks"])
 
     def postprocess(self, model_outputs: list[np.ndarray]) -> list[np.ndarray]:  # type: ignore[override]
-        """They are ready."""
+        """Return the frames unchanged."""
         return model_outputs
 
     def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -270,20 +272,20 @@ class TalkingFacePipeline(Pipeline):
         return {}, {}, {}
 
     def ready(self, portrait: Portrait) -> ReadyPortrait:
-        """Makes what does not depend on the motion, once a portrait."""
+        """Prepare a portrait once: compute everything that does not depend on the motion."""
         return self.renderer.prepare(portrait, lambda: self.layers(portrait))
 
     def layers(self, portrait: Portrait) -> PortraitLayers:
-        """Takes a portrait apart: the person, and the picture behind."""
+        """Split a portrait into its layers."""
         landmarks = portrait.crop.to_pixels(portrait.landmarks)
         with torch.inference_mode():
             return PortraitLayers.make(portrait.picture, landmarks, self.matte, self.inpainter, portrait.others)
 
     def _makes_up(self, image: Any, request: Request) -> bool:
-        """Whether a face is made up.
+        """Return whether a face is made up.
 
         Raises:
-            MediaError: ``portrait`` says what it should look like, and something shows one.
+            MediaError: ``portrait`` describes a made-up face, but a picture or video is given.
         """
         makes_up = image is None and request.makes_up and not self.renderer.brings_portrait
         if isinstance(request.portrait, Mapping) and not makes_up:
@@ -296,7 +298,7 @@ class TalkingFacePipeline(Pipeline):
         return make_up(self.speech_to_portrait, sound, request.sampling_rate, request.portrait, request.seed)
 
     def _dubs(self, image: Any, request: Request) -> bool:
-        """Whether a video is dubbed, because there is no portrait."""
+        """Return whether a video is dubbed, because there is no portrait."""
         if image is not None or self.renderer.brings_portrait:
             return False
         if request.video is None or not request.spoken:
@@ -316,7 +318,7 @@ class TalkingFacePipeline(Pipeline):
     def _animated(
         self, image: Any, driver_for: Callable[[], Driver], request: Request, streaming: bool = False
     ) -> Rendering:
-        """The driver is asked for once the picture is known to show a face."""
+        """Start the rendering of a portrait. The driver is made only after the picture is known to show a face."""
         portrait = self.preprocess(image, request.face)
         driver = driver_for()
         # A stream that lasts for hours must not keep all of its motions.

@@ -1,4 +1,4 @@
-"""Signed content credentials (C2PA): who vouches for a file, and whether it was changed since. Needs the extra ``[c2pa]``.
+"""Sign files with content credentials (C2PA): who made a file, and whether it was changed since. Needs the extra ``[c2pa]``.
 
 Signing happens only where a certificate is given, in two environment variables that hold either a file's path or the PEM
 text itself (as the secrets of a Space do):
@@ -6,8 +6,8 @@ text itself (as the secrets of a Space do):
 - ``SUPERFACE_C2PA_CERT``: the certificate with its chain, the signer's own first;
 - ``SUPERFACE_C2PA_KEY``: its private key, without a password.
 
-None is made up here: a certificate that no one knows says no more than the plain mark, and looks as if it did. The
-signature holds as long as the certificate is valid; nothing here asks a server, neither to sign nor to check.
+No certificate is generated: an unknown one proves no more than the plain mark, but would look as if it did. The
+signature holds as long as the certificate is valid. Neither signing nor checking contacts a server.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ MIME_TYPES = {
     ".m4v": "video/mp4",
     ".mov": "video/quicktime",
 }
-# The library works on temporary files beyond so many megabytes, and hashes a video in pieces of so many kilobytes; with
-# its defaults it would hold the whole video in memory, twice.
+# Above so many megabytes the library works on temporary files; it hashes a video in pieces of so many kilobytes. With its
+# defaults it would hold the whole video in memory, twice.
 IN_MEMORY, PIECE = 16, 1024
 SETTINGS = {
     "core": {"backing_store_memory_threshold_in_mb": IN_MEMORY, "merkle_tree_chunk_size_in_kb": PIECE},
@@ -52,7 +52,7 @@ State = Literal["trusted", "intact", "broken", "unchecked"]
 
 @dataclass(frozen=True)
 class ContentCredentials:
-    """What the newest content credentials of a file say.
+    """The content of a file's newest content credentials.
 
     Attributes:
         state: "trusted": unchanged since it was signed, by a signer on a trust list; "intact": unchanged, the signer is on
@@ -70,7 +70,7 @@ class ContentCredentials:
 
 @dataclass(frozen=True)
 class Signer:
-    """A certificate with its chain and its key, both PEM, and C2PA's name of the algorithm that belongs to the key."""
+    """A certificate with its chain and its key, both PEM, and C2PA's name of the algorithm for the key."""
 
     certificate: bytes
     key: bytes
@@ -78,7 +78,7 @@ class Signer:
 
     @classmethod
     def from_environment(cls) -> Signer | None:
-        """The signer that the environment names, None where it names none.
+        """Return the signer that the environment names, or None.
 
         Raises:
             ProvenanceError: only one of the two is given, they cannot be read, do not belong together or cannot sign, or
@@ -98,7 +98,7 @@ class Signer:
         return _proven(_pem(CERTIFICATE, certificate), _pem(KEY, key))
 
     def sign(self, path: Path) -> None:
-        """Signs a finished file in place; it is replaced whole or stays as it was.
+        """Sign a finished file in place; it is replaced by the signed file, or stays as it was.
 
         Raises:
             ProvenanceError: the library cannot sign it.
@@ -112,7 +112,7 @@ class Signer:
             signed.unlink(missing_ok=True)
 
     def copy_signed(self, mime_type: str, source: IO[bytes], target: IO[bytes]) -> None:
-        """Signs as a person's picture in which a trained model made a part; see :meth:`sign`."""
+        """Write a signed copy, labelled as a picture of which a trained model made a part; see :meth:`sign`."""
         import c2pa
 
         try:
@@ -136,7 +136,7 @@ class Signer:
 
 @lru_cache(maxsize=1)
 def _proven(certificate: bytes, key: bytes) -> Signer:
-    """The signer, after it has signed a small picture: what it cannot do is better known before an hour of rendering."""
+    """Return the signer, after it has signed a small picture, so that errors show before an hour of rendering."""
     from PIL import Image
 
     signer = Signer(certificate, key, _algorithm(certificate, key))
@@ -148,10 +148,10 @@ def _proven(certificate: bytes, key: bytes) -> Signer:
 
 
 def read_credentials(path: Path, present: bool) -> ContentCredentials | None:
-    """The content credentials of a file, None where it has none.
+    """Return the content credentials of a file, or None.
 
     Args:
-        present: whether the file holds what looks like credentials; if not, the library is not even loaded.
+        present: whether the file seems to hold credentials; if not, the library is not loaded.
     """
     if not present:
         return None
@@ -182,7 +182,7 @@ def read_credentials(path: Path, present: bool) -> ContentCredentials | None:
 
 
 def _source_type(manifest: dict[str, Any]) -> str | None:
-    """Of the first action that names one."""
+    """Return the digital source type of the first action that names one."""
     for assertion in manifest.get("assertions") or []:
         if not str(assertion.get("label", "")).startswith("c2pa.actions"):
             continue
@@ -198,13 +198,13 @@ def _pem(variable: str, value: str) -> bytes:
     try:
         return Path(value).expanduser().read_bytes()
     except (OSError, ValueError) as error:
-        # The value is not repeated: it may be a key that was pasted in part.
+        # The message does not repeat the value, which may be a part of a key.
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise ProvenanceError(f"The file that {variable} names cannot be read: {reason}.") from None
 
 
 def _algorithm(certificate: bytes, key: bytes) -> str:
-    """The C2PA name of the signature algorithm for a key."""
+    """Return the C2PA name of the signature algorithm for a key."""
     from cryptography import x509
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa

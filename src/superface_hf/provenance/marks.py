@@ -1,4 +1,4 @@
-"""Marks what this package makes as AI-generated. :mod:`superface_hf.media.inspection` reads such marks again.
+"""Mark the output of this package as AI-generated. :mod:`superface_hf.media.inspection` reads the marks.
 
 Every mp4 and picture carries the mark twice, as plain metadata that needs no further library:
 
@@ -7,7 +7,7 @@ Every mp4 and picture carries the mark twice, as plain metadata that needs no fu
 - a sentence for people in the comment field, which also survives tools that copy a video into a new file without its XMP.
 
 Signed content credentials (C2PA) come on top where a certificate is given, see :mod:`superface_hf.provenance.credentials`.
-A mark is a courtesy to those who look for it: anybody can remove it, so a file without one proves nothing.
+A mark helps those who look for it. Anybody can remove it, so a file without one proves nothing.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from .credentials import Signer
 
 SOFTWARE = "superface-hf"
 VOCABULARY = "http://cv.iptc.org/newscodes/digitalsourcetype/"
-# A person's picture in which a trained model made a part (the rendered head lies in the photograph), and a picture that such a
-# model made altogether.
+# IPTC's terms for a person's picture of which a trained model made a part (the rendered head in the photograph), and
+# for a picture that a trained model made completely.
 SOURCE_TYPE = "compositeWithTrainedAlgorithmicMedia"
 MADE_UP = "trainedAlgorithmicMedia"
 AI_SOURCE_TYPES = (MADE_UP, SOURCE_TYPE, "compositeSynthetic")
 STATEMENT = f"AI-generated with {SOFTWARE} {__version__}: a program made or changed the face shown here. "
-# To be shown wherever a made-up face appears.
+# Shown wherever a made-up face appears.
 DISCLAIMER = (
     "A made-up face. It was drawn from averages of many people; the voice moved only how masculine or feminine and how old it "
     "looks. It is not what the speaker looks like, and cannot be used to identify anybody."
 )
 
-XMP_UUID = bytes.fromhex(
-    "be7acfcb97a942e89c71999491e3afac"
-)  # of the box that holds XMP (Adobe's XMP specification, part 3)
-C2PA_UUID = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")  # of the box that holds content credentials
-C2PA_START = b"jumdc2pa"  # how they begin in a picture: a JUMBF description box of C2PA's type (ISO 19566-5)
-EBML = b"\x1aE\xdf\xa3"  # how a WebM begins, which has its mark in a tag alone
+# Identifiers of the mp4 boxes that hold XMP (Adobe's XMP specification, part 3) and content credentials.
+XMP_UUID = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
+C2PA_UUID = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
+# The first bytes of content credentials in a picture: a JUMBF description box of C2PA's type (ISO 19566-5).
+C2PA_START = b"jumdc2pa"
+EBML = b"\x1aE\xdf\xa3"  # the first bytes of a WebM, which has its mark in a tag alone
 LARGEST_XMP = 2**20  # bytes; a packet is a few kilobytes
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 XMP = "http://ns.adobe.com/xap/1.0/"
@@ -47,18 +47,18 @@ IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 
 
 def statement(source_type: str = SOURCE_TYPE) -> str:
-    """The mark as a sentence for people."""
-    said = f" {DISCLAIMER}" if source_type == MADE_UP else ""
-    return f"{STATEMENT}Digital source type: {VOCABULARY}{source_type}{said}"
+    """Return the mark as a sentence for people."""
+    disclaimer = f" {DISCLAIMER}" if source_type == MADE_UP else ""
+    return f"{STATEMENT}Digital source type: {VOCABULARY}{source_type}{disclaimer}"
 
 
 def mp4_tags(source_type: str = SOURCE_TYPE) -> dict[str, str]:
-    """The mark as tags of an mp4 container."""
+    """Return the mark as tags of an mp4 container."""
     return {"comment": statement(source_type), "encoding_tool": f"{SOFTWARE} {__version__}"}
 
 
 def xmp_packet(source_type: str = SOURCE_TYPE) -> bytes:
-    """The mark as an XMP packet, UTF-8."""
+    """Return the mark as an XMP packet, UTF-8."""
     properties = {
         "xmp:CreatorTool": f"{SOFTWARE} {__version__}",
         "Iptc4xmpExt:DigitalSourceType": VOCABULARY + source_type,
@@ -75,7 +75,7 @@ def xmp_packet(source_type: str = SOURCE_TYPE) -> bytes:
 
 
 def mark_video(path: Path, source_type: str = SOURCE_TYPE) -> None:
-    """Adds the XMP packet to a finished mp4, and signs it where the environment names a signer.
+    """Add the XMP packet to a finished mp4, and sign it where the environment names a signer.
 
     Raises:
         ProvenanceError: it cannot be signed.
@@ -86,17 +86,17 @@ def mark_video(path: Path, source_type: str = SOURCE_TYPE) -> None:
 
 
 def append_xmp(path: Path, source_type: str = SOURCE_TYPE) -> None:
-    """Adds the XMP packet to a finished mp4, as a box behind all others: nothing else in the file moves."""
+    """Add the XMP packet to a finished mp4, as a box behind all others, so that nothing else in the file moves."""
     content = XMP_UUID + xmp_packet(source_type)
     with path.open("ab") as file:
         file.write(struct.pack(">I4s", 8 + len(content), b"uuid") + content)
 
 
 def picture_marks(suffix: str, source_type: str = SOURCE_TYPE) -> dict[str, Any]:
-    """The mark as arguments for Pillow's ``save``.
+    """Return the mark as arguments for Pillow's ``save``.
 
     Args:
-        suffix: of the file's name: .png, .jpg, .jpeg or .webp, in any case.
+        suffix: the suffix of the file's name: .png, .jpg, .jpeg or .webp, in any case.
     """
     if suffix.lower() == ".webp":
         return {"xmp": xmp_packet(source_type)}

@@ -1,4 +1,4 @@
-"""Which renderer a model is: those of this package by the type of their configuration, others by what they can do."""
+"""Find the renderer for a model: by the type of its configuration, or because it implements the protocol itself."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ RENDERERS: dict[str, Callable[[Any], Renderer]] = {
 }
 
 _WHERE = ("cache_dir", "code_revision", "force_download", "local_files_only", "revision", "token", "trust_remote_code")
-_OF_CODE = ("code_revision", "trust_remote_code")
+_CODE_OPTIONS = ("code_revision", "trust_remote_code")
 
 
 def renderer_of(model: Any) -> Renderer:
-    """The renderer that a model is.
+    """Return the renderer for a model.
 
     Args:
         model: a teacher or student, or a :class:`~superface_hf.renderers.base.Renderer` itself.
 
     Raises:
-        HubError: it renders nothing.
+        HubError: the model cannot render.
     """
     if isinstance(model, Renderer):
         return model
@@ -50,16 +50,16 @@ def _refusal(source: str | os.PathLike[str], kind: str) -> str:
 
 
 class AutoRenderer(AutoModel):
-    """As ``AutoModel``, but it refuses what cannot render by its configuration, before any weights are downloaded."""
+    """An ``AutoModel`` that refuses models that cannot render by their configuration, before any weights are downloaded."""
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *model_args: Any, **kwargs: Any) -> Any:
         source = pretrained_model_name_or_path
         with loading(source, kwargs.get("revision")):
-            read_config(source, {key: kwargs[key] for key in _WHERE if key in kwargs and key not in _OF_CODE})
+            read_config(source, {key: kwargs[key] for key in _WHERE if key in kwargs and key not in _CODE_OPTIONS})
             config = AutoConfig.from_pretrained(source, **{key: kwargs[key] for key in _WHERE if key in kwargs})
             kind = config.model_type
-            if type(config) in MODEL_MAPPING and kind not in RENDERERS:  # what is not there may bring code of its own
+            if type(config) in MODEL_MAPPING and kind not in RENDERERS:  # other models may come with their own code
                 made = MODEL_MAPPING[type(config)]
                 if not (hasattr(made, "own_portrait") and hasattr(made, "prepare")):
                     raise HubError(_refusal(source, kind))

@@ -1,4 +1,4 @@
-"""``Renderer``: anything that turns a portrait and landmarks into frames."""
+"""The ``Renderer`` protocol: an object that turns a portrait and landmarks into frames."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ReadyPortrait(Protocol):
     """A portrait that a renderer has prepared.
 
     Attributes:
-        portrait: which one.
+        portrait: the portrait.
         plate: (H, W, 3) uint8, the whole picture without the person.
     """
 
@@ -30,27 +30,26 @@ class ReadyPortrait(Protocol):
     def frames(
         self, landmarks: Tensor, behind: Sequence[np.ndarray] | None = None, transparent: bool = False
     ) -> list[np.ndarray]:
-        """Renders a batch in the renderer's own precision, without gradients.
+        """Render a batch in the renderer's own precision, without gradients.
 
         Args:
             landmarks: (B, 478, 3) in IMAGE coordinates of the portrait's crop.
-            behind: for each frame what stands behind the person, (H, W, 3) uint8; None is the plate.
-            transparent: leave out what is behind.
+            behind: the background of each frame, (H, W, 3) uint8; None is the plate.
+            transparent: whether to leave out the background.
 
         Returns:
-            full pictures, (H, W, 3) uint8 each, transparent ones (H, W, 4).
+            Full pictures, (H, W, 3) uint8 each, transparent ones (H, W, 4).
         """
         ...
 
 
 @runtime_checkable
 class Renderer(Protocol):
-    """Renders portraits. A model that has these members is one, and may live outside of this package.
+    """Renders portraits. Every object with these members is one, and may be defined outside of this package.
 
     Attributes:
-        image_size: side of the square around the face that it renders, in pixels.
-        side_by_side: how many batches are rendered at once, each with one thread of torch. 1 where a batch keeps all cores
-            busy.
+        image_size: side of the rendered square around the face, in pixels.
+        side_by_side: how many batches are rendered at once, each with one thread of torch; 1 if one batch uses all cores.
         brings_portrait: whether it stores the one portrait that it can show.
     """
 
@@ -62,29 +61,31 @@ class Renderer(Protocol):
     def brings_portrait(self) -> bool: ...
 
     def own_portrait(self, image: Any, face_model: FaceModel) -> Portrait | None:
-        """The portrait that it brings; None where it needs a picture.
+        """Return the portrait that the renderer stores, or None if it needs a picture.
 
         Raises:
-            MediaError: it brings one, and ``image`` is another.
+            MediaError: it stores a portrait, and ``image`` is given too.
         """
         ...
 
     def prepare(self, portrait: Portrait, layers: Callable[[], PortraitLayers]) -> ReadyPortrait:
-        """Makes what does not depend on the motion, once a portrait.
+        """Compute everything that does not depend on the motion, once a portrait.
 
         Args:
-            layers: takes the portrait apart; a renderer that stores its layers does not ask for it.
+            portrait: the portrait.
+            layers: makes the portrait's layers; a renderer that stores them does not call it.
         """
         ...
 
 
 @runtime_checkable
 class CropRenderer(Protocol):
-    """A renderer that can render each frame from a source of its own, as dubbing needs it."""
+    """A renderer that can render each frame from a different source, which dubbing needs."""
 
     @property
     def image_size(self) -> int: ...
 
     def render_crops(self, sources: Tensor, mattes: Tensor, before: Tensor, after: Tensor) -> RenderedCrops:
-        """One frame per source: (B, 3, S, S) and (B, 1, S, S) in [0, 1], landmarks (B, 478, 3) twice."""
+        """Render one frame for each source: sources (B, 3, S, S) and mattes (B, 1, S, S) in [0, 1], landmarks (B, 478,
+        3) before and after."""
         ...

@@ -1,4 +1,4 @@
-"""A portrait in layers under a model that renders windows: what is made once, and frames of it."""
+"""Render a portrait in layers with a model that renders windows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class WindowOutput(Protocol):
 
 
 class WindowModel(Protocol):
-    """A teacher, a student, or the untrained layers."""
+    """A model that renders windows: a teacher, a student, or the untrained layers."""
 
     @property
     def device(self) -> Any: ...
@@ -31,19 +31,20 @@ class WindowModel(Protocol):
 
 
 def precision(device: torch.device, dtype: torch.dtype) -> Any:
-    """Below float32 the weights are narrow, but coordinates must not be: autocast knows which is which."""
+    """Return autocast to ``dtype``. Below float32, weights have low precision, but coordinates must not; autocast keeps
+    the two apart."""
     return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class LayeredPortrait:
-    """A portrait, ready to be moved.
+    """A portrait that is ready to be animated.
 
     Attributes:
-        portrait: which one.
-        model: what renders it, in ``dtype``.
-        prepared: what the model made of it.
-        compositor: puts what the model renders into the picture.
+        portrait: the portrait.
+        model: the model that renders it, in ``dtype``.
+        prepared: the result of the model's ``prepare``.
+        compositor: composes the rendered windows into the picture.
     """
 
     portrait: Portrait
@@ -54,13 +55,13 @@ class LayeredPortrait:
 
     @property
     def plate(self) -> np.ndarray:
-        """(H, W, 3) uint8: the whole picture without the person."""
+        """The whole picture without the person, (H, W, 3) uint8."""
         return self.compositor.plate
 
     def frames(
         self, landmarks: Tensor, behind: Sequence[np.ndarray] | None = None, transparent: bool = False
     ) -> list[np.ndarray]:
-        """See :meth:`~superface_hf.renderers.base.ReadyPortrait.frames`."""
+        """Return see :meth:`~superface_hf.renderers.base.ReadyPortrait.frames`."""
         device = torch.device(self.model.device)
         driving = landmarks.to(device)
         with torch.inference_mode():

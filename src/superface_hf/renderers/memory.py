@@ -1,4 +1,4 @@
-"""Large blocks of memory that are kept between frames: the one place that changes how the whole process allocates."""
+"""Keep large blocks of memory between frames. Only this module changes how the whole process allocates."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ import weakref
 from functools import cache
 from typing import Any
 
-# glibc's numbers for mallopt (malloc.h); what they are set to while a student renders: blocks of a frame come from the heap,
-# and up to so many bytes of it that are free for the moment stay with the process; and what they are by default.
+# glibc's numbers of two settings of mallopt (malloc.h), and their values while a student renders: smaller blocks come from the
+# heap, and up to so many free bytes of it stay with the process. Then glibc's default of both.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
-KEPT, LARGEST = 256 * 2**20, 32 * 2**20
-DEFAULT = 128 * 2**10
+TRIM_BYTES, MMAP_BYTES = 256 * 2**20, 32 * 2**20
+DEFAULT_BYTES = 128 * 2**10
 
-_lock = threading.RLock()  # a user may be collected while it is held
+_lock = threading.RLock()  # reentrant: a user may be garbage-collected while it is held
 _users: set[int] = set()
 
 
 def keep_freed_memory(user: Any) -> None:
-    """Has the C library keep what a frame frees for the next frame, as long as ``user`` exists.
+    """Make the C library keep the memory that a frame frees for the next frame, as long as ``user`` exists.
 
-    By default glibc gives blocks of megabytes back at once, and the next frame gets them anew, page by page: a quarter of a
-    student's time. When the last user is gone, glibc's default thresholds hold again. Other C libraries are left as they are.
+    By default glibc returns blocks of megabytes to the system at once, and the next frame allocates them again, page by
+    page, which costs a quarter of a student's time. After the last user, glibc's default thresholds are set again.
+    Other C libraries are not changed.
     """
     with _lock:
         if id(user) in _users:
             return
         if not _users:
-            _set(LARGEST, KEPT)
+            _set(MMAP_BYTES, TRIM_BYTES)
         _users.add(id(user))
     weakref.finalize(user, _leave, id(user)).atexit = False
 
@@ -37,7 +38,7 @@ def _leave(user: int) -> None:
     with _lock:
         _users.discard(user)
         if not _users:
-            _set(DEFAULT, DEFAULT)
+            _set(DEFAULT_BYTES, DEFAULT_BYTES)
 
 
 def _set(largest: int, kept: int) -> None:

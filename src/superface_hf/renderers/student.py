@@ -1,4 +1,4 @@
-"""The student as a renderer: it brings its portrait and layers, and renders several frames side by side on a CPU."""
+"""The student as a renderer: it stores its portrait and layers, and renders several frames at once on a CPU."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class StudentRenderer:
         return torch.get_num_threads() if self.model.device.type == "cpu" else 1
 
     def own_portrait(self, image: Any, face_model: FaceModel) -> Portrait:
-        """What was found when the student was made.
+        """Return the portrait that is stored in the student.
 
         Raises:
             MediaError: ``image`` is another picture.
@@ -47,7 +47,7 @@ class StudentRenderer:
         return stored_portrait(self.model, face_model)
 
     def prepare(self, portrait: Portrait, layers: Callable[[], PortraitLayers]) -> LayeredPortrait:
-        """Prepares the stored portrait; its layers are stored too."""
+        """Prepare the stored portrait; the student stores its layers too."""
         keep_freed_memory(self.model)
         with torch.inference_mode(), precision(self.model.device, self.model.dtype):
             prepared = self.model.prepare()

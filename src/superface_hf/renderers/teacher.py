@@ -21,7 +21,7 @@ class TeacherRenderer:
 
     Args:
         model: has ``config.image_size``, ``device``, ``prepare`` and ``render``; a teacher is also called with sources.
-        dtype: the precision to render in; None is that of the model's weights.
+        dtype: the precision to render in; None is the precision of the model's weights.
     """
 
     brings_portrait = False
@@ -40,11 +40,11 @@ class TeacherRenderer:
         return getattr(self.model, "dtype", torch.float32) if self._dtype is None else self._dtype
 
     def own_portrait(self, image: Any, face_model: FaceModel) -> None:
-        """It needs a picture."""
+        """Return None: the teacher needs a picture."""
         return None
 
     def prepare(self, portrait: Portrait, layers: Callable[[], PortraitLayers]) -> LayeredPortrait:
-        """Prepares the portrait; what the teacher restores of a poor picture goes into the layers."""
+        """Prepare the portrait; what the teacher restores in a poor picture is added to the layers."""
         apart, device = layers(), torch.device(self.model.device)
         with torch.inference_mode():
             source, matte = apart.source(portrait.crop, self.image_size)
@@ -56,7 +56,7 @@ class TeacherRenderer:
         return LayeredPortrait(portrait, self.model, self.dtype, prepared, compositor)
 
     def render_crops(self, sources: Tensor, mattes: Tensor, before: Tensor, after: Tensor) -> RenderedCrops:
-        """See :meth:`~superface_hf.renderers.base.CropRenderer.render_crops`. What is behind the person stays."""
+        """Render crops, see :meth:`~superface_hf.renderers.base.CropRenderer.render_crops`. The background stays."""
         device = torch.device(self.model.device)
         sources, mattes, before, after = (each.to(device) for each in (sources, mattes, before, after))
         with torch.inference_mode(), precision(device, self.dtype):

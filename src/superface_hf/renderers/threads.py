@@ -1,7 +1,7 @@
-"""Several frames at once on the cores of a CPU.
+"""Render several frames at once on the cores of a CPU.
 
-One small frame spread over several cores spends much of its time on sharing the work; several frames, each on a core of its
-own, are done in about two thirds of the time.
+One small frame on several cores spends much of its time on sharing the work; several frames, each on its own core, take
+about two thirds of the time.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ _changing = Lock()  # one thread at a time changes how many threads torch uses
 
 
 def in_order(work: Callable[[Item], Result], groups: Iterable[Iterable[Item]], threads: int) -> Iterator[Result]:
-    """``work`` done on every item, results in the items' order.
+    """Yield the results of ``work`` for every item, in the order of the items.
 
     Args:
-        groups: items that are there at the same time. While a result of a group is waited for, its next items are taken and
-            worked on; the next group is not asked for before all results of the last one have been given.
-        threads: how many items are worked on at once, each with one thread of torch. An item that is alone in its group is
-            worked on by the caller, with all of the caller's threads.
+        work: the function to call on every item.
+        groups: items that are available at the same time. While the consumer waits for a result, the next items of the
+            group are processed; the next group is read only after all results of this one have been yielded.
+        threads: how many items are processed at once, each with one thread of torch. The only item of a group is processed by
+            the caller, with all of the caller's threads.
 
     Raises:
-        whatever ``work`` raises, in the place of that item's result.
+        Any error of ``work``, in place of that item's result.
     """
     if threads < 2:
         yield from (work(item) for group in groups for item in group)
@@ -48,7 +49,8 @@ def in_order(work: Callable[[Item], Result], groups: Iterable[Iterable[Item]], t
 
 
 def _ahead(work: Callable[[Item], Result], items: Iterable[Item], pool: Executor, threads: int) -> Iterator[Result]:
-    """One item more than there are threads is under way, so that none of them waits for whoever takes the results."""
+    """Yield the results in order. One item more than there are threads is submitted, so that no thread waits for the
+    consumer."""
     waiting: deque[Future[Result]] = deque()
     for item in items:
         waiting.append(pool.submit(work, item))
@@ -60,7 +62,7 @@ def _ahead(work: Callable[[Item], Result], items: Iterable[Item], pool: Executor
 
 @contextmanager
 def _pool(threads: int) -> Iterator[Executor]:
-    """Threads in each of which torch uses one; everywhere else it goes on using as many as before."""
+    """Make a pool of threads that each compute with one thread of torch; other threads keep their number."""
     with ThreadPoolExecutor(threads, "superface", use_threads, (1,)) as pool:
         try:
             yield pool
@@ -69,10 +71,10 @@ def _pool(threads: int) -> Iterator[Executor]:
 
 
 def use_threads(count: int) -> None:
-    """Sets how many threads torch uses for the work of the calling thread, and of no other.
+    """Set how many threads torch uses for the work of the calling thread, and of no other thread.
 
-    ``torch.set_num_threads`` sets the number for the calling thread, and for all threads that have not used torch yet. A new
-    thread sets the latter back to what it was.
+    ``torch.set_num_threads`` sets the number for the calling thread, and the default of all threads that have not used
+    torch yet. A temporary thread sets this default back.
     """
     changed = Event()
 
@@ -88,15 +90,15 @@ def use_threads(count: int) -> None:
         keeper.start()
         ready.wait()
         torch.set_num_threads(count)
-        torch.get_num_threads()  # from here on torch has seen this thread, and leaves its number as it is
+        torch.get_num_threads()  # torch now knows this thread, and does not apply the default to it
         changed.set()
         keeper.join()
 
 
 def on_one_thread(results: Iterator[Result]) -> Iterator[Result]:
-    """``results`` as they are, but torch uses one thread while the next one is made; in between, as many as before.
+    """Yield ``results``; torch computes each with one thread, and uses as many as before in between.
 
-    For what is made one by one beside an encoder: threads that wait for work to share keep the cores from it.
+    Used for results that are made one by one beside an encoder, which needs the other cores.
     """
     while True:
         usual = torch.get_num_threads()

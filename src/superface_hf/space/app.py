@@ -31,11 +31,11 @@ HERO = f"""
 
 
 def build(studio: Studio | None = None, limits: Limits | None = None) -> gr.Blocks:
-    """The page and its endpoints; nothing is loaded yet.
+    """Build the page and its endpoints; no model is loaded yet.
 
     Args:
         studio: the models; by default the embedded ones, loaded when first needed or by :func:`launch`.
-        limits: what visitors may bring.
+        limits: limits on uploads and work.
     """
     studio, limits = studio or Studio(), limits or Limits()
     store = Store()
@@ -48,7 +48,7 @@ def build(studio: Studio | None = None, limits: Limits | None = None) -> gr.Bloc
         gr.HTML(f'<p class="sf-licence">{limits.keep_words} {limits.job_words} {LICENCE}</p>', elem_classes="sf-plain")
     demo.queue(max_size=limits.waiting, default_concurrency_limit=4)
     demo.studio, demo.limits, demo.store, demo.metrics = studio, limits, store, Metrics()
-    Gate(demo, store, demo.metrics)  # the last: it stands before all that is there by now
+    Gate(demo, store, demo.metrics)  # last: it wraps all functions that exist by now
     return demo
 
 

@@ -1,4 +1,4 @@
-"""What a visitor may have behind the person: a choice and a colour. It is never a file's name, whatever a request says."""
+"""The background choices of the tabs: a name from a fixed list and a colour, never a file's name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ _DECIMALS = re.compile(r"rgba?\(\s*([\d.]{1,9})\s*,\s*([\d.]{1,9})\s*,\s*([\d.]{
 
 
 def offered(store: Store) -> tuple[str, ...]:
-    """The choices. A server that signs what it makes cannot sign a WebM, and not every PyAV can write one with alpha."""
+    """Return the background choices. "Transparent" is left out where a WebM cannot be signed, or PyAV cannot write one
+    with alpha."""
     from ..media import check_transparent_path
 
     try:
@@ -35,10 +36,10 @@ def offered(store: Store) -> tuple[str, ...]:
 
 
 def background_of(choice: str, colour: str) -> Any:
-    """What the pipeline takes as ``background``.
+    """Return the pipeline's ``background`` argument for a visitor's choice.
 
     Raises:
-        MediaError: there is no such choice, or the colour is none.
+        MediaError: the choice is unknown, or the colour cannot be parsed.
     """
     if choice == COLOUR:
         return _rgb(colour)
@@ -48,7 +49,7 @@ def background_of(choice: str, colour: str) -> Any:
 
 
 def in_settings(choice: str, colour: str) -> str:
-    """For the settings that are shown beside the result."""
+    """Return the background as text for the settings that are shown beside the result."""
     return "#{:02x}{:02x}{:02x}".format(*_rgb(colour)) if choice == COLOUR else WORDS[choice].lower()
 
 
@@ -58,5 +59,5 @@ def _rgb(colour: str) -> tuple[int, int, int]:
         numbers = [round(float(number)) for number in found.groups()] if found else ImageColor.getrgb(colour)[:3]
         red, green, blue = (min(number, 255) for number in numbers)
     except (ValueError, TypeError, AttributeError):
-        raise MediaError("This is no colour. A colour is written like #20304a.") from None
+        raise MediaError("This is not a colour. Please write it like #20304a.") from None
     return red, green, blue

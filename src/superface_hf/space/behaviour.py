@@ -1,10 +1,10 @@
-"""What the page does by itself, in the visitor's browser: it asks no server for it."""
+"""JavaScript of the page that runs in the visitor's browser and asks no server."""
 
 from __future__ import annotations
 
-# Gradio tells what went wrong in a corner of the page, for some seconds. Here it is told beside the field that was used last,
-# or beside the button of the tab, until the next try. If a later gradio names its parts otherwise, its own corner stays.
-TELLING = """
+# Gradio shows errors in a corner of the page for some seconds. This script shows them beside the field that was used last, or
+# beside the tab's button, until the next try. If a later gradio names its elements otherwise, its own messages stay.
+NOTICES = """
 (() => {
   let used = null;
   const shown = slot => slot.parentElement.offsetParent !== null;
@@ -31,7 +31,7 @@ TELLING = """
     else if (event.target.closest?.('.sf-run')) slots().forEach(untell);
   }
   for (const kind of ['click', 'change', 'drop', 'input']) document.addEventListener(kind, notice, true);
-  // What is no picture is not shown as a broken one.
+  // A file that is not a picture is removed from its field instead of being shown as a broken picture.
   document.addEventListener('error', event => {
     if (event.target.tagName !== 'IMG') return;
     event.target.closest('.sf-field')?.querySelector('button[aria-label="Clear"], button[aria-label="Remove Image"]')?.click();
@@ -51,8 +51,8 @@ TELLING = """
   }).observe(document, {childList: true, subtree: true});
 })();
 """
-# Browsers start videos by themselves only without sound. A visitor who wants less motion starts them by hand.
-OPENING = """
+# Browsers start videos automatically only without sound. For visitors who prefer reduced motion they are not started.
+PLAYBACK = """
 (() => {
   const still = matchMedia('(prefers-reduced-motion: reduce)');
   document.addEventListener('loadedmetadata', event => {
@@ -63,7 +63,7 @@ OPENING = """
     video.muted = video.loop = example;
     if (example && !still.matches) video.play().catch(() => {});
   }, true);
-  document.addEventListener('play', event => {  // gradio starts it as well
+  document.addEventListener('play', event => {  // gradio starts it too
     const video = event.target;
     if (!still.matches || !video.hasAttribute('data-example') || 'still' in video.dataset) return;
     video.dataset.still = '';
@@ -79,4 +79,4 @@ OPENING = """
   });
 })();
 """
-SCRIPT = TELLING + OPENING
+SCRIPT = NOTICES + PLAYBACK

@@ -1,4 +1,4 @@
-"""Runs on a Space's shared GPU (ZeroGPU) where there is one, and unchanged elsewhere."""
+"""Run handlers on a Space's shared GPU (ZeroGPU) where there is one, and unchanged elsewhere."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-# How long a shared GPU is asked for; the longest clip takes less.
+# A shared GPU is requested for this time; the longest clip takes less.
 GPU_SECONDS = 120
 
 try:
@@ -17,10 +17,10 @@ except (ImportError, AttributeError):
 
 
 def on_gpu(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Marks a handler that renders."""
+    """Mark a handler as one that renders, so that it gets the shared GPU."""
     return function if GPU is None else GPU(duration=GPU_SECONDS)(function)
 
 
 def on_shared_gpu() -> bool:
-    """Whether this is a Space whose GPU is lent for single calls."""
+    """Return whether this is a Space whose GPU is assigned to single calls."""
     return GPU is not None and bool(os.environ.get("SPACES_ZERO_GPU"))

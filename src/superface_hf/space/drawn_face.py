@@ -1,6 +1,6 @@
-"""A drawn person: the face model's mesh, painted. Nobody's photograph, so that anybody may be moved by it.
+"""A drawn person: the face model's mesh, painted. It shows no real person, so everyone may use it.
 
-It is the video that the example of the tab *Mimic* imitates: another face than the portrait's, which the tracker finds.
+The example of the tab *Mimic* imitates a video of it. Its face differs from the portrait's, and the tracker finds it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from ..face_model.linear import FaceModel, FaceShape
 from ..motion import Motion
 from ..motion.rotations import rotation_matrix
 
-# Of the identity basis: a face that differs from the portrait's, in standard deviations. Found by looking.
+# Weights of the identity basis in standard deviations, chosen by eye: a face that differs from the portrait's.
 IDENTITY = (1.2, -1.0, 0.8, 1.1, -0.7, 0.5)
-FINER = 2  # pixels are drawn so many times finer, and averaged
-PARTS = 4  # each side of a triangle is cut into so many, so that the shading is smooth
+SUPERSAMPLING = 2  # frames are drawn this many times larger and averaged
+PARTS = 4  # each side of a triangle is divided into this many parts, for smooth shading
 LIGHT = np.array([-0.45, -0.6, 0.66])
 SKIN, LIP, BROW = (158.0, 104.0, 76.0), (150.0, 66.0, 64.0), (34, 24, 22)
 HAIR, SHIRT, WALL = (30, 22, 22), (36, 84, 120), ((226, 212, 190), (186, 170, 150))
@@ -32,7 +32,7 @@ EARS = (234, 454)
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the head is in a frame: canonical points (N, 3) -> pixels (N, 3)."""
+    """The head's place in a frame: maps canonical points (N, 3) to pixels (N, 3)."""
 
     rotation: np.ndarray
     translation: np.ndarray
@@ -46,12 +46,13 @@ class Pose:
 
 
 def drawn(motion: Motion, side: int) -> Iterator[np.ndarray]:
-    """Frames (side, side, 3) uint8 of the drawn person making ``motion``, whose scale and place are of the picture."""
+    """Yield frames (side, side, 3) uint8 of the drawn person making ``motion``; its scale and translation are in image
+    coordinates."""
     model = FaceModel.default()
     weights = np.array(IDENTITY, np.float32)
     points = model.mean.numpy() + np.tensordot(weights, model.identity_basis[: len(weights)].numpy(), 1)
     landmarks = model.animate(FaceShape(torch.from_numpy(points.astype(np.float32))), motion).numpy()
-    large = FINER * side
+    large = SUPERSAMPLING * side
     wall = _wall(large)
     for index, frame in enumerate(landmarks):
         pose = Pose(
@@ -64,7 +65,7 @@ def drawn(motion: Motion, side: int) -> Iterator[np.ndarray]:
 def _portrait(
     wall: Image.Image, mesh: np.ndarray, neutral: np.ndarray, pose: Pose, triangles: np.ndarray
 ) -> Image.Image:
-    """From back to front: hair, body, eyes and mouth, skin with holes for these, brows, lids, fringe."""
+    """Draw one frame from back to front: hair, body, eyes and mouth, skin with holes for these, brows, lids, fringe."""
     picture = wall.copy()
     pen = ImageDraw.Draw(picture)
     unit = pose.scale * pose.side / 2
@@ -82,7 +83,7 @@ def _portrait(
 
 
 def _behind(pen: ImageDraw.ImageDraw, neutral: np.ndarray, pose: Pose, unit: float) -> None:
-    """Hair, neck, shoulders and ears; the body follows the head half way."""
+    """Draw hair, neck, shoulders and ears; the body follows half of the head's translation."""
     side, dark = pose.side, tuple(round(0.62 * value) for value in SKIN)
     x, y = pose(np.array([[0.0, -0.25, -0.6]]))[0, :2]
     pen.ellipse((x - unit, y - 1.12 * unit, x + unit, y + 0.9 * unit), fill=HAIR)
@@ -119,7 +120,7 @@ def _mouth(pen: ImageDraw.ImageDraw, mesh: np.ndarray) -> None:
 
 
 def _skin(pen: ImageDraw.ImageDraw, mesh: np.ndarray, triangles: np.ndarray) -> None:
-    """Small triangles, the farthest first, in the colour of what they belong to and the brightness of their normal."""
+    """Draw the skin as small triangles, the farthest first, coloured by region and shaded by their normals."""
     lips = np.isin(triangles, topology.LIPS).all(axis=1, keepdims=True)
     colours = np.where(lips, np.array(LIP), np.array(SKIN))
     normals = _normals(mesh, triangles)
@@ -138,7 +139,7 @@ def _skin(pen: ImageDraw.ImageDraw, mesh: np.ndarray, triangles: np.ndarray) -> 
 
 
 def _normals(mesh: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """(478, 3), toward the camera: each point's, the mean of the triangles around it."""
+    """Return unit normals (478, 3) toward the camera: each point's is the mean over the triangles around it."""
     first, second, third = (mesh[triangles[:, corner]] for corner in range(3))
     faces = np.cross(second - first, third - first)
     faces *= np.sign(faces[:, 2:] + 1e-9)
@@ -149,7 +150,8 @@ def _normals(mesh: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 
 
 def _cut(corners: np.ndarray) -> np.ndarray:
-    """(F, 3, 3) values at the corners of triangles -> (F, PARTS**2, 3, 3) at those of the small ones."""
+    """Interpolate values at the corners of triangles (F, 3, 3) to those of PARTS**2 smaller triangles each: (F,
+    PARTS**2, 3, 3)."""
     places = []
     for i in range(PARTS):
         for j in range(PARTS - i):
@@ -162,7 +164,8 @@ def _cut(corners: np.ndarray) -> np.ndarray:
 
 
 def _fringe(neutral: np.ndarray) -> np.ndarray:
-    """Canonical points of the hair over the forehead: from temple to temple along the face, and back over the head."""
+    """Return the outline of the hair over the forehead, in canonical coordinates: from temple to temple along the face,
+    and back over the head."""
     oval = neutral[topology.FACE_OVAL]
     line = np.concatenate([oval[-6:], oval[:7]])  # from the one temple over the forehead to the other
     middle = np.array([0.0, -0.1, -0.3])

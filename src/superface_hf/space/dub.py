@@ -58,7 +58,7 @@ def dub_tab(context: TabContext) -> None:
         video: str, speech: str, consent: bool, when_longer: str = "bounce", label: bool = False,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - this is how gradio finds it
     ) -> Iterator[tuple[Any, Any]]:  # fmt: skip
-        """Gives a video new words.
+        """Give a video new words.
 
         Args:
             video: a video of one person.

@@ -23,7 +23,7 @@ from .video_file import result_path
 if TYPE_CHECKING:
     from ..renderers.base import ReadyPortrait
 
-# Portraits that are kept ready, so that a slider's move costs one frame: a few visitors' worth, about 25 MB each.
+# Portraits that are kept ready, so that moving a slider costs one frame: enough for a few visitors, about 25 MB each.
 KEPT_READY = 8
 PREVIEWING: dict[str, Any] = {"concurrency_id": "editing", "concurrency_limit": 1}
 
@@ -32,7 +32,7 @@ class Editor:
     """Changes faces in pictures.
 
     Args:
-        studio: whose models do it.
+        studio: the models.
     """
 
     def __init__(self, studio: Studio) -> None:
@@ -40,7 +40,7 @@ class Editor:
         self._ready: Remembered[ReadyPortrait] = Remembered(KEPT_READY)
 
     def edit(self, picture: np.ndarray, values: Mapping[str, float]) -> np.ndarray:
-        """A picture (H, W, 3) uint8 with another expression, pose or gaze.
+        """Return a picture (H, W, 3) uint8 with another expression, head pose or gaze.
 
         Raises:
             NoFaceError: it shows no face.
@@ -88,7 +88,8 @@ def edit_tab(context: TabContext) -> None:
     @for_visitors
     @on_gpu
     def show(photo: str | None, consent: bool, label: bool, *values: float) -> str | None:
-        """The preview, as a JPEG: it is there sooner. Before consent is asked for, something must have been moved."""
+        """Return the preview as a JPEG, which is written faster than a PNG. Consent is checked only once a slider has
+        been moved."""
         if photo is None or not (consent or any(values)):
             return None
         return _written(change(photo, consent, values), "preview.jpg", label)
@@ -147,7 +148,7 @@ def _written(picture: np.ndarray, name: str, label: bool) -> str:
 
 
 def _described(function: Any) -> Any:
-    """Names the sliders for programs."""
+    """Add docstring and signature to the endpoint, with one argument for each slider."""
     lines = "\n".join(f"    {slider.name}: {slider.label.lower()}, {slider.lowest:g} to 1." for slider in SLIDERS)
     function.__doc__ = (
         "Changes expression, gaze and head pose in a photo.\n\nArgs:\n    photo: a picture with a face.\n"

@@ -1,5 +1,5 @@
-"""What the page opens with and what the example buttons bring: files that :mod:`.make_examples` made of the bundled portrait
-and sentence, and a drawn person."""
+"""The example files of the page: :mod:`.make_examples` made them from the bundled portrait and sentence, and a drawn
+person."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Examples:
     """Paths for the example buttons and for the results that the page opens with."""
 
     def __getitem__(self, name: str) -> str:
-        """One of ``FILES``."""
+        """Return the path of one of ``FILES``."""
         return str(FOLDER / FILES[name])
 
     def includes(self, path: str | None) -> bool:
-        """Whether a file is one of ours, whose person needs not be asked again."""
+        """Return whether a file is one of the bundled examples, whose person already agreed."""
         return path is not None and _digest(Path(path)) in self._known
 
     @cached_property

@@ -1,9 +1,9 @@
-"""The gate before every function of the app: a file is taken from the session that brought it or was given it, and no other.
+"""The gate before every function of the app: a session may use only the files that it uploaded or was given.
 
-gradio would load whatever a request names: it takes "uploaded" for true where a request leaves out one field, and looks at the
-file before any handler of ours runs. So gradio never sees a visitor's description of a file here. The gate looks the name up in
-the :class:`Store`, which touches no disk, and hands the function the path. It stands in the app itself: no function can be
-called around it, named or not.
+gradio would load any file that a request names: it treats a file as uploaded where a request leaves out one field, and opens
+it before any handler of this app runs. So gradio never sees a visitor's description of a file. The gate looks the name up in
+the :class:`Store`, without accessing the disk, and passes the path to the function. It replaces methods of the app itself, so
+no function, named or not, can be called without it.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from .store import Store
 
 logger = logging.get_logger(__name__)
 
-# Components whose values are files, numbers, and words or a tick.
+# Components whose values are files, numbers, and plain values.
 FILES = (gr.Image, gr.Audio, gr.Video, gr.File, gr.DownloadButton)
 NUMBERS = (gr.Slider,)
 PLAIN = (gr.Checkbox, gr.Textbox, gr.Radio, gr.ColorPicker, *NUMBERS)
 
-# One answer, whether such a file exists or not.
+# The same answer whether such a file exists or not.
 NOT_YOURS = "The file is not there any more. Please upload it again."
 NO_ADDRESSES = "Web addresses are not fetched here. Please upload the file itself."
 NOT_UNDERSTOOD = "This request cannot be understood: its values are not those that the endpoint takes."
@@ -40,16 +40,16 @@ _session: ContextVar[str] = ContextVar("superface_session", default="")
 
 
 class Gate:
-    """Stands before and behind all functions of an app.
+    """Checks the inputs and registers the outputs of all functions of an app.
 
     Args:
         demo: the finished app. An upload field has its check of a file as ``check_upload``, see ``inputs``; other file
-            components take only what the app itself gave the session.
-        store: knows whose files are whose.
-        metrics: counts what happens.
+            components take only files that the app itself gave the session.
+        store: the files of each session.
+        metrics: counts calls.
 
     Raises:
-        TypeError: a function takes a kind of input that the gate does not know. Tell it above what that kind may hold.
+        TypeError: a function takes a component that is in none of the lists above; add it to one.
     """
 
     def __init__(self, demo: gr.Blocks, store: Store, metrics: Metrics) -> None:
@@ -79,23 +79,23 @@ class Gate:
             raise TypeError(f"The gate does not know what {block!r} may take.")
 
     def _show(self, value: Any) -> None:
-        """Makes what a field shows from the start everybody's. The page names it by a word, not by its place."""
+        """Let every visitor use what a field shows from the start; the page then has a name for it instead of its path."""
         for file in _files(value):
             file["path"] = self._store.add_shown(file["path"])
             if "url" in file:
                 file["url"] = f"/gradio_api/file={file['path']}"
 
     async def _queue_push(self, body: Any, **call: Any) -> Any:
-        """Refuses an empty session: gradio takes it for none in one place and for a name in another, and fails halfway."""
+        """Refuse an empty session: gradio handles it inconsistently and would fail later."""
         if body.session_hash == "":
             return False, NOT_UNDERSTOOD, "error"
         return await self._push(body=body, **call)
 
     async def _process_api(self, **call: Any) -> dict[str, Any]:
-        """One step of a function: all of it, or what a generator does until it yields."""
+        """Run one step of a function (a generator's steps end at each yield), and count how it ended."""
         name = _endpoint(call["block_fn"])
         session = call.get("session_hash") or ""
-        # gradio calls a session after the event where a program has none.
+        # Where a program sends no session, gradio uses the event's id instead.
         token = _session.set("" if session == call.get("event_id") else session)
         try:
             with explained():
@@ -129,13 +129,14 @@ class Gate:
         except gr.Error:
             raise
         except Exception:
-            # The values are of the kinds that their fields take: the fault is ours, and nobody else would hear of it.
+            # The values have valid types, so this is a fault of the app, which must be logged here.
             logger.exception(f"What {_endpoint(block_fn)} was given could not be handed to it")
             raise Failure(NOT_UNDERSTOOD, print_exception=False) from None
         return [paths.get(index, value) for index, value in enumerate(ready)]
 
     def _plain(self, block: Any, value: Any) -> Any:
-        """What gradio gets to see: a value of a kind that the field takes."""
+        """Return the value that gradio may see: None for files and states, otherwise a value of a kind that the field
+        takes."""
         if isinstance(block, FILES) or block.stateful:
             return None
         kinds = (int, float) if isinstance(block, NUMBERS) else (str, int, float, type(None))
@@ -146,7 +147,7 @@ class Gate:
         return value
 
     def _path(self, block: Any, value: Any, session: str) -> str | None:
-        """The path of a file that this session may use, checked; None where none was given."""
+        """Return the checked path of a file that this session may use; None where no file was given."""
         if value is None:
             return None
         path = value.get("path") if isinstance(value, dict) else None
@@ -176,13 +177,14 @@ class Gate:
 
 
 def _endpoint(function: Any) -> str:
-    """For the metrics: an example's button counts as what it starts; the page's small steps, which have no name, as "page"."""
+    """Return an endpoint's name for the metrics: an example's button counts as the function that it starts, unnamed
+    functions as "page"."""
     name = re.sub(r"_\d+$", "", function.api_name or "")
     return "page" if name in ("", "lambda", "partial", "unnamed") else name
 
 
 def _files(value: Any) -> Iterator[dict[str, Any]]:
-    """All descriptions of files in a value for the page."""
+    """Yield all descriptions of files inside a value for the page."""
     if isinstance(value, dict):
         if isinstance(value.get("path"), str):
             yield value

@@ -1,6 +1,6 @@
-"""The door: which requests come in, how large and how slow they may be, and how many at once.
+"""ASGI middleware that limits requests: which paths are served, how large and slow a request may be, and how many at once.
 
-Everything is refused before anything is kept of it.
+Requests are refused before any part of them is stored.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-# What a request may have beside its files: the multipart boundaries and headers.
+# A request's size beside its files: multipart boundaries and headers.
 WRAPPING = 64 * 1024
 # Requests that carry no files hold only words and numbers.
 PLAIN_BYTES = 2 * 2**20
 PLAIN_SECONDS = 20.0
-# What the page and programs need. gradio has more: it would fetch addresses, cut videos with FFmpeg, skip the queue.
+# Only the routes that the page and programs need. Others of gradio would fetch addresses, cut videos with FFmpeg, or skip the
+# queue.
 _READ = re.compile(
     r"/|/(config|theme\.css|favicon\.ico|robots\.txt|manifest\.json|login_check|health|metrics)/?|/(assets|static|svelte)/.*|"
     r"/pwa_icon(/\d+)?|/gradio_api/(info|openapi\.json|app_id|startup-events|theme\.css|queue/status|queue/data|upload_progress)/?|"
@@ -43,12 +44,12 @@ FOR_OPERATORS = ("/health", "/metrics")
 
 
 class Guard:
-    """ASGI middleware.
+    """ASGI middleware that refuses requests outside the limits.
 
     Args:
-        app: what is guarded.
-        limits: how large, how long, how many.
-        metrics: counts who is turned away.
+        app: the ASGI app behind this middleware.
+        limits: size, time and number of requests.
+        metrics: counts refused requests.
     """
 
     def __init__(self, app: Any, limits: Limits, metrics: Metrics) -> None:
@@ -59,7 +60,7 @@ class Guard:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        if scope["type"] != "http":  # the page needs no other
+        if scope["type"] != "http":  # the page uses no websockets
             await send({"type": "websocket.close", "code": 1008})
             return
         reply = _Reply(send, self._metrics)
@@ -87,16 +88,17 @@ class Guard:
         if not (_WRITE if writes else _READ).fullmatch(path) and scope["method"] != "OPTIONS":
             raise _Refused(404, "This is not served here.")
         claimed = _header(scope, b"content-length")
-        if claimed.isdigit() and int(claimed) > self._most_bytes(scope):
+        if claimed.isdigit() and int(claimed) > self._max_bytes(scope):
             raise self._too_large(scope)
         if writes and not _UPLOAD.fullmatch(path) and _header(scope, b"content-type").startswith(b"multipart/"):
             raise _Refused(415, "Files are taken at /gradio_api/upload only.")
 
     @contextmanager
     def _counted(self, scope: Scope) -> Any:
-        """
+        """Count a request while it is served.
+
         Raises:
-            _Refused: too many others are being served.
+            _Refused: too many other requests are being served.
         """
         upload = bool(_UPLOAD.fullmatch(_path(scope)))
         if upload and self._uploads >= self._limits.uploads:
@@ -112,7 +114,8 @@ class Guard:
             self._uploads -= upload
 
     def _limited(self, scope: Scope, receive: Receive, reply: _Reply) -> Receive:
-        """Counts and times the body. What comes later is only that the visitor has gone, which may take as long as it takes."""
+        """Return ``receive`` with limits on the size and time of the body. After the body it only waits for the visitor
+        to disconnect, without a limit."""
         upload = bool(_UPLOAD.fullmatch(_path(scope)))
         ends = time.monotonic() + (self._limits.upload_seconds if upload else PLAIN_SECONDS)
         received, complete = 0, False
@@ -129,22 +132,22 @@ class Guard:
                 raise reply.instead from None
             received += len(message.get("body", b""))
             complete = not message.get("more_body", False)
-            if received > self._most_bytes(scope):
+            if received > self._max_bytes(scope):
                 reply.instead = self._too_large(scope)
                 raise reply.instead
             return message
 
         return limited
 
-    def _most_bytes(self, scope: Scope) -> int:
+    def _max_bytes(self, scope: Scope) -> int:
         return self._limits.largest_upload + WRAPPING if _UPLOAD.fullmatch(_path(scope)) else PLAIN_BYTES
 
     def _too_large(self, scope: Scope) -> _Refused:
-        return _Refused(413, f"This is too large: at most {self._most_bytes(scope) / 2**20:.0f} MB can be taken.")
+        return _Refused(413, f"This is too large: at most {self._max_bytes(scope) / 2**20:.0f} MB can be taken.")
 
 
 class _Refused(Exception):
-    """Not served; the visitor is told why."""
+    """A request that is not served, with the reason for the visitor."""
 
     def __init__(self, status: int, why: str) -> None:
         super().__init__(why)
@@ -152,13 +155,11 @@ class _Refused(Exception):
 
 
 class _Reply:
-    """Passes an answer on, and gives one of ours where none has begun."""
+    """Passes the app's answer on, or sends an answer of the guard if none has begun."""
 
     def __init__(self, send: Send, metrics: Metrics) -> None:
         self._send, self._metrics, self._begun = send, metrics, False
-        self.instead: _Refused | None = (
-            None  # the app has words of its own for a body that it could not read; ours say why
-        )
+        self.instead: _Refused | None = None  # replaces the app's answer to a body that it could not read: it says why
 
     async def pass_on(self, message: Message) -> None:
         if self.instead is not None and not self._begun:
@@ -168,7 +169,7 @@ class _Reply:
 
     async def refuse(self, refusal: _Refused) -> None:
         self._metrics.turned_away(refusal.status)
-        if self._begun:  # the connection is closed, which tells that the answer is not whole
+        if self._begun:  # closing the connection shows that the answer is incomplete
             return
         headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
         await self._send({"type": "http.response.start", "status": refusal.status, "headers": headers})

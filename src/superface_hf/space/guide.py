@@ -1,4 +1,4 @@
-"""Looks for a face as soon as a picture is there, and shows what was looked for where none is found."""
+"""Look for a face as soon as a file is uploaded, and show where a face should be if none is found."""
 
 from __future__ import annotations
 
@@ -33,15 +33,16 @@ class Guide:
     """The event handlers below an upload field.
 
     Args:
-        studio: whose tracker looks.
-        limits: what is taken.
+        studio: the models, whose tracker finds faces.
+        limits: limits on uploads.
     """
 
     def __init__(self, studio: Studio, limits: Limits) -> None:
         self._studio, self._limits = studio, limits
 
     def look_at_photo(self, photo: str | None) -> tuple[Any, Any]:
-        """-> the line below the field, and the picture with what was looked for, or nothing."""
+        """Return updates for the line below the field and for the picture that shows the faces or, without any, the
+        outline to match."""
         if photo is None:
             return _nothing()
         try:
@@ -50,7 +51,7 @@ class Guide:
             return _line(told("Looking at a photo failed", error), good=False), gr.update(visible=False, value=None)
 
     def look_at_video(self, video: str | None) -> tuple[Any, Any]:
-        """As :meth:`look_at_photo`, at the first frames of a video."""
+        """Do what :meth:`look_at_photo` does, for the first frames of a video."""
         if video is None:
             return _nothing()
         try:
@@ -68,7 +69,7 @@ class Guide:
             return _line(told("Looking at a video failed", error), good=False), gr.update(visible=False, value=None)
 
     def listen_to(self, sound: str | None) -> Any:
-        """-> the line below the field."""
+        """Return the update for the line below the field: the length of the recording, or what is wrong with it."""
         if sound is None:
             return gr.update(value="", visible=False)
         try:
@@ -77,9 +78,10 @@ class Guide:
             return _line(told("Listening to a recording failed", error), good=False)
 
     def must_show_a_face(self, photo: str) -> None:
-        """
+        """Check that a photo shows a face.
+
         Raises:
-            NoFaceError: it does not.
+            NoFaceError: it shows none.
         """
         self._studio.portrait(read_picture(photo, self._limits))
 
@@ -96,7 +98,7 @@ class Guide:
 
 
 def outlined(picture: np.ndarray) -> np.ndarray:
-    """The picture (H, W, 3) uint8, dimmed, with the outline of a face that could be found."""
+    """Return the picture (H, W, 3) uint8, dimmed, with the outline of a face that would be found."""
     from PIL import Image, ImageDraw
 
     height, width = picture.shape[:2]
@@ -108,7 +110,7 @@ def outlined(picture: np.ndarray) -> np.ndarray:
 
 
 def framed(picture: np.ndarray, faces: list[Face]) -> np.ndarray:
-    """The picture with a frame around each face; the first is the one that is used."""
+    """Return the picture (H, W, 3) uint8 with a frame around each face; the first one, which is used, is green."""
     from PIL import Image, ImageDraw
 
     image = Image.fromarray(picture)
@@ -123,7 +125,7 @@ def framed(picture: np.ndarray, faces: list[Face]) -> np.ndarray:
 
 
 def _draw_face(pen: ImageDraw, x: float, y: float, wide: float, tall: float, line: int) -> None:
-    """Head, eyes, nose and mouth around a middle point."""
+    """Draw the outline of head, eyes, nose and mouth around (x, y), in pixels."""
     pen.ellipse((x - wide / 2, y - tall / 2, x + wide / 2, y + tall / 2), outline=OUTLINE, width=line)
     for side in (-1, 1):
         eye = x + side * 0.2 * wide

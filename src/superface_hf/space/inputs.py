@@ -11,26 +11,27 @@ from .limits import Limits, check_picture, check_recording
 
 
 def picture_input(limits: Limits, **settings: Any) -> gr.Image:
-    """A photo; the handler gets the path of a checked file, or None."""
+    """Return a field for a photo; the handler gets the path of a checked file, or None."""
     settings.setdefault("placeholder", f"Drop a photo here, or click to choose one\n\n{limits.picture_words}")
     field = gr.Image(type="filepath", sources=["upload", "webcam", "clipboard"], **settings)
     return _checked(field, "photo.jpg", lambda path: check_picture(path, limits))
 
 
 def sound_input(limits: Limits, **settings: Any) -> gr.Audio:
-    """A recording; the handler gets the path of a checked file, or None."""
+    """Return a field for a recording; the handler gets the path of a checked file, or None."""
     field = gr.Audio(type="filepath", sources=["upload", "microphone"], **settings)
     return _checked(field, "speech.wav", lambda path: check_recording(path, "sound", limits.sound_mb))
 
 
 def video_input(limits: Limits, **settings: Any) -> gr.Video:
-    """A video; the handler gets the path of a checked file, or None."""
+    """Return a field for a video; the handler gets the path of a checked file, or None."""
     field = gr.Video(sources=["upload", "webcam"], include_audio=True, **settings)
     return _checked(field, "video.mp4", lambda path: check_recording(path, "video", limits.video_mb))
 
 
 def _checked(field: Any, example: str, check: Callable[[str], None]) -> Any:
-    """``example`` is a file's name, for the page that explains the endpoints. The gate calls the check; see ``gate``.
+    """Add the check to a field, where the gate finds it, and ``example``, a file's name for the page that documents the
+    endpoints.
 
     A subclass would do as well, but gradio writes a stub file beside the source of each.
     """

@@ -1,4 +1,4 @@
-"""What a visitor may bring: said before the upload, and checked by the server before anything is decoded."""
+"""Limits on what visitors upload: shown before the upload, and checked by the server before anything is decoded."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from ..media import Sound, VideoReader, WorkLimit
 
-# What Pillow may open; other formats that it knows run programs (EPS) or are rarely tested.
+# Formats that Pillow may open; others run programs (EPS) or are rarely tested.
 PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-# Sound and video are told by their first bytes. Anything else is refused before FFmpeg sees it: a playlist, which is a text
-# file, could make it open other files and addresses.
+# First bytes (offset, bytes) of sound and video files. Other files are refused before FFmpeg opens them: a playlist, which is a
+# text file, could make it open other files and addresses.
 SIGNATURES = (
     (0, b"RIFF"),  # wav, avi
     (0, b"RF64"),
@@ -43,24 +43,24 @@ MB = 2**20
 
 @dataclass(frozen=True)
 class Limits:
-    """The largest that is taken.
+    """The limits of the app.
 
     Attributes:
-        picture_mb, sound_mb, video_mb: of a file.
-        megapixels: of a picture.
-        longest_side: pixels; larger pictures are scaled down to it before they are worked on.
-        speech_seconds, video_seconds: of a recording.
+        picture_mb, sound_mb, video_mb: megabytes of a file.
+        megapixels: megapixels of a picture.
+        longest_side: pixels; larger pictures are scaled down to it first.
+        speech_seconds, video_seconds: length of a recording.
         video_side: pixels of a video's longer side.
-        video_fps: frames a second of a video.
-        distil_minutes: the longest budget of a distillation.
+        video_fps: frames per second of a video.
+        distill_minutes: the budget of a distillation.
         waiting: requests that may wait in the queue.
-        sessions: visitors whose choices are remembered (0.4 MB each); programs count as a new one with each call.
-        job_seconds: the longest that one result may take to make.
-        keep_seconds: files of visitors are kept so long.
-        kept_mb: of all files of visitors together.
-        uploads, connections: at once, of all visitors.
-        upload_seconds: the longest that an upload may take.
-        silence_seconds: a connection that sends nothing for so long, where something is due, is closed.
+        sessions: visitors whose choices are kept (0.4 MB each); each call of a program counts as a new one.
+        job_seconds: time to make one result.
+        keep_seconds: time until visitors' files are deleted.
+        kept_mb: megabytes of all visitors' files together.
+        uploads, connections: simultaneous ones, of all visitors.
+        upload_seconds: time of an upload.
+        silence_seconds: a connection that is expected to send data but is silent for this time is closed.
     """
 
     picture_mb: int = 10
@@ -72,7 +72,7 @@ class Limits:
     video_seconds: float = 20.0
     video_side: int = 1920
     video_fps: int = 60
-    distil_minutes: int = 30
+    distill_minutes: int = 30
     waiting: int = 100
     sessions: int = 500
     job_seconds: float = 600.0
@@ -85,20 +85,20 @@ class Limits:
 
     @property
     def largest_upload(self) -> int:
-        """Bytes."""
+        """The size of the largest upload in bytes."""
         return max(self.picture_mb, self.sound_mb, self.video_mb) * MB
 
     @property
     def work(self) -> WorkLimit:
-        """Of one job: its time, and the pixels of the largest video that is taken.
+        """The limit of one job: its time, and the pixels of the largest accepted video.
 
-        Where the recording is longer than the video, its frames are read once more to find where decoding can start, and then
+        Where the recording is longer than the video, the frames are read once more to find where decoding can start, and then
         backward and forward again.
         """
         from ..media import WorkLimit
-        from ..media.work import LEAST_PIXELS
+        from ..media.work import MIN_PIXELS
 
-        pixels = max(self.video_side**2, LEAST_PIXELS)
+        pixels = max(self.video_side**2, MIN_PIXELS)
         frames = (2 * self.video_seconds + self.speech_seconds) * self.video_fps
         return WorkLimit(self.megapixels, pixels * frames / 1_000_000_000, self.job_seconds)
 
@@ -126,32 +126,33 @@ class Limits:
         return f"Your files are deleted after {self.keep_seconds / 60:g} minutes."
 
 
-def check_file(path: str, kind: str, most_mb: int) -> None:
-    """
+def check_file(path: str, kind: str, max_mb: int) -> None:
+    """Check the size of a file.
+
     Raises:
         MediaError: the file is empty or too large.
     """
     size = Path(path).stat().st_size
     if size == 0:
         raise MediaError(f"The {kind} is empty. Please choose another file.")
-    if size > most_mb * MB:
+    if size > max_mb * MB:
         raise MediaError(
-            f"The {kind} has {size / MB:.0f} MB, and at most {most_mb} MB can be taken. Please choose a smaller file."
+            f"The {kind} has {size / MB:.0f} MB, and at most {max_mb} MB can be taken. Please choose a smaller file."
         )
 
 
 def check_picture(path: str, limits: Limits) -> None:
-    """Looks at a picture's size and header, not at its pixels.
+    """Check a picture's size and header, without decoding its pixels.
 
     Raises:
-        MediaError: it is no picture, or too large.
+        MediaError: it is not a picture, or too large.
     """
     from PIL import Image
 
     check_file(path, "picture", limits.picture_mb)
     try:
         with warnings.catch_warnings():
-            # Our own limit is the tighter one, and nothing is decoded here.
+            # Nothing is decoded here, and this app's limit is lower.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=PICTURE_FORMATS) as image:
                 width, height = image.size
@@ -164,10 +165,10 @@ def check_picture(path: str, limits: Limits) -> None:
 
 
 def read_picture(path: str, limits: Limits) -> np.ndarray:
-    """A checked picture, (H, W, 3) uint8, upright, at most ``limits.longest_side`` long.
+    """Return a checked picture (H, W, 3) uint8, upright, scaled down to ``limits.longest_side`` if it is larger.
 
     Raises:
-        MediaError: see :func:`check_picture`; also if it is damaged.
+        MediaError: the picture fails :func:`check_picture`, or is damaged.
     """
     import numpy as np
     from PIL import Image
@@ -190,13 +191,13 @@ def read_picture(path: str, limits: Limits) -> np.ndarray:
     return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
 
 
-def check_recording(path: str, kind: str, most_mb: int) -> None:
-    """Looks at a sound's or video's size and first bytes.
+def check_recording(path: str, kind: str, max_mb: int) -> None:
+    """Check the size and the first bytes of a sound or video.
 
     Raises:
-        MediaError: it is empty, too large, or something else.
+        MediaError: it is empty, too large, or of another format.
     """
-    check_file(path, kind, most_mb)
+    check_file(path, kind, max_mb)
     with open(path, "rb") as file:
         start = file.read(12)
     if not any(start[offset:].startswith(mark) for offset, mark in SIGNATURES):
@@ -205,10 +206,10 @@ def check_recording(path: str, kind: str, most_mb: int) -> None:
 
 
 def read_sound(path: str, limits: Limits) -> Sound:
-    """A checked recording. What its header claims does not count: reading ends at the limit.
+    """Return a checked recording. The length in its header is not trusted: reading stops at the limit.
 
     Raises:
-        MediaError: see :func:`check_recording`; also if it lasts too long, is damaged or holds only silence.
+        MediaError: the file fails :func:`check_recording`, is too long, damaged, or silent.
     """
     import numpy as np
 
@@ -230,10 +231,11 @@ def read_sound(path: str, limits: Limits) -> Sound:
 
 
 def read_video(path: str, limits: Limits) -> VideoReader:
-    """A checked video; its frames are not decoded yet.
+    """Return a reader of a checked video; its frames are not decoded yet.
 
     Raises:
-        MediaError: see :func:`check_recording`; also if its pictures are too large, or it says that it lasts too long.
+        MediaError: the file fails :func:`check_recording`, or its header claims too large frames, too many, or too many
+        a second.
     """
     from ..media import VideoReader, Work
 
@@ -252,15 +254,15 @@ def read_video(path: str, limits: Limits) -> VideoReader:
 
 
 def most_frames(fps: float, limits: Limits) -> int:
-    """How many frames of a video are taken at most."""
+    """Return the largest number of frames that a video may have."""
     return round((limits.video_seconds + 0.5) * fps)
 
 
 def watched(frames: Iterator[np.ndarray], fps: float, limits: Limits) -> Iterator[np.ndarray]:
-    """Passes frames on; what the header claimed does not count.
+    """Yield the frames, and check their number and size, whatever the header said.
 
     Raises:
-        MediaError: there are more than the limit allows, or larger ones.
+        MediaError: there are too many, or one is too large.
     """
     yield from sized(islice(frames, most_frames(fps, limits)), limits)
     if next(frames, None) is not None:
@@ -268,10 +270,10 @@ def watched(frames: Iterator[np.ndarray], fps: float, limits: Limits) -> Iterato
 
 
 def sized(frames: Iterable[np.ndarray], limits: Limits) -> Iterator[np.ndarray]:
-    """Passes frames on.
+    """Yield the frames, and check the size of each.
 
     Raises:
-        MediaError: one is larger than the limit allows, whatever the header claimed.
+        MediaError: one is too large, whatever the header claimed.
     """
     for frame in frames:
         _check_side(frame.shape[1], frame.shape[0], limits)

@@ -1,4 +1,4 @@
-"""A student talks live: the page asks for frames while it shows those it has, in step with the sound."""
+"""Live talking students: the page asks for frames while it shows earlier ones, in step with the sound."""
 
 from __future__ import annotations
 
@@ -26,14 +26,13 @@ SOUND_RATE = 24_000
 FPS = 25
 FRAMES_AT_ONCE = 8
 JPEG_QUALITY = 85
-# Who has not asked for so long has gone.
-GONE_AFTER = 20.0  # seconds
-MOST_AT_ONCE = 4
+TIMEOUT = 20.0  # seconds without a request after which a talk is dropped
+MAX_TALKS = 4
 
 
 @dataclass(eq=False)
 class Talk:
-    """One student talking to one visitor."""
+    """One student that talks to one visitor."""
 
     frames: Iterator[np.ndarray]
     asked: float = field(default_factory=time.monotonic)
@@ -41,22 +40,23 @@ class Talk:
 
 
 class LiveTalks:
-    """The talks that are going on, by a token that only their visitor knows."""
+    """The running talks, each under a token that only its visitor knows."""
 
     def __init__(self) -> None:
         self._talks: dict[str, Talk] = {}
         self._lock = threading.Lock()
 
     def begin(self, frames: Iterator[np.ndarray], sound: Sound) -> dict[str, Any]:
-        """What the page needs to start: a token, the frame rate, about how many frames there will be, and the sound.
+        """Start a talk and return what the page needs for it: a token, the frame rate, the approximate number of
+        frames, and the sound.
 
         Raises:
-            SuperFaceError: too many are going on.
+            SuperFaceError: too many talks are running.
         """
         now = time.monotonic()
         with self._lock:
-            self._talks = {token: talk for token, talk in self._talks.items() if now - talk.asked < GONE_AFTER}
-            if len(self._talks) >= MOST_AT_ONCE:
+            self._talks = {token: talk for token, talk in self._talks.items() if now - talk.asked < TIMEOUT}
+            if len(self._talks) >= MAX_TALKS:
                 raise SuperFaceError("Several students are talking already. Please try again in a minute.")
             token = secrets.token_urlsafe(16)
             self._talks[token] = Talk(frames)
@@ -64,7 +64,7 @@ class LiveTalks:
         return {"token": token, "fps": FPS, "total": total, "sound": _as_url(sound.mono(SOUND_RATE))}
 
     def more(self, token: str) -> dict[str, Any]:
-        """The next frames, JPEG in base64, and whether they were the last. An unknown token has no more."""
+        """Return the next frames (JPEG in base64), and whether they were the last. An unknown token has none."""
         talk = self._talks.get(token) if isinstance(token, str) else None
         if talk is None:
             return {"frames": [], "done": True}
@@ -86,14 +86,15 @@ class LiveTalks:
 
 
 def close_up(frames: Iterable[np.ndarray], square: Square) -> Iterator[np.ndarray]:
-    """The part of each frame (H, W, 3) around the face; the pictures of students show more."""
+    """Yield the part of each frame (H, W, 3) around the face; a student's pictures show more."""
     rows, columns = (slice(max(0, int(start)), int(start + square.side)) for start in (square.top, square.left))
     for frame in frames:
         yield frame[rows, columns]
 
 
 def player(talks: LiveTalks, poster: str) -> gr.HTML:
-    """A screen; its value is what :meth:`LiveTalks.begin` gave. Before, it shows ``poster``, the path of a JPEG."""
+    """Return the player; its value is the result of :meth:`LiveTalks.begin`. Until then it shows ``poster``, the path
+    of a JPEG."""
 
     def more(token: str) -> dict[str, Any]:
         return talks.more(token)
@@ -139,7 +140,7 @@ canvas:not([hidden]), .poster:not([hidden]) { display: block; }
 .state { position: absolute; left: .7rem; bottom: .6rem; margin: 0; padding: .2rem .6rem; border-radius: 99px;
   font-size: .82rem; background: rgba(0, 0, 0, .6); color: white; }
 """
-# The sound's clock leads. It starts when half a second of frames is there, and waits when they run out.
+# The sound is the clock. It starts once half a second of frames has arrived, and pauses when they run out.
 PLAYER = """
 let current = 0;
 async function talk(value) {

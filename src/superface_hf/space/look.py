@@ -1,4 +1,4 @@
-"""How the page looks: light and dark, on a phone and on a desktop. Fonts come from the visitor's system."""
+"""The page's theme, styles and small text elements. Fonts come from the visitor's system."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ CSS = """
 .sf-in { flex-grow: 5 !important; }
 .sf-out { flex-grow: 6 !important; }
 
-/* What is told beside a field. An empty line takes no room. */
+/* Messages beside a field. An empty line takes no space. */
 .sf-note { font-size: .9rem; line-height: 1.45; margin: 0; padding: .45rem .7rem; border-radius: 8px; overflow-wrap: anywhere;
   color: var(--body-text-color) !important; }
 .sf-note.good { padding: 0 0 0 .55rem; border-left: 3px solid #16a34a; border-radius: 0; font-size: .86rem; }
 .sf-note.bad { background: color-mix(in srgb, #dc2626 14%, transparent); border-left: 3px solid #dc2626; }
 .sf-told:not(:has(p)) { display: none !important; }
 .sf-told .html-container:empty, .sf-told .html-container:not(:has(p)) { display: none; }
-/* The words are beside the field: no pill that says "Error" over the last result. */
+/* Messages are beside the field: hide gradio's "Error" over the last result. */
 [data-testid="status-tracker"]:has(> .error) { display: none !important; }
 
 .sf-actions { gap: .6rem !important; flex-wrap: nowrap !important; }
 .sf-actions button { min-height: 3.3rem; white-space: nowrap; }
 .sf-actions .primary { font-size: 1.15rem !important; }
-/* There is nothing to stop while nothing runs. */
+/* Hide the stop button while nothing runs. */
 .sf-sides:has(> .sf-out > .sf-result):not(:has(.sf-result > .wrap
   :is(.meta-text, .meta-text-center, .progress-text, .progress-level))) .sf-stop { display: none !important; }
 
@@ -48,10 +48,10 @@ CSS = """
 .sf-field .video-container { display: flex; flex-direction: column; height: 100%; }
 .sf-field .video-container > :first-child { flex: 1; min-height: 0; }
 .sf-sound .upload-container { height: 8rem !important; }
-/* What may be brought has been read by those who have brought it. */
+/* Hide the hints once a file was uploaded. */
 .sf-field:has(video, audio, #waveform) ~ .sf-hints { display: none !important; }
 
-/* While the example is shown there is nothing to download. */
+/* While the example is shown, hide the download. */
 .sf-caption p { margin: 0; display: flex; flex-wrap: wrap; align-items: center; gap: .3rem .8rem; }
 .sf-out:not(:has([data-example])) > .sf-caption, .sf-out:has(.sf-result .progress-text) > .sf-caption { display: none; }
 .sf-out:has([data-example], img[src*="/example_edit"]) > .sf-after { display: none !important; }
@@ -67,11 +67,11 @@ CSS = """
 .dark { --sf-stage: #0b1120; --sf-focus: #c7d2fe; }
 .dark :is([role="tab"][aria-selected="true"], .source-selection .selected) { color: #c7d2fe !important; }
 
-/* Where the keyboard is. */
+/* Show the keyboard's focus. */
 .gradio-container :is(button, a, input, textarea, select, summary, video, [tabindex]):focus-visible {
   outline: 3px solid var(--sf-focus) !important; outline-offset: 2px !important; }
 .gradio-container .block :is(button, video):focus-visible { outline-offset: -3px !important; }
-/* Gradio's empty toolbar and its divider after the last link are seen as stray dots. */
+/* Gradio's empty toolbar and its divider after the last link would show as stray dots. */
 .icon-button-wrapper:not(:has(button, a)) { display: none !important; }
 footer { opacity: 1 !important; }
 footer .divider:last-of-type, footer button:last-of-type + .divider { display: none !important; }
@@ -84,7 +84,7 @@ footer .divider:last-of-type, footer button:last-of-type + .divider { display: n
   .sf-actions { flex-wrap: wrap !important; }
   .sf-actions button { padding-left: .3rem !important; padding-right: .3rem !important; font-size: .95rem !important; }
   .sf-actions .primary { font-size: 1rem !important; }
-  /* What comes out lies on top, and in the tab Edit stays in sight while the sliders below it are moved. */
+  /* The result is on top, and in the tab Edit it stays visible while the sliders below it are moved. */
   .gradio-container .sf-sides { flex-direction: column-reverse !important; align-items: stretch !important; flex-wrap: nowrap; }
   .gradio-container .sf-out > .sf-result { height: 38vh !important; }
   .gradio-container .sf-edit { flex-direction: column !important; }
@@ -104,7 +104,7 @@ def theme() -> gr.themes.Base:
         font=FONTS,
         font_mono=MONO,
     ).set(
-        # The theme's own greys are too pale to be read by everybody, and its fields to be seen.
+        # The theme's greys have too little contrast for text and for the outlines of fields.
         body_text_color_subdued="*neutral_600",
         body_text_color_subdued_dark="*neutral_300",
         checkbox_border_color="*neutral_500",
@@ -113,7 +113,7 @@ def theme() -> gr.themes.Base:
         block_border_color="*neutral_200",
         block_border_color_dark="*neutral_700",
         slider_color="*primary_600",
-        # Indigo 500, the theme's own, is too pale for white words on it, and for words on its tint.
+        # The theme's indigo 500 has too little contrast with white text, and as text on its tint.
         button_primary_background_fill="*primary_600",
         button_primary_background_fill_hover="*primary_700",
         button_primary_background_fill_dark="*primary_600",
@@ -138,15 +138,15 @@ def theme() -> gr.themes.Base:
 
 
 def hint(text: str) -> gr.HTML:
-    """A small line that says what can be uploaded."""
+    """Return a small line that tells what can be uploaded."""
     return gr.HTML(f'<p class="sf-hint">{text}</p>', elem_classes="sf-plain sf-hints")
 
 
 def lead(text: str) -> gr.HTML:
-    """What a tab is for."""
+    """Return the line that tells what a tab is for."""
     return gr.HTML(f'<p class="sf-lead">{text}</p>', elem_classes="sf-plain")
 
 
 def note(text: str, good: bool) -> str:
-    """A line about what happened, as HTML."""
+    """Return a line about the result of an action, as HTML."""
     return f'<p class="sf-note {"good" if good else "bad"}">{text}</p>'

@@ -1,8 +1,8 @@
-"""Makes the files that the page opens with and that its example buttons bring, with the embedded weights::
+"""Make the example files of the page with the embedded weights::
 
     python -m superface_hf.space.make_examples
 
-To be run again when the weights change. Nothing in them is anybody's but the bundled portrait and the bundled sentence.
+Run it again when the weights change. The files show only the bundled portrait, the bundled sentence and a drawn person.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..media import Sound
     from ..motion import Motion
 
-# Of the portrait, in pixels: the face fills a third of it; and the side that this is scaled to.
+# The part of the portrait that is cut out, in pixels (the face fills a third of it), and the side that it is scaled to.
 FACE, SIDE = (97, 0, 353, 256), 400
 TALK_FPS, MIMIC_FPS = 25, 12.5
 # "Hello! A moment ago, I was only a photograph." ends here, in a pause. Shorter is quicker to render for a visitor.
@@ -37,7 +37,7 @@ STUDENT_FRAME = 12  # mid-word, with an open mouth
 
 
 def make_examples(folder: Path, studio: Studio) -> list[Path]:
-    """Writes the files and returns them; the ones made first go into those made later."""
+    """Write the files and return their paths; later files are made from earlier ones."""
     from ..media import SoundReader, load_sound, save_picture, write_mp4
     from .drawn_face import drawn
     from .edit import Editor
@@ -65,7 +65,7 @@ def make_examples(folder: Path, studio: Studio) -> list[Path]:
 
 
 def driving_motion() -> Motion:
-    """The drawn person looks around and smiles."""
+    """Return a motion in which the drawn person looks around and smiles."""
     from ..motion.bundled import bundled_motion
 
     smile = bundled_motion("smile")

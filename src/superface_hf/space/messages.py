@@ -1,4 +1,4 @@
-"""What visitors read when something does not work: one sentence on what is wrong and what to do, never a traceback."""
+"""Messages for visitors when something fails: what is wrong and what to do, never a traceback."""
 
 from __future__ import annotations
 
@@ -27,25 +27,27 @@ SYNTHETIC = (
     "Everything made here is synthetic, and files are marked so. Say it when you share them, and do not deceive or hurt "
     "anyone with them."
 )
-# A path on the server tells a visitor nothing but the name at its end.
+# Only the last part of a path on the server is shown to visitors.
 _PATH = re.compile(r"(?:/[^\s/:'\"]+)+/([^\s/:'\"]+)")
 
 
 class Failure(gr.Error):
-    """Something went wrong that the visitor could not have known better about."""
+    """An error that the visitor could not have avoided."""
 
 
 def check_consent(consent: bool) -> None:
-    """
+    """Check that the visitor confirmed the person's consent.
+
     Raises:
-        SuperFaceError: it was not given.
+        SuperFaceError: consent was not given.
     """
     if consent is not True:
         raise SuperFaceError(CONSENT_NEEDED)
 
 
 def needed(value: Any, what: str) -> Any:
-    """
+    """Return ``value``, after checking that it was given.
+
     Raises:
         MediaError: nothing was given.
     """
@@ -55,7 +57,7 @@ def needed(value: Any, what: str) -> Any:
 
 
 def in_words(error: BaseException) -> str:
-    """What a visitor is told about an error; the log of the server has the rest."""
+    """Return the text about an error that a visitor reads; the server's log has the details."""
     if isinstance(error, gr.Error):
         return str(error.message)
     if isinstance(error, NoFaceError):
@@ -70,7 +72,7 @@ def in_words(error: BaseException) -> str:
 
 
 def told(what: str, error: Exception, secret: str = "") -> str:
-    """As :func:`in_words`, without ``secret``; a fault of ours goes to the log of the server."""
+    """Do what :func:`in_words` does, leaving out ``secret``; unexpected errors are also logged."""
     if not isinstance(error, (gr.Error, SuperFaceError)):
         log_fault(what, error, secret)
     return _without(secret, in_words(error))
@@ -78,7 +80,7 @@ def told(what: str, error: Exception, secret: str = "") -> str:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turns every exception into a ``gr.Error`` with words for visitors."""
+    """Turn every exception into a ``gr.Error`` with a text for visitors."""
     try:
         yield
     except gr.Error:
@@ -89,8 +91,8 @@ def explained() -> Iterator[None]:
 
 
 def log_fault(what: str, error: BaseException, secret: str = "") -> None:
-    """One line for the log of the server: the error, and where it was raised. The traceback is there for those who ask for it,
-    with ``TRANSFORMERS_VERBOSITY=debug``, but not where a visitor's secret may stand in it."""
+    """Log an error and where it was raised, in one line. With ``TRANSFORMERS_VERBOSITY=debug`` the traceback follows,
+    but not if it could contain a visitor's secret."""
     last = traceback.extract_tb(error.__traceback__)[-1:]
     where = f" ({last[0].filename}, line {last[0].lineno})" if last else ""
     said = " ".join(_without(secret, str(error)).split())[:300]
@@ -104,7 +106,7 @@ def _without(secret: str, text: str) -> str:
 
 
 def for_visitors(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Lets a handler (a function or a generator function) raise only what :func:`explained` makes of it."""
+    """Wrap a handler (a function or a generator function) so that it raises only errors with a text for visitors."""
     if inspect.isgeneratorfunction(function):
 
         @functools.wraps(function)

@@ -1,4 +1,4 @@
-"""What those who run the server want to know, in the text format of Prometheus."""
+"""Metrics of the server in the text format of Prometheus."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Outcome = Literal["done", "refused", "failed", "stopped"]
 
 
 class Metrics:
-    """Counts. Threads may share it."""
+    """Counters that threads may share."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -21,8 +21,8 @@ class Metrics:
         self._turned_away: Counter[str] = Counter()
 
     def ended(self, endpoint: str, outcome: Outcome) -> None:
-        """A call of a function ended: with a result; with words for the visitor on what to change; with a fault of ours; or
-        because the visitor stopped it or left."""
+        """Count a call that ended: "done" with a result, "refused" with advice for the visitor, "failed" by a fault of
+        the server, "stopped" by the visitor."""
         with self._lock:
             self._requests[endpoint, outcome] += 1
 
@@ -31,12 +31,13 @@ class Metrics:
             self._seconds[endpoint] += seconds  # type: ignore[assignment]
 
     def turned_away(self, status: int) -> None:
-        """A request that no function saw."""
+        """Count a request that was answered before it reached a function."""
         with self._lock:
             self._turned_away[str(status)] += 1
 
     def text(self, gauges: Mapping[str, tuple[str, float]]) -> str:
-        """
+        """Return all metrics in the text format of Prometheus.
+
         Args:
             gauges: name -> what it is, and its value now.
         """
@@ -55,7 +56,7 @@ class Metrics:
 
 
 def memory_bytes() -> int:
-    """What this process holds in memory; 0 where the system does not tell as Linux does."""
+    """Return the resident memory of this process in bytes; 0 on systems without ``/proc``."""
     try:
         status = Path("/proc/self/status").read_text()
         return 1024 * int(status.split("VmRSS:")[1].split()[0])

@@ -29,14 +29,14 @@ from .video_file import VideoPlan, video_output
 
 WHOM = {
     "largest": "the largest face",
-    "speaking": "whoever speaks",
+    "speaking": "the person who speaks",
     "1": "the second largest face",
     "2": "the third",
 }
 
 
 def mimic_tab(context: TabContext) -> None:
-    lead("A photo and a video of somebody: the person in the photo moves and speaks like the one in the video.")
+    lead("A photo and a video of another person: the person in the photo moves and speaks like the one in the video.")
     with gr.Row(elem_classes="sf-sides"):
         with gr.Column(elem_classes="sf-in"):
             with gr.Row():
@@ -69,7 +69,7 @@ def mimic_tab(context: TabContext) -> None:
         driving_face: str = "largest", background: str = PICTURE, colour: str = FIRST_COLOUR,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - this is how gradio finds it
     ) -> Iterator[tuple[Any, Any]]:  # fmt: skip
-        """Lets a photo move like the person in a video.
+        """Let a photo move like the person in a video.
 
         Args:
             photo: a picture with a face.
@@ -94,7 +94,7 @@ def mimic_tab(context: TabContext) -> None:
         picture = read_picture(photo, context.limits)
         reader = read_video(needed(video, "a video to imitate"), context.limits)
         pipe = context.studio.pipe
-        context.studio.portrait(picture)  # a photo without a face is told before the video is watched
+        context.studio.portrait(picture)  # refuses a photo without a face before the video is watched
         yield gr.skip(), gr.skip()
         frames = watched(iter(reader), reader.fps, context.limits)
         seen = stages.over(frames, "Watching the video", reader.frame_count)

@@ -1,4 +1,4 @@
-"""What the tabs share: photo and video fields that look for a face, the result, and the buttons."""
+"""Elements that the tabs share: upload fields that look for a face, the result, and the buttons."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from .progress import Stages
 from .store import Store
 from .studio import Studio
 
-# One long rendering at a time, so that each visitor gets the whole machine; looking at a picture goes on beside it.
+# One rendering at a time, so that each visitor gets the whole machine; pictures are checked meanwhile.
 RENDERING: dict[str, Any] = {"concurrency_id": "rendering", "concurrency_limit": 1}
-# On a phone the result lies below the fields.
+# On a phone the result is below the fields.
 FILMING: dict[str, Any] = {**RENDERING, "scroll_to_output": True}
 LOOKING: dict[str, Any] = {"concurrency_id": "looking", "concurrency_limit": 2}
 _AT_ONCE: dict[str, Any] = {
@@ -30,7 +30,7 @@ _AT_ONCE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class TabContext:
-    """What every tab gets: the models, the limits, the examples, and where files lie."""
+    """The objects that every tab gets: models, limits, examples, and the files' store."""
 
     studio: Studio
     limits: Limits
@@ -39,11 +39,11 @@ class TabContext:
     store: Store
 
     def stages(self, progress: gr.Progress) -> Stages:
-        """For one job: it ends when its time is up, or when the server stops."""
+        """Return the progress of one job, which ends when its time is up or the server stops."""
         return Stages(progress, self.limits.job_seconds, self.store.stopping)
 
     def check_consent(self, consent: bool, shown: str | None) -> None:
-        """``shown`` is the file that shows the person.
+        """Check that the visitor confirmed the person's consent; bundled examples need none.
 
         Raises:
             SuperFaceError: the visitor has not said that the person agreed, and it is none of our examples.
@@ -55,7 +55,7 @@ class TabContext:
 
 
 def photo_field(context: TabContext, name: str, height: int = 230) -> gr.Image:
-    """With the line below it that says whether a face was found."""
+    """Return a field for a photo, with a line below it that says whether a face was found."""
     photo = picture_input(
         context.limits, label="Photo", height=height, elem_id=f"{name}-photo", elem_classes="sf-field", buttons=[]
     )
@@ -91,7 +91,8 @@ def _watch(field: Any, look: Any, name: str) -> None:
 
 
 def _note_below(name: str) -> gr.HTML:
-    """Two lines: what the page tells about a refused file (see :mod:`.behaviour`), and what the server saw in a taken one."""
+    """Return a line below a field for what the server saw in an accepted file; above it is one for why a file was
+    refused (see :mod:`.behaviour`)."""
     _told()
     return gr.HTML(visible=False, elem_id=f"{name}-note", elem_classes="sf-plain")
 
@@ -118,7 +119,7 @@ class Result:
         return [self.video, self.settings]
 
     def offer(self, event: Any) -> None:
-        """Once ``event`` has succeeded, the file can be downloaded."""
+        """Make the file downloadable once ``event`` has succeeded."""
         event.success(
             lambda video: gr.update(value=video, interactive=video is not None),
             self.video, self.download, show_progress="hidden", api_visibility="private",
@@ -126,7 +127,7 @@ class Result:
 
 
 def video_result(name: str, example: str | None = None, height: int = 440) -> Result:
-    """``example`` is a finished video that is shown until there is another."""
+    """Return the elements that show a result; ``example`` is a finished video that is shown until the first result."""
     video = gr.Video(
         example,
         label="Result (synthetic)",
@@ -152,7 +153,7 @@ def label_choice() -> gr.Checkbox:
 
 
 def background_choice(context: TabContext, name: str, info: str | None = None) -> tuple[gr.Radio, gr.ColorPicker]:
-    """-> the choice, and the colour, which is seen once it is asked for."""
+    """Return fields for the background and its colour; the colour is shown only where it is needed."""
     choices = [(WORDS[each], each) for each in offered(context.store)]
     kind = gr.Radio(choices, value=PICTURE, label="Background", info=info, elem_id=f"{name}-background")
     colour = gr.ColorPicker(FIRST_COLOUR, label="Colour of the background", visible=False, elem_id=f"{name}-colour")
@@ -163,12 +164,12 @@ def background_choice(context: TabContext, name: str, info: str | None = None) -
 
 
 def consent_box(name: str, visible: bool = True) -> gr.Checkbox:
-    """Beside the button that asks for it."""
+    """Return the checkbox by which the visitor confirms the person's consent."""
     return gr.Checkbox(False, label=CONSENT, visible=visible, elem_id=f"{name}-consent", elem_classes="sf-consent")
 
 
 def run_buttons(name: str, text: str, example: bool = True) -> tuple[gr.Button, gr.Button, gr.Button]:
-    """-> the buttons that run, stop and try the example; above them is told what was wrong with the last try.
+    """Return the buttons "run", "stop" and "try the example", below a line for errors of the last run.
 
     Args:
         example: whether there is one to try.

@@ -1,4 +1,4 @@
-"""Where the work stands: the name of the stage, how much is done, and about how long it will take."""
+"""The progress of a job: the name of the stage, the share that is done, and an estimate of the time left."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ import gradio as gr
 from ..errors import SuperFaceError
 
 ItemT = TypeVar("ItemT")
-# The first items are slower than the others; before so many, a guess of the rest would be wild.
-GUESS_AFTER = 3
+# The first items are slower than the others; an estimate before this many would be wrong.
+ESTIMATE_AFTER = 3
 REPORT_EVERY = 0.25  # seconds
 
 
 class Stages:
-    """Reports to gradio's progress bar, and ends what takes too long.
+    """Reports to gradio's progress bar, and ends jobs that take too long.
 
     Args:
-        progress: the handler's.
-        most_seconds: for all stages together.
+        progress: gradio's progress of the handler.
+        max_seconds: the limit of all stages together.
         stopping: set when the server stops.
     """
 
     def __init__(
-        self, progress: gr.Progress, most_seconds: float = inf, stopping: threading.Event | None = None
+        self, progress: gr.Progress, max_seconds: float = inf, stopping: threading.Event | None = None
     ) -> None:
-        self._progress, self._most_seconds = progress, most_seconds
+        self._progress, self._max_seconds = progress, max_seconds
         self._stopping = stopping or threading.Event()
         self._began = time.monotonic()
 
     def say(self, stage: str) -> None:
-        """A stage of unknown length.
+        """Show a stage of unknown length.
 
         Raises:
-            SuperFaceError: the time is up.
+            SuperFaceError: the time is up, or the server stops.
         """
         self._go_on(time.monotonic())
         self._progress(None, desc=stage)
 
     def over(self, items: Iterable[ItemT], stage: str, total: int | None) -> Iterator[ItemT]:
-        """Passes items on and counts them.
+        """Yield the items, and show how many are done.
 
         Raises:
-            SuperFaceError: the time is up.
+            SuperFaceError: the time is up, or the server stops.
         """
         start = reported = time.monotonic()
         self._report(0, total, stage, 0.0)
@@ -62,9 +62,9 @@ class Stages:
     def _go_on(self, now: float) -> None:
         if self._stopping.is_set():
             raise SuperFaceError("The server is being stopped. Please try again in a few minutes.")
-        if now - self._began > self._most_seconds:
+        if now - self._began > self._max_seconds:
             raise SuperFaceError(
-                f"This took longer than {in_time(self._most_seconds)} and was stopped. Please choose a shorter recording, or a "
+                f"This took longer than {in_time(self._max_seconds)} and was stopped. Please choose a shorter recording, or a "
                 "smaller picture or video."
             )
 
@@ -73,10 +73,10 @@ class Stages:
             self._progress(None, desc=stage)
             return
         done = min(done, total)
-        left = f", about {in_time((total - done) * seconds / done)} left" if done >= GUESS_AFTER else ""
+        left = f", about {in_time((total - done) * seconds / done)} left" if done >= ESTIMATE_AFTER else ""
         self._progress(done / total, desc=f"{stage}{left}")
 
 
 def in_time(seconds: float) -> str:
-    """``12 s`` or ``3 min``."""
+    """Return a duration as text: ``12 s`` or ``3 min``."""
     return f"{max(1, round(seconds))} s" if seconds < 90 else f"{round(seconds / 60)} min"

@@ -1,4 +1,4 @@
-"""Our own answers: uploads and downloads in gradio's place, and what those who run the server ask for."""
+"""Routes that replace gradio's uploads and downloads, and those for operators: health and metrics."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
     from .store import Store
 
 FILES_AT_ONCE = 4
-# What a browser may show; anything else is only saved.
+# Types that a browser may show; other files are only offered for saving.
 SHOWN = {
     "image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp", "audio/wav", "audio/x-wav", "audio/mpeg", "audio/ogg",
     "audio/flac", "audio/mp4", "video/mp4", "video/webm", "video/quicktime",
 }  # fmt: skip
-# Whoever has this word may read the metrics from another machine.
+# Name of the environment variable with the token that lets other machines read the metrics.
 METRICS_TOKEN = "SUPERFACE_METRICS_TOKEN"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-# A proxy sends at least one of them. The Host, too, must be this machine's own: a page from elsewhere can have its name point
+# Headers of which a proxy sends at least one. The Host must be this machine too: another site's name could be made to point
 # here.
 OF_PROXIES = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 NOT_FOUND = "There is no such file."
 
 
 def routes(demo: gr.Blocks, store: Store, limits: Limits, metrics: Metrics) -> list[Route]:
-    """They come before gradio's, and take the place of those with the same address."""
+    """Return the app's own routes. They come before gradio's and replace those with the same address."""
 
     async def upload(request: Request) -> Response:
         if store.bytes_kept > limits.kept_mb * 2**20:
@@ -68,7 +68,7 @@ def routes(demo: gr.Blocks, store: Store, limits: Limits, metrics: Metrics) -> l
         if not store.serves(path):
             return PlainTextResponse(NOT_FOUND, 404)
         real = store.real(path)
-        if not os.path.isfile(real):  # noqa: PTH113 - swept away meanwhile
+        if not os.path.isfile(real):  # noqa: PTH113 - it was deleted meanwhile
             store.forget(path)
             return PlainTextResponse(NOT_FOUND, 404)
         kind = mimetypes.guess_type(real)[0] or ""
@@ -108,11 +108,11 @@ def routes(demo: gr.Blocks, store: Store, limits: Limits, metrics: Metrics) -> l
     ]
 
 
-async def _received(request: Request, folder: Path, most_bytes: int) -> list[str]:
-    """The paths of the uploaded files, in a folder that only they are in.
+async def _received(request: Request, folder: Path, max_bytes: int) -> list[str]:
+    """Return the paths of the uploaded files, which are moved into separate subfolders of ``folder``.
 
     Raises:
-        MultiPartException: this is no upload, or it is too large.
+        MultiPartException: the request is not an upload, or too large.
     """
     upload_id = request.query_params.get("upload_id", "")[:100]
     tracked: Any = file_upload_statuses if upload_id else None
@@ -121,7 +121,7 @@ async def _received(request: Request, folder: Path, most_bytes: int) -> list[str
     if tracked:
         tracked.track(upload_id)
     parser = GradioMultiPartParser(
-        request.headers, request.stream(), max_files=FILES_AT_ONCE, max_fields=FILES_AT_ONCE, max_file_size=most_bytes,
+        request.headers, request.stream(), max_files=FILES_AT_ONCE, max_fields=FILES_AT_ONCE, max_file_size=max_bytes,
         upload_dir=str(folder), upload_id=upload_id or None, upload_progress=tracked,
     )  # fmt: skip
     try:
@@ -129,7 +129,7 @@ async def _received(request: Request, folder: Path, most_bytes: int) -> list[str
     finally:
         for broken in parser._files_to_close_on_error:
             broken.close()
-        if tracked:  # the page asks for a while yet how far it is
+        if tracked:  # the page asks for the progress a while longer
             tracked.set_done(upload_id)
             asyncio.get_running_loop().call_later(60, tracked.stop_tracking, upload_id)
     paths = []

@@ -1,4 +1,4 @@
-"""Starts the server, keeps house while it runs, and stops it so that nothing of a visitor stays."""
+"""Start the server, clean up while it runs, and stop it so that no file of a visitor remains."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..utils.assets import PORTRAIT
 from .app import build
 from .behaviour import SCRIPT
 from .device import on_shared_gpu
-from .distil import end_all
+from .distill import end_all
 from .guard import Guard
 from .limits import Limits
 from .look import CSS, theme
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     import gradio as gr
 
 THREADS = 16
-# Connections are looked at so often, and files so often.
+# How often connections and files are checked.
 LOOK_SECONDS, SWEEP_SECONDS = 2.0, 60.0
-# A job that is going on ends at its next frame; so long it is waited for.
+# A running job ends at its next frame, within this time.
 LAST_FRAME_SECONDS = 8.0
 
 
 def launch(demo: gr.Blocks | None = None, **settings: Any) -> Any:
-    """Serves the page; models load in the background once it is up.
+    """Serve the page; models load in the background once it is up.
 
-    It ends at SIGINT, SIGTERM or SIGHUP; with ``prevent_thread_lock`` it returns at once, and ``demo.close()`` ends it. Then
-    files of visitors are deleted.
+    It ends at SIGINT, SIGTERM or SIGHUP; with ``prevent_thread_lock`` it returns at once, and ``demo.close()`` ends it. At the
+    end all files of visitors are deleted.
 
     Args:
-        demo: what :func:`build` made.
+        demo: an app of :func:`build`.
         settings: for ``gr.Blocks.launch``, such as ``server_name``, ``server_port`` and ``prevent_thread_lock``.
     """
     demo = demo or build()
@@ -61,7 +61,7 @@ def launch(demo: gr.Blocks | None = None, **settings: Any) -> Any:
 def _started(demo: Any, settings: dict[str, Any]) -> Any:
     limits: Limits = demo.limits
     if on_shared_gpu():
-        _ = demo.studio.pipe  # it moves what is loaded before the page is up
+        _ = demo.studio.pipe  # ZeroGPU moves only models that are loaded before the page is up
     served = demo.launch(
         prevent_thread_lock=True,
         theme=theme(),
@@ -69,14 +69,14 @@ def _started(demo: Any, settings: dict[str, Any]) -> Any:
         max_file_size=limits.largest_upload,
         max_threads=THREADS,
         state_session_capacity=limits.sessions,
-        run_history=False,  # it would keep what visitors send, tokens too
+        run_history=False,  # it would store visitors' inputs, including tokens
         enable_monitoring=False,
-        show_error=False,  # what visitors read is written by hand, see messages.py
+        show_error=False,  # see messages.py for errors that visitors read
         ssr_mode=False,
         footer_links=["api"],
         allowed_paths=[
             str(PORTRAIT.parent)
-        ],  # our examples, wherever the package is installed; downloads are in routes.py
+        ],  # the bundled examples, wherever the package is installed; routes.py serves the others
         app_kwargs={
             "routes": routes(demo, demo.store, limits, demo.metrics),
             "middleware": [Middleware(Guard, limits=limits, metrics=demo.metrics)],
@@ -92,7 +92,7 @@ def _started(demo: Any, settings: dict[str, Any]) -> Any:
 
 
 class Housekeeping:
-    """Closes connections that ask for nothing, and sweeps away files after their hour.
+    """Closes silent connections, and deletes files that are older than the limit.
 
     Args:
         demo: a running app.
@@ -116,11 +116,11 @@ class Housekeeping:
                 if time.monotonic() - swept > SWEEP_SECONDS:
                     swept = time.monotonic()
                     self._demo.store.sweep(self._demo.limits.keep_seconds)
-            except Exception as error:  # the next round may go better, and nobody else does this work
+            except Exception as error:  # this thread must go on: the next round may succeed
                 log_fault("Housekeeping failed", error)
 
     def _close_silent_connections(self) -> None:
-        """The server itself waits for the first request of a connection for ever."""
+        """Close connections that have been silent too long; the server alone would wait forever for their first request."""
         now, silent, limits = time.monotonic(), {}, self._demo.limits
         connections = list(self._demo.server.server_state.connections)
         patience = limits.silence_seconds if len(connections) <= limits.connections else LOOK_SECONDS
@@ -134,14 +134,14 @@ class Housekeeping:
 
 
 def _stop_all_with(demo: Any, house: Housekeeping) -> None:
-    """Makes ``demo.close()`` end what is being made, and delete what visitors brought."""
+    """Make ``demo.close()`` end running jobs and delete visitors' files."""
     close = type(demo).close
 
     def close_all(verbose: bool = True) -> None:
         demo.store.stopping.set()
         house.stop()
         end_all()
-        demo.store.sweep(0)  # at once: who stops a server may not wait long before killing it
+        demo.store.sweep(0)  # first, as the server may be killed soon
         close(demo, verbose=verbose)
         ends = time.monotonic() + LAST_FRAME_SECONDS
         while any(job is not None for job in demo._queue.active_jobs) and time.monotonic() < ends:
@@ -153,7 +153,8 @@ def _stop_all_with(demo: Any, house: Housekeeping) -> None:
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the program as SIGINT does, where nobody else has decided what they do (``nohup`` has)."""
+    """Let SIGTERM and SIGHUP end the program as SIGINT does, unless their handlers were changed before (``nohup`` does
+    that)."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

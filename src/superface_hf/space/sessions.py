@@ -1,7 +1,7 @@
-"""Which session is forgotten when there are too many: one that has nothing to lose.
+"""Choose which session is forgotten when there are too many: first those that hold no data.
 
-gradio forgets the session that was used longest ago. Anybody could make it forget all visitors, and what they have made, with
-some hundred small requests under invented names.
+gradio forgets the session that was used longest ago. Anyone could make it forget all visitors and their results with some
+hundred small requests under invented session names.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from gradio.state_holder import SessionState, StateHolder
 
 
 def forget_empty_first(holder: StateHolder) -> None:
-    """Changes whom a running app forgets: the oldest session that remembers nothing; the oldest of all where each does."""
+    """Make a running app forget the oldest session that holds no data, or the oldest of all if each holds some."""
 
     def update(session_id: str) -> None:
         with holder.lock:
@@ -30,7 +30,7 @@ def forget_empty_first(holder: StateHolder) -> None:
 
 
 def _remembers(session: SessionState) -> bool:
-    """Whether a value is kept for it whose time is not over."""
+    """Return whether the session holds a value that has not expired."""
     now = datetime.datetime.now()
 
     def over(key: int) -> bool:

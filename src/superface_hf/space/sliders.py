@@ -13,9 +13,9 @@ from ..motion.rotations import rotation_matrix, rotation_vector
 if TYPE_CHECKING:
     from ..motion import Motion
 
-# What a slider at 1 does to the head, in radians: as far as one photograph shows enough of the face.
+# The head's rotation for a slider at 1, in radians; beyond it, one photograph shows too little of the face.
 TURN, NOD, TILT = 0.45, 0.35, 0.35
-# What a slider at 1 does to the gaze, in radians.
+# The gaze's rotation for a slider at 1, in radians.
 LOOK = 0.35
 
 
@@ -26,9 +26,9 @@ class Slider:
     Attributes:
         name: for programs.
         label: for people.
-        up: the blendshapes of ARKit that a value above zero adds, times the value.
-        down: those that a value below zero adds; without any, the slider starts at zero.
-        group: where it is shown.
+        up: ARKit blendshapes that a value above zero adds, times the value.
+        down: those that a value below zero adds; without any, the slider's range starts at zero.
+        group: the accordion in which it is shown.
     """
 
     name: str
@@ -73,7 +73,7 @@ PRESETS = {
 
 
 def blendshapes(values: Mapping[str, float]) -> dict[str, float]:
-    """Slider values in [-1, 1] -> ARKit blendshapes to add."""
+    """Return the ARKit blendshapes to add for slider values in [-1, 1]."""
     added: dict[str, float] = {}
     for slider in SLIDERS:
         value = values.get(slider.name, 0.0)
@@ -84,7 +84,7 @@ def blendshapes(values: Mapping[str, float]) -> dict[str, float]:
 
 
 def posed(motion: Motion, values: Mapping[str, float]) -> Motion:
-    """The portrait's own motion (one frame) with another head pose and gaze; left and right are the viewer's."""
+    """Return the portrait's own motion (one frame) with another head pose and gaze; left and right are the viewer's."""
     turn, nod, tilt = (values.get(name, 0.0) for name in ("turn", "nod", "tilt"))
     change = (
         rotation_matrix(np.array([0, 0, TILT * tilt]))

@@ -1,6 +1,6 @@
-"""Where visitors' files lie: one private folder of the running server, and who may use which of them.
+"""The visitors' files: one private folder of the running server, and which session may use which file.
 
-The folder goes when the server stops; a server that starts removes those of servers that were killed.
+The folder is deleted when the server stops; a server that starts deletes those of servers that were killed.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ except ImportError:  # Windows: leftovers of a killed server stay there
     fcntl = None  # type: ignore[assignment]
 
 PREFIX, LOCK = "superface-space-", ".lock"
-# gradio writes what it keeps where this variable says.
+# gradio writes its files into the folder that this environment variable names.
 FOLDER_OF_GRADIO = "GRADIO_TEMP_DIR"
 
 
 @dataclass
 class _Kept:
-    """What is known of a file.
+    """What the store knows about a file.
 
     Attributes:
-        upload: whether a visitor brought it; else we made it.
+        upload: whether a visitor uploaded it; otherwise it is a result.
         size: bytes.
-        sessions: who may use it. An upload that nobody has used yet belongs to the first who names it; nobody can guess a name.
+        sessions: the sessions that may use it. An upload that was never used belongs to the first session that names it: names
+            are random.
     """
 
     upload: bool
@@ -41,14 +42,14 @@ class _Kept:
 
 
 class Store:
-    """One server's folder for uploads and results. Threads may share it.
+    """A server's folder for uploads and results. Threads may share it.
 
     Args:
         base: where the folder is made; by default gradio's own setting, else the system's temporary folder.
 
     Attributes:
         folder: the folder.
-        stopping: set when the server stops, so that what is being made ends at its next frame.
+        stopping: set when the server stops, so that running jobs end at their next frame.
     """
 
     def __init__(self, base: Path | None = None) -> None:
@@ -62,21 +63,21 @@ class Store:
         os.environ[FOLDER_OF_GRADIO] = str(self.folder)
         self.stopping = threading.Event()
         self._known: dict[str, _Kept] = {}
-        self._ours: dict[str, str] = {}  # as visitors name it -> where it lies
+        self._ours: dict[str, str] = {}  # the name that visitors use -> path
         self._lock = threading.Lock()
         atexit.register(self.close)
 
     def new_folder(self) -> Path:
-        """An empty folder with a name that nobody can guess."""
+        """Return a new empty folder with a random name."""
         folder = self.folder / secrets.token_urlsafe(16)
         folder.mkdir()
         return folder
 
     def add_shown(self, path: str) -> str:
-        """Lets every visitor see and use a file, such as an example on the page, as long as the server runs.
+        """Let every visitor see and use a file, such as an example on the page, until the server stops.
 
         Returns:
-            A word that stands for its path, for visitors.
+            The name under which visitors refer to it.
         """
         with self._lock:
             name = f"shown/{len(self._ours)}/{Path(path).name}"
@@ -88,24 +89,24 @@ class Store:
             self._known[path] = _Kept(True, Path(path).stat().st_size)
 
     def add_result(self, path: str, session: str) -> None:
-        """Lets a session use a file that we made. Its hour begins now: examples are shared, and given again and again."""
+        """Let a session use a result. Its time to live starts again: examples are shared and returned repeatedly."""
         if not path.startswith(f"{self.folder}{os.sep}"):
             return
         try:
             os.utime(path)
             size = Path(path).stat().st_size
-        except OSError:  # swept away meanwhile
+        except OSError:  # it was deleted meanwhile
             return
         with self._lock:
             self._known.setdefault(path, _Kept(False, size)).sessions.add(session)
 
     def allows(self, path: str, session: str, uploads: bool) -> bool:
-        """Whether a session may name this file as an input. Nothing is opened or looked for to tell.
+        """Return whether a session may use this file as an input. The disk is not accessed.
 
         Args:
             path: as the visitor wrote it.
-            session: "" is a program that has none.
-            uploads: whether the field takes uploads too, and not only what we made.
+            session: the session; "" for a program without one.
+            uploads: whether the field accepts uploads, or only results.
         """
         with self._lock:
             if path in self._ours:
@@ -120,12 +121,12 @@ class Store:
             return session in kept.sessions
 
     def real(self, path: str) -> str:
-        """Where a file lies that a visitor named."""
+        """Return the real path of a file that a visitor named."""
         with self._lock:
             return self._ours.get(path, path)
 
     def serves(self, path: str) -> bool:
-        """Whether whoever knows this file's name may download it."""
+        """Return whether this file may be downloaded by anyone who knows its name."""
         with self._lock:
             return path in self._known or path in self._ours
 
@@ -142,7 +143,7 @@ class Store:
         return len(self._known)
 
     def sweep(self, seconds: float) -> None:
-        """Deletes what is older."""
+        """Delete files that are older than ``seconds``."""
         oldest = time.time() - seconds
         for entry in list(self.folder.iterdir()) if self.folder.exists() else []:
             ours = any(path.startswith(f"{entry}{os.sep}") for path in self._ours.values())
@@ -154,7 +155,7 @@ class Store:
                 del self._known[path]
 
     def close(self) -> None:
-        """Deletes everything; may be called again, should a job that was still running have written something."""
+        """Delete everything. It may be called again, in case a job that was still running wrote more."""
         with self._lock:
             self._known.clear()
             self._ours.clear()
@@ -170,7 +171,7 @@ class Store:
 
 
 def remove_leftovers(base: Path) -> None:
-    """Deletes the folders of servers that were killed: nobody holds their lock any more."""
+    """Delete the folders of servers that were killed, which are those whose lock is free."""
     for folder in base.glob(f"{PREFIX}*"):
         lock = folder / LOCK
         if folder.is_symlink() or not lock.is_file():
@@ -185,8 +186,8 @@ def remove_leftovers(base: Path) -> None:
 
 
 def _locked_folder(base: Path) -> tuple[Path, int | None]:
-    """A new folder that only this user can enter. It gets its name when its lock is held: until then another server that starts
-    would take it for a leftover."""
+    """Return a new private folder and its lock. It is renamed only once locked, so that another server that starts does
+    not delete it as a leftover."""
     unnamed = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=base))
     (unnamed / LOCK).touch()
     held = _hold(unnamed / LOCK)
@@ -194,7 +195,8 @@ def _locked_folder(base: Path) -> tuple[Path, int | None]:
 
 
 def _hold(lock: Path) -> int | None:
-    """
+    """Lock a file and return its descriptor; None on systems without ``fcntl``.
+
     Raises:
         OSError: another process holds it.
     """

@@ -1,4 +1,4 @@
-"""The tab *Student*: a small model of one person talks live; and one is made, downloaded or pushed."""
+"""The tab *Student*: a small model of one person talks live; another is made, downloaded or pushed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from .background import TRANSPARENT, background_of, in_settings
-from .distil import LEAST_MINUTES, Distillation, can_distil, new_folder, packed, remove
+from .distill import MIN_MINUTES, Distillation, can_distill, new_folder, packed, remove
 from .limits import check_picture, read_sound
 from .live import FPS, LiveTalks, close_up, player
 from .look import lead, note
@@ -33,8 +33,7 @@ from .video_file import VideoPlan, video_output
 CHOICES = (("The one that comes with the app", BUNDLED), ("One of the Hugging Face Hub", OF_THE_HUB), ("My own", OWN))
 DISTILLING: dict[str, Any] = {"concurrency_id": "distilling", "concurrency_limit": 1}
 LIVE_IS_NOT_TRANSPARENT = "Nothing behind the person is for files; live, the picture’s own background stays."
-# A visitor's own student is kept so long.
-KEEP_SECONDS = 3600
+KEEP_SECONDS = 3600  # how long a visitor's student is kept
 
 
 def student_tab(context: TabContext) -> None:
@@ -72,7 +71,7 @@ def _talking(context: TabContext, students: Students, own: gr.State) -> None:
                 result = video_result("student", height=300)
 
     def pick(kind: str, repo_id: str, folder: str | None, consent: bool, speech: str) -> tuple[Any, Any]:
-        """The pipeline of a student, and the sound that it is to speak."""
+        """Return a student's pipeline, and the sound that it should speak."""
         if kind != BUNDLED:
             context.check_consent(consent, None)
         sound = read_sound(needed(speech, "a recording"), context.limits)
@@ -94,7 +93,7 @@ def _talking(context: TabContext, students: Students, own: gr.State) -> None:
         speech: str, kind: str, repo_id: str, consent: bool, label: bool, background: str, colour: str, folder: str | None,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - this is how gradio finds it
     ) -> Iterator[tuple[Any, Any]]:  # fmt: skip
-        """Lets a student speak a recording.
+        """Let a student speak a recording.
 
         Args:
             speech: a recording of the words.
@@ -139,19 +138,19 @@ def _talking(context: TabContext, students: Students, own: gr.State) -> None:
 def _making(context: TabContext, own: gr.State) -> None:
     with gr.Row():
         with gr.Column(elem_classes="sf-in"):
-            photo = photo_field(context, "distil")
-            name = gr.Textbox(label="Name of the person", placeholder="Alice", max_length=40, elem_id="distil-name")
+            photo = photo_field(context, "distill")
+            name = gr.Textbox(label="Name of the person", placeholder="Alice", max_length=40, elem_id="distill-name")
             minutes = gr.Slider(
-                LEAST_MINUTES, context.limits.distil_minutes, 10, step=1, label="Minutes to spend (more makes it better)",
-                elem_id="distil-minutes",
+                MIN_MINUTES, context.limits.distill_minutes, 10, step=1, label="Minutes to spend (more makes it better)",
+                elem_id="distill-minutes",
             )  # fmt: skip
-            consent = consent_box("distil")
-            run, stop, _ = run_buttons("distil", "Make the student", example=False)
+            consent = consent_box("distill")
+            run, stop, _ = run_buttons("distill", "Make the student", example=False)
         with gr.Column(elem_classes="sf-out"):
             standing = gr.HTML(
-                note("Nothing is being made yet.", good=True), elem_id="distil-standing", elem_classes="sf-plain"
+                note("Nothing is being made yet.", good=True), elem_id="distill-standing", elem_classes="sf-plain"
             )
-            download = gr.DownloadButton("Download the student (zip)", interactive=False, elem_id="distil-download")
+            download = gr.DownloadButton("Download the student (zip)", interactive=False, elem_id="distill-download")
             with gr.Accordion("Put it on the Hugging Face Hub", open=False):
                 gr.HTML(
                     '<p class="sf-hint">With a token of your own that may write '
@@ -174,12 +173,12 @@ def _making(context: TabContext, own: gr.State) -> None:
         photo: str, name: str, minutes: float, consent: bool, previous: str | None,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - this is how gradio finds it
     ) -> Iterator[tuple[Any, Any, Any]]:  # fmt: skip
-        if not can_distil():
+        if not can_distill():
             raise gr.Error("Students cannot be made on this server: it lacks what training needs.")
         context.check_consent(consent, needed(photo, "a photo"))
         check_picture(photo, context.limits)
         context.guide.must_show_a_face(photo)
-        minutes = max(LEAST_MINUTES, min(minutes, context.limits.distil_minutes))
+        minutes = max(MIN_MINUTES, min(minutes, context.limits.distill_minutes))
         folder = new_folder(needed(name, "the person's name"))
         done = False
         try:
@@ -213,7 +212,8 @@ def _making(context: TabContext, own: gr.State) -> None:
 
 
 def push_student(folder: str | None, repo_id: str, token: str, private: bool) -> tuple[Any, str]:
-    """Answers in every case, so that the field of the token is emptied, here and on the page."""
+    """Push a student to the Hub. It always returns a message instead of raising, so that the token's field is emptied
+    in any case."""
     from ..hub import push_checkpoint
 
     try:

@@ -1,4 +1,4 @@
-"""Which student talks: the bundled one, one of the Hub's, or the one that the visitor has just made."""
+"""Load students: the bundled one, one of the Hub, or the one that the visitor has just made."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from ..pipelines.talking_face import TalkingFacePipeline
 
 BUNDLED, OF_THE_HUB, OWN = "bundled", "hub", "own"
-# A student is a few MB; what is larger is no student, and would fill the disk.
-LARGEST_STUDENT = 64 * 2**20  # bytes
+# A student has a few MB; a larger file is no student, and could fill the disk.
+MAX_BYTES = 64 * 2**20
 KEPT_LOADED = 3
-# Of the Hub: a path on this machine must not be taken for one.
+# A repository's name on the Hub; a path on this machine must not match.
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 
 
 class Students:
-    """Loads students, each once.
+    """Loads each student once.
 
     Args:
-        studio: whose other models they share.
+        studio: the models that all students share.
     """
 
     def __init__(self, studio: Studio) -> None:
@@ -33,14 +33,15 @@ class Students:
         self._loaded: Remembered[TalkingFacePipeline] = Remembered(KEPT_LOADED)
 
     def load(self, kind: str, repo_id: str, own: str | None) -> TalkingFacePipeline:
-        """
+        """Return the pipeline of a student.
+
         Args:
             kind: "bundled", "hub" or "own".
-            repo_id: which one of the Hub.
-            own: the folder of the visitor's own.
+            repo_id: the student's name on the Hub, for "hub".
+            own: the folder of the visitor's student, for "own".
 
         Raises:
-            SuperFaceError: there is none, or it cannot be fetched.
+            SuperFaceError: there is no such student, or it cannot be downloaded.
         """
         if kind == OF_THE_HUB:
             return self._load(checked_repo_id(repo_id), checked=False)
@@ -69,7 +70,7 @@ class Students:
                 return pipeline(  # type: ignore[call-overload]
                     "talking-face",
                     model=model,
-                    device="cpu",  # which is all that a student needs
+                    device="cpu",  # a student is fast enough there
                     tracker=teacher.tracker,
                     face_model=teacher.face_model,
                     audio_to_lip=teacher.audio_to_lip if teacher.device.type == "cpu" else None,
@@ -79,9 +80,10 @@ class Students:
 
 
 def checked_repo_id(repo_id: str) -> str:
-    """
+    """Return the name of a repository on the Hub, without its address.
+
     Raises:
-        HubError: this is no name of a repository, such as a path on this machine.
+        HubError: it is not the name of a repository, for example a path on this machine.
     """
     repo_id = (repo_id or "").strip().removeprefix("https://huggingface.co/").rstrip("/")
     # transformers would take a folder that lies where the server was started.
@@ -91,7 +93,7 @@ def checked_repo_id(repo_id: str) -> str:
 
 
 def _check_size(repo_id: str) -> None:
-    """Before it is downloaded; a machine that is offline has it already or not."""
+    """Check the size of a student on the Hub before it is downloaded; skipped offline."""
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
 
     from ..hub import loading
@@ -100,5 +102,5 @@ def _check_size(repo_id: str) -> None:
         return
     with loading(repo_id):
         size = get_hf_file_metadata(hf_hub_url(repo_id, "model.safetensors"), token=False).size or 0
-    if size > LARGEST_STUDENT:
+    if size > MAX_BYTES:
         raise HubError(f"{repo_id} has {size / 2**20:.0f} MB: that is no student. Students are a few MB.")

@@ -1,4 +1,4 @@
-"""The models: each loaded once, when the page is up, and shared by all visitors."""
+"""The models of the app: loaded once, in the background, and shared by all visitors."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ ValueT = TypeVar("ValueT")
 
 
 class Remembered(Generic[ValueT]):
-    """The last few values by key; threads may share it."""
+    """A cache of the most recently used values by key; threads may share it."""
 
-    def __init__(self, most: int) -> None:
-        self._most, self._lock = most, threading.Lock()
+    def __init__(self, capacity: int) -> None:
+        self._capacity, self._lock = capacity, threading.Lock()
         self._values: OrderedDict[Any, ValueT] = OrderedDict()
         self._making: dict[Any, threading.Lock] = {}
 
     def get(self, key: Any, make: Callable[[], ValueT]) -> ValueT:
-        """Who asks for what another thread is making waits for it."""
+        """Return the value of a key, made by ``make`` if it is not cached. Other threads that ask for the same key wait."""
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)
@@ -43,7 +43,7 @@ class Remembered(Generic[ValueT]):
                 value = make()
                 with self._lock:
                     self._values[key] = value
-                    while len(self._values) > self._most:
+                    while len(self._values) > self._capacity:
                         self._values.popitem(last=False)
             finally:
                 with self._lock:
@@ -55,11 +55,11 @@ class Remembered(Generic[ValueT]):
 
 
 class Studio:
-    """Holds the pipeline.
+    """Holds the pipeline and the bundled student.
 
     Args:
-        pipe: an own one; by default the embedded teacher, on a GPU if there is one.
-        student: the folder of the student that comes with the app; by default the embedded one.
+        pipe: the pipeline; by default the embedded teacher's, on a GPU if there is one.
+        student: the folder of the bundled student; by default the embedded one.
     """
 
     def __init__(self, pipe: TalkingFacePipeline | None = None, student: Path | None = None) -> None:
@@ -72,20 +72,21 @@ class Studio:
 
     @property
     def pipe(self) -> TalkingFacePipeline:
-        """Waits until it is loaded."""
+        """The pipeline; the first access loads it."""
         with self._lock:
             if self._pipe is None:
                 self._pipe = _load()
             return self._pipe
 
     def warm_up(self) -> None:
-        """Loads in the background, so that the page is up at once and the first visitor does not wait."""
+        """Load the models in the background, so that the page is up at once and the first visitor does not wait."""
         threading.Thread(target=lambda: self.pipe, name="superface-models", daemon=True).start()
 
     def student(self) -> Path:
-        """
+        """Return the folder of the bundled student.
+
         Raises:
-            SuperFaceError: none comes with this installation.
+            SuperFaceError: this installation has none.
         """
         from ..hub import weights_folder
 
@@ -97,10 +98,10 @@ class Studio:
             ) from None
 
     def portrait(self, picture: ndarray) -> Portrait:
-        """Finds the face.
+        """Find the face in a picture (H, W, 3) uint8.
 
         Raises:
-            NoFaceError: there is none.
+            NoFaceError: the picture shows no face.
         """
         return self.pipe.preprocess(picture)
 
@@ -119,14 +120,14 @@ def _load() -> TalkingFacePipeline:
         "talking-face",
         model=str(weights_folder("teacher")),
         device=device,
-        # Quick enough on a CPU, and it looks at pictures where a shared GPU is not at hand.
+        # Fast enough on a CPU, and pictures are also checked where no shared GPU is assigned.
         tracker=embedded_tracker("cpu"),
     )
-    # These load when they are first used; two visitors at once would load them twice.
+    # Load these now: two visitors at once would load them twice.
     _ = pipe.face_model, pipe.audio_to_lip
     return pipe
 
 
 def key_of(picture: ndarray) -> str:
-    """Equal for equal pictures, whoever brings them."""
+    """Return a hash of a picture's size and pixels."""
     return sha256(repr(picture.shape).encode() + picture.tobytes()).hexdigest()

@@ -51,7 +51,7 @@ def talk_tab(context: TabContext) -> None:
         background: str = PICTURE, colour: str = FIRST_COLOUR,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - this is how gradio finds it
     ) -> Iterator[tuple[Any, Any]]:  # fmt: skip
-        """Lets a photo speak a recording.
+        """Let a photo speak a recording.
 
         Args:
             photo: a picture with a face.

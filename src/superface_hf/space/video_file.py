@@ -26,14 +26,14 @@ YIELD_EVERY = 0.4  # seconds
 
 @dataclass(frozen=True)
 class VideoPlan:
-    """What is to be written.
+    """A video that is to be written.
 
     Attributes:
-        name: of the file, without its suffix.
+        name: the file's name without its suffix.
         frames: (H, W, 3) uint8 each; (H, W, 4) where they are transparent.
-        fps: their rate.
-        total: how many there will be, as far as that is known.
-        sound: goes with them.
+        fps: frames per second.
+        total: the number of frames, if known.
+        sound: the sound of the video.
         label: whether each frame says that it is synthetic.
         transparent: whether the video keeps transparency.
     """
@@ -59,7 +59,7 @@ class WrittenVideo:
     seconds_needed: float
 
     def facts(self) -> dict[str, Any]:
-        """For the settings shown beside the result."""
+        """Return the entries of a video for the settings that are shown beside the result."""
         return {
             "length": f"{self.frames / self.fps:.1f} seconds, {self.frames} frames",
             "size": f"{self.width} x {self.height} pixels, {self.fps:g} frames a second",
@@ -92,15 +92,15 @@ def write_video(plan: VideoPlan, path: Path, stages: Stages) -> Iterator[Written
     from ..media import Mp4Writer, Sound, SoundReader, transparent_writer
 
     sound = SoundReader(plan.sound) if isinstance(plan.sound, Sound) else plan.sound
-    began = breathed = time.monotonic()
+    began = yielded = time.monotonic()
     count, shape = 0, (0, 0, 3)
     writing = transparent_writer if plan.transparent else Mp4Writer
     with writing(path, plan.fps, sound, sound.rate if sound else None, plan.label) as writer:
         for frame in stages.over(plan.frames, "Drawing the frames", plan.total):
             writer.add(frame)
             count, shape = count + 1, frame.shape
-            if time.monotonic() - breathed > YIELD_EVERY:
-                breathed = time.monotonic()
+            if time.monotonic() - yielded > YIELD_EVERY:
+                yielded = time.monotonic()
                 yield None
         stages.say("Writing the video")
     yield WrittenVideo(path, count, plan.fps, shape[1], shape[0], time.monotonic() - began)

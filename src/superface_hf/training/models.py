@@ -1,4 +1,4 @@
-"""What can be trained: one entry a model, for ``superface train MODEL``.
+"""The table of models that can be trained by ``superface train MODEL``.
 
 A new trainer is a module with a settings dataclass and a function that trains by it, an entry here, and a YAML file in
 ``configs/``.
@@ -49,8 +49,8 @@ TRAINABLE = {
         "speech_to_motion.trainer:SpeechToMotionTrainingConfig", "speech_to_motion.trainer:run", prepared=None, stops=True,
     ),
     "lip-refiner": Trainable(
-        "what the motion diffusion adds to lips",
-        "speech_to_motion.lip_refiner:LipRefinerTrainingConfig", "speech_to_motion.lip_refiner:run", prepared=None,
+        "the motion diffusion's correction of lips",
+        "speech_to_motion.lip_refiner:LipRefinerTrainingConfig", "speech_to_motion.lip_refiner:run", prepared=None, stops=True,
     ),
     "sync-expert": Trainable(
         "judges whether mouth and sound belong together",
@@ -61,22 +61,40 @@ TRAINABLE = {
         "tracker.trainer:TrackerTrainingConfig", "tracker.trainer:run",
     ),
     "tracker-detector": Trainable(
-        "the tracker's part that finds faces", "tracker.detector:DetectorTrainingConfig", "tracker.detector:train",
+        "the tracker's part that finds faces",
+        "tracker.detector:DetectorTrainingConfig", "tracker.detector:train", stops=True,
     ),
     "tracker-landmarks": Trainable(
         "the tracker's part that finds the points of a face",
-        "tracker.landmarks:LandmarkTrainingConfig", "tracker.landmarks:train",
+        "tracker.landmarks:LandmarkTrainingConfig", "tracker.landmarks:train", stops=True,
     ),
     "tracker-eyes": Trainable(
-        "the tracker's part that looks closer at eyes", "tracker.eyes:EyeTrainingConfig", "tracker.eyes:train",
+        "the tracker's part that looks closer at eyes", "tracker.eyes:EyeTrainingConfig", "tracker.eyes:train", stops=True,
     ),
     "tracker-mouth": Trainable(
-        "the tracker's part that looks closer at the mouth", "tracker.mouth:MouthTrainingConfig", "tracker.mouth:train",
+        "the tracker's part that looks closer at the mouth",
+        "tracker.mouth:MouthTrainingConfig", "tracker.mouth:train", stops=True,
+    ),
+    "matte": Trainable(
+        "tells the portrait's person from what is behind",
+        "matte.trainer:MatteTrainingConfig", "matte.trainer:run", prepared="shards", stops=True,
+    ),
+    "inpainter": Trainable(
+        "paints what may be behind the person",
+        "inpainter.trainer:InpainterTrainingConfig", "inpainter.trainer:run", prepared="shards", stops=True,
+    ),
+    "layered-teacher": Trainable(
+        "the teacher, on layers of packed clips, in a given time",
+        "layered.trainer:LayeredTrainingConfig", "layered.trainer:run", prepared="shards", stops=True,
+    ),
+    "conre": Trainable(
+        "voice and face drawn into one space, for sets of thousands of people",
+        "portraits.conre:ConReTrainingConfig", "portraits.conre:run", prepared=None, stops=True,
     ),
 }  # fmt: skip
 
 
 def load(name: str) -> Any:
-    """What ``module:name`` below ``superface_hf.training`` names."""
+    """Imports what ``module:name`` below ``superface_hf.training`` names."""
     module, _, member = name.partition(":")
     return getattr(import_module(f"superface_hf.training.{module}"), member)

@@ -1,4 +1,4 @@
-"""Which device computes."""
+"""Choose the device that torch computes on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ DEVICE_HELP = "cpu, cuda, cuda:1, mps, or auto: a GPU if there is one (default: 
 
 
 def choose_device(name: str = AUTO) -> str:
-    """The device that a name means; "auto" is a CUDA GPU, else Apple's (mps), else the CPU.
+    """Return the torch device for a name; "auto" is a CUDA GPU if there is one, else Apple's (mps), else the CPU.
 
     Raises:
         SuperFaceError: there is no such device here.

@@ -1,4 +1,5 @@
-"""Files that others may be reading, writing or waiting for: whole or not there at all, and one writer a folder."""
+"""Atomic files and folder locks: readers see a complete file or none, and one process at a time writes into a
+folder."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LOCK = ".lock"
-# Half-written files have names like these. Whoever writes one removes it, unless killed: after a day nobody is writing it.
+# Names of temporary files. Their writer removes them unless it is killed; one that is a day old has no writer any more.
 _PART = re.compile(r"\..+\.[0-9a-f]{8}\.part(\.\w+)?")
 ABANDONED = 24 * 3600  # seconds
 LONGEST_NAME = 255  # bytes of a file's name, on all common file systems
@@ -27,19 +28,19 @@ _held: dict[Path, IO[bytes]] = {}
 
 
 def part_of(path: Path) -> Path:
-    """A temporary name beside ``path``; those that others left there long ago are removed."""
+    """Return a temporary name beside ``path``, and remove temporary files in that folder that are older than a day."""
     sweep(path.parent)
     ending = f".{secrets.token_hex(4)}.part{path.suffix}"
-    # A name that is as long as names may be has no room for more.
+    # The temporary name must not be longer than the file system allows.
     stem = os.fsencode(path.stem)[: max(1, LONGEST_NAME - 1 - len(os.fsencode(ending)))].decode(errors="ignore")
     return path.with_name(f".{stem}{ending}")
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
-    """The path with its "~" expanded.
+    """Return the path with its "~" expanded.
 
     Raises:
-        MediaError: it names the home of somebody who has none.
+        MediaError: it names the home of an unknown user.
     """
     try:
         return Path(path).expanduser()
@@ -49,17 +50,18 @@ def expanded(path: str | os.PathLike[str]) -> Path:
 
 @lru_cache(maxsize=64)
 def sweep(folder: Path) -> None:
-    """Removes what killed runs left half-written in a folder more than a day ago; looked for once a folder and process."""
+    """Remove temporary files that killed runs left in a folder more than a day ago; each process looks once a
+    folder."""
     try:
         for path in folder.iterdir():
             if _PART.fullmatch(path.name) and path.is_file() and time.time() - path.stat().st_mtime > ABANDONED:
                 path.unlink(missing_ok=True)
     except OSError:
-        return  # it is not ours to clean, and writing will tell what is wrong
+        return  # without permission there is nothing to clean; writing will raise the error
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Writes a safetensors file, whole or not at all, readable for whom the umask says.
+    """Write a safetensors file atomically, with the file mode that the umask gives.
 
     Raises:
         OSError, SafetensorError: it cannot be written.
@@ -76,7 +78,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 
 
 def write_arrays(path: Path, arrays: Mapping[str, ArrayLike], compressed: bool = False) -> None:
-    """Writes an ``.npz`` file, whole or not at all; its folder is made.
+    """Write an ``.npz`` file atomically, and make its folder.
 
     Raises:
         OSError: it cannot be written.
@@ -94,7 +96,8 @@ def write_arrays(path: Path, arrays: Mapping[str, ArrayLike], compressed: bool =
 
 
 def follow_umask(folder: Path, files: list[Path] | None = None) -> None:
-    """Gives weights the mode that any new file in the folder gets: safetensors makes them for their owner alone.
+    """Set the file mode of weights to that of any new file in the folder; safetensors makes them readable for their
+    owner alone.
 
     Args:
         files: by default all safetensors files in the folder.
@@ -108,10 +111,10 @@ def follow_umask(folder: Path, files: list[Path] | None = None) -> None:
 
 
 def hold(folder: Path, what: str) -> None:
-    """Keeps a folder for this process until it ends: two that wrote there would overwrite each other's work.
+    """Lock a folder for this process until it ends: two processes that write there would overwrite each other's work.
 
     Args:
-        what: is being done there, for the message to others.
+        what: the work that is done there, for the error message of other processes.
 
     Raises:
         SuperFaceError: another process holds it, or it cannot be written to.
@@ -135,7 +138,7 @@ def hold(folder: Path, what: str) -> None:
 
 
 def _lock(file: IO[bytes]) -> None:
-    """The system takes the lock back when the process ends, however it ends."""
+    """Lock a file for this process. The operating system releases the lock when the process ends, however it ends."""
     if os.name == "nt":
         import msvcrt
 

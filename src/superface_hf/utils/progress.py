@@ -1,4 +1,4 @@
-"""The progress bar: on a terminal, and only for work that takes a while."""
+"""The progress bar: shown on a terminal, and only for work that takes a while."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class progress_bar(tqdm):
         super().__init__(total=total, desc=title, unit="frame", disable=quiet, delay=0 if show else SHOW_AFTER)
 
     def over(self, items: Iterable[Any]) -> Iterator[Any]:
-        """Passes items on and counts them."""
+        """Pass items on and count them on the bar."""
         for item in items:
             yield item
             self.update()

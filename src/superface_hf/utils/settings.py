@@ -1,4 +1,4 @@
-"""From YAML to checked dataclasses and back: unknown keys, wrong types and impossible values are refused by name.
+"""Read YAML into checked dataclasses and back: unknown keys, wrong types and impossible values are refused by name.
 
 A settings class is a plain dataclass. Its nested dataclasses are sections of the file; what a field may hold follows from
 its type, and from :func:`number` where a number has bounds. A ``ValueError`` of a section's own ``__post_init__`` is
@@ -28,15 +28,15 @@ class SettingsError(SuperFaceError):
 
 
 def number(default: Any, *, low: float | None = None, high: float | None = None) -> Any:
-    """A dataclass field for a number (or a tuple of them) from ``low`` to ``high``."""
+    """Return a dataclass field for a number (or a tuple of them) from ``low`` to ``high``."""
     return dataclasses.field(default=default, metadata={"low": low, "high": high})
 
 
 def load_settings(
     kind: type[SettingsT], path: Path | None, changes: Iterable[str] = (), named: Mapping[str, Any] | None = None
 ) -> SettingsT:
-    """Settings from a YAML file (None: the defaults), with ``changes`` like ``schedule.steps=100`` on top, and on top of
-    those the values ``named`` by their keys.
+    """Return settings from a YAML file (None: the defaults), changed by ``changes`` such as ``schedule.steps=100``, and
+    then by the values ``named`` by their keys.
 
     Raises:
         SettingsError: the file cannot be read, or a key or value in it or among the changes is wrong.
@@ -45,7 +45,7 @@ def load_settings(
     if path is not None:
         try:
             values = parse_yaml(path.read_text("utf-8"))
-        except (OSError, ValueError) as error:  # no text, or no name that a file can have
+        except (OSError, ValueError) as error:  # ValueError: not UTF-8, or an impossible file name
             raise SettingsError(f"The settings {path} cannot be read: {error}.") from error
         except SettingsError as error:
             raise SettingsError(f"{path}: {error}") from error
@@ -64,7 +64,7 @@ def load_settings(
 
 
 def build(kind: type[SettingsT], values: Mapping[str, Any], section: str = "") -> SettingsT:
-    """A settings dataclass from nested dictionaries; what is not given keeps its default."""
+    """Return a settings dataclass from nested dictionaries; fields that are not given keep their defaults."""
     fields = {field.name: field for field in dataclasses.fields(kind) if field.init}  # type: ignore[arg-type]
     hints = typing.get_type_hints(kind)
     given: dict[str, Any] = {}
@@ -90,7 +90,8 @@ def build(kind: type[SettingsT], values: Mapping[str, Any], section: str = "") -
 
 
 def as_dict(settings: Any) -> dict[str, Any]:
-    """Nested dictionaries of what YAML and JSON can hold; ``build`` gives the same settings back."""
+    """Return the settings as nested dictionaries of types that YAML and JSON have; ``build`` gives the same settings
+    back."""
     return {name: _plain(value) for name, value in dataclasses.asdict(settings).items()}
 
 
@@ -99,7 +100,7 @@ def as_yaml(settings: Any) -> str:
 
 
 def flat(settings: Any) -> dict[str, int | float | str | bool]:
-    """One entry ``section.key`` for each setting, as experiment trackers take them."""
+    """Return one entry ``section.key`` for each setting, as experiment trackers take them."""
     entries: dict[str, int | float | str | bool] = {}
 
     def walk(values: dict[str, Any], section: str) -> None:
@@ -115,8 +116,7 @@ def flat(settings: Any) -> dict[str, int | float | str | bool]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads ``3e-4`` as a number, which YAML 1.1 takes for text, and ``no`` as text, which it takes for false; refuses a key
-    that is given twice."""
+    """A YAML loader that reads ``3e-4`` as a number and ``no`` as text (YAML 1.1 does neither), and refuses repeated keys."""
 
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
@@ -149,13 +149,13 @@ def parse_yaml(text: str) -> Any:
 
 
 def converted(value: Any, hint: Any, name: str) -> Any:
-    """``value`` as the type that ``hint`` asks for, or an error that says what was asked for."""
+    """Return ``value`` as the type ``hint``, or raise an error that says what is expected."""
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if value is None:
             value = {}
         if not isinstance(value, dict):
-            raise SettingsError(f"{name} is a section with settings of its own, not {_shown(value)}.")
+            raise SettingsError(f"{name} is a section with settings, not {_shown(value)}.")
         return build(hint, value, name)
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in parts:
@@ -212,7 +212,7 @@ def _check_bounds(value: Any, field: dataclasses.Field[Any], name: str) -> None:
     for entry in value if isinstance(value, (tuple, list)) else (value,):
         if not isinstance(entry, (int, float)) or isinstance(entry, bool):
             continue
-        # "not inside" rather than "outside": NaN is neither.
+        # Written as "not inside the bounds", so that NaN is refused too.
         if (low is not None and not entry >= low) or (high is not None and not entry <= high):
             bounds = [
                 f"{word} {bound:g}" for word, bound in (("at least", low), ("at most", high)) if bound is not None
@@ -237,7 +237,8 @@ def _unknown(name: str, key: str, kind: type, section: str) -> str:
 
 
 def nearest(key: str, known: list[str], section: str) -> str:
-    """What to do about an unknown key: the nearest known one, or all of them."""
+    """Return the part of an error message that says which known key is nearest to an unknown one, or lists all of
+    them."""
     near = difflib.get_close_matches(key, known, 1, 0.6)
     if near:
         return f"Did you mean {_join(section, near[0])}?"

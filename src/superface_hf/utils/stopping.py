@@ -1,4 +1,4 @@
-"""Commands that are told to stop: what they had begun is cleaned up, and one line says why they ended."""
+"""Turn the signals that stop a process into an exception, so that a command cleans up and says why it ended."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-# Also sent when a terminal is closed, and by service managers; Windows knows only some of them.
+# Service managers send SIGTERM, a closed terminal SIGHUP; Windows has only some of them.
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 class Stopped(BaseException):
-    """The process was told to stop. As ``KeyboardInterrupt``, it passes what handles errors, and ``finally`` runs."""
+    """The process received a signal to stop. Like ``KeyboardInterrupt`` it is no ``Exception``: handlers of errors let
+    it pass, and ``finally`` runs."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}")
@@ -22,7 +23,7 @@ class Stopped(BaseException):
 
 @contextmanager
 def stopping() -> Iterator[None]:
-    """Turns signals that would end the process at once into :class:`Stopped`; a second one does end it at once.
+    """Turn signals that would end the process at once into :class:`Stopped`; a second signal does end it at once.
 
     Signals that are ignored (``nohup``) or handled already are left alone.
     """

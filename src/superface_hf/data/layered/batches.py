@@ -31,7 +31,7 @@ DRAWN = 4
 
 
 @dataclass(eq=False)
-class Batch:
+class LayeredBatch:
     """B sources, each with M targets; the targets of a source follow each other.
 
     Attributes:
@@ -63,7 +63,6 @@ class Batches:
         size: side S of the windows.
         targets: M.
         stills: share of the sources that are portraits, warped to another's motion; their target is the portrait itself.
-        seed: of what is drawn.
     """
 
     def __init__(
@@ -73,23 +72,24 @@ class Batches:
         size: int,
         targets: int,
         stills: float,
-        seed: int,
     ) -> None:
         self.clips, self.portraits = clips, portraits
         self.size, self.targets, self.stills = size, targets, stills
-        self.rng = np.random.default_rng(seed)
+        self.rng = np.random.default_rng()
         persons: dict[int, list[PackedClip]] = {}
         for clip in clips:
             persons.setdefault(clip.person, []).append(clip)
         self.persons = list(persons.values())
 
-    def draw(self, sources: int) -> Batch:
+    def draw(self, sources: int, rng: np.random.Generator) -> LayeredBatch:
+        """A batch of ``sources`` sources; what is drawn follows from ``rng`` alone."""
+        self.rng = rng
         parts = [self._still() if self._is_still() else self._pair() for _ in range(sources)]
         joined = [torch.cat(values) for values in zip(*parts, strict=True)]
         source, matte, landmarks, target, target_matte, driving, centre, scale, known, sharp = joined
         matte, target_matte = exact_matte(source, matte), exact_matte(target, target_matte)
         own_plate = pull_push(source, (grown(matte) < NOBODY).float())
-        return Batch(
+        return LayeredBatch(
             person_colours(source, matte, own_plate), matte, landmarks, target, target_matte, driving, Window(centre, scale),
             self._plates(source, matte, target, target_matte, centre, scale), known, sharp,
         )  # fmt: skip
@@ -116,7 +116,7 @@ class Batches:
         return self._cut(_floats(pictures), _floats(mattes[..., None]), own, meshes, sharp)
 
     def _still(self) -> tuple[Tensor, ...]:
-        """A portrait, moved by the layers to where a person of a clip looks, is the source; the portrait is the target."""
+        """Makes an item of a portrait: the source is the portrait moved by the layers, the target the portrait itself."""
         portrait = self.portraits[self.rng.integers(len(self.portraits))]
         clips = self.persons[self.rng.integers(len(self.persons))]
         clip = clips[self.rng.integers(len(clips))]
@@ -163,7 +163,7 @@ class Batches:
         return cut[:1], cut_mattes[:1], inside, cut[1:], cut_mattes[1:], driving, centre, relative, known, sharp
 
     def _relit(self, pictures: Tensor) -> Tensor:
-        """All pictures of an item in another light: contrast, and the balance of colours."""
+        """Changes contrast and colour balance of all pictures of an item alike."""
         gamma = math.exp(self.rng.uniform(-LIGHT, LIGHT))
         gains = np.exp(self.rng.uniform(-COLOUR, COLOUR, size=3)).astype(np.float32)
         pictures = (pictures**gamma * torch.from_numpy(gains).to(pictures.device)[:, None, None]).clamp(0, 1)
@@ -176,7 +176,7 @@ class Batches:
     def _plates(
         self, source: Tensor, matte: Tensor, target: Tensor, target_matte: Tensor, centre: Tensor, scale: Tensor
     ) -> Tensor:
-        """What the targets show beside the person; behind it, what the sources show there; else what is near."""
+        """Composes plates: the target's background, the source's where the person hides it, and else the nearest pixels."""
         rest = Window(centre, scale).leave(torch.zeros(len(target), 2, 64, 64, device=target.device))
         behind = warp(source.repeat_interleave(self.targets, 0), rest)
         return known_plate(behind, warp(matte.repeat_interleave(self.targets, 0), rest), target, target_matte)

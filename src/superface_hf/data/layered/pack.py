@@ -26,9 +26,8 @@ from tqdm import tqdm
 
 from ...face_model.coordinates import Square
 from ...face_model.linear import FaceModel
-from ...media import load_picture
+from ...media import load_picture, replacing
 from ...media.container import open_container
-from ...media.writing import replacing
 from ...models.tracker.mediapipe_backend import MediapipeTracker
 from .shards import LANDMARK_UNIT, MOTION_ARRAYS
 
@@ -84,7 +83,7 @@ def pictures(video: Path) -> Iterator[np.ndarray]:
 
 
 def clip_arrays(labels: dict[str, np.ndarray], fps: float) -> dict[str, np.ndarray] | None:
-    """What a clip's ``.npz`` holds; None if too few frames show a face. Coordinates are those of the square clip."""
+    """Makes the arrays of a clip's ``.npz``, in coordinates of the square clip; None if too few frames show a face."""
     points = labels["landmarks"] * 2 - 1
     points[..., 2] = labels["landmarks"][..., 2] * -2
     used = [i for i in range(0, len(points), 2) if np.isfinite(points[i]).all()]

@@ -58,7 +58,7 @@ class PackedClip:
 
 
 def inverse_pose(pose: Tensor) -> Tensor:
-    """Of a scaled rotation (3, 3)."""
+    """Inverts a scaled rotation (3, 3)."""
     return pose.T / pose[0].square().sum()
 
 

@@ -76,7 +76,7 @@ class MaskingConfig:
 
 @dataclass(frozen=True, eq=False)
 class Replacement:
-    """What one pair's driving signal gets.
+    """The motion that replaces regions of one pair's driving signal.
 
     Attributes:
         regions: the expression regions that are replaced.
@@ -117,7 +117,7 @@ def draw_replacement(
 def _likely_frame(
     config: MaskingConfig, motion: Motion, target: int, regions: tuple[str, ...], rng: np.random.Generator
 ) -> int | None:
-    """Of some frames that are turned like the target, the one whose regions differ most from its."""
+    """Chooses, of frames whose heads are turned like the target's, the one whose regions differ most."""
     candidates = rng.integers(len(motion), size=CANDIDATES)
     turned = np.linalg.norm(motion.rotation[candidates] - motion.rotation[target], axis=1)
     candidates = candidates[(turned < config.largest_turn) & (candidates != target)]
@@ -197,7 +197,7 @@ class _Box:
 
     @property
     def _frame(self) -> tuple[Tensor, float]:
-        """Its middle (2,) and half its side in image coordinates."""
+        """Middle (2,) and half the side in image coordinates."""
         half = self.side / self.size
         corner = torch.tensor([self.left, self.top]) * (2 / self.size) - 1
         return corner + half, half
@@ -233,7 +233,7 @@ def patch_mask(landmarks: Tensor, points: np.ndarray, size: int) -> Tensor:
 def _around(landmarks: Tensor, points: np.ndarray, width: float, size: int) -> Tensor:
     chosen = landmarks[:, points]
     dots = splat(chosen, torch.ones_like(chosen[..., :1]), width * face_radius(landmarks)[:, None], size)
-    # One point alone gives 1 in its middle: there and between neighbours the mask is whole.
+    # One point alone gives 1 in its middle, so the mask is 1 at all points and between neighbours.
     mask = ((dots - 0.1) / 0.7).clamp(0, 1)
     return mask * mask * (3 - 2 * mask)
 
@@ -251,7 +251,7 @@ def _in_light_of(own: Tensor, other: Tensor, mask: Tensor) -> Tensor:
 
 
 def known_map(meshes: tuple[np.ndarray, np.ndarray], regions: tuple[str, ...], cells: int) -> np.ndarray:
-    """Where the target's picture holds although regions were replaced: (cells, cells) float32 in [0, 1].
+    """Maps where the target's picture is still right after regions were replaced: (cells, cells) float32 in [0, 1].
 
     ``meshes`` are the landmarks (478, 3) in image coordinates of the target and of the driving mesh: the region is unknown
     where either has it.

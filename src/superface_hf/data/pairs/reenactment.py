@@ -24,6 +24,7 @@ from ...face_model.coordinates import Square
 from ...face_model.linear import FaceModel
 from ...face_model.topology import INNER_LIPS, LEFT_LIDS, RIGHT_LIDS, inter_ocular
 from ...motion import Motion
+from ..batch import Batch
 from ..prepared_set import PreparedClip, load_clips
 from .masking import MaskingConfig, Replacement, composed_picture, draw_replacement, known_map
 from .still import StillPairs
@@ -31,7 +32,27 @@ from .still import StillPairs
 FEWEST_PICTURES = 4
 CANDIDATES = 8
 KNOWN_CELL = 8  # pixels of the target for each cell of the map of what is known
-Pair = dict[str, Tensor]
+
+
+@dataclass(eq=False)
+class Pair(Batch):
+    """A source and the target to render from it; a batch of pairs has one dimension more.
+
+    Attributes:
+        source, target: (3, S, S) uint8.
+        source_landmarks, target_landmarks: (478, 3) float32 in image coordinates.
+        sharp: bool, whether the footage has the crops' resolution.
+        known: (1, S / 8, S / 8) 1 where the target is what should be rendered.
+        follows: bool, whether the target is the frame after the pair before, of the same source.
+    """
+
+    source: Tensor
+    target: Tensor
+    source_landmarks: Tensor
+    target_landmarks: Tensor
+    sharp: Tensor
+    known: Tensor
+    follows: Tensor
 
 
 class SamplingError(SuperFaceError, ValueError):
@@ -97,7 +118,7 @@ class Footage:
 
     @cached_property
     def motion(self) -> Motion:
-        """Of the kept frames (J), fitted together with all others that show the face."""
+        """The motion of the kept frames (J), fitted together with all others that show the face."""
         found = np.flatnonzero(self.clip.found)
         _, motion = FaceModel.default().fit(self.square.to_image(self.clip.landmarks[found]), self.clip.fps)
         kept = np.searchsorted(found, self.clip.jpeg_index)
@@ -238,15 +259,15 @@ class PairDrawer:
             known = known[:, ::-1]
         source, target = (torch.from_numpy(np.array(picture.transpose(2, 0, 1), order="C")) for picture in pictures)
         source_mesh, target_mesh = (torch.from_numpy(mesh.astype(np.float32)) for mesh in landmarks)
-        return {
-            "source": source,
-            "target": target,
-            "source_landmarks": source_mesh,
-            "target_landmarks": target_mesh,
-            "sharp": torch.tensor(sharp),
-            "known": torch.from_numpy(known.astype(np.float32))[None],
-            "follows": torch.tensor(follows),
-        }
+        return Pair(
+            source,
+            target,
+            source_mesh,
+            target_mesh,
+            torch.tensor(sharp),
+            torch.from_numpy(known.astype(np.float32))[None],
+            torch.tensor(follows),
+        )
 
     def _crop_box(self, clip: Footage, frames: list[int], rng: np.random.Generator) -> Square:
         """A square inside the clip's frame, in its pixels, that holds the faces of some kept frames."""
@@ -340,7 +361,7 @@ class StreamedPairs(IterableDataset[Pair]):
         self._clips: Iterator[PreparedClip] | None = None
 
     def __iter__(self) -> Iterator[Pair]:
-        """Goes on from where the last iteration, or the state, was."""
+        """Yields pairs from where the last iteration, or the loaded state, ended."""
         while True:
             self._fill(self.pool + (self._index - self._index % 2) // self.renewal)
             weights = person_weights(self._pooled, self.drawer.sampling.person_balance)
@@ -349,7 +370,7 @@ class StreamedPairs(IterableDataset[Pair]):
             yield item
 
     def state_dict(self) -> dict[str, Any]:
-        """What :meth:`load_state_dict` needs to give the items that would have come next; JSON can hold it."""
+        """The state, as JSON can hold it, from which :meth:`load_state_dict` continues with the same next items."""
         return {
             "index": self._index,
             "read": self._read - len(self._pooled),
@@ -377,7 +398,7 @@ class StreamedPairs(IterableDataset[Pair]):
 
 
 def usable(clip: PreparedClip) -> bool:
-    """Whether it has enough pictures, each with a face."""
+    """Whether a clip has enough pictures, each with a face."""
     return len(clip.jpegs) >= FEWEST_PICTURES and bool(clip.found[clip.jpeg_index].all())
 
 

@@ -1,4 +1,4 @@
-"""What the matte network sees in training: people cut out and put elsewhere, in any light, blurred, grey, drawn.
+"""Batches for the matte network: people cut out and put elsewhere, in any light, blurred, grey, drawn.
 
 Everything happens on the training device, on whole batches. Where labels end, beyond a picture's edge, nothing is asked.
 """
@@ -128,7 +128,7 @@ def changed(picture: Tensor) -> Tensor:
 
 
 def _softened(picture: Tensor) -> Tensor:
-    """As from a picture of few pixels: one size for the batch."""
+    """Blurs by making smaller and larger again, with one size for the batch."""
     size = picture.shape[-1]
     small = int(torch.randint(size // 5, size * 3 // 4, (1,)))
     little = F.interpolate(picture, size=(small, small), mode="bilinear", antialias=True, align_corners=False)

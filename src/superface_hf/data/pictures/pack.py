@@ -176,7 +176,7 @@ def pack(data: Path, models: Path, out: Path) -> None:
 
 
 def _seen_in_matte(points: np.ndarray, face: np.ndarray, matte: np.ndarray) -> float:
-    """How much of the matte at the face's points is a person."""
+    """The share of the face's points at which the matte shows a person."""
     low, high = points.min(0), points.max(0)
     shares = (points - (low + high) / 2) / np.ptp(points[:, 0]) * face[2] + face[:2]
     x, y = np.clip((shares * MATTE_SIZE).astype(int), 0, MATTE_SIZE - 1).T

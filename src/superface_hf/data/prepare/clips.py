@@ -1,4 +1,4 @@
-"""From one raw video to tracked, cropped clips.
+"""Makes tracked, cropped clips of one raw video.
 
 The video is read twice: once to find the shots, follow the main face through each and measure what landmarks can tell, and
 once more to cut the pictures of what is kept.
@@ -27,7 +27,7 @@ from .quality_filters import CutDetector, Drop, QualityThresholds, judge
 from .sound import SoundTrack, sync_expert
 from .sources import RawVideo
 
-# A video is such a crop already if it is square but for this share, and its face takes a share of the side within these.
+# A video is such a crop already if its sides differ by this share at most, and its face takes a share of the side within these.
 NEARLY_SQUARE, CROPPED_SHARE = 0.02, (0.4, 0.85)
 ROOM = 1.15  # a crop is at least so many times as wide as what the face moves over
 MOVES = (2, 98)  # percentiles of the frames that tell what the face moves over
@@ -41,7 +41,7 @@ MIN_FACES = 3  # frames, below which there is nothing to measure
 
 @dataclass(frozen=True)
 class PrepareSettings:
-    """What becomes of raw videos.
+    """How raw videos are cut, cropped and filtered.
 
     Attributes:
         max_side: largest side of a finished clip, pixels; smaller crops are not enlarged.
@@ -93,7 +93,7 @@ class Segment:
 
 @dataclass
 class RawReport:
-    """What became of a raw video, for the manifest.
+    """The outcome for one raw video, for the manifest.
 
     Attributes:
         clips: names of the kept clips.
@@ -238,7 +238,7 @@ def _scores(labels: list[Label | None]) -> np.ndarray | None:
 
 
 def _parts(landmarks: np.ndarray, found: np.ndarray, fps: float, settings: PrepareSettings) -> list[tuple[int, int]]:
-    """Where to cut a shot, as (first, last + 1): before other faces, around long gaps, and where it gets too long."""
+    """Chooses where to cut a shot, as (first, last + 1): before other faces, around long gaps, and at the longest length."""
     edges = {0, len(found), *quality.face_jumps(landmarks, found).tolist()}
     seen = np.flatnonzero(found)
     around = np.concatenate([[-1], seen, [len(found)]])

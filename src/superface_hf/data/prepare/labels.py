@@ -1,4 +1,4 @@
-"""Who labels the frames: the tracker that comes with the package, or MediaPipe's official face landmarker."""
+"""The source of labels: the tracker that comes with the package, or MediaPipe's official face landmarker."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class Landmarker:
 
 
 def _nearest(labels: list[Label], last: Face | None) -> Label | None:
-    """The face that was followed before, told by its place; the largest where none is near."""
+    """Chooses the face that was followed before, by its place; the largest where none is near."""
     if not labels:
         return None
     if last is not None:

@@ -217,7 +217,7 @@ class SetStore:
         return pack.size >= self.settings.shard_megabytes * 2**20
 
     def _without_duplicates(self, part: Part, report: RawReport) -> list[int]:
-        """The numbers of the rows to be kept; the report says what became of the others."""
+        """Chooses the rows to keep, by number, and notes the others in the report."""
         kept: list[int] = []
         columns = ["name", "fps", "frames", "origin", "hashes", "movement"]
         limit = self.settings.filters.max_duplicate
@@ -270,7 +270,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 
 def count(manifest: dict[str, Any]) -> dict[str, Any]:
-    """How many raw videos there were, what was kept of them, and what each filter dropped."""
+    """Counts raw videos, kept clips, and those that each filter dropped."""
     videos = [entry for entry in manifest["raw"].values() if entry["kind"] == "video"]
     dropped = [drop for entry in videos for drop in entry.get("dropped", ())]
     rows = Counter[str]()
@@ -378,7 +378,7 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def _changed(before: Any, now: Any) -> str:
-    """What differs, by name."""
+    """Names the settings that differ, with both values."""
     if not isinstance(before, dict) or not isinstance(now, dict):
         return f"{before}, now {now}"
     different = [key for key in now if before.get(key) != now[key]]

@@ -1,4 +1,4 @@
-"""What a clip must be like to be worth training on: measures that can be looked up one by one, and their thresholds.
+"""Measures of a clip's quality for training, and their thresholds.
 
 A measure is a plain function of landmarks, pictures or sound; :data:`CHECKS` says which threshold each is held against.
 """
@@ -35,7 +35,7 @@ OTHER_SIDE = 0.5  # a second face counts from this share of the main one's size
 
 @dataclass(frozen=True)
 class QualityThresholds:
-    """What is kept; a clip that fails one of these is dropped, and the manifest says which and with what value.
+    """Thresholds; a clip that fails one is dropped, and the manifest names the threshold and the value.
 
     Attributes:
         min_seconds: shortest clip, seconds.
@@ -291,7 +291,7 @@ class DuplicateIndex:
         self._names: list[str] = []
         self._hashes: list[np.ndarray] = []
         self._movements: list[np.ndarray] = []
-        # Frames that look the same agree in one of a hash's bands at least, all but surely.
+        # Frames that look the same agree in one of a hash's bands at least, almost certainly.
         self._bands: dict[tuple[int, int], set[int]] = defaultdict(set)
 
     def add(self, name: str, hashes: np.ndarray, moves: np.ndarray) -> None:

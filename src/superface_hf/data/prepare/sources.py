@@ -1,4 +1,4 @@
-"""Where raw videos come from: a folder, or a dataset (of the Hub, parquet files, WebDataset tars) with a video column."""
+"""Sources of raw videos: a folder, or a dataset (of the Hub, parquet files, WebDataset tars) with a video column."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ...errors import MediaError, SuperFaceError
-from ...media.download import LARGEST, download, is_url
+from ...media.download import MAX_BYTES, download, is_url
 from ..prepared_set import SPLITS
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"})
@@ -61,11 +61,11 @@ class RawVideo:
 
         try:
             with fsspec.open(self.video, "rb") as file:
-                data = file.read(LARGEST + 1)
+                data = file.read(MAX_BYTES + 1)
         except OSError as error:
             raise MediaError(f"The video {self.video} cannot be fetched: {error}") from error
-        if len(data) > LARGEST:
-            raise MediaError(f"The video {self.video} is larger than {LARGEST // 2**20} MB.")
+        if len(data) > MAX_BYTES:
+            raise MediaError(f"The video {self.video} is larger than {MAX_BYTES // 2**20} MB.")
         return data
 
 
@@ -184,7 +184,7 @@ def _open_dataset(source: str, split: str) -> Any:
 
 
 def _video_column(features: Any, source: str) -> str:
-    """The one column of videos, told by its type or its name."""
+    """Finds the one column of videos by its type or its name."""
     import datasets
 
     typed = [name for name, feature in (features or {}).items() if isinstance(feature, datasets.Video)]

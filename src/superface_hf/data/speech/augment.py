@@ -1,4 +1,4 @@
-"""What happens to speech on its way to a microphone and through a codec, for training.
+"""Augmentation of speech: rooms, noise, microphones and codecs.
 
 Everything here keeps time: frame k of the sound still belongs to frame k of the picture. Pitch and speed are changed together,
 where windows are cut (see ``audio_to_lip_data``), because they change the times of the labels.

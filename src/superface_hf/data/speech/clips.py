@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from ...face_model.linear import FaceModel
 from ...face_model.lips import mouth_opening
 from ...media import load_sound
 from ...utils.files import write_arrays
+from ..caching import digest
 from ..prepared_set import PreparedClip, load_clips
 from .visemes import closed_mouth
 
@@ -50,8 +52,8 @@ class SpeechClip:
         mouth: (T, 30) ``Motion.mouth`` coefficients fitted to the labels; where not ``found``, interpolated.
         found: (T,) bool, frames whose label can be believed.
         offset: seconds by which the sound is late: the mouth of frame k is heard at ``k / fps + offset``.
-        agreement: correlation of the mouth's opening with what a model expects from the sound, after the offset; None where
-            nobody has looked yet.
+        agreement: correlation of the mouth's opening with what a model expects from the sound, after the offset; None where it
+            was not measured yet.
     """
 
     name: str
@@ -75,7 +77,7 @@ class SpeechClip:
         return len(self.mouth) / self.fps
 
     def mouth_at(self, seconds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What an average person's mouth would do while the sound is at ``seconds`` (K,).
+        """The clip's mouth on an average person's rest, while the sound is at ``seconds`` (K,).
 
         Returns:
             The mouth (K, 30), its rest replaced by the ``closed_mouth`` of the face model, and whether to believe it (K,).
@@ -105,25 +107,39 @@ def load_speech_clips(
             all stay). Clips that it does not know, or all, have an offset of 0.
     """
     table = cache / OFFSETS
-    known = json.loads(table.read_text()) if with_offsets and table.exists() else {}
+    known: dict[str, Any] = json.loads(table.read_text()) if with_offsets and table.exists() else {}
     clips = []
     for labels in load_clips(prepared, split, pictures=False):
         if not labels.origin.sound:
             continue
-        fitted = cache / "clips" / f"{labels.name}.npz"
+        fitted = fitted_path(cache, labels, data / "clips")
         if not fitted.exists():
             clip = speech_clip(labels, person_of(labels), _sound_of(labels, data / "clips"))
             if clip is None:
                 continue
             _store(clip, fitted)
-        clip = replace(_restore(fitted, person_of(labels)), **known.get(labels.name, {}))
+        clip = _restore(fitted, labels.name, person_of(labels))
+        clip = replace(clip, **known.get(_key(clip), {}))
         if split == "val" or clip.agreement is None or clip.agreement >= MIN_AGREEMENT:
             clips.append(clip)
     return clips
 
 
+def fitted_path(cache: Path, labels: PreparedClip, folder: Path) -> Path:
+    """The path of a fitted clip in the cache, named after its labels and their raw video in ``folder``."""
+    raw = folder / labels.origin.raw
+    video = (raw.stat().st_size, raw.stat().st_mtime_ns) if raw.exists() else None
+    facts = digest(labels.landmarks, labels.found, labels.fps, labels.origin, str(raw.resolve()), video)
+    return cache / "clips" / f"{labels.name}_{facts}.npz"
+
+
+def _key(clip: SpeechClip) -> str:
+    """The clip's key in the table of offsets: another set may have a clip of the same name."""
+    return f"{clip.name}_{digest(clip.mouth.astype(np.float32), clip.fps)}"
+
+
 def _sound_of(clip: PreparedClip, folder: Path) -> np.ndarray:
-    """What is heard in the raw video from the clip's start to its end, (N,) mono."""
+    """Reads the raw video's sound from the clip's start to its end, (N,) mono."""
     samples = load_sound(folder / clip.origin.raw).mono(SAMPLING_RATE)
     start = round(clip.origin.start * SAMPLING_RATE)
     return samples[start : start + round(clip.seconds * SAMPLING_RATE)]
@@ -133,21 +149,21 @@ def _store(clip: SpeechClip, path: Path) -> None:
     write_arrays(path, {"fps": clip.fps, "samples": clip.samples, "mouth": clip.mouth, "found": clip.found})
 
 
-def _restore(path: Path, person: str) -> SpeechClip:
+def _restore(path: Path, name: str, person: str) -> SpeechClip:
     with np.load(path) as data:
-        return SpeechClip(path.stem, person, float(data["fps"]), data["samples"], data["mouth"], data["found"])
+        return SpeechClip(name, person, float(data["fps"]), data["samples"], data["mouth"], data["found"])
 
 
 def save_offsets(clips: Sequence[SpeechClip], cache: Path) -> None:
     """Writes offset and agreement of each clip into the cache of :func:`load_speech_clips`."""
     path = cache / OFFSETS
     path.parent.mkdir(parents=True, exist_ok=True)
-    table = {clip.name: {"offset": clip.offset, "agreement": clip.agreement} for clip in clips}
+    table = {_key(clip): {"offset": clip.offset, "agreement": clip.agreement} for clip in clips}
     path.write_text(json.dumps(table, indent=1))
 
 
 def person_of(clip: PreparedClip) -> str:
-    """A name for who is seen in a clip, from the path that it came from; what the set says where that is not known."""
+    """Names the person in a clip after the path it came from, or as the set does where the path is unknown."""
     return person_at(clip.origin.repo, clip.origin.path) if clip.origin.path else clip.person
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from ...models.audio_to_lip.feature_extraction_audio_to_lip import (
@@ -15,6 +16,7 @@ from ...models.audio_to_lip.feature_extraction_audio_to_lip import (
     SPREAD,
     SuperFaceAudioToLipFeatureExtractor,
 )
+from ..batch import Batch
 from .clips import SpeechClip, person_weights
 
 # A piece is drawn again, this often at most, if too little of its mouth can be believed.
@@ -23,7 +25,7 @@ BELIEVED = 0.9
 
 
 @dataclass(frozen=True)
-class WindowSampling:
+class SyncSampling:
     """How pieces are drawn and changed.
 
     Attributes:
@@ -63,23 +65,34 @@ class Heard:
         return cls(features, *clip.mouth_at(seconds))
 
 
-class SyncWindows(Dataset[dict[str, torch.Tensor]]):
-    """Item i is always the same piece for the same seed, so that a resumed training goes on where it stopped.
+@dataclass(eq=False)
+class SyncBatch(Batch):
+    """Pieces of sound with their mouths.
 
-    Each item: ``input_features`` (T, mels), ``mouth`` (T', 30) float32.
+    Attributes:
+        input_features: (B, T, mels) log-mel.
+        mouth: (B, T', 30).
     """
+
+    input_features: Tensor
+    mouth: Tensor
+
+
+class SyncWindows(Dataset[SyncBatch]):
+    """Pieces without end: piece i is always the same for the same seed, whenever it is asked for."""
+
+    collate = staticmethod(SyncBatch.collate)
 
     def __init__(
         self,
         clips: Sequence[SpeechClip],
         synthetic: Sequence[SpeechClip],
         extractor: SuperFaceAudioToLipFeatureExtractor,
-        length: int,
         seed: int = 0,
-        sampling: WindowSampling | None = None,
+        sampling: SyncSampling | None = None,
     ) -> None:
-        self.sampling = sampling or WindowSampling()
-        self.length, self.seed = length, seed
+        self.sampling = sampling or SyncSampling()
+        self.seed = seed
         self.hops = round(extractor.sampling_rate / extractor.hop_length / self.sampling.frame_rate)
         longest = int(np.ceil(self.sampling.frames * self.sampling.speed)) + 1
         self.pools = []
@@ -95,10 +108,7 @@ class SyncWindows(Dataset[dict[str, torch.Tensor]]):
         if not self.pools:
             raise ValueError(f"No clip is longer than {longest / self.sampling.frame_rate:.1f} s: nothing to train on.")
 
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+    def __getitem__(self, index: int) -> SyncBatch:
         rng = np.random.default_rng((self.seed, index))
         synthetic = len(self.pools) > 1 and rng.random() < self.sampling.synthetic
         clips, weights = self.pools[-1 if synthetic else 0]
@@ -108,7 +118,7 @@ class SyncWindows(Dataset[dict[str, torch.Tensor]]):
                 break
         features = changed_sound(features, rng)
         mouth = self._changed_mouth(mouth, rng)
-        return {"input_features": torch.from_numpy(features), "mouth": torch.from_numpy(mouth)}
+        return SyncBatch(torch.from_numpy(features), torch.from_numpy(mouth))
 
     def _piece(self, clip: Heard, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
         """Features and mouth of a piece at a random speed, and which share of the mouth can be believed."""

@@ -79,7 +79,7 @@ class Utterance:
 def utterances(count: int, seed: int = 0, test: bool = False) -> Iterator[Utterance]:
     """``count`` utterances of about 5 to 40 seconds.
 
-    The same seed gives the same voices and words. The sound is the same but for a few milliseconds, since espeak-ng carries a
+    The same seed gives the same voices and words. The sound differs by a few milliseconds only, since espeak-ng carries a
     little from one sentence into the next.
 
     Args:

@@ -36,7 +36,7 @@ PER_PERSON = 10  # clips at most
 
 @dataclass(frozen=True, eq=False)
 class TrackedClip:
-    """What was seen and heard in a clip.
+    """The landmarks and the sound of a clip.
 
     Attributes:
         name: of the file, without its ending.

@@ -1,4 +1,4 @@
-"""What lips do for each speech sound: target poses, and how they run into each other.
+"""Lip poses for each speech sound, and how they blend into each other.
 
 Poses are ARKit scores. They are blended after Cohen and Massaro (1993), "Modeling coarticulation in synthetic visual speech":
 every sound pulls the mouth toward its pose with a dominance that falls off in time, more slowly for rounding than for the
@@ -107,7 +107,7 @@ class Phoneme:
 
     @property
     def bilabial(self) -> bool:
-        """Whether the lips must touch."""
+        """Whether the lips touch in this sound."""
         return bool(self.signs) and self.signs[0] in BILABIALS
 
     @property

@@ -1,4 +1,4 @@
-"""Windows of sound with the mouth that goes with it: synthetic speech, real speech, and sound that is no speech at all."""
+"""Windows of sound with their mouths: synthetic speech, real speech, and sound without speech."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ...models.audio_to_lip.feature_extraction_audio_to_lip import SuperFaceAudioToLipFeatureExtractor
+from ..batch import Batch
 from .augment import SAMPLING_RATE, SoundAugment, hiss, hum, tones
 from .clips import SpeechClip, person_weights
 from .synthetic_speech import FRAME_RATE, Utterance
@@ -21,7 +22,7 @@ CUT_START, CUT_END = 0.3, 0.2
 
 
 @dataclass(frozen=True)
-class WindowSampling:
+class SpeechSampling:
     """How windows are drawn.
 
     Attributes:
@@ -39,33 +40,41 @@ class WindowSampling:
     augment: SoundAugment = field(default_factory=SoundAugment)
 
 
-class SpeechWindows(Dataset[dict[str, Tensor]]):
-    """Item i is always the same window for the same seed, so that a resumed training goes on where it stopped.
+@dataclass(eq=False)
+class SpeechBatch(Batch):
+    """Windows of sound with their mouths.
 
-    Each item: ``input_features`` (T, mels), ``mouth`` (F, 30) at ``FRAME_RATE``, and ``weight`` (F,), how much each frame's
-    error counts.
+    Attributes:
+        input_features: (B, T, mels) log-mel.
+        mouth: (B, F, 30) at ``FRAME_RATE``.
+        weight: (B, F) how much each frame's error counts.
     """
+
+    input_features: Tensor
+    mouth: Tensor
+    weight: Tensor
+
+
+class SpeechWindows(Dataset[SpeechBatch]):
+    """Windows without end: window i is always the same for the same seed, whenever it is asked for."""
+
+    collate = staticmethod(SpeechBatch.collate)
 
     def __init__(
         self,
         extractor: SuperFaceAudioToLipFeatureExtractor,
-        length: int,
         seed: int,
-        sampling: WindowSampling,
+        sampling: SpeechSampling,
         spoken: Sequence[Utterance] = (),
         clips: Sequence[SpeechClip] = (),
     ) -> None:
-        self.extractor, self.sampling = extractor, sampling
-        self.length, self.seed = length, seed
+        self.extractor, self.sampling, self.seed = extractor, sampling, seed
         self.spoken, self.clips = spoken, clips
         self.clip_weights = person_weights(clips, sampling.person_balance) if clips else np.zeros(0)
         self.spoken_weights = np.array([said.seconds for said in spoken])
         self.spoken_weights /= max(self.spoken_weights.sum(), 1e-9)
 
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
+    def __getitem__(self, index: int) -> SpeechBatch:
         rng = np.random.default_rng((self.seed, index))
         kind = rng.random()
         if kind < self.sampling.quiet:
@@ -77,11 +86,11 @@ class SpeechWindows(Dataset[dict[str, Tensor]]):
             said = self.spoken[int(rng.choice(len(self.spoken), p=self.spoken_weights))]
             samples, mouth, weight = self._cut(said.samples, said, rng)
         features = self.extractor(samples, SAMPLING_RATE)["input_features"][0]
-        return {
-            "input_features": torch.from_numpy(np.asarray(features, np.float32)),
-            "mouth": torch.from_numpy(mouth.astype(np.float32)),
-            "weight": torch.from_numpy(weight.astype(np.float32)),
-        }
+        return SpeechBatch(
+            torch.from_numpy(np.asarray(features, np.float32)),
+            torch.from_numpy(mouth.astype(np.float32)),
+            torch.from_numpy(weight.astype(np.float32)),
+        )
 
     def _cut(
         self, sound: np.ndarray, source: SpeechClip | Utterance, rng: np.random.Generator

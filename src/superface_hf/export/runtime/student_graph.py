@@ -18,8 +18,9 @@ from ...animation.portrait import Portrait
 from ...face_model.coordinates import MIN_CROP, STAYS, STAYS_GROWN
 from ...face_model.linear import FaceModel
 from ...face_model.mesh_flow import identity_grid
-from ...layers.compositing import FEATHER, MARGIN, STAGE, Outline
+from ...layers.compositing import FEATHER, STAGE
 from ...layers.motion import FOLLOWING, Window
+from ...layers.outline import MARGIN, Outline
 from ...models.student.modeling_student import SuperFaceStudentModel, changes_of, moved_by, near_person, painted_over
 from ...models.student.seam_windows import SeamWindow
 from ...utils.easing import smoothstep

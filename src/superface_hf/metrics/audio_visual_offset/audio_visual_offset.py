@@ -1,4 +1,4 @@
-"""Audio-visual offset and confidence on the package's sync expert, for ``evaluate``."""
+"""Audio-visual offset and confidence, measured by the package's sync expert, for ``evaluate``."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How often lips touch in /p b m/, for ``evaluate``."""
+"""The share of /p b m/ in which lips touch, for ``evaluate``."""
 
 from typing import Any
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from superface_hf.metrics.features import FeatureNetwork, frechet_distance
-from superface_hf.metrics.module import PICTURE, SuperFaceMetric, as_pictures, as_tensor
+from superface_hf.metrics.module import PICTURE, SuperFaceMetric, as_tensor, load_pictures
 
 
 class FeatureFrechetDistance(SuperFaceMetric, predictions=PICTURE, references=PICTURE):
@@ -26,7 +26,7 @@ class FeatureFrechetDistance(SuperFaceMetric, predictions=PICTURE, references=PI
     def _compute(self, predictions: list[Any], references: list[Any]) -> dict[str, float]:
         network = FeatureNetwork()
         sets = [
-            np.concatenate([network(as_tensor(picture)).pooled.numpy() for picture in as_pictures(items)])
+            np.concatenate([network(as_tensor(picture)).pooled.numpy() for picture in load_pictures(items)])
             for items in (predictions, references)
         ]
         return {"feature_frechet_distance": frechet_distance(*sets)}

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from superface_hf.metrics.identity import IdentityNetwork, identity_distance, identity_similarity
-from superface_hf.metrics.module import PICTURE, SuperFaceMetric, as_pictures
+from superface_hf.metrics.module import PICTURE, SuperFaceMetric, load_pictures
 from superface_hf.models.embedded import embedded_tracker
 
 
@@ -27,7 +27,7 @@ class IdentitySimilarity(SuperFaceMetric, predictions=PICTURE, references=PICTUR
 
     def _compute(self, predictions: list[Any], references: list[Any]) -> dict[str, float]:
         network, tracker = IdentityNetwork(), embedded_tracker()
-        pairs = list(zip(as_pictures(predictions), as_pictures(references), strict=True))
+        pairs = list(zip(load_pictures(predictions), load_pictures(references), strict=True))
         faces = [[tracker.find_faces(picture) for picture in pair] for pair in pairs]
         seen = [(pair, found) for pair, found in zip(pairs, faces, strict=True) if all(found)]
         if not seen:

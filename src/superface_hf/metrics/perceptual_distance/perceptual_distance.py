@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from superface_hf.metrics.features import FeatureNetwork, perceptual_distance
-from superface_hf.metrics.module import PICTURE, SuperFaceMetric, as_pictures, as_tensor
+from superface_hf.metrics.module import PICTURE, SuperFaceMetric, as_tensor, load_pictures
 
 
 class PerceptualDistance(SuperFaceMetric, predictions=PICTURE, references=PICTURE):
@@ -27,6 +27,6 @@ class PerceptualDistance(SuperFaceMetric, predictions=PICTURE, references=PICTUR
         network = FeatureNetwork()
         distances = [
             perceptual_distance(network(as_tensor(picture)), network(as_tensor(true)))
-            for picture, true in zip(as_pictures(predictions), as_pictures(references), strict=True)
+            for picture, true in zip(load_pictures(predictions), load_pictures(references), strict=True)
         ]
         return {"perceptual_distance": float(np.mean(distances))}

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from superface_hf.metrics.module import PICTURE, SuperFaceMetric, as_pictures
+from superface_hf.metrics.module import PICTURE, SuperFaceMetric, load_pictures
 from superface_hf.metrics.sharpness import hair_mask, sharpness_ratio, skin_mask
 from superface_hf.models.embedded import embedded_tracker
 
@@ -28,7 +28,7 @@ class SharpnessRatio(SuperFaceMetric, predictions=PICTURE, references=PICTURE):
     def _compute(self, predictions: list[Any], references: list[Any]) -> dict[str, float]:
         tracker = embedded_tracker()
         ratios = []
-        for picture, true in zip(as_pictures(predictions), as_pictures(references), strict=True):
+        for picture, true in zip(load_pictures(predictions), load_pictures(references), strict=True):
             for face in tracker.find_faces(true)[:1]:
                 masks = [mask(face.landmarks, *true.shape[:2]) for mask in (skin_mask, hair_mask)]
                 ratios.append([sharpness_ratio(picture, true, mask) for mask in masks])

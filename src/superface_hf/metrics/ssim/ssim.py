@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from superface_hf.metrics.image import mean_ssim, ssim_map
-from superface_hf.metrics.module import PICTURE, SuperFaceMetric, as_pictures
+from superface_hf.metrics.module import PICTURE, SuperFaceMetric, load_pictures
 
 
 class Ssim(SuperFaceMetric, predictions=PICTURE, references=PICTURE):
@@ -22,5 +22,5 @@ class Ssim(SuperFaceMetric, predictions=PICTURE, references=PICTURE):
     """
 
     def _compute(self, predictions: list[Any], references: list[Any]) -> dict[str, float]:
-        pairs = zip(as_pictures(predictions), as_pictures(references), strict=True)
+        pairs = zip(load_pictures(predictions), load_pictures(references), strict=True)
         return {"ssim": float(np.mean([mean_ssim(ssim_map(picture, true)) for picture, true in pairs]))}

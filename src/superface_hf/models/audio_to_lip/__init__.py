@@ -1,4 +1,5 @@
-"""Speech to the mouth region of ``Motion``: log-mel features, a causal network with a short look-ahead, and its streams."""
+"""Audio-to-lip: predicts the mouth region of ``Motion`` from speech, with log-mel features and a causal network that
+can stream."""
 
 from .configuration_audio_to_lip import SuperFaceAudioToLipConfig
 from .feature_extraction_audio_to_lip import SuperFaceAudioToLipFeatureExtractor

@@ -6,88 +6,57 @@ from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 
-from ..configuration import LONGEST_LIST, Bounds, SuperFaceConfig, check_number
+from ..configuration import MAX_LIST, Bounds, check_number
+from ..log_mel import LogMelConfig
 
 MAX_LOOK_AHEAD = 200.0  # ms: beyond this a conversation feels delayed
-MOST_FRAMES, MOST_HOPS = 4096, 64  # that are held of the past, and that a frame is made of
-# Of the numbers in an audio encoder's configuration, and of those that say how many layers it has.
-LARGEST_NUMBER, MOST_LAYERS = 2**16, 128
+MAX_FRAMES = 4096  # frames of the receptive field
+# The largest number in an audio encoder's configuration, and the most layers.
+MAX_NUMBER, MAX_LAYERS = 2**16, 128
 
 
 @strict
-class SuperFaceAudioToLipConfig(SuperFaceConfig):
-    """What the network hears, how far it hears back and ahead, and its size.
+class SuperFaceAudioToLipConfig(LogMelConfig):
+    """The configuration of audio-to-lip: its features, how much past and future sound it uses, and its size.
 
     Args:
-        sampling_rate: of the sound, in Hz.
-        num_mel_bins: bands of the log-mel spectrum.
-        hop_length, window_length: step and width of the analysis window, in samples.
-        min_frequency, max_frequency: lower edge of the lowest and upper edge of the highest band, in Hz.
-        mouth_size: coefficients of ``Motion.mouth``.
+        sampling_rate, num_mel_bins, hop_length, window_length, min_frequency, max_frequency, mouth_size, dropout: see
+            :class:`.log_mel.LogMelConfig`.
         frame_rate: mouth frames a second inside the network; it must take a whole number of hops for each.
-        look_ahead_frames: a mouth frame is decided this many inner frames later, so that it hears what comes: lips begin to
-            close well before the sound of a p. ``look_ahead`` is what this amounts to in ms, at most 200.
+        look_ahead_frames: a mouth frame is predicted this many inner frames later, so that it depends on the following sound:
+            lips begin to close well before the sound of a p. ``look_ahead`` is the resulting delay in ms, at most 200.
         hidden_size: width of the network.
         kernel_size: taps of each convolution in time.
-        dilations: one residual block each, with its taps this many inner frames apart; they make up how far the network
-            hears back (``receptive_field``).
-        dropout: part of the hidden channels left out in training.
-        audio_encoder: id or folder of a transformers speech model that hears raw waveforms (wav2vec2, HuBERT, WavLM, ...)
+        dilations: one residual block each, with its taps this many inner frames apart; together they give the
+            ``receptive_field``.
+        audio_encoder: id or folder of a transformers speech model that takes raw waveforms (wav2vec2, HuBERT, WavLM, ...)
             to use instead of the log-mel spectrum. It cannot be streamed.
-        audio_encoder_config: that model's own configuration. Leave it out to have its weights loaded from
-            ``audio_encoder``; it is filled in when the model is built, and a saved checkpoint then brings the encoder along.
-        freeze_audio_encoder: leave that encoder as it is when training.
+        audio_encoder_config: that model's own configuration. Without it the weights are loaded from ``audio_encoder``; it
+            is set when the model is built, and a saved checkpoint then contains the encoder.
+        freeze_audio_encoder: whether training leaves that encoder unchanged.
     """
 
     model_type = "superface_audio_to_lip"
-    bounds: ClassVar[Bounds] = {
-        "sampling_rate": (1000, 192_000),
-        "num_mel_bins": (1, 512),
-        "hop_length": (1, 4096),
-        "window_length": (2, 4096),
-        "min_frequency": (0, 96_000),
-        "max_frequency": (0, 96_000),
-        "mouth_size": (1, 1024),
-        "frame_rate": (1, 1000),
-        "look_ahead_frames": (0, 200),
-        "hidden_size": (1, 4096),
-        "kernel_size": (1, 64),
-        "dilations": (1, 4096),
-        "dropout": (0, 0.99),
-    }
+    bounds: ClassVar[Bounds] = {**LogMelConfig.bounds, "look_ahead_frames": (0, 200), "kernel_size": (1, 64)}
 
-    sampling_rate: int = 16000
-    num_mel_bins: int = 64
-    hop_length: int = 160
-    window_length: int = 400
-    min_frequency: float | int = 60.0
-    max_frequency: float | int = 7600.0
-    mouth_size: int = 30
-    frame_rate: float | int = 50.0
     look_ahead_frames: int = 7
     hidden_size: int = 192
     kernel_size: int = 3
     dilations: tuple[int, ...] | list[int] = (1, 2, 4, 8, 16, 1, 2, 4)
-    dropout: float | int = 0.1
     audio_encoder: str | None = None
     audio_encoder_config: dict[str, Any] | None = None
     freeze_audio_encoder: bool = True
 
     @property
-    def hops_per_frame(self) -> int:
-        """Feature frames to one inner mouth frame."""
-        return round(self.sampling_rate / self.hop_length / self.frame_rate)
-
-    @property
     def samples_per_frame(self) -> int:
-        """Samples to one inner mouth frame."""
+        """Samples per inner mouth frame."""
         return self.hop_length * self.hops_per_frame
 
     @property
     def look_ahead(self) -> float:
-        """Milliseconds of sound after a frame's time that it depends on, at most.
+        """The most milliseconds of sound after a frame's time on which it depends.
 
-        Made up of ``look_ahead_frames``, the last hop of an inner frame, half of the analysis window, and up to one inner
+        It is the sum of ``look_ahead_frames``, the last hop of an inner frame, half of the analysis window, and up to one inner
         frame for the interpolation to a frame rate that does not divide ``frame_rate``.
         """
         frames = (self.look_ahead_frames + 1) * self.samples_per_frame
@@ -95,17 +64,14 @@ class SuperFaceAudioToLipConfig(SuperFaceConfig):
 
     @property
     def receptive_field(self) -> int:
-        """Inner frames that one mouth frame depends on, the ``look_ahead_frames`` among them."""
+        """Inner frames on which one mouth frame depends, including the ``look_ahead_frames``."""
         return 1 + (self.kernel_size - 1) * (1 + sum(self.dilations))
 
     def validate_architecture(self) -> None:
-        """Refuses combinations that cannot work."""
+        """Refuse combinations that cannot work."""
         super().validate_architecture()
-        self._validate_sound()
-        if not self.dilations:
-            raise ValueError("dilations needs one whole number above zero for each block, got none")
-        if self.receptive_field > MOST_FRAMES:
-            raise ValueError(f"dilations hear back {self.receptive_field} frames; at most {MOST_FRAMES} can be held")
+        if self.receptive_field > MAX_FRAMES:
+            raise ValueError(f"dilations hear back {self.receptive_field} frames; at most {MAX_FRAMES} can be held")
         if self.look_ahead > MAX_LOOK_AHEAD:
             raise ValueError(
                 f"look_ahead_frames={self.look_ahead_frames} is a look-ahead of {self.look_ahead:g} ms; it must be from 0 to "
@@ -115,32 +81,19 @@ class SuperFaceAudioToLipConfig(SuperFaceConfig):
             raise ValueError("audio_encoder_config says what audio_encoder is: name the audio_encoder too")
         _check_nested("audio_encoder_config", self.audio_encoder_config)
 
-    def _validate_sound(self) -> None:
-        if self.window_length < self.hop_length or self.window_length % 2:
-            raise ValueError("window_length must be even and at least hop_length, or sound falls between the windows")
-        if not 0 <= self.min_frequency < self.max_frequency <= self.sampling_rate / 2:
-            raise ValueError("frequencies must obey 0 <= min_frequency < max_frequency <= sampling_rate / 2")
-        if (
-            not 1 <= self.hops_per_frame <= MOST_HOPS
-            or self.hops_per_frame * self.hop_length * self.frame_rate != self.sampling_rate
-        ):
-            raise ValueError(
-                f"a frame at frame_rate={self.frame_rate:g} must last a whole number of hops of {self.hop_length} samples, "
-                f"at most {MOST_HOPS}"
-            )
-
 
 def _check_nested(name: str, value: Any, depth: int = 0) -> None:
-    """
+    """Check that the numbers in ``value`` and its size are plausible for a speech encoder.
+
     Raises:
-        ValueError: a number in ``value``, or how much it holds, is beyond what any speech encoder needs.
+        ValueError: a number in ``value`` is larger, or ``value`` holds more, than any speech encoder needs.
     """
     if isinstance(value, (dict, list, tuple)):
-        if depth > 4 or len(value) > 8 * LONGEST_LIST:
+        if depth > 4 or len(value) > 8 * MAX_LIST:
             raise ValueError(f"{name} holds too much")
         entries = value.items() if isinstance(value, dict) else enumerate(value)
         for key, entry in entries:
             _check_nested(f"{name}.{key}", entry, depth + 1)
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        most = MOST_LAYERS if "layers" in name.rsplit(".", 1)[-1] else LARGEST_NUMBER
+        most = MAX_LAYERS if "layers" in name.rsplit(".", 1)[-1] else MAX_NUMBER
         check_number(name, value, -most, most)

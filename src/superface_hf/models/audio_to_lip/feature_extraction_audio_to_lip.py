@@ -1,4 +1,4 @@
-"""Log-mel features of sound, the same whether a file comes whole or in pieces of any size."""
+"""Extract log-mel features of sound, with the same result for a whole file and for pieces of any size."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from transformers import BatchFeature, SequenceFeatureExtractor
 
 from ...errors import MediaError, SuperFaceError
 
-# Band power relative to that of a full-scale sine: below FLOOR is nothing (quieter than a silent room), and dividing by
-# SPREAD after adding OFFSET brings speech at usual levels to about zero mean and unit deviation. Fixed numbers: statistics
-# of a file are not known while it streams.
+# Band power is relative to that of a full-scale sine. Power below FLOOR is quieter than a silent room and counts as
+# silence. Adding OFFSET and dividing by SPREAD brings speech at usual levels to about zero mean and unit deviation. The
+# numbers are fixed because the statistics of a file are not known while it streams.
 FLOOR = 1e-8  # -80 dB
 OFFSET, SPREAD = 45.0, 20.0  # dB
 SILENCE = float(np.float32((10 * np.log10(FLOOR) + OFFSET) / SPREAD))
@@ -21,17 +21,17 @@ BLOCK = 4096  # frames analysed at once, so that hours of sound need little memo
 
 
 class SuperFaceAudioToLipFeatureExtractor(SequenceFeatureExtractor):
-    """Mono sound at 16 kHz -> normalised log-mel frames, one every 10 ms.
+    """Extracts normalised log-mel frames from mono sound, by default at 16 kHz and one every 10 ms.
 
     Frame k is centred at ``k * hop_length`` samples and looks ``window_length / 2`` samples (12.5 ms) ahead; sound before
     the start and after the end is silence. N samples give ``ceil(N / hop_length)`` frames.
 
     Args:
-        feature_size: bands.
-        sampling_rate: in Hz.
+        feature_size: number of bands.
+        sampling_rate: samples a second.
         hop_length, window_length: step and width of the analysis window, in samples.
         min_frequency, max_frequency: lower edge of the lowest and upper edge of the highest band, in Hz.
-        padding_value: what fills a batch up behind its shorter sounds; the value of silence.
+        padding_value: the value that pads shorter sounds of a batch; that of silence.
     """
 
     model_input_names = ["input_features", "attention_mask"]  # noqa: RUF012 (transformers reads it as a list)
@@ -59,16 +59,16 @@ class SuperFaceAudioToLipFeatureExtractor(SequenceFeatureExtractor):
         sampling_rate: int | None = None,
         return_tensors: str = "np",
     ) -> BatchFeature:
-        """Features of one sound or of a list of sounds.
+        """Extract the features of one sound or of a list of sounds.
 
         Args:
             audio: float samples in [-1, 1], shape (N,), or a list of such of any lengths.
-            sampling_rate: of the samples; give it, so that sound at another rate cannot slip through.
+            sampling_rate: samples a second of ``audio``; give it, so that another rate raises an error.
             return_tensors: ``"np"`` or ``"pt"``.
 
         Returns:
-            ``input_features`` (B, T, feature_size) float32 and ``attention_mask`` (B, T), 1 where a row has sound. Filling
-            up a batch does not change the values of the frames of its sounds.
+            ``input_features`` (B, T, feature_size) float32 and ``attention_mask`` (B, T), 1 where a row has sound. Padding
+            does not change the frames of the sounds.
 
         Raises:
             MediaError: another sampling rate, or samples that are empty, not one-dimensional, not finite, or integers.
@@ -84,11 +84,11 @@ class SuperFaceAudioToLipFeatureExtractor(SequenceFeatureExtractor):
         return self.pad(BatchFeature({"input_features": features}), return_tensors=return_tensors)
 
     def stream(self) -> LogMelStream:
-        """The same features of a sound that comes in pieces."""
+        """Return a stream that extracts the same features from a sound that comes in pieces."""
         return LogMelStream(self)
 
     def log_mel(self, windows: np.ndarray) -> np.ndarray:
-        """(n, window_length) samples -> (n, feature_size) features."""
+        """Map windows of samples (n, window_length) to features (n, feature_size)."""
         window = _window(self.window_length)
         filters = _mel_filters(
             self.feature_size, self.sampling_rate, self.window_length, self.min_frequency, self.max_frequency
@@ -111,14 +111,14 @@ class SuperFaceAudioToLipFeatureExtractor(SequenceFeatureExtractor):
 
 
 class LogMelStream:
-    """Features of one sound that comes in pieces of any size; joined they equal those of the whole.
+    """Extracts the features of one sound that comes in pieces of any size; joined they equal those of the whole sound.
 
     A frame comes out as soon as its window is full, ``window_length / 2`` samples after its time.
     """
 
     def __init__(self, extractor: SuperFaceAudioToLipFeatureExtractor) -> None:
         self._extractor = extractor
-        # What the next window begins with: at first, the silence before the sound.
+        # The beginning of the next window: at first, the silence before the sound.
         self._pending = np.zeros(extractor.window_length // 2, np.float32)
         self._samples = 0
         self._frames = 0
@@ -126,11 +126,11 @@ class LogMelStream:
 
     @property
     def samples(self) -> int:
-        """How many samples have come."""
+        """The number of samples so far."""
         return self._samples
 
     def push(self, samples: np.ndarray) -> np.ndarray:
-        """Takes (N,) samples, N may be 0; returns the (n, feature_size) frames that they complete.
+        """Add samples (N,), N may be 0, and return the frames (n, feature_size) that they complete.
 
         Raises:
             MediaError: the samples are not one-dimensional, not finite, or integers.
@@ -143,7 +143,7 @@ class LogMelStream:
         return self._advance(samples)
 
     def flush(self) -> np.ndarray:
-        """Ends the sound; returns its last (n, feature_size) frames. A stream that nothing was pushed to has none."""
+        """End the sound, and return its last frames (n, feature_size). A stream without samples has none."""
         if self._ended:
             raise SuperFaceError("This stream of sound has ended: open a new one with stream().")
         self._ended = True
@@ -166,7 +166,7 @@ class LogMelStream:
 
 
 def check_samples(sound: Any) -> np.ndarray:
-    """(N,) float32 samples, N may be 0.
+    """Return samples (N,) as float32, N may be 0.
 
     Raises:
         MediaError: they are not one-dimensional, not finite, or integers.
@@ -196,14 +196,14 @@ def _transform_length(window_length: int) -> int:
 
 @lru_cache
 def _window(length: int) -> np.ndarray:
-    """(length,) a periodic Hann window, scaled so that a full-scale sine peaks at a power of 1."""
+    """Return a periodic Hann window (length,), scaled so that a full-scale sine peaks at a power of 1."""
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
     return (window / (window.sum() / 2)).astype(np.float32)
 
 
 @lru_cache
 def _mel_filters(bands: int, rate: int, window_length: int, lowest: float, highest: float) -> np.ndarray:
-    """(bins, bands) triangles of height 1, evenly spaced on the mel scale of O'Shaughnessy."""
+    """Return triangular filters (bins, bands) of height 1, evenly spaced on the mel scale of O'Shaughnessy."""
     edges = 700 * (10 ** (np.linspace(_mel(lowest), _mel(highest), bands + 2) / 2595) - 1)
     length = _transform_length(window_length)
     bins = np.arange(length // 2 + 1)[:, None] * rate / length

@@ -1,8 +1,8 @@
-"""Audio-to-lip: what a mouth does when this is heard.
+"""The audio-to-lip model: predicts the mouth from speech.
 
-Log-mel features go through a causal network at 50 frames a second. Its frame k is decided when the features of frame
-k + look_ahead_frames are known: everything ahead is in that one delay, so the layers themselves never look ahead and a
-stream needs to remember no more than their pasts.
+A causal network processes log-mel features at 50 frames a second. Frame k is predicted when the features of frame
+k + look_ahead_frames are known. This delay is the only look-ahead: the layers themselves use past frames only, and a stream
+keeps only their pasts.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from .network import LipNetwork
 from .speech_encoder import build_encoder, encode, encode_blocks
 from .streaming import AudioToLipStream, MouthTrack
 
-PREDICT_SECONDS = 10  # of sound that go through the network at once
+PREDICT_SECONDS = 10  # seconds of sound that the network processes at once
 
 
 @dataclass
 class AudioToLipOutput(ModelOutput):
-    """What the model says.
+    """The output of audio-to-lip.
 
     Attributes:
-        mouth: (B, T', mouth_size) coefficients of ``Motion.mouth`` in standard deviations, absolute: what a
-            person with a neutral face would show (zero, the neutral mouth, leaves the lips a hair apart).
+        mouth: (B, T', mouth_size) coefficients of ``Motion.mouth`` in standard deviations, absolute, as on a neutral face
+            (zero, the neutral mouth, leaves the lips slightly apart).
             Frame k is the mouth at ``k / config.frame_rate`` seconds.
         attention_mask: (B, T') 1 where a frame belongs to the row's sound; None if no mask was given.
     """
@@ -49,27 +49,30 @@ class AudioToLipOutput(ModelOutput):
 
 
 class SuperFaceAudioToLipModel(HubMixin, PreTrainedModel):
-    """Speech to the mouth region of ``Motion``, in whole files or streamed.
+    """Predicts the mouth region of ``Motion`` from speech, for whole files or streamed.
 
-    ``predict`` and ``stream`` take samples and make the features themselves, with ``feature_extractor``, which comes from
-    the configuration alone. ``forward`` takes features and is for training. Before the first feature frame and behind
-    the last one the model hears features of silence: zeros around a sound with quiet edges change nothing.
+    ``predict`` and ``stream`` take samples and extract the features with ``feature_extractor``, which follows from the
+    configuration. ``forward`` takes features and is for training. Before the first and after the last feature frame the model
+    sees features of silence, so padding a sound with zeros changes nothing if its edges are quiet.
 
-    A configuration that names an ``audio_encoder`` without its ``audio_encoder_config`` has that encoder's pretrained
-    weights loaded here; a saved checkpoint holds both and needs no second download.
+    For a configuration that names an ``audio_encoder`` without its ``audio_encoder_config``, the encoder's pretrained weights
+    are loaded; a saved checkpoint holds both and needs no second download.
 
     Raises:
-        SuperFaceError: the named ``audio_encoder`` does not hear raw waveforms.
+        SuperFaceError: the named ``audio_encoder`` does not take raw waveforms.
     """
 
     config_class = SuperFaceAudioToLipConfig
     config: SuperFaceAudioToLipConfig
     main_input_name = "input_features"
+    default_dtype = torch.float32
 
     def __init__(self, config: SuperFaceAudioToLipConfig) -> None:
         encoder = None if config.audio_encoder is None else build_encoder(config)
         if encoder is not None and config.audio_encoder_config is None:
-            config = copy.deepcopy(config)  # the caller's would build an encoder without weights the next time
+            config = copy.deepcopy(
+                config
+            )  # do not change the caller's configuration, which would build an encoder without weights next time
             config.audio_encoder_config = encoder.config.to_dict()
         super().__init__(config)
         self.feature_extractor = SuperFaceAudioToLipFeatureExtractor(
@@ -88,7 +91,7 @@ class SuperFaceAudioToLipModel(HubMixin, PreTrainedModel):
 
     @classmethod
     def check_config(cls, config: SuperFaceAudioToLipConfig) -> None:
-        """A whole checkpoint brings its encoder: the id of another model must not be followed for a stranger."""
+        """Refuse a checkpoint that names another model as its encoder: loading must not follow an untrusted id."""
         if config.audio_encoder is not None and config.audio_encoder_config is None:
             raise BadConfiguration("it names an audio_encoder without its audio_encoder_config: save the model again")
 
@@ -102,23 +105,16 @@ class SuperFaceAudioToLipModel(HubMixin, PreTrainedModel):
             init.ones_(module.weight)
             init.zeros_(module.bias)
 
-    @classmethod
-    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """As every model's, but in float32 unless ``dtype`` says otherwise: checkpoints may be stored in half precision."""
-        if "torch_dtype" not in kwargs:
-            kwargs.setdefault("dtype", torch.float32)
-        return super().from_pretrained(*args, **kwargs)
-
     def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
-        """As every model's, with the feature extractor beside it, for ``AutoFeatureExtractor``."""
+        """Save the model, and the feature extractor beside it, for ``AutoFeatureExtractor``."""
         if self.audio_encoder is None:
             self.feature_extractor.save_pretrained(save_directory)
         super().save_pretrained(save_directory, *args, **kwargs)
 
     def train(self, mode: bool = True) -> SuperFaceAudioToLipModel:
-        """A frozen encoder stays in evaluation: its dropout would be noise that nothing learns from.
+        """Set the training mode; a frozen encoder stays in evaluation mode, because its dropout would only add noise.
 
-        ``from_pretrained`` replaces the parameters and then calls this, so here is where they are kept from gradients.
+        ``from_pretrained`` replaces the parameters and then calls this method, which switches off their gradients.
         """
         super().train(mode)
         if self.audio_encoder is not None and self.config.freeze_audio_encoder:
@@ -127,20 +123,20 @@ class SuperFaceAudioToLipModel(HubMixin, PreTrainedModel):
 
     @property
     def rest_value(self) -> float:
-        """What the features are where there is no sound."""
+        """The value of the features in silence."""
         return SILENCE if self.audio_encoder is None else 0.0
 
     def rest_frame(self, batch: int = 1) -> Tensor:
-        """(batch, 1, in) one inner frame of features without sound."""
+        """Return one inner frame (batch, 1, in) of features without sound."""
         return torch.full((batch, 1, self._in_size), self.rest_value, device=self.device, dtype=self.dtype)
 
     def forward(self, input_features: Tensor, attention_mask: Tensor | None = None) -> AudioToLipOutput:
-        """Mouths of a batch of features, the path that training takes.
+        """Predict the mouths of a batch of features; used in training.
 
         Args:
             input_features: (B, T, num_mel_bins) from the feature extractor; with an ``audio_encoder`` (B, N) waveforms.
-            attention_mask: (B, T) or (B, N), 1 where a row has sound, from its start on. What lies behind counts as
-                silence, so a row's frames are the same alone and in any batch.
+            attention_mask: (B, T) or (B, N), 1 where a row has sound, from its start on. The rest counts as silence,
+                so a row's frames do not depend on the batch.
 
         Returns:
             ``mouth`` (B, T', mouth_size) with T' = ceil(T / hops_per_frame) or ceil(N / samples_per_frame).
@@ -158,15 +154,15 @@ class SuperFaceAudioToLipModel(HubMixin, PreTrainedModel):
         return AudioToLipOutput(mouth=mouth[:, ahead:], attention_mask=frame_mask)
 
     def predict(self, samples: np.ndarray, fps: float, frames: int | None = None) -> np.ndarray:
-        """The mouth over a whole sound of any length; what is held besides samples and result does not grow with it.
+        """Predict the mouth over a whole sound of any length, in constant memory besides samples and result.
 
         The model should be in evaluation mode, as it is after ``from_pretrained``.
 
         Args:
             samples: (N,) float in [-1, 1] at ``config.sampling_rate``.
             fps: frames a second wanted, any above zero.
-            frames: how many; by default ``max(1, round(N / sampling_rate * fps))``. Frames beyond the sound are what
-                silence does to the mouth.
+            frames: the number of frames; by default ``max(1, round(N / sampling_rate * fps))``. Frames beyond the sound
+                are those of silence.
 
         Returns:
             (F, mouth_size) float32; frame k is the mouth at ``k / fps`` seconds.
@@ -189,11 +185,11 @@ class SuperFaceAudioToLipModel(HubMixin, PreTrainedModel):
         return np.concatenate((*parts, stream.flush(frames)))[:frames]
 
     def stream(self, fps: float) -> AudioToLipStream:
-        """Mouth frames while the sound is still coming; joined they equal ``predict``.
+        """Return a stream that predicts mouth frames while the sound comes; joined they equal ``predict``.
 
         Raises:
             MotionError: ``fps`` is not above zero.
-            SuperFaceError: the model has an ``audio_encoder``, which must hear what comes after.
+            SuperFaceError: the model has an ``audio_encoder``, which needs the following sound.
         """
         if self.audio_encoder is not None:
             raise SuperFaceError(
@@ -203,7 +199,7 @@ class SuperFaceAudioToLipModel(HubMixin, PreTrainedModel):
         return AudioToLipStream(self, fps)
 
     def _stacked(self, features: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, T, mels) -> (B, T', hops * mels), silence where there is no sound."""
+        """Stack the hops of each inner frame: (B, T, mels) -> (B, T', hops * mels), with silence where there is no sound."""
         features = features.to(self.dtype)
         if mask is not None:
             features = torch.where(mask[..., None].bool(), features, self.rest_value)

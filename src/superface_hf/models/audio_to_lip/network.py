@@ -9,9 +9,9 @@ from .configuration_audio_to_lip import SuperFaceAudioToLipConfig
 
 
 class CausalConv(nn.Module):
-    """A dilated convolution that sees now and before: (B, T, in) -> (B, T, out).
+    """A dilated convolution over the current and past frames: (B, T, in) -> (B, T, out).
 
-    The frames before the first one come from outside, so that a sound in pieces gives what the whole gives.
+    The caller passes the frames before the first one, so that a sound in pieces gives the same result as the whole.
     """
 
     def __init__(self, in_size: int, out_size: int, kernel_size: int, dilation: int = 1) -> None:
@@ -21,19 +21,20 @@ class CausalConv(nn.Module):
         self.taps = nn.Linear(kernel_size * in_size, out_size)
 
     def forward(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        """``past`` (B, past_frames, in) precedes ``x``. Also returns what precedes the frame after ``x``."""
+        """Convolve ``x`` (B, T, in) after ``past`` (B, past_frames, in), and also return the past of the frame after
+        ``x``."""
         frames = x.shape[1]
         joined = torch.cat((past, x), dim=1)
         shifts = [joined[:, i * self.dilation : i * self.dilation + frames] for i in range(self.kernel_size)]
         return self.taps(torch.cat(shifts, dim=2)), joined[:, frames:]
 
     def rest(self, x: Tensor) -> Tensor:
-        """The past of a sound before which ``x`` (B, 1, in) lasted for ever."""
+        """Return the past after a constant input ``x`` (B, 1, in)."""
         return x.expand(-1, self.past_frames, -1)
 
 
 class CausalBlock(nn.Module):
-    """A gated residual block, normalised frame by frame, as statistics over time could not be streamed."""
+    """A gated residual block with normalisation per frame, because statistics over time could not be streamed."""
 
     def __init__(self, config: SuperFaceAudioToLipConfig, dilation: int) -> None:
         super().__init__()
@@ -49,7 +50,7 @@ class CausalBlock(nn.Module):
 
 
 class LipNetwork(nn.Module):
-    """Features (B, T, in) -> mouth coefficients (B, T, mouth_size), frame k decided by frames up to k."""
+    """Predicts mouth coefficients (B, T, mouth_size) from features (B, T, in); frame k depends on frames up to k."""
 
     def __init__(self, config: SuperFaceAudioToLipConfig, in_size: int) -> None:
         super().__init__()
@@ -59,7 +60,8 @@ class LipNetwork(nn.Module):
         self.head = nn.Linear(config.hidden_size, config.mouth_size)
 
     def forward(self, x: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """``state`` is what went before: from ``rest_state``, or from the call with the frames before these."""
+        """Predict mouths and the next state. ``state`` comes from ``rest_state``, or from the call with the preceding
+        frames."""
         x, past = self.enter(x, state[0])
         after = [past]
         for block, past in zip(self.blocks, state[1:], strict=True):
@@ -68,9 +70,9 @@ class LipNetwork(nn.Module):
         return self.head(self.norm(x)), after
 
     def rest_state(self, rest: Tensor) -> list[Tensor]:
-        """The state after an endless time of the one frame ``rest`` (B, 1, in), exactly.
+        """Return the state after a constant input of the one frame ``rest`` (B, 1, in), exactly.
 
-        Where the input never changes, no layer's does: one frame, each layer seeing it as its own past, tells them all.
+        With a constant input, every layer's output is constant too, so one frame through the network gives all pasts.
         """
         state = [self.enter.rest(rest)]
         x, _ = self.enter(rest, state[0])

@@ -1,4 +1,4 @@
-"""A pretrained speech model of transformers that hears raw waveforms, in place of the log-mel features."""
+"""Use a pretrained speech model of transformers that takes raw waveforms, instead of log-mel features."""
 
 from __future__ import annotations
 
@@ -13,35 +13,36 @@ from transformers import PreTrainedModel
 from ...errors import SuperFaceError
 from .configuration_audio_to_lip import SuperFaceAudioToLipConfig
 
-# These models attend over all they are given: long sound goes through them in blocks, with some context on either side.
+# These models attend over their whole input, so long sound is processed in blocks, with context on either side.
 BLOCK_SECONDS, CONTEXT_SECONDS = 20, 2
 
 
 def build_encoder(config: SuperFaceAudioToLipConfig) -> PreTrainedModel:
-    """The encoder a configuration names: with its pretrained weights if new, or empty for a checkpoint of ours to fill.
+    """Build the encoder that a configuration names: a new one with its pretrained weights, or an empty one for a
+    checkpoint to fill.
 
     Raises:
-        SuperFaceError: it is no model that hears raw waveforms through convolutions.
-        OSError: there is no such model (as transformers says it).
+        SuperFaceError: it is no model that processes raw waveforms by convolutions.
+        OSError: there is no such model (from transformers).
     """
-    # Imported here, as importing the registry has it filled with this package's models, which import this file.
+    # Imported here, because importing the registry registers this package's models, which import this file.
     from transformers import AutoConfig, AutoModel
 
     assert config.audio_encoder is not None
     if config.audio_encoder_config is None:
         encoder = AutoModel.from_pretrained(config.audio_encoder, dtype=torch.float32)
-        _check_hears(config.audio_encoder, encoder.config)
+        _check_takes_waveforms(config.audio_encoder, encoder.config)
     else:
         settings = AutoConfig.for_model(**config.audio_encoder_config)
-        _check_hears(config.audio_encoder, settings)
+        _check_takes_waveforms(config.audio_encoder, settings)
         encoder = AutoModel.from_config(settings)
     if encoder.main_input_name != "input_values":
         raise _deaf(config.audio_encoder, type(encoder).__name__)
     return encoder
 
 
-def _check_hears(name: str, config: Any) -> None:
-    """By its configuration: a model of another kind is not even built."""
+def _check_takes_waveforms(name: str, config: Any) -> None:
+    """Check by its configuration that a model takes waveforms, before it is built."""
     if not all(hasattr(config, setting) for setting in ("conv_kernel", "conv_stride", "hidden_size")):
         raise _deaf(name, type(config).__name__.replace("Config", "Model"))
 
@@ -54,10 +55,10 @@ def _deaf(name: str, kind: str) -> SuperFaceError:
 
 
 def encode(encoder: PreTrainedModel, waveforms: Tensor, lengths: Tensor, samples_per_frame: int) -> Tensor:
-    """Features (B, ceil(N / samples_per_frame), hidden) at the times ``k * samples_per_frame`` of waveforms (B, N).
+    """Return features (B, ceil(N / samples_per_frame), hidden) of waveforms (B, N) at the times ``k * samples_per_frame``.
 
-    ``lengths`` (B,) are the sounds' samples; each waveform is brought to zero mean and unit variance over them, as these
-    models expect. Frames behind a sound's end repeat its last one.
+    ``lengths`` (B,) are the sounds' numbers of samples; each waveform is normalised to zero mean and unit variance over
+    them, as these models expect. Frames after a sound's end repeat its last one.
     """
     frames = -(-waveforms.shape[1] // samples_per_frame)
     stride, field = _geometry(encoder.config)
@@ -74,7 +75,7 @@ def encode(encoder: PreTrainedModel, waveforms: Tensor, lengths: Tensor, samples
 
 
 def encode_blocks(encoder: PreTrainedModel, samples: np.ndarray, config: SuperFaceAudioToLipConfig) -> Iterator[Tensor]:
-    """The features (n, hidden) of a whole sound (N,), block after block, whatever its length."""
+    """Yield the features (n, hidden) of a whole sound (N,), block by block, whatever its length."""
     step = config.samples_per_frame
     per_block, context = (int(seconds * config.frame_rate) for seconds in (BLOCK_SECONDS, CONTEXT_SECONDS))
     frames = -(-len(samples) // step)
@@ -87,7 +88,7 @@ def encode_blocks(encoder: PreTrainedModel, samples: np.ndarray, config: SuperFa
 
 
 def _geometry(config: Any) -> tuple[int, int]:
-    """Samples between two frames of the encoder's convolutions, and samples that one of them sees."""
+    """Return the samples between two frames of the encoder's convolutions, and the samples in the receptive field of one."""
     stride, field = 1, 1
     for kernel, step in zip(config.conv_kernel, config.conv_stride, strict=True):
         field += (kernel - 1) * stride
@@ -104,7 +105,7 @@ def _normalized(waveforms: Tensor, inside: Tensor) -> Tensor:
 
 
 def _interpolate(hidden: Tensor, positions: Tensor) -> Tensor:
-    """(B, T, C) at fractional frames (B, K) -> (B, K, C)."""
+    """Interpolate features (B, T, C) linearly at fractional frames (B, K): (B, K, C)."""
     lower = positions.floor().long()
     upper = (lower + 1).clamp(max=hidden.shape[1] - 1)
     weight = (positions - lower).to(hidden.dtype)[..., None]

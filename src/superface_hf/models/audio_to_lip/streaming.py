@@ -1,4 +1,4 @@
-"""Mouth frames of a sound that comes in pieces; ``SuperFaceAudioToLipModel.predict`` is the same thing run to the end."""
+"""Predict mouth frames for a sound that comes in pieces; ``SuperFaceAudioToLipModel.predict`` uses the same code."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .feature_extraction_audio_to_lip import LogMelStream
 if TYPE_CHECKING:
     from .modeling_audio_to_lip import SuperFaceAudioToLipModel
 
-REST_BLOCK = 500  # inner frames of silence fed at once after the end
+REST_BLOCK = 500  # inner frames of silence processed at once after the end
 
 
 class AudioToLipStream:
-    """Sound in, mouth frames out, as early as they are known. From ``SuperFaceAudioToLipModel.stream``.
+    """Takes sound in pieces and returns mouth frames as early as possible. From ``SuperFaceAudioToLipModel.stream``.
 
     Attributes:
-        latency: seconds of sound after a frame's time that must have come before the frame comes out.
+        latency: seconds of sound after a frame's time that are needed before the frame is returned.
     """
 
     def __init__(self, model: SuperFaceAudioToLipModel, fps: float) -> None:
@@ -36,7 +36,7 @@ class AudioToLipStream:
         self.latency: float = config.look_ahead / 1000 - (1 / config.frame_rate if on_grid else 0)
 
     def push(self, samples: np.ndarray) -> np.ndarray:
-        """Takes the next samples, (N,) float in [-1, 1] at the model's rate, N may be 0.
+        """Add the next samples, (N,) float in [-1, 1] at the model's rate, N may be 0.
 
         Returns:
             (n, mouth_size) float32: the frames that are now known; frame k of the stream is the mouth at ``k / fps``.
@@ -51,11 +51,11 @@ class AudioToLipStream:
         return self._track.feed(self._stacked(ready), self._frames_until_now)
 
     def flush(self, frames: int | None = None) -> np.ndarray:
-        """Ends the sound; silence follows it. Returns the frames still missing, (n, mouth_size) float32.
+        """End the sound, which silence follows, and return the remaining frames (n, mouth_size) float32.
 
         Args:
-            frames: of the whole stream, those from ``push`` included; all that the sound lasts, at least one, if left out.
-                Frames beyond the sound show what silence does to the mouth. A stream without any sound has no frames.
+            frames: the number of frames of the whole stream, including those from ``push``; by default as many as the sound
+                lasts, at least one. Frames beyond the sound are those of silence. A stream without any sound has no frames.
 
         Raises:
             SuperFaceError: the stream has been flushed already.
@@ -76,7 +76,7 @@ class AudioToLipStream:
 
 
 class MouthTrack:
-    """Runs the network over inner frames as they come, and reads the mouth off at ``fps``.
+    """Runs the network over inner frames as they come, and resamples the mouth to ``fps``.
 
     Raises:
         MotionError: ``fps`` is not above zero.
@@ -93,7 +93,7 @@ class MouthTrack:
             self._state = model.network.rest_state(self._rest)
 
     def feed(self, features: Tensor, limit: int) -> np.ndarray:
-        """Takes (n, in) inner frames of features; returns the frames now known, of those before frame ``limit``."""
+        """Add inner frames (n, in) of features, and return the frames that are now known, up to frame ``limit``."""
         if len(features):
             self._run(features[None].to(self._device, self._dtype))
         return self._track.read(limit)

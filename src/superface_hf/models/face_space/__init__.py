@@ -1,1 +1,1 @@
-"""Portraits as a few numbers: a linear space of faces in a canonical frame."""
+"""Encode portraits as a few numbers: a linear space of faces in a canonical frame."""

@@ -1,6 +1,6 @@
-"""The canonical frame of portraits: upright by a similarity, then laid on one mesh by the mesh's own flow.
+"""The canonical frame of portraits: a similarity makes a face upright, and the mesh's flow aligns it with the mean mesh.
 
-PIXELS here are those of the canonical square of ``SIZE`` pixels; IMAGE is that square's.
+PIXELS and IMAGE coordinates in this module are those of the canonical square of ``SIZE`` pixels.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from ...face_model.topology import STABLE
 from ...motion.rotations import fit_similarity
 
 SIZE = 512  # pixels of the canonical square
-UNIT = 116.0 / SIZE  # of its side: the mean face's distance of the outer eye corners
-CENTRE = (0.5, 0.47)  # share of the side: where the mean face's middle lies
+UNIT = 116.0 / SIZE  # the mean face's inter-ocular distance, as a share of the side
+CENTRE = (0.5, 0.47)  # the position of the mean face's middle, as shares of the side
 FLOW_SIZE = 128  # cells of the flow between meshes
 FLOW_ROUNDS = 2
 SQUARE = Square(0, 0, SIZE)
@@ -29,23 +29,23 @@ SQUARE = Square(0, 0, SIZE)
 
 @lru_cache(maxsize=1)
 def mean_landmarks() -> np.ndarray:
-    """The mean face in the canonical square: (478, 3) PIXELS."""
+    """Return the mean face's landmarks (478, 3) in PIXELS of the canonical square."""
     return on_canvas(FaceModel.default().mean.double().numpy())
 
 
 def on_canvas(points: np.ndarray) -> np.ndarray:
-    """Points (..., 3) in the face model's canonical units -> PIXELS."""
+    """Convert points (..., 3) in the face model's canonical units to PIXELS."""
     return np.asarray(points, np.float64) * (UNIT * SIZE) + np.array([CENTRE[0] * SIZE, CENTRE[1] * SIZE, 0.0])
 
 
 def off_canvas(points: np.ndarray) -> np.ndarray:
-    """PIXELS (..., 3) -> the face model's canonical units."""
+    """Convert PIXELS (..., 3) to the face model's canonical units."""
     return (np.asarray(points, np.float64) - np.array([CENTRE[0] * SIZE, CENTRE[1] * SIZE, 0.0])) / (UNIT * SIZE)
 
 
 @dataclass(frozen=True, eq=False)
 class Upright:
-    """The similarity that sets a picture's face upright into the canonical square.
+    """The similarity that moves a picture's face upright into the canonical square.
 
     Attributes:
         matrix: (2, 3) from the picture's pixels to PIXELS.
@@ -55,7 +55,7 @@ class Upright:
 
     @classmethod
     def of(cls, landmarks: np.ndarray) -> Upright:
-        """For a face with ``landmarks`` (478, 3) in pixels of a picture."""
+        """Fit the similarity for a face with ``landmarks`` (478, 3) in pixels of a picture."""
         flat = np.pad(np.asarray(landmarks, np.float64)[STABLE, :2], ((0, 0), (0, 1)))
         goal = np.pad(mean_landmarks()[STABLE, :2], ((0, 0), (0, 1)))
         rotation, scale, offset = fit_similarity(flat, goal)
@@ -63,18 +63,19 @@ class Upright:
 
     @property
     def scale(self) -> float:
-        """Canonical pixels for each of the picture's."""
+        """Canonical pixels per pixel of the picture."""
         return float(np.linalg.norm(self.matrix[:, 0]))
 
     def to_canonical(self, landmarks: np.ndarray) -> np.ndarray:
-        """(478, 3) pixels of the picture -> PIXELS."""
+        """Convert landmarks (478, 3) in pixels of the picture to PIXELS."""
         plane = landmarks[:, :2] @ self.matrix[:, :2].T + self.matrix[:, 2]
         return np.concatenate([plane, landmarks[:, 2:] * self.scale], 1)
 
     def cut_out(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The canonical square of a picture (H, W, 3) uint8, and which of its pixels the picture shows, (SIZE, SIZE) bool.
+        """Return the canonical square of a picture (H, W, 3) uint8, and a mask (SIZE, SIZE) bool of the pixels inside
+        the picture.
 
-        Beyond the picture's border, its edge goes on.
+        Beyond the picture's border, its edge is repeated.
         """
         matrix, scale = self.matrix.copy(), self.scale
         if scale < 1:  # the picture is finer: blur as area resampling would
@@ -90,13 +91,13 @@ class Upright:
 
 
 def flow_between(source: np.ndarray, driving: np.ndarray) -> Tensor:
-    """The backward flow (1, 2, FLOW_SIZE, FLOW_SIZE) that lays a face with landmarks ``source`` on ``driving``, both
-    (478, 3) PIXELS, fading to rest around the face."""
+    """Return the backward flow (1, 2, FLOW_SIZE, FLOW_SIZE) that moves a face from landmarks ``source`` to ``driving``,
+    both (478, 3) PIXELS; it fades out around the face."""
     pair = [torch.from_numpy(SQUARE.to_image(points))[None].float() for points in (source, driving)]
     displacement, fade = mesh_flow(pair[0], pair[1], FLOW_SIZE, rounds=FLOW_ROUNDS)
     return displacement * fade
 
 
 def laid_on(pictures: Tensor, source: np.ndarray, driving: np.ndarray) -> Tensor:
-    """Warps a picture (1, C, S, S) from one mesh to another, (478, 3) PIXELS each."""
+    """Warp a picture (1, C, S, S) from one mesh to another, (478, 3) PIXELS each."""
     return warp(pictures, flow_between(source, driving), mode="bicubic")

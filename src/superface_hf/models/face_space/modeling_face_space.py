@@ -1,4 +1,4 @@
-"""FaceSpace: portraits as a few numbers, and back; linear, so that a few hundred people are enough to fit it."""
+"""FaceSpace: encode portraits as a few numbers and decode them; linear, so that a few hundred people suffice to fit it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,14 @@ from .canonical import SIZE, Upright, laid_on, mean_landmarks, off_canvas, on_ca
 from .prior import Group, GroupPrior, Maps
 from .texture import blur, luminance_of, with_detail
 
-CLOTHES_SMOOTH = 0.75  # share of fine detail that clothes do without
-# Rows and columns of the canonical square that hold the face, where luminance detail lives.
+CLOTHES_SMOOTH = 0.75  # share of fine detail that is left out in clothes
+# Rows and columns of the canonical square that hold the face, and the luminance detail.
 FACE_BOX = (slice(134, 358), slice(144, 368))
-EDGE = 0.16  # width over which the person's outline goes from all to nothing, in the mean's share of people
-OUTLINE_BLUR = 3.0  # pixels: an outline that is a level of many people's shares would be ragged
-BACKGROUND_PIXELS = 8  # what lies behind is as soft as before a photographer's wall
-CLOTHES, CLOTHES_BLUR = (
-    (350, 430),
-    12.0,
-)  # rows over which clothes become plain; many people's patterns make only stains
+EDGE = 0.16  # width of the person's outline, in the share of people who cover a pixel
+OUTLINE_BLUR = 3.0  # pixels; without it, an outline from many people's shares would be ragged
+BACKGROUND_PIXELS = 8  # side of the background: as soft as a photographer's wall
+# Rows over which clothes become plain, and the blur in pixels: averages of many people's patterns look like stains.
+CLOTHES, CLOTHES_BLUR = (350, 430), 12.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,15 +43,15 @@ class DecodedPortrait:
 
 
 class FaceSpace(ModelMixin, ConfigMixin):
-    """The linear face space. It stands where a latent diffusion model has its autoencoder.
+    """The linear face space, which takes the place of an autoencoder in a latent diffusion model.
 
-    Latents are (B, D) with D = shape + canvas + detail numbers, whitened around the group prior: for people of a group
-    they are about normal with mean 0 and variance 1. ``shape`` moves the mesh along the face model's identity basis, ``canvas``
+    Latents are (B, D) with D = shape + canvas + detail coordinates, whitened around the group prior: for people of a group they
+    are about normal with mean 0 and variance 1. ``shape`` moves the mesh along the face model's identity basis, ``canvas``
     changes colours and outline of person and background together, ``detail`` the luminance inside the face.
 
     Args:
-        prior_size: of the group prior's colours, in pixels.
-        shape_size, canvas_size, detail_size: how many numbers each part has.
+        prior_size: side of the group prior's colours, in pixels.
+        shape_size, canvas_size, detail_size: the number of coordinates of each part.
         canvas_pixels, detail_pixels: sizes of their basis pictures.
     """
 
@@ -77,11 +75,11 @@ class FaceSpace(ModelMixin, ConfigMixin):
 
     @property
     def latent_size(self) -> int:
-        """D."""
+        """The number D of coordinates."""
         return self.config.shape_size + self.config.canvas_size + self.config.detail_size
 
     def split(self, latents: Tensor) -> tuple[Tensor, ...]:
-        """Latents (B, D) as shape, canvas and detail."""
+        """Split latents (B, D) into shape, canvas and detail."""
         return latents.split([self.config.shape_size, self.config.canvas_size, self.config.detail_size], dim=1)
 
     @torch.inference_mode()
@@ -92,13 +90,13 @@ class FaceSpace(ModelMixin, ConfigMixin):
         size: int = SIZE,
         generator: torch.Generator | None = None,
     ) -> list[DecodedPortrait]:
-        """Draws portraits.
+        """Draw portraits from latents.
 
         Args:
             latents: (B, D) float32.
             features: (B, 6) of the group prior, see :class:`~.prior.Group`; means of several are allowed.
             size: side of the pictures, in pixels.
-            generator: of the fine detail (strands, pores); None draws none, and the result is smooth.
+            generator: the random generator of fine detail (strands, pores); None adds none, and the result is smooth.
         """
         return [
             self._drawn(latents[row : row + 1].float(), features[row : row + 1].float(), size, generator)
@@ -106,15 +104,15 @@ class FaceSpace(ModelMixin, ConfigMixin):
         ]
 
     def landmarks(self, latents: Tensor, features: Tensor) -> np.ndarray:
-        """The mesh of one portrait (1, D), (1, 6): (478, 3) PIXELS of the canonical square."""
+        """Return the mesh (478, 3) of one portrait (1, D), (1, 6), in PIXELS of the canonical square."""
         shape = features @ self.prior.shape + self.split(latents)[0]
         mean = FaceModel.default().mean
         points = mean + (shape[0, :, None, None] * self.shape_basis).sum(0).to(mean)
         return on_canvas(points.double().numpy())
 
     def canonical(self, latents: Tensor, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What lies on the mean mesh: the person's colours (1, 3, S, S), the share of people who show one there
-        (1, 1, S, S), and the background (1, 3, S, S), without fine detail."""
+        """Return the layers on the mean mesh, without fine detail: the person's colours (1, 3, S, S), the share of
+        people who cover each pixel (1, 1, S, S), and the background (1, 3, S, S)."""
         _, canvas, detail = self.split(latents)
         person = _large(self.prior.person_mean[None].float() + self.prior.person(features))
         alpha = _large(self.prior.alpha(features))
@@ -152,12 +150,12 @@ class FaceSpace(ModelMixin, ConfigMixin):
 
     @torch.inference_mode()
     def encode(self, picture: np.ndarray, landmarks: np.ndarray, group: Group) -> Tensor:
-        """The latents (1, D) of a portrait.
+        """Return the latents (1, D) of a portrait.
 
         Args:
             picture: (H, W, 3) uint8.
             landmarks: (478, 3) in pixels of it.
-            group: whom the picture shows; what it differs in from this group's prior goes into the latents.
+            group: the group of the person; the latents hold the difference from its prior.
         """
         upright = Upright.of(landmarks)
         square, _ = upright.cut_out(picture)
@@ -171,7 +169,8 @@ class FaceSpace(ModelMixin, ConfigMixin):
     def projected(
         self, laid: Tensor, own: np.ndarray, person: Tensor, share: Tensor, background: Tensor, features: Tensor
     ) -> Tensor:
-        """The latents of a picture (1, 3, S, S) that lies on the mean mesh and has landmarks ``own`` (478, 3) PIXELS."""
+        """Return the latents of a picture (1, 3, S, S) that is aligned with the mean mesh and has landmarks ``own``
+        (478, 3) PIXELS."""
         alpha = outline(share)
         rest = laid - (alpha * person + (1 - alpha) * background)
         weighted = torch.cat([rest * alpha, torch.zeros_like(alpha), rest * (1 - alpha)], 1)
@@ -190,12 +189,12 @@ class FaceSpace(ModelMixin, ConfigMixin):
 
 
 def outline(share: Tensor) -> Tensor:
-    """The person's alpha from the share of people who show one there: half of them make the outline."""
+    """Return the person's alpha from the share of people who cover each pixel; the outline is where half of them do."""
     return smoothstep(share, 0.5 - EDGE / 2, 0.5 + EDGE / 2)
 
 
 def _least_squares(maps: Maps, pictures: Tensor, alpha: Tensor | None = None) -> Tensor:
-    """The weights (B, K) with which maps come nearest to pictures (B, C, H, W), with a little ridge."""
+    """Return the weights (B, K) of maps that fit pictures (B, C, H, W) best, with a small ridge."""
     basis = maps.codes.float() * maps.scale.view(-1, 1, 1, 1)
     if alpha is not None:
         basis = torch.cat([basis[:, :3] * alpha, 0 * basis[:, 3:4], basis[:, 4:] * (1 - alpha)], 1)
@@ -206,10 +205,9 @@ def _least_squares(maps: Maps, pictures: Tensor, alpha: Tensor | None = None) ->
 
 
 def _plain(pictures: Tensor) -> Tensor:
-    """(S, 1): 0 on head and neck, 1 on clothes."""
+    """Return weights (S, 1): 0 on head and neck, 1 on clothes."""
     rows = torch.arange(SIZE, device=pictures.device, dtype=pictures.dtype)[:, None]
-    place = ((rows - CLOTHES[0]) / (CLOTHES[1] - CLOTHES[0])).clamp(0, 1)
-    return place * place * (3 - 2 * place)
+    return smoothstep(rows, *CLOTHES)
 
 
 def _large(pictures: Tensor, size: int = SIZE) -> Tensor:

@@ -1,7 +1,7 @@
-"""The group prior: what people of a presentation, age and skin tone look like on average, as a few pictures.
+"""The group prior: the average appearance of people of a presentation, age and skin tone, as a few pictures.
 
-A smooth regression on six features, fitted with every person weighing the same. Person and background are kept apart: the
-person's colours are means over those who show one there, and ``alpha`` says how many do.
+It is a smooth regression on six features, in which every person has the same weight. Person and background are separate: the
+person's colours are averages over the people who cover a pixel, and ``alpha`` is the share of those people.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from torch import Tensor, nn
 
 from ...errors import SuperFaceError
 
-YOUNGEST, OLDEST = 18.0, 90.0  # years; nobody younger is ever drawn
-OLDEST_SEEN = 62.0  # years; so few training people are older that beyond it nothing more is told
+YOUNGEST, OLDEST = 18.0, 90.0  # years; no face is drawn younger or older
+OLDEST_SEEN = 62.0  # years; too few training people are older, so the appearance stays constant beyond
 FEATURES = 6
 MEAN_AGE, AGE_SPAN = 40.0, 20.0  # years
 
 
 @dataclass(frozen=True)
 class Group:
-    """Who is drawn.
+    """The group of people whose average a portrait is drawn around.
 
     Attributes:
         presentation: 0 feminine to 1 masculine.
@@ -41,13 +41,13 @@ class Group:
 
     @property
     def features(self) -> Tensor:
-        """(6,): 1, presentation, age, its square, presentation times age, tone."""
+        """The regression features (6,): 1, presentation, age, its square, presentation times age, tone."""
         p, a = 2 * self.presentation - 1, (min(self.age, OLDEST_SEEN) - MEAN_AGE) / AGE_SPAN
         return torch.tensor([1.0, p, a, a * a, p * a, 2 * self.tone - 1])
 
 
 class Maps(nn.Module):
-    """Pictures that are added up with weights: (K, C, H, W), stored as int8 with a scale each.
+    """Pictures (K, C, H, W) that are summed with weights, stored as int8 with one scale each.
 
     Args:
         count, channels, size: K, C, and H = W.
@@ -62,16 +62,16 @@ class Maps(nn.Module):
         self.register_buffer("scale", torch.ones(count))
 
     def forward(self, weights: Tensor) -> Tensor:
-        """Weights (B, K) -> pictures (B, C, H, W)."""
+        """Sum the pictures with weights (B, K): (B, C, H, W)."""
         scaled = weights.to(self.scale) * self.scale
         return torch.einsum("bk,kchw->bchw", scaled, self.codes.to(scaled.dtype))
 
     def project(self, pictures: Tensor) -> Tensor:
-        """Inner products of pictures (B, C, H, W) with each of the maps: (B, K)."""
+        """Return the inner products (B, K) of pictures (B, C, H, W) with each of the maps."""
         return torch.einsum("bchw,kchw->bk", pictures, self.codes.to(pictures.dtype)) * self.scale
 
     def store(self, maps: Tensor) -> None:
-        """Rounds maps (K, C, H, W) to int8."""
+        """Quantise maps (K, C, H, W) to int8 and store them."""
         largest = maps.abs().flatten(1).amax(1).clamp_min(1e-8)
         self.scale.copy_(largest / 127)
         self.codes.copy_((maps / self.scale.view(-1, 1, 1, 1)).round().clamp(-127, 127).to(torch.int8))
@@ -81,8 +81,8 @@ class GroupPrior(nn.Module):
     """The pictures of the prior.
 
     Args:
-        size: of the person's colours, in pixels; alpha has half of it, the background an eighth, texture a quarter.
-        shape_size: coefficients of the face's shape.
+        size: side of the person's colours, in pixels; alpha has half of it, the background an eighth, texture a quarter.
+        shape_size: number of coefficients of the face's shape.
     """
 
     def __init__(self, size: int, shape_size: int) -> None:

@@ -1,11 +1,11 @@
-"""Fine detail by its statistics: where means of many people are smooth, detail is drawn anew, as strong as people's is there.
+"""Add fine detail to averages of many people: averages are smooth, so detail is synthesised as strong as in single people.
 
-A mean keeps the edges that all share (eyes, lips) but weaker, and loses what differs (strands, pores). So two bands of
-detail are brought to the energy that people have at that place: first by strengthening what is there, up to ``MOST_GAIN``, and
-what is still lacking by noise drawn along the direction that people's detail has there, which on hair looks like strands. It
-resembles nobody: only energies and directions are learned, over all people.
+An average keeps edges that all people share (eyes, lips), but weaker, and loses edges that differ (strands, pores). So
+two bands of detail are raised to the energy that people have at each position: first by amplifying the existing detail,
+up to ``MAX_GAIN``, then by adding noise along the direction of people's detail, which looks like strands on hair. The
+result resembles no training person: only energies and directions are learned, over all people.
 
-The idea that a texture is its local band energies is Heeger and Bergen's (1995); noise along a direction field is line integral
+Describing a texture by its local band energies follows Heeger and Bergen (1995); noise along a direction field is line integral
 convolution (Cabral and Leedom 1993).
 """
 
@@ -21,12 +21,12 @@ from ...face_model.mesh_flow import identity_grid
 
 BANDS = (0.8, 1.8, 4.0)  # blurs in pixels of the canonical square of 512 whose differences are the two bands
 AROUND = 6.0  # pixels over which local energy is measured
-MOST_GAIN = 2.5
-STEPS, STEP = 14, 1.4  # how far noise follows the direction, each way: steps of so many pixels
+MAX_GAIN = 2.5
+STEPS, STEP = 14, 1.4  # number and length (pixels) of the steps in which noise follows the direction, each way
 
 
 def blur(pictures: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of (B, C, H, W)."""
+    """Blur (B, C, H, W) with a Gaussian."""
     radius = max(1, int(3 * sigma + 0.5))
     place = torch.arange(-radius, radius + 1, device=pictures.device, dtype=pictures.dtype)
     kernel = torch.exp(-0.5 * (place / sigma).square())
@@ -38,22 +38,23 @@ def blur(pictures: Tensor, sigma: float) -> Tensor:
 
 
 def bands(luminance: Tensor) -> list[Tensor]:
-    """The two bands of detail of (B, 1, H, W)."""
+    """Return the two bands of detail of (B, 1, H, W)."""
     blurred = [luminance if sigma < 0.9 else blur(luminance, sigma) for sigma in BANDS]
     return [fine - coarse for fine, coarse in pairwise(blurred)]
 
 
 def direction(luminance: Tensor) -> Tensor:
-    """The direction along fine detail, as a double angle weighted by its energy: (B, 1, H, W) -> (B, 2, H, W)."""
+    """Return the direction along fine detail (B, 2, H, W) of a luminance (B, 1, H, W), as a double angle weighted by
+    energy."""
     smooth = blur(luminance, 1.0)
     x = F.pad(smooth[..., :, 2:] - smooth[..., :, :-2], (1, 1, 0, 0))
     y = F.pad(smooth[..., 2:, :] - smooth[..., :-2, :], (0, 0, 1, 1))
-    # A gradient stands across the detail: its double angle, negated, is the detail's.
+    # A gradient is perpendicular to the detail: its double angle, negated, is the detail's.
     return torch.cat([y * y - x * x, -2 * x * y], 1)
 
 
 def drawn_along(noise: Tensor, double_angle: Tensor, clear: Tensor) -> Tensor:
-    """Noise (1, 1, S, S) smeared along a direction field (1, 2, S, S) as far as it is ``clear`` (1, 1, S, S) in [0, 1]."""
+    """Smear noise (1, 1, S, S) along a direction field (1, 2, S, S), in proportion to ``clear`` (1, 1, S, S) in [0, 1]."""
     size = noise.shape[-1]
     angle = 0.5 * torch.atan2(double_angle[:, 1], double_angle[:, 0])
     field = torch.stack([torch.cos(angle), torch.sin(angle)], 1)
@@ -75,7 +76,7 @@ def drawn_along(noise: Tensor, double_angle: Tensor, clear: Tensor) -> Tensor:
 def with_detail(
     picture: Tensor, energies: Tensor, double_angle: Tensor, clear: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Brings the detail of a picture to the energy it should have.
+    """Raise the detail of a picture to the energy that it should have.
 
     Args:
         picture: (1, 3, S, S) in [0, 1].
@@ -90,17 +91,17 @@ def with_detail(
     for number, (band, drawn) in enumerate(zip(bands(luminance), strands, strict=True)):
         wanted = energies[:, number : number + 1]
         own = local_energy(band)
-        gain = (wanted / own.clamp_min(1e-5)).clamp(1.0, MOST_GAIN)
+        gain = (wanted / own.clamp_min(1e-5)).clamp(1.0, MAX_GAIN)
         lacking = (wanted.square() - (own * gain).square()).clamp_min(0).sqrt()
         added = added + band * (gain - 1) + drawn / local_energy(drawn).clamp_min(1e-5) * lacking
     return picture + added
 
 
 def local_energy(band: Tensor) -> Tensor:
-    """The root mean square around each place, (B, 1, H, W)."""
+    """Return the local root mean square of (B, 1, H, W)."""
     return blur(band.square(), AROUND).clamp_min(0).sqrt()
 
 
 def luminance_of(pictures: Tensor) -> Tensor:
-    """(B, 3, H, W) -> (B, 1, H, W), by ITU-R BT.601."""
+    """Return the luminance (B, 1, H, W) of pictures (B, 3, H, W), by ITU-R BT.601."""
     return (pictures * pictures.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Fills the place of a person with what may be behind, once a portrait."""
+"""The inpainter: paints a plausible background behind a person, once a portrait."""
 
 from .configuration_inpainter import SuperFaceInpainterConfig
 from .modeling_inpainter import InpainterOutput, SuperFaceInpainterModel

@@ -11,11 +11,11 @@ from ..configuration import Bounds, SuperFaceConfig
 
 @strict
 class SuperFaceInpainterConfig(SuperFaceConfig):
-    """How wide and how deep the network is.
+    """The configuration of the inpainter: its width and depth.
 
     Args:
-        working_size: longer side of the pictures that it is trained for, in pixels; larger ones are made smaller first.
-        channels: channels at all, half, a fourth and an eighth of the resolution.
+        working_size: longer side of the training pictures, in pixels; larger pictures are reduced first.
+        channels: channels at full, half, a fourth and an eighth of the resolution.
         bottleneck: channels inside each block at an eighth of the resolution.
         dilations: one block each, whose taps are this many pixels apart; each block also mixes frequencies of the whole
             picture.
@@ -32,9 +32,8 @@ class SuperFaceInpainterConfig(SuperFaceConfig):
     dilations: tuple[int, ...] | list[int] = (1, 2, 4, 8, 1, 2, 4, 8)
 
     def validate_architecture(self) -> None:
-        """Refuses combinations that cannot work."""
+        """Refuse combinations that cannot work."""
         super().validate_architecture()
-        if len(self.channels) != 4:
-            raise ValueError(f"channels needs four numbers, got {self.channels}")
+        self.check_lengths(4, "channels")
         if not self.dilations:
             raise ValueError("dilations needs at least one number")

@@ -1,14 +1,14 @@
-"""The inpainter: a picture with a hole -> the picture with something believable in it.
+"""The inpainter: fills a hole in a picture with plausible content.
 
-It starts from the pull-push fill and adds what a smooth fill lacks. At an eighth of the resolution its blocks see far (dilated
-convolutions) and everything at once (a convolution of the spectrum, after LaMa: Suvorov et al. 2022, section 2.1), so lines and
-textures go on into the hole. Freshly made, it is the pull-push fill.
+It starts from the smooth pull-push fill and adds lines and textures. At an eighth of the resolution its blocks have
+large receptive fields, by dilated convolutions, and a global one, by a convolution of the spectrum (after LaMa: Suvorov
+et al. 2022, section 2.1), so lines and textures continue into the hole. Freshly initialised, it returns the pull-push
+fill.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +22,7 @@ from .configuration_inpainter import SuperFaceInpainterConfig
 from .pull_push import pull_push
 
 STRIDE = 8  # of the coarsest features
-SLOPE = 0.1  # of negative values
+SLOPE = 0.1  # of leaky ReLUs for negative values
 
 
 @dataclass
@@ -39,11 +39,11 @@ class InpainterOutput(ModelOutput):
 
 
 class ZeroConvolution(nn.Conv2d):
-    """A convolution that gives nothing until it has learned something."""
+    """A convolution that is initialised to zero."""
 
 
 class Convolution(nn.Sequential):
-    """A 3x3 convolution and a leaky rectifier."""
+    """A 3x3 convolution and a leaky ReLU."""
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__(nn.Conv2d(inputs, outputs, 3, stride, 1), nn.LeakyReLU(SLOPE, inplace=True))
@@ -68,7 +68,7 @@ class Spectrum(nn.Module):
 
 
 class Block(nn.Module):
-    """A residual block that sees near, far and everything: (B, C, H, W) -> (B, C, H, W)."""
+    """A residual block with a dilated convolution and a global one: (B, C, H, W) -> (B, C, H, W)."""
 
     def __init__(self, channels: int, bottleneck: int, dilation: int) -> None:
         super().__init__()
@@ -89,6 +89,7 @@ class SuperFaceInpainterModel(HubMixin, PreTrainedModel):
     config_class = SuperFaceInpainterConfig
     config: SuperFaceInpainterConfig
     main_input_name = "pixel_values"
+    default_dtype = torch.float32
 
     def __init__(self, config: SuperFaceInpainterConfig) -> None:
         super().__init__(config)
@@ -117,18 +118,11 @@ class SuperFaceInpainterModel(HubMixin, PreTrainedModel):
             init.ones_(module.weight)
             init.zeros_(module.bias)
 
-    @classmethod
-    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """As every model's, but in float32 unless ``dtype`` says otherwise: checkpoints may be stored in half precision."""
-        if "torch_dtype" not in kwargs:
-            kwargs.setdefault("dtype", torch.float32)
-        return super().from_pretrained(*args, **kwargs)
-
     def forward(self, pixel_values: Tensor, known: Tensor) -> InpainterOutput:
-        """Fills the hole.
+        """Fill the hole.
 
         Args:
-            pixel_values: (B, 3, H, W) in [0, 1]; what the hole holds does not matter.
+            pixel_values: (B, 3, H, W) in [0, 1]; the content of the hole does not matter.
             known: (B, 1, H, W): 1 where the picture is known, 0 in the hole.
         """
         fill = pull_push(pixel_values.float(), known.float())
@@ -150,7 +144,7 @@ class SuperFaceInpainterModel(HubMixin, PreTrainedModel):
         return InpainterOutput(pictures=torch.where(known >= 1, pixel_values.float(), filled), fill=fill)
 
     def _grain(self, like: Tensor) -> Tensor:
-        """Noise (B, 1, H, W) that texture can be made of; the same for each call on pictures of one size but in training."""
+        """Return noise (B, 1, H, W) as raw material of texture; outside of training it depends on the size alone."""
         if self.training:
             return torch.randn_like(like[:, :1])
         generator = torch.Generator().manual_seed(0)

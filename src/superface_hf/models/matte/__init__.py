@@ -1,4 +1,4 @@
-"""Tells a person from what is behind, once a portrait."""
+"""The matte network: separates a person from the background, once a portrait."""
 
 from .configuration_matte import SuperFaceMatteConfig
 from .modeling_matte import MatteOutput, SuperFaceMatteModel

@@ -11,7 +11,7 @@ from ..configuration import Bounds, SuperFaceConfig
 
 @strict
 class SuperFaceMatteConfig(SuperFaceConfig):
-    """How large the picture is that the network sees.
+    """The configuration of the matte network: the size of its input.
 
     Args:
         image_size: side of the square picture, in pixels; a multiple of 16.
@@ -23,7 +23,6 @@ class SuperFaceMatteConfig(SuperFaceConfig):
     image_size: int = 256
 
     def validate_architecture(self) -> None:
-        """Refuses sizes that cannot work."""
+        """Refuse sizes that the network cannot process."""
         super().validate_architecture()
-        if self.image_size % 16:
-            raise ValueError(f"image_size must be a multiple of 16, got {self.image_size}")
+        self.check_multiples(16, "image_size")

@@ -1,14 +1,13 @@
-"""The matte network: which pixels belong to people.
+"""The matte network: predicts which pixels belong to people.
 
-The network of MediaPipe's selfie segmentation in torch, so that its weights (Apache-2.0) can be taken over and trained on: a
-MobileNetV3 (Howard et al. 2019) reads the picture, and a light decoder whose skips are gated brings the answer back to the
-picture's resolution. ``layers.matting`` cuts the picture out for it and makes its answer exact along hair.
+It is the network of MediaPipe's selfie segmentation in torch, so that its weights (Apache-2.0) can be converted and
+trained further: a MobileNetV3 (Howard et al. 2019) encodes the picture, and a light decoder with gated skips restores
+the resolution. ``layers.matting`` crops its input and refines its output along hair.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +22,8 @@ from .configuration_matte import SuperFaceMatteConfig
 
 @dataclass(frozen=True)
 class BlockShape:
-    """An inverted residual block: its channels inside and after, kernel, stride; the gate's channels, and which activation."""
+    """The shape of an inverted residual block: inner and output channels, kernel, stride, channels of the gate, and
+    activation."""
 
     inside: int
     outputs: int
@@ -44,16 +44,16 @@ BLOCKS = (
     BlockShape(96, 32, 5, 1, gate=24),
     BlockShape(96, 32, 5, 1, gate=24),
 )
-SKIPS = (2, 0)  # the blocks whose outputs the decoder sees again, coarsest first; then the stem's
-CONTEXT = 128  # channels of the coarsest features that the decoder starts from
+SKIPS = (2, 0)  # the blocks whose outputs are skip connections, coarsest first; the stem's output is the last one
+CONTEXT = 128  # channels of the decoder's coarsest features
 
 
 @dataclass
 class MatteOutput(ModelOutput):
-    """What the network says.
+    """The output of the matte network.
 
     Attributes:
-        logits: (B, 1, S, S); their sigmoid is the person's part of each pixel.
+        logits: (B, 1, S, S); their sigmoid is the person's share of each pixel.
     """
 
     logits: Tensor | None = None
@@ -72,7 +72,7 @@ class SameConvolution(nn.Conv2d):
 
 
 class Gate(nn.Module):
-    """How much of each channel counts, from the means of all: (B, C, H, W) -> (B, C, 1, 1) in [0, 1]."""
+    """Squeeze-and-excitation: weights of channels from their averages, (B, C, H, W) -> (B, C, 1, 1) in [0, 1]."""
 
     def __init__(self, channels: int, inside: int) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class Block(nn.Module):
 
 
 class Context(nn.Module):
-    """Lets the means of the whole picture say which of the coarsest features count: (B, in, H, W) -> (B, out, H, W)."""
+    """Weighs the coarsest features by their averages over the picture: (B, in, H, W) -> (B, out, H, W)."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class Context(nn.Module):
 
 
 class Rise(nn.Module):
-    """Doubles the resolution and joins what the encoder saw there: (B, in, H, W), (B, C, 2H, 2W) -> (B, C, 2H, 2W)."""
+    """Doubles the resolution and adds the encoder's features: (B, in, H, W), (B, C, 2H, 2W) -> (B, C, 2H, 2W)."""
 
     def __init__(self, inputs: int, channels: int) -> None:
         super().__init__()
@@ -132,11 +132,12 @@ class Rise(nn.Module):
 
 
 class SuperFaceMatteModel(HubMixin, PreTrainedModel):
-    """Says for each pixel how much of it is a person."""
+    """Predicts for each pixel how much of it is a person."""
 
     config_class = SuperFaceMatteConfig
     config: SuperFaceMatteConfig
     main_input_name = "pixel_values"
+    default_dtype = torch.float32
 
     def __init__(self, config: SuperFaceMatteConfig) -> None:
         super().__init__(config)
@@ -156,15 +157,8 @@ class SuperFaceMatteModel(HubMixin, PreTrainedModel):
             if module.bias is not None:
                 init.zeros_(module.bias)
 
-    @classmethod
-    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """As every model's, but in float32 unless ``dtype`` says otherwise: checkpoints may be stored in half precision."""
-        if "torch_dtype" not in kwargs:
-            kwargs.setdefault("dtype", torch.float32)
-        return super().from_pretrained(*args, **kwargs)
-
     def forward(self, pixel_values: Tensor) -> MatteOutput:
-        """The person's part of each pixel.
+        """Predict the person's share of each pixel.
 
         Args:
             pixel_values: (B, 3, S, S) in [0, 1]; S is ``config.image_size``, or another multiple of 16.

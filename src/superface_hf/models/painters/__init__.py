@@ -1,1 +1,1 @@
-"""Painters of mouth and eyes: small windows that see, and paint, what no warp can show."""
+"""The painters of mouth and eyes: small networks that paint, in small windows, what no warp can show."""

@@ -1,4 +1,4 @@
-"""The network that paints one region, mouth or eye, in a window of its own."""
+"""The network that paints one region, mouth or eye, in its own window."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from ...face_model.mesh_image import MESH_CHANNELS, OPENING_CHANNELS, mesh_image
 from ..blocks import ResidualBlock, ZeroConv2d, conv, upsample
 from .windows import Region, RegionWindow, feather
 
-# The region so far and the portrait's own; the mesh to be shown, how open it is, and how open the portrait's own is.
-SEEN = 2 * 12 + MESH_CHANNELS + 2 * OPENING_CHANNELS
+# Input channels: the rendered region and the portrait's own, the driving mesh, and the openings of both meshes.
+INPUT_CHANNELS = 2 * 12 + MESH_CHANNELS + 2 * OPENING_CHANNELS
 
 
 class RegionPainter(nn.Module):
-    """Sees the region as the person shows it so far, the portrait's own, and both meshes drawn; paints inside of lips or lids,
-    their rims, and the folds around them.
+    """Paints the inside of lips or lids, their rims, and the folds around them. Its inputs are the region rendered so
+    far, the portrait's own region, and drawings of both meshes.
 
     Args:
-        points: how many landmarks tell the region's shape beside the drawings.
+        points: number of landmarks that describe the region's shape, beside the drawings.
         widths: channels at 1/2, 1/4 and 1/8 of the window's resolution.
     """
 
     def __init__(self, points: int, widths: tuple[int, int, int]) -> None:
         super().__init__()
         fine, middle, coarse = widths
-        self.enter = nn.Conv2d(SEEN, fine, 3, padding=1)
+        self.enter = nn.Conv2d(INPUT_CHANNELS, fine, 3, padding=1)
         self.before = ResidualBlock(fine)
         self.to_middle = conv(fine, middle, stride=2)
         self.middle = ResidualBlock(middle)
@@ -38,14 +38,15 @@ class RegionPainter(nn.Module):
         self.head = ZeroConv2d(fine, 12, 1)
 
     def forward(self, shown: Tensor, own: Tensor, drawn: Tensor, shapes: Tensor) -> Tensor:
-        """
+        """Paint the region.
+
         Args:
             shown, own: (B, 3, h, w) in [0, 1].
             drawn: (B, MESH_CHANNELS + 2 OPENING_CHANNELS, h/2, w/2).
             shapes: (B, 2, points, 3) of the source and of the driver, in the window's unit.
 
         Returns:
-            What is added to the person (B, 3, h, w); nothing at the window's rim.
+            The change of the person's colours (B, 3, h, w), which is 0 at the window's rim.
         """
         dtype = self.enter.weight.dtype
         pixels = F.pixel_unshuffle(torch.cat((shown, own), dim=1) * 2 - 1, 2)
@@ -62,8 +63,8 @@ class RegionPainter(nn.Module):
 
 
 def draw_region(points: Tensor, window: RegionWindow, canonical: Tensor | None) -> Tensor:
-    """How open mouth and eyes are, in the window at half its resolution, after the mesh if ``canonical`` (478, 3) is given:
-    (B, 478, 3) in the window's unit -> (B, 3 or 10, h/2, w/2)."""
+    """Draw the openings of mouth and eyes in the window, at half its resolution, after the mesh if ``canonical`` (478,
+    3) is given: (B, 478, 3) in the window's unit -> (B, 3 or 10, h/2, w/2)."""
     height, width = window.size[0] // 2, window.size[1] // 2
     drawn = opening_image(points, width)
     if canonical is not None:
@@ -73,5 +74,5 @@ def draw_region(points: Tensor, window: RegionWindow, canonical: Tensor | None) 
 
 
 def region_shape(points: Tensor, region: Region) -> Tensor:
-    """The region's own landmarks (B, 478, 3) -> (B, points, 3)."""
+    """Return the region's own landmarks (B, points, 3) of (B, 478, 3)."""
     return points[:, torch.as_tensor(region.points, device=points.device)]

@@ -1,4 +1,4 @@
-"""Windows on mouth and eyes that stand, turn and grow with the face."""
+"""Windows on mouth and eyes that move, turn and grow with the face."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ...utils.easing import smoothstep
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """What a painter works on.
+    """The region that a painter works on.
 
     Attributes:
-        points: indices of the landmarks in whose middle the window stands.
-        size: of the window, (height, width) in cells.
+        points: indices of the landmarks around whose middle the window is centred.
+        size: (height, width) of the window in cells.
         reach: half of the window's width, in radii of the face.
-        lower: how far the window's middle lies below the points', in radii.
-        mirrored: whether it is seen in a mirror, as the right eye is by the painter of left eyes.
+        lower: how far the window's middle lies below that of the points, in radii.
+        mirrored: whether the window is mirrored, as the right eye is for the painter of left eyes.
     """
 
     points: np.ndarray
@@ -42,7 +42,7 @@ EYES = (
 
 @dataclass(frozen=True, eq=False)
 class RegionWindow:
-    """Affine windows, one a face: a place in the picture is ``centre + u * across + v * down``, u and v from -1 to 1.
+    """Affine windows, one for each face: their positions are ``centre + u * across + v * down``, u and v from -1 to 1.
 
     Attributes:
         centre, across, down: (B, 2) each.
@@ -56,7 +56,7 @@ class RegionWindow:
 
     @classmethod
     def around(cls, points: Tensor, region: Region) -> RegionWindow:
-        """Of landmarks (B, 478, 3) in image coordinates."""
+        """Return the windows for landmarks (B, 478, 3) in image coordinates."""
         chosen = torch.as_tensor(region.points, device=points.device)
         middle = points[:, chosen, :2]
         middle = (middle.amin(1) + middle.amax(1)) / 2
@@ -69,25 +69,25 @@ class RegionWindow:
         return cls(centre, (-half if region.mirrored else half) * axis, half * (height / width) * below, region.size)
 
     def grid(self) -> Tensor:
-        """(B, h, w, 2) places in the picture, as ``grid_sample`` takes them."""
+        """Return the windows' positions (B, h, w, 2) in the picture, as ``grid_sample`` takes them."""
         height, width = self.size
         u, v = pixel_centers(width, self.centre), pixel_centers(height, self.centre)
         across, down = self.across[:, None, None], self.down[:, None, None]
         return self.centre[:, None, None] + u[None, None, :, None] * across + v[None, :, None, None] * down
 
     def cut(self, picture: Tensor) -> Tensor:
-        """(B, C, S, S) -> (B, C, h, w)."""
+        """Sample pictures (B, C, S, S) in the windows: (B, C, h, w)."""
         return F.grid_sample(picture, self.grid().to(picture.dtype), padding_mode="border", align_corners=False)
 
     def enter(self, points: Tensor) -> Tensor:
-        """Landmarks (B, 478, 3) in the window: x from -1 to 1 across it, y and z in the same unit."""
+        """Convert landmarks (B, 478, 3) to the window: x from -1 to 1 across it, y and z in the same unit."""
         unit = self.across.square().sum(-1, keepdim=True).sqrt()
         axes = torch.stack((self.across / unit, F.normalize(self.down, dim=-1)), dim=-1)
         plane = (points[..., :2] - self.centre[:, None]) @ axes
         return torch.cat((plane, points[..., 2:]), dim=-1) / unit[:, None]
 
     def put(self, values: Tensor, size: int) -> Tensor:
-        """Lays (B, C, h, w) into a picture: (B, C, size, size), 0 outside of the window."""
+        """Paste values (B, C, h, w) into pictures (B, C, size, size), which are 0 outside of the window."""
         axis = pixel_centers(size, self.centre)
         inverse = torch.linalg.inv(torch.stack((self.across, self.down), dim=-1))
         result = []
@@ -100,7 +100,7 @@ class RegionWindow:
         return torch.cat(result)
 
     def _boxes(self, size: int) -> list[tuple[int, int, int, int]]:
-        """The cells of a picture that a window can reach, one cell more on each side: top, bottom, left, right."""
+        """Return the cells of a picture that each window covers, with one more on each side: top, bottom, left, right."""
         half = self.across.abs() + self.down.abs()
         low = ((self.centre - half + 1) * (size / 2)).floor().sub(1).clamp(0, size - 1).long().tolist()
         high = ((self.centre + half + 1) * (size / 2)).ceil().add(1).clamp(1, size).long().tolist()
@@ -111,7 +111,7 @@ class RegionWindow:
 
 
 def feather(size: tuple[int, int], like: Tensor, rim: float = 0.2) -> Tensor:
-    """(1, 1, h, w): 1 inside, smoothly to 0 over the outer ``rim`` of the window."""
+    """Return weights (1, 1, h, w): 1 inside, falling smoothly to 0 over the outer ``rim`` of the window."""
     edges = []
     for cells in size:
         edges.append(smoothstep(1 - pixel_centers(cells, like).abs(), 0.0, rim))

@@ -1,1 +1,1 @@
-"""Speech to motion: the diffusion over windows of motion, its statistics, and the refiner of lips."""
+"""Speech to motion: the diffusion over windows of motion, its statistics, and the lip refiner."""

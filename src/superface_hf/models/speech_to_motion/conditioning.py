@@ -1,4 +1,4 @@
-"""What the motion diffusion hears: for each frame four hops of log-mel, and the mouth that audio-to-lip makes of the sound."""
+"""The audio features of the motion diffusion: for each frame four hops of log-mel, and audio-to-lip's mouth."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ MOUTH = ArkitMaps.default().sizes["mouth"]  # the last columns of the features
 
 
 class SpeechFeatures:
-    """Features of a sound that comes in pieces of any size: rows at ``fps``, as soon as their sound is there.
+    """Extracts features of a sound that comes in pieces of any size: rows at ``fps``, as soon as possible.
 
     Args:
-        audio_to_lip: gives the mouth and the log-mel spectrum.
+        audio_to_lip: predicts the mouth and extracts the log-mel spectrum.
         fps: rows a second; a row must last a whole number of hops.
     """
 
@@ -34,13 +34,13 @@ class SpeechFeatures:
         self._rate, self._fps, self._given = config.sampling_rate, fps, 0
 
     def push(self, samples: np.ndarray) -> np.ndarray:
-        """(N,) the next samples -> (n, hops * mels + mouth_size) the rows that are known now; the mouth is not scaled."""
+        """Add samples (N,), and return the rows (n, hops * mels + mouth_size) that are known now; the mouth is not scaled."""
         self._mel = np.concatenate([self._mel, self._sound.push(samples)])
         self._mouth = np.concatenate([self._mouth, self._lips.push(samples)])
         return self._take(min(len(self._mel) // self.hops, len(self._mouth)))
 
     def flush(self) -> np.ndarray:
-        """Ends the sound: the rows that are missing to ``round(seconds * fps)``, at least one of all."""
+        """End the sound, and return the remaining rows up to ``round(seconds * fps)``, at least one in all."""
         self._mel = np.concatenate([self._mel, self._sound.flush()])
         frames = max(1, round(self._sound.samples / self._rate * self._fps)) if self._sound.samples else 0
         self._mouth = np.concatenate([self._mouth, self._lips.flush(max(frames, 1))[: max(0, frames)]])
@@ -56,13 +56,13 @@ class SpeechFeatures:
 
 
 def scaled_condition(rows: np.ndarray, statistics: MotionStatistics) -> np.ndarray:
-    """(T, mels + M) features as the networks hear them: the mouth is scaled as motion is."""
+    """Return features (T, mels + M) for the networks, with the mouth scaled as motion is."""
     mouth = torch.from_numpy(np.ascontiguousarray(rows[:, -MOUTH:]))
     return np.concatenate([rows[:, :-MOUTH], statistics.scale_mouth(mouth).numpy()], axis=1)
 
 
 def empty_condition(frames: int, size: int) -> np.ndarray:
-    """(frames, size) what is heard, scaled, where there is no sound: silence, and the mean mouth."""
+    """Return scaled features (frames, size) of silence, with the mean mouth."""
     rows = np.zeros((frames, size), np.float32)
     rows[:, :-MOUTH] = SILENCE
     return rows

@@ -1,8 +1,8 @@
-"""The motion diffusion's network: a transformer over the frames of a window that tells the clean motion from a noisy one.
+"""The motion diffusion's network: a transformer over the frames of a window that predicts the clean motion from a noisy one.
 
-Blocks are those of DiT (Peebles and Xie 2023): attention and a feed-forward layer, each scaled and shifted by time and style.
-Two things are for motion: attention knows how far frames are apart, and a depthwise mix of neighbouring frames, as shifts,
-goes before each feed-forward layer.
+Its blocks are those of DiT (Peebles and Xie 2023): attention and a feed-forward layer, each scaled and shifted by time
+and style. Two additions are for motion: attention has a bias for the distance of frames, and a depthwise mix of
+neighbouring frames precedes each feed-forward layer.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ class MotionDenoiser(ModelMixin, ConfigMixin):
     """M_diff of HRTF: predicts the clean window (``prediction_type="sample"``).
 
     Args:
-        motion_size: numbers a frame, see ``motion_vector``.
-        condition_size: features a frame of what is heard, see ``conditioning``.
-        style_size: numbers of a style, see ``motion_statistics``.
-        frames, known_frames: frames of a window that are made, and those before it that are known.
+        motion_size: size of a frame's motion, see ``motion_vector``.
+        condition_size: size of a frame's audio features, see ``conditioning``.
+        style_size: size of a style code, see ``motion_statistics``.
+        frames, known_frames: frames of a window that are generated, and known frames before it.
         fps: frames a second.
         hidden_size, num_layers, num_heads: size of the transformer.
-        mix_taps: frames that the depthwise mix looks at, an odd number.
+        mix_taps: number of frames in the depthwise mix, odd.
     """
 
     @register_to_config
@@ -52,7 +52,7 @@ class MotionDenoiser(ModelMixin, ConfigMixin):
         )
         self.unheard = nn.Parameter(torch.zeros(hidden_size))
         self.start = nn.Parameter(torch.zeros(known_frames, motion_size))
-        self.role = nn.Parameter(torch.zeros(3, hidden_size))  # of frames: made, known, unknown before the start
+        self.role = nn.Parameter(torch.zeros(3, hidden_size))  # of frames: generated, known, unknown before the start
         self.time = nn.Sequential(nn.Linear(hidden_size, hidden_size), nn.SiLU(), nn.Linear(hidden_size, hidden_size))
         self.style = nn.Linear(style_size, hidden_size)
         self.unstyled = nn.Parameter(torch.zeros(hidden_size))
@@ -76,17 +76,17 @@ class MotionDenoiser(ModelMixin, ConfigMixin):
         style: Tensor | None = None,
         style_given: Tensor | None = None,
     ) -> Tensor:
-        """Tells the clean window.
+        """Predict the clean window.
 
         Args:
             sample: (B, frames, motion_size) noisy, scaled.
-            timestep: (B,) or () of the scheduler.
+            timestep: (B,) or () timesteps of the scheduler.
             condition: (B, known_frames + frames, condition_size).
-            known: (B, known_frames, motion_size) clean, scaled, what went before; None begins without.
-            known_given: (B,) bool, which rows of ``known`` count; None: all.
-            heard: (B,) bool, whether the row hears its condition; None: all do.
-            style: (B, style_size) scaled; None leaves the style to chance.
-            style_given: (B,) bool, which rows of ``style`` count; None: all.
+            known: (B, known_frames, motion_size) clean, scaled motion before the window; None if there is none.
+            known_given: (B,) bool, which rows of ``known`` are used; None: all.
+            heard: (B,) bool, which rows use their condition; None: all.
+            style: (B, style_size) scaled; None leaves the style open.
+            style_given: (B,) bool, which rows of ``style`` are used; None: all.
 
         Returns:
             (B, frames, motion_size).
@@ -114,13 +114,13 @@ class MotionDenoiser(ModelMixin, ConfigMixin):
         return self.out(self.norm(x) * (1 + scale) + shift)[:, before:]
 
     def _bias(self, length: int) -> Tensor:
-        """(heads, length, length) what is added to attention for the distance of two frames."""
+        """Return the attention bias (heads, length, length) for the distance of two frames."""
         place = torch.arange(length, device=self.distance.device)
         return self.distance[:, place[:, None] - place[None] + (self.distance.shape[1] - 1) // 2]
 
 
 class MotionBlock(nn.Module):
-    """Attention, neighbours, feed-forward; each begins as nothing (AdaLN-Zero)."""
+    """Attention, a mix of neighbouring frames, and a feed-forward layer; all start at zero (AdaLN-Zero)."""
 
     def __init__(self, size: int, heads: int, taps: int) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ class MotionBlock(nn.Module):
         nn.init.zeros_(self.modulation.bias)
 
     def forward(self, x: Tensor, time: Tensor, bias: Tensor) -> Tensor:
-        """(B, L, size), (B, size) time and style, (heads, L, L) distances -> (B, L, size)."""
+        """Map (B, L, size), with (B, size) time and style and (heads, L, L) distances, to (B, L, size)."""
         one, two, three, four, five, six = self.modulation(time)[:, None].chunk(6, dim=-1)
         x = x + three * self._attend(self.norms[0](x) * (1 + one) + two, bias)
         hidden = self._mixed(self.norms[1](x) * (1 + four) + five)
@@ -154,14 +154,15 @@ class MotionBlock(nn.Module):
 
 
 def _initial_distances(heads: int, length: int) -> Tensor:
-    """(heads, 2 * length - 1): heads begin near-sighted to far-sighted, as ALiBi's (Press et al. 2022)."""
+    """Return biases (heads, 2 * length - 1) that range from short to long distances over the heads, as in ALiBi (Press
+    et al. 2022)."""
     apart = torch.arange(-(length - 1), length).abs().float()
     slopes = 2.0 ** (-torch.arange(1, heads + 1) * 8 / heads)
     return -slopes[:, None] * apart
 
 
 def _sinusoid(timestep: Tensor, size: int) -> Tensor:
-    """(B,) -> (B, size)."""
+    """Embed timesteps (B,) as (B, size)."""
     frequency = torch.exp(-math.log(10000.0) * torch.arange(size // 2, device=timestep.device) / (size // 2))
     angle = timestep.float()[:, None] * frequency
     return torch.cat([angle.cos(), angle.sin()], dim=1)

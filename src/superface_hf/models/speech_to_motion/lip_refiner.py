@@ -1,4 +1,4 @@
-"""Lip refinement of HRTF: what the sound and the diffused face add to audio-to-lip's mouth, behind a gate."""
+"""The lip refinement of HRTF: a gated residual on audio-to-lip's mouth, from the sound and the diffused face."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 
 class LipRefiner(ModelMixin, ConfigMixin):
-    """mouth = audio-to-lip's + gate * residual(audio-to-lip's mouth, diffused mouth, log-mel around it).
+    """Computes mouth = audio-to-lip's + gate * residual(audio-to-lip's mouth, diffused mouth, log-mel around it).
 
     Args:
         mouth_size: coefficients of a mouth.
-        condition_size: features a frame of what is heard, the mouth among them (see ``conditioning``).
-        context: frames before and after that are heard.
+        condition_size: size of a frame's audio features, including the mouth (see ``conditioning``).
+        context: frames before and after a frame that are used.
         hidden_size: width.
-        gate: how much of the residual counts, chosen on people who were not trained on; 0 leaves the mouth as it is.
+        gate: factor of the residual, chosen on held-out people; 0 keeps the mouth unchanged.
     """
 
     @register_to_config
@@ -38,8 +38,8 @@ class LipRefiner(ModelMixin, ConfigMixin):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, condition: Tensor, diffused: Tensor) -> Tensor:
-        """(B, T, condition_size) as the denoiser hears it, and (B, T, mouth_size) its scaled mouth -> the scaled residual,
-        before the gate."""
+        """Return the scaled residual, before the gate, for (B, T, condition_size) as in the denoiser, and its scaled
+        mouth (B, T, mouth_size)."""
         x = torch.nn.functional.silu(self.enter(torch.cat([condition, diffused], dim=-1))).transpose(1, 2)
         x = x + torch.nn.functional.silu(self.near(x))
         x = x + torch.nn.functional.silu(self.far(x))

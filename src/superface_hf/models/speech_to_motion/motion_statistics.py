@@ -1,4 +1,4 @@
-"""How people move when they speak: the scales of motion, ways of moving (styles), and what emotions add."""
+"""Statistics of how people move when they speak: scales of motion, styles, and the offsets of emotions."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ...motion import Motion
 from ...motion.arkit import nearest_names
 from .motion_vector import region_slices, rest_frame, to_vectors
 
-# What a style tells: the spread of each, as the logarithm of its standard deviation.
+# The parts of a style code, each the logarithm of a standard deviation.
 STYLE_PARTS = ("pitch", "yaw", "roll", "shift", "gaze", "lids", "brows", "mouth")
-LEAST_SPREAD = 1e-3
+MIN_SPREAD = 1e-3
 STYLE_LIMIT = 2.5  # standard deviations
-DRAWN_LIMIT = 1.5  # the same, of a style that is drawn: what is drawn stays away from the rarest
-SHORTEST_REFERENCE = 1.0  # seconds, below which a spread means nothing
+DRAWN_LIMIT = 1.5  # standard deviations of a random style, which avoids the rarest styles
+MIN_REFERENCE = 1.0  # seconds; the spread of a shorter reference is meaningless
 EMOTION_RANGE = (0.0, 1.5)
 
 
@@ -29,14 +29,13 @@ class MotionStatistics(ModelMixin, ConfigMixin):
     """Scales motion for the network, and knows styles and emotions by name.
 
     Args:
-        motion_size: numbers a frame.
+        motion_size: size of a frame's motion.
         styles, emotions: the names, in the order of the rows.
 
-    Buffers: ``mean`` and ``spread`` (motion_size,) of speaking people; ``gain`` (motion_size,), how much further people go than
-    the diffusion does; ``style_mean`` and ``style_spread`` (8,) of their
-    style codes; ``style_middle`` (8,) and ``style_factor`` (8, 8): scaled codes of people are distributed like ``style_middle
-    + style_factor @ z`` of normal ``z``; ``style_codes`` (S, 8); ``emotion_offsets`` (E, motion_size), added to the motion at
-    full strength.
+    Buffers: ``mean`` and ``spread`` (motion_size,) of speaking people; ``gain`` (motion_size,), the ratio of people's
+    movement to the diffusion's; ``style_mean`` and ``style_spread`` (8,) of their style codes; ``style_middle`` (8,)
+    and ``style_factor`` (8, 8): people's scaled codes are distributed like ``style_middle + style_factor @ z`` with
+    normal ``z``; ``style_codes`` (S, 8); ``emotion_offsets`` (E, motion_size), added to the motion at full strength.
     """
 
     @register_to_config
@@ -62,23 +61,24 @@ class MotionStatistics(ModelMixin, ConfigMixin):
     emotion_offsets: Tensor
 
     def scale(self, vectors: Tensor) -> Tensor:
-        """(..., motion_size) rows of ``motion_vector`` -> about zero mean and unit spread."""
+        """Scale rows (..., motion_size) of ``motion_vector`` to about zero mean and unit deviation."""
         return (vectors - self.mean) / self.spread
 
     def unscale(self, scaled: Tensor) -> Tensor:
         return scaled * self.spread + self.mean
 
     def played(self, scaled: Tensor) -> Tensor:
-        """What the diffusion made, (..., motion_size) scaled, as far as people go: rows of ``motion_vector``."""
+        """Return rows of ``motion_vector`` from the diffusion's scaled output (..., motion_size), amplified to people's
+        range."""
         return self.unscale(self.gain * scaled)
 
     def scale_mouth(self, mouth: Tensor) -> Tensor:
-        """(..., M) coefficients of the mouth alone."""
+        """Scale mouth coefficients (..., M) alone."""
         part = region_slices()["mouth"]
         return (mouth - self.mean[part]) / self.spread[part]
 
     def style(self, style: Motion | str) -> Tensor:
-        """(8,) the scaled code of a reference motion, or of a style by name.
+        """Return the scaled code (8,) of a reference motion, or of a style by name.
 
         Raises:
             UnknownNameError: there is no style of that name.
@@ -89,35 +89,33 @@ class MotionStatistics(ModelMixin, ConfigMixin):
             if style not in names:
                 raise UnknownNameError(f"Unknown style {style!r}. {nearest_names(style, names)}")
             return self.style_codes[names.index(style)]
-        if style.seconds < SHORTEST_REFERENCE:
-            raise MotionError(
-                f"A reference for style needs at least {SHORTEST_REFERENCE:g} s, not {style.seconds:.2f} s."
-            )
+        if style.seconds < MIN_REFERENCE:
+            raise MotionError(f"A reference for style needs at least {MIN_REFERENCE:g} s, not {style.seconds:.2f} s.")
         code = torch.from_numpy(style_code(to_vectors(style, rest_frame(style))))
         return ((code - self.style_mean) / self.style_spread).clamp(-STYLE_LIMIT, STYLE_LIMIT)
 
     def drawn_style(self, generator: torch.Generator) -> Tensor:
-        """(8,) the scaled code of somebody: as people's styles are distributed, but not the rarest."""
+        """Return a random scaled code (8,), distributed like people's styles without the rarest."""
         normal = torch.randn(len(STYLE_PARTS), generator=generator).clamp(-DRAWN_LIMIT, DRAWN_LIMIT)
         code = self.style_middle + self.style_factor @ normal.to(self.style_factor)
         return code.clamp(-STYLE_LIMIT, STYLE_LIMIT)
 
     def emotion(self, emotion: Mapping[str, float] | str) -> np.ndarray:
-        """(motion_size,) what to add to every frame.
+        """Return the offset (motion_size,) to add to every frame.
 
         Args:
-            emotion: a name, or how strong each named one is, from 0 to 1.5.
+            emotion: a name, or strengths from 0 to 1.5 by name.
 
         Raises:
             UnknownNameError: there is no emotion of that name.
-            MotionError: a strength out of range.
+            MotionError: a strength is out of range.
         """
         names = tuple(self.config.emotions)
         total = np.zeros(self.config.motion_size, np.float32)
         for name, strength in ({emotion: 1.0} if isinstance(emotion, str) else emotion).items():
             if name not in names:
                 raise UnknownNameError(f"Unknown emotion {name!r}. {nearest_names(name, names)}")
-            if not EMOTION_RANGE[0] <= strength <= EMOTION_RANGE[1]:  # NaN is not
+            if not EMOTION_RANGE[0] <= strength <= EMOTION_RANGE[1]:  # refuses NaN too
                 raise MotionError(
                     f"The strength of {name} must lie between {EMOTION_RANGE[0]:g} and {EMOTION_RANGE[1]:g}, not {strength}."
                 )
@@ -126,7 +124,7 @@ class MotionStatistics(ModelMixin, ConfigMixin):
 
 
 def style_code(vectors: np.ndarray) -> np.ndarray:
-    """(8,) float32: how far each of ``STYLE_PARTS`` spreads over the rows (T, motion_size), as logarithms."""
+    """Return the style code (8,) float32 of rows (T, motion_size): the logarithm of the spread of each of ``STYLE_PARTS``."""
     slices = region_slices()
     spread = vectors.std(0)
     head, gaze = spread[slices["head"]], spread[slices["gaze"]]
@@ -140,4 +138,4 @@ def style_code(vectors: np.ndarray) -> np.ndarray:
         together["brows"],
         opening,
     ]
-    return np.log(np.maximum(parts, LEAST_SPREAD)).astype(np.float32)
+    return np.log(np.maximum(parts, MIN_SPREAD)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Motion as one row of numbers a frame, relative to how a person looks at rest."""
+"""Motion as one row of numbers a frame, relative to the person's rest pose."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEAD_SIZE = 6  # three of rotation, two of translation, one of scale
 
 @lru_cache(maxsize=1)
 def region_slices() -> dict[str, slice]:
-    """Where each region lies in a row: mouth, eyes, brows and gaze as in ``Motion``, then the head."""
+    """Return the columns of each region in a row: mouth, eyes, brows and gaze as in ``Motion``, then the head."""
     sizes = {**ArkitMaps.default().sizes, "head": HEAD_SIZE}
     slices, start = {}, 0
     for region in (*EXPRESSION_REGIONS, "head"):
@@ -26,12 +26,12 @@ def region_slices() -> dict[str, slice]:
 
 
 def motion_size() -> int:
-    """Numbers in a row: 66 with the embedded face model."""
+    """Return the length of a row: 66 with the embedded face model."""
     return max(part.stop for part in region_slices().values())
 
 
 def rest_frame(motion: Motion) -> Motion:
-    """One frame: the middle of all poses, eyes, brows and gazes, with the mouth of the neutral face."""
+    """Return one frame: the median of all poses, eyes, brows and gazes, with the mouth of the neutral face."""
     middle = {name: np.median(getattr(motion, name), axis=0, keepdims=True) for name in ("eyes", "brows", "gaze")}
     return Motion(
         rotation=mean_rotation(motion.rotation)[None],
@@ -44,7 +44,7 @@ def rest_frame(motion: Motion) -> Motion:
 
 
 def to_vectors(motion: Motion, rest: Motion) -> np.ndarray:
-    """(T, 66) float32: expressions as differences from ``rest`` (one frame), the head as its change.
+    """Return rows (T, 66) float32: expressions as differences from ``rest`` (one frame), the head as its change.
 
     The head's rotation is a vector in radians in the frame of the head at rest, its translation is in inter-ocular distances
     at rest, its scale the logarithm of a factor.
@@ -62,7 +62,7 @@ def to_vectors(motion: Motion, rest: Motion) -> np.ndarray:
 
 
 def from_vectors(vectors: np.ndarray, fps: float) -> Motion:
-    """The motion of (T, 66) rows as changes from a neutral face: no change is zero, and a scale of 1."""
+    """Return the motion of rows (T, 66) as changes from a neutral face: no change is zero, and a scale of 1."""
     slices = region_slices()
     head = vectors[:, slices["head"]]
     expressions = {region: vectors[:, slices[region]] for region in EXPRESSION_REGIONS}
@@ -71,7 +71,7 @@ def from_vectors(vectors: np.ndarray, fps: float) -> Motion:
 
 @lru_cache(maxsize=1)
 def mirror_matrix() -> np.ndarray:
-    """(66, 66) that turns rows into those of the mirrored face: ``rows @ mirror_matrix()``."""
+    """Return the matrix (66, 66) that mirrors rows: ``rows @ mirror_matrix()``."""
     model, size = FaceModel.default(), motion_size()
     matrix = np.zeros((size, size), np.float32)
     for region, part in region_slices().items():

@@ -1,4 +1,4 @@
-"""From sound that comes in pieces to windows of motion, each from noise of its own and going on from the window before."""
+"""Sample windows of motion for sound that comes in pieces; each window has its own noise and continues the one before."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     from .motion_statistics import MotionStatistics
     from .performance import Performance
 
-# How far a reference's usual lids and brows may be from neutral, in spreads: the rest is taken for its person's face.
+# The most that a reference's usual lids and brows change the motion, in spreads; more is attributed to its person's face.
 MEAN_LIMIT = 1.0
-
-
-STYLE_DRAW = 2**31 - 1  # the number of the draw that no window has
+STYLE_DRAW = 2**31 - 1  # the number of the style's random draw, which no window has
 
 
 class MotionWindowSampler:
-    """Rows of ``motion_vector`` for a sound that comes in pieces. What is held does not grow with its length.
+    """Samples rows of ``motion_vector`` for a sound that comes in pieces. Memory does not grow with its length.
 
     Args:
-        settings: how the speech is accompanied.
-        previous: motion that is gone on from; None begins anywhere.
-        seed: of the noise; a window's is drawn from the seed and the window's number.
+        denoiser, statistics, lip_refiner, audio_to_lip, scheduler: see
+            :class:`~superface_hf.pipelines.speech_to_motion.SpeechToMotionPipeline`.
+        settings: the settings of the motion.
+        previous: the motion to continue; None starts freely.
+        seed: the seed of the noise; each window's noise follows from the seed and the window's number.
     """
 
     def __init__(
@@ -70,11 +70,12 @@ class MotionWindowSampler:
         self._known = None if previous is None else self._scaled(previous)
 
     def push(self, samples: np.ndarray) -> Iterator[np.ndarray]:
-        """(N,) samples -> windows (frames, motion_size) that are known now. The mouth is a change of audio-to-lip's."""
+        """Add samples (N,), and yield the windows (frames, motion_size) that are known now. Their mouth is an offset to
+        audio-to-lip's."""
         yield from self.hear(self._features.push(samples))
 
     def hear(self, rows: np.ndarray) -> Iterator[np.ndarray]:
-        """The same for features (n, condition_size) that are made already, the mouth not scaled."""
+        """Add features (n, condition_size), with the mouth not scaled, and yield windows as :meth:`push` does."""
         self._rows = np.concatenate([self._rows, rows])
         frames = self._denoiser.config.frames
         while len(self._rows) >= frames:
@@ -82,14 +83,14 @@ class MotionWindowSampler:
             yield self._made(heard)
 
     def flush(self) -> Iterator[np.ndarray]:
-        """Ends the sound: the windows that are left, the last one cut."""
+        """End the sound, and yield the remaining windows, the last one cut."""
         yield from self.hear(self._features.flush())
         if len(self._rows):
             yield self._made(self._rows)
 
     @torch.inference_mode()
     def _made(self, heard: np.ndarray) -> np.ndarray:
-        """The next window, of as many rows as are heard."""
+        """Return the next window, with as many rows as ``heard`` has."""
         config, device = self._denoiser.config, self._denoiser.device
         count = len(heard)
         rest = empty_condition(config.frames - count, config.condition_size)
@@ -104,7 +105,7 @@ class MotionWindowSampler:
         return self._played(rows, change)[:count]
 
     def _denoised(self, condition: Tensor) -> Tensor:
-        """(1, frames, motion_size) scaled, from this window's noise."""
+        """Return a scaled sample (1, frames, motion_size) from this window's noise."""
         config, device, scheduler = self._denoiser.config, condition.device, self._scheduler
         generator = torch.Generator().manual_seed(_mixed(self._seed, self._window))
         self._window += 1
@@ -124,7 +125,7 @@ class MotionWindowSampler:
         return sample
 
     def _lips(self, condition: Tensor, clean: Tensor) -> Tensor:
-        """(1, known + frames, M) what is added to audio-to-lip's mouth, in its own unit."""
+        """Return the offset (1, known + frames, M) to audio-to-lip's mouth, in its own unit."""
         part = region_slices()["mouth"]
         gate = self._refiner.config.gate
         if gate == 0:
@@ -132,7 +133,7 @@ class MotionWindowSampler:
         return gate * self._refiner(condition, clean[..., part]) * self._statistics.spread[part]
 
     def _played(self, rows: np.ndarray, lips: np.ndarray) -> np.ndarray:
-        """Rows as they are asked for: only some regions, stronger or calmer, with style and emotion."""
+        """Apply the settings to rows: regions, strength, style and emotion."""
         slices, asked = region_slices(), self._settings.regions
         played = np.zeros_like(rows)
         for region, part in slices.items():
@@ -143,7 +144,7 @@ class MotionWindowSampler:
         return played + self._offset
 
     def _mean_of(self, style: Motion | str | None) -> np.ndarray:
-        """(motion_size,) how a reference usually holds lids and brows."""
+        """Return the usual position (motion_size,) of lids and brows in a reference motion."""
         offset = np.zeros(motion_size(), np.float32)
         if isinstance(style, Motion):
             spread = self._statistics.spread.cpu().numpy()
@@ -154,10 +155,10 @@ class MotionWindowSampler:
         return offset
 
     def _scaled(self, previous: Motion) -> Tensor:
-        """(1, known_frames, motion_size) the last frames of a motion that this pipeline gave, scaled.
+        """Return the last frames of a motion of this pipeline, scaled, (1, known_frames, motion_size).
 
         Raises:
-            MotionError: it is too short.
+            MotionError: the motion is too short.
         """
         config = self._denoiser.config
         motion = previous if previous.fps == config.fps else previous.resample(config.fps)
@@ -174,13 +175,13 @@ class MotionWindowSampler:
 
 
 def _mixed(seed: int, number: int) -> int:
-    """A seed of its own for each number."""
+    """Return a different seed for each number."""
     words = np.random.SeedSequence([seed, number]).generate_state(2)
     return int(words[0]) << 20 ^ int(words[1])
 
 
 class Resampled:
-    """Rows that come in pieces, at another rate: interpolated, the last one held."""
+    """Resamples rows that come in pieces, by linear interpolation; the last row is held."""
 
     def __init__(self, fps: float, to: float) -> None:
         self._step = fps / to
@@ -188,12 +189,12 @@ class Resampled:
         self._first = self._done = 0
 
     def push(self, rows: np.ndarray) -> np.ndarray:
-        """(n, C) the next rows -> (m, C) what is known now."""
+        """Add rows (n, C), and return the resampled rows (m, C) that are known now."""
         self._rows = rows if self._rows is None else np.concatenate([self._rows, rows])
         return self._read(math.inf)
 
     def flush(self, total: int) -> np.ndarray:
-        """The rows missing to ``total``."""
+        """Return the remaining rows up to ``total``."""
         if self._rows is None:
             return np.empty((0, motion_size()), np.float32)
         lacking = math.ceil(self._step * total) + 2 - self._first - len(self._rows)

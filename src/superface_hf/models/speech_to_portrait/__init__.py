@@ -1,1 +1,1 @@
-"""From what a voice tells to a portrait: the weight of the prior, and diffusion around it."""
+"""Speech to portrait: the weight of the prior, and the diffusion around it."""

@@ -1,9 +1,10 @@
-"""The denoiser of portraits: the closed-form Gaussian one, and a learned residual where one is worth it; and SAW.
+"""The denoiser of portraits: closed-form for a Gaussian, with an optional learned residual; and SAW.
 
-After SCFP of "See the Speaker" (arXiv 2510.26819): diffusion whose noise input is guided by a statistical face prior, which a
-speech-adaptive weight (SAW) mixes with the mean face. Its equations could not be read here; what stands below is ours: the
-forward process runs on ``r = z - z_prior``, so that x_T is noise *around the prior*, and because FaceSpace's latents are
-whitened around the prior, the best denoiser of r that a few hundred people can teach is the posterior mean of a Gaussian.
+It follows the idea of SCFP in "See the Speaker" (arXiv 2510.26819): diffusion whose noise input is guided by a statistical face
+prior, which a speech-adaptive weight (SAW) mixes with the mean face. The paper's equations were not available; these are ours.
+The forward process runs on ``r = z - z_prior``, so that x_T is noise *around the prior*. FaceSpace's latents are
+whitened around the prior, so the best denoiser of r that a few hundred people can train is the posterior mean of a
+Gaussian.
 """
 
 from __future__ import annotations
@@ -15,15 +16,16 @@ from torch import Tensor, nn
 
 from ..face_space.prior import FEATURES
 
-HEARD = 2  # what SAW looks at: the logarithm of seconds heard, and how clear the voice is
+HEARD = 2  # the inputs of SAW: the logarithm of the seconds heard, and the clarity of the voice
 
 
 class PortraitDenoiser(ModelMixin, ConfigMixin):
-    """x0(x_t, t): r's posterior mean under N(0, spread^2), per coordinate, plus a residual network where ``hidden_size`` > 0.
+    """Predicts x0 from (x_t, t): r's posterior mean under N(0, spread^2), per coordinate, plus a residual network where
+    ``hidden_size`` > 0.
 
     Args:
         latent_size: D of the face space.
-        hidden_size: of the residual's three layers; 0 for none. Freshly made, the residual adds exactly nothing.
+        hidden_size: width of the residual's three layers; 0 for none. Freshly initialised, the residual is exactly zero.
     """
 
     spread: Tensor
@@ -49,30 +51,30 @@ class PortraitDenoiser(ModelMixin, ConfigMixin):
             nn.init.zeros_(last.bias)
 
     def forward(self, noisy: Tensor, kept: Tensor, features: Tensor) -> Tensor:
-        """Estimates r.
+        """Predict r.
 
         Args:
             noisy: x_t (B, D) = sqrt(kept) r + sqrt(1 - kept) noise.
             kept: (B,) the cumulative product of the schedule's alphas at t.
-            features: (B, 6) of the group that is drawn, see :class:`~superface_hf.models.face_space.prior.Group`.
+            features: (B, 6) features of the group, see :class:`~superface_hf.models.face_space.prior.Group`.
         """
         share = kept[:, None]
         variance = self.spread.square()
         estimate = share.sqrt() * variance / (share * variance + 1 - share) * noisy
         if self.residual is None:
             return estimate
-        # The residual speaks up where there is noise: without any, x_t says all.
-        told = torch.cat([noisy, features, share.sqrt(), (1 - share).sqrt()], 1)
-        return estimate + (1 - share).sqrt() * self.residual(told)
+        # The residual is scaled by the noise: without noise, x_t is r itself.
+        inputs = torch.cat([noisy, features, share.sqrt(), (1 - share).sqrt()], 1)
+        return estimate + (1 - share).sqrt() * self.residual(inputs)
 
     def beta(self, seconds: float, certainty: float) -> float:
-        """SAW: how far the prior leaves the mean face toward what was heard, in [0, 1].
+        """Return SAW's weight in [0, 1]: how far the prior moves from the mean face toward what was heard.
 
         Exactly 0 where no voice was heard. Fitted on held-out people's faces, see ``training.portraits.voices``.
 
         Args:
-            seconds: of voice that were heard.
-            certainty: of the hearing, 0 to 1.
+            seconds: the seconds of voice that were heard.
+            certainty: the certainty of the hearing, 0 to 1.
         """
         if seconds <= 0 or certainty <= 0:
             return 0.0

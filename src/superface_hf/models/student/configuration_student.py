@@ -6,12 +6,12 @@ from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
 
-from ..configuration import Bounds, SuperFaceConfig, shortened
+from ..configuration import Bounds, SuperFaceConfig, of_size, shortened
 
 StudentSize = Literal["tiny", "base"]
 LARGEST_FILE = 64 * 2**20  # bytes
 
-# What differs from the defaults, which are ``base``.
+# The differences from the defaults, which are ``base``.
 _SIZES: dict[str, dict[str, Any]] = {
     "tiny": {
         "image_size": 128,
@@ -28,19 +28,20 @@ _SIZES: dict[str, dict[str, Any]] = {
 
 @strict
 class SuperFaceStudentConfig(SuperFaceConfig):
-    """Sizes of the student's parts, and what is needed to lay out the portrait that it stores.
+    """The configuration of the student: the sizes of its parts, and of the portrait that it stores.
 
     Args:
-        image_size: side of the square window that is rendered, in pixels; a multiple of 128. Motion is thought out at a
-            sixteenth of it and drawn at an eighth.
-        prior_points: landmarks whose displacement makes the mesh flow that the network starts from. More are more exact
-            and cost 20,000 multiply-accumulates each.
+        image_size: side of the square window that is rendered, in pixels; a multiple of 128. The network predicts motion
+            at a sixteenth of it, and the flow at an eighth.
+        prior_points: landmarks of the mesh flow that the network starts from. More landmarks are more exact, and cost
+            20,000 multiply-accumulates each.
         appearance_channels: channels of the appearance feature that the teacher delivers.
         motion_channels: widths of the dense motion network at 1/16, 1/32 and 1/64 of the resolution.
         generator_channels: width of the generator, at 1/8 of the resolution.
         window_channels: width of the painters of mouth and eyes, at 1/4 of the resolution.
         code_channels: size of the motion representation p.
-        person: the name of whom it shows, at most 200 characters.
+        person: the name of the person shown, at most 200 characters.
+        drawn_eyes: whether the portrait's eyes are drawn, and larger than a person's.
         picture_bytes, colours_bytes, alpha_bytes, plate_bytes: lengths of the stored files: the picture, and its layers.
     """
 
@@ -67,6 +68,7 @@ class SuperFaceStudentConfig(SuperFaceConfig):
     window_channels: int = 14
     code_channels: int = 64
     person: str | None = None
+    drawn_eyes: bool = False
     picture_bytes: int = 0
     colours_bytes: int = 0
     alpha_bytes: int = 0
@@ -74,20 +76,16 @@ class SuperFaceStudentConfig(SuperFaceConfig):
 
     @classmethod
     def of_size(cls, size: StudentSize, **overrides: Any) -> SuperFaceStudentConfig:
-        """A named size: ``tiny`` (tests) or ``base``.
+        """Return the configuration of a named size: ``tiny`` (tests) or ``base``.
 
         Raises:
             ValueError: there is no such size.
         """
-        if size not in _SIZES:
-            raise ValueError(f"There is no student of size {size!r}; sizes are {', '.join(_SIZES)}.")
-        return cls(**{**_SIZES[size], **overrides})
+        return of_size(cls, "student", _SIZES, size, **overrides)
 
     def validate_architecture(self) -> None:
         super().validate_architecture()
-        if self.image_size % 128:
-            raise ValueError(f"image_size must be a multiple of 128, got {self.image_size}")
-        if len(self.motion_channels) != 3:
-            raise ValueError(f"motion_channels needs three widths, got {self.motion_channels}")
+        self.check_multiples(128, "image_size")
+        self.check_lengths(3, "motion_channels")
         if self.person is not None and (len(self.person) > 200 or not self.person.isprintable()):
             raise ValueError(f"person must be a name of at most 200 characters, got {shortened(self.person)!r}")

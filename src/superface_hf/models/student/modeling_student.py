@@ -1,15 +1,13 @@
-"""The student: one person, rendered at a hundredth of the teacher's cost (SuperFace, figure 2's dashed lines).
+"""The student: renders one person at a hundredth of the teacher's cost (SuperFace, figure 2's dashed lines).
 
-It stores what the teacher delivers for one portrait, once: the picture and its layers, the appearance feature, the landmarks.
-What runs for each frame is small: the layers' flow from some landmarks, a 2D dense motion network, a 2D generator, and finer
-windows at the mouth and at the eyes. Like the teacher it gives the person's flow, what is kept of the pixels that the flow
-brings, and what is painted; ``layers`` draws that at the picture's own resolution. Freshly initialised, the student *is* the
-untrained layers, with lids and lips that move with their own skin.
+It stores the teacher's results for one portrait: the picture and its layers, the appearance feature, the landmarks. Each frame
+needs only the layers' flow from some landmarks, a 2D dense motion network, a 2D generator, and finer windows at the
+mouth and at the eyes. Like the teacher it returns the person's flow, what is kept of the warped pixels, and what is
+painted; ``layers`` composes them at the picture's own resolution. Freshly initialised, the student *is* the untrained
+layers, with lids and lips that move with their own skin.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -25,93 +23,27 @@ from ...face_model.topology import POINTS
 from ...hub.model import HubMixin
 from ...layers.motion import Window
 from ...layers.portrait import PortraitLayers
-from ...layers.rendered import RenderedWindow
 from ..blocks import ZeroConv2d
 from .configuration_student import SuperFaceStudentConfig
 from .networks import DenseMotionNetwork, Generator, MotionEncoder, WindowPainter
+from .outputs import CoarseMotion, PreparedStudent, StudentMotion, StudentOutput
 from .prior import Prior, spread_out
 from .seam_windows import SIZES, SeamWindow, feather
 from .stored_layers import LAYER_FORMATS, PICTURE_FORMATS, LayerFiles, measured
 
-# The crop that a student may have, in pixels on a side.
+# The largest side of a student's crop, in pixels.
 LARGEST_CROP = 4096
-# A face's landmarks, in image coordinates of the crop: how far from its middle, and how small, they cannot be.
+# Limits of plausible landmarks in image coordinates of the crop: the distance from its middle, and the least size of a face.
 FARTHEST, SMALLEST_FACE = 8.0, 0.02
-# Units of what the heads give: flows in image units, shares of the way to other candidates, logits of what to keep, colours,
-# the matte. Small ones keep the first steps of a training from leaving the layers for worse.
+# Units of the heads' outputs: flows in image units, shares of the way to other candidates, logits of what to keep, colours, and
+# the matte. They are small, so that the first training steps do not degrade the layers.
 FLOW_UNIT, WINDOW_FLOW_UNIT, MIXING_UNIT, KEEP_UNIT, PAINT_UNIT, ALPHA_UNIT = 0.02, 0.01, 0.3, 0.5, 0.1, 0.2
-# The person may grow by what was hidden up to this far from the moved matte, in cells of 1/8 of the resolution.
+# How far the person may extend beyond the warped matte, in cells of 1/8 of the resolution.
 GROWTH = 2
 
 
-@dataclass(frozen=True, eq=False)
-class PreparedStudent:
-    """What is computed once from what the student stores.
-
-    Attributes:
-        texture: (1, 3, S/2, S/2) the person's colours in [0, 1].
-        appearance, coarse: the appearance feature and the matte (1, A + 1, S/8, S/8), and half as fine.
-        prior: the landmarks and what they imply.
-    """
-
-    texture: Tensor
-    appearance: Tensor
-    coarse: Tensor
-    prior: Prior
-
-
-@dataclass(frozen=True, eq=False)
-class CoarseMotion:
-    """What the dense motion network gives.
-
-    ``flow`` (B, 2, S/8, S/8): backward displacement of the person in the frames' windows; ``occlusion`` (B, 1, S/8, S/8) in
-    [0, 1], 1 where the portrait shows the place; ``features`` (B, width, S/16, S/16) for the generator; ``code`` (B, code) is
-    p.
-    """
-
-    flow: Tensor
-    occlusion: Tensor
-    features: Tensor
-    code: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class StudentMotion:
-    """``flow`` (B, 2, S/2, S/2): backward displacement of the person in the frames' windows; ``coarse`` (B, 2, S/8, S/8):
-    before the windows of mouth and eyes; ``occlusion`` (B, 1, S/8, S/8) in [0, 1], 1 where the portrait shows the place."""
-
-    flow: Tensor
-    coarse: Tensor
-    occlusion: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class StudentOutput:
-    """The person of B frames, in their windows, as the teacher gives it.
-
-    Attributes:
-        window: where the frames' windows lie in the portrait's crop.
-        motion: where everything comes from.
-        keep, paint: (B, 1, S, S) and (B, 3, S, S): the person is ``keep * warped + paint``.
-        alpha_change: (B, 1, S, S) in [-1, 1], is added to the warped matte.
-        code: (B, code) is p.
-    """
-
-    window: Window
-    motion: StudentMotion
-    keep: Tensor
-    paint: Tensor
-    alpha_change: Tensor
-    code: Tensor
-
-    @property
-    def rendered(self) -> RenderedWindow:
-        """What the compositor needs."""
-        return RenderedWindow(self.window, self.motion.flow, self.keep, self.paint, self.alpha_change)
-
-
 class SuperFaceStudentModel(HubMixin, PreTrainedModel):
-    """The SuperFace student of one person. It needs no portrait: it brings one.
+    """The SuperFace student of one person. It stores its portrait, so it needs no picture.
 
     ``pipeline("talking-face", model=student)(audio="speech.wav")``
     """
@@ -136,14 +68,14 @@ class SuperFaceStudentModel(HubMixin, PreTrainedModel):
         self.register_buffer("texture", torch.zeros(3, size // 2, size // 2, dtype=torch.uint8))
         self.register_buffer("matte", torch.zeros(1, size // 8, size // 8, dtype=torch.uint8))
         self.register_buffer("appearance", torch.zeros(channels, size // 8, size // 8))
-        # float32 as integers: whoever loads or casts the weights to a narrower type leaves coordinates as they are.
+        # float32 stored as integers, so that loading or casting the weights to a narrower type keeps coordinates exact.
         self.register_buffer("landmark_bits", torch.zeros(POINTS, 3, dtype=torch.int32))
         self.register_buffer("carriers", torch.zeros(config.prior_points, dtype=torch.int64))
         self.register_buffer("square", torch.zeros(3, dtype=torch.int64))
         for name in LayerFiles._fields:
             self.register_buffer(name, torch.zeros(getattr(config, f"{name}_bytes"), dtype=torch.uint8))
         self.motion_encoder = MotionEncoder(config)
-        # Appearance and matte at rest, moved by the layers and by the rigid head; two flows; where skin and head are.
+        # Inputs: appearance and matte at rest, warped by the layers and by the rigid head; two flows; masks of skin and head.
         self.dense_motion = DenseMotionNetwork(3 * (channels + 1) + 6, config)
         self.generator = Generator(config)
         self.painters = nn.ModuleList(WindowPainter(config) for _ in SIZES)
@@ -163,10 +95,10 @@ class SuperFaceStudentModel(HubMixin, PreTrainedModel):
         self, files: LayerFiles, square: Square, landmarks: np.ndarray, texture: Tensor, matte: Tensor,
         appearance: Tensor,
     ) -> None:  # fmt: skip
-        """Takes in what is delivered for the portrait.
+        """Store the portrait, its layers and the teacher's features.
 
         Args:
-            files: the picture and its layers, as long as the configuration says.
+            files: the picture and its layers, with the lengths of the configuration.
             square: the crop around the face, in the picture.
             landmarks: (478, 3) float32 in image coordinates of the crop.
             texture, matte: (1, 3, S, S) and (1, 1, S, S): the person's colours and matte in the crop, in [0, 1].
@@ -183,28 +115,28 @@ class SuperFaceStudentModel(HubMixin, PreTrainedModel):
 
     @property
     def landmarks(self) -> Tensor:
-        """(478, 3) float32: the portrait's, in image coordinates of the crop."""
+        """The portrait's landmarks (478, 3) float32, in image coordinates of the crop."""
         return self.landmark_bits.view(torch.float32)
 
     @property
     def crop(self) -> Square:
-        """Where the square around the face lies in the full picture."""
+        """The square around the face, in the full picture."""
         left, top, side = self.square.tolist()
         return Square(left, top, side)
 
     def full_picture(self) -> np.ndarray:
-        """The picture of the portrait: (H, W, 3) uint8.
+        """Return the portrait's picture (H, W, 3) uint8.
 
         Raises:
-            SuperFaceError: none is stored.
+            SuperFaceError: no picture is stored.
         """
         return self.layers().picture
 
     def layers(self) -> PortraitLayers:
-        """The picture and its layers.
+        """Return the picture and its layers.
 
         Raises:
-            SuperFaceError: none are stored.
+            SuperFaceError: no picture is stored.
         """
         return self.layer_files().decoded()
 
@@ -222,10 +154,10 @@ class SuperFaceStudentModel(HubMixin, PreTrainedModel):
         return LayerFiles(*(getattr(self, name).cpu().numpy().tobytes() for name in LayerFiles._fields))
 
     def check_stored(self) -> None:
-        """Refuses a portrait that would take gigabytes, or that no face can be rendered from: students come from strangers.
+        """Refuse a portrait that would need gigabytes, or from which no face can be rendered: students may be untrusted.
 
         Raises:
-            SuperFaceError: picture, layers, square or landmarks cannot be.
+            HubError: picture, layers, square or landmarks are impossible.
         """
         if not len(self.picture):
             return
@@ -242,14 +174,14 @@ class SuperFaceStudentModel(HubMixin, PreTrainedModel):
                 f"{width} x {height}; at most {LARGEST_CROP} pixels can be rendered."
             )
         points, chosen = self.landmarks, self.carriers
-        plausible = points.abs() <= FARTHEST  # NaN is not
+        plausible = points.abs() <= FARTHEST  # False for NaN
         if not plausible.all() or float((points[:, :2].amax(0) - points[:, :2].amin(0)).min()) < SMALLEST_FACE:
             raise HubError("This student's landmarks are those of no face: it was not made or copied well.")
         if int(chosen.min()) < 0 or int(chosen.max()) >= POINTS:
             raise HubError(f"This student's carriers are no landmarks: they must be from 0 to {POINTS - 1}.")
 
     def prepare(self) -> PreparedStudent:
-        """What does not depend on the motion; keep it for all frames."""
+        """Compute everything that does not depend on the motion; keep the result for all frames."""
         appearance = torch.cat((self.appearance.float(), self.matte.float() / 255))[None]
         return PreparedStudent(
             self.texture[None].float() / 255,
@@ -259,17 +191,17 @@ class SuperFaceStudentModel(HubMixin, PreTrainedModel):
         )
 
     def forward(self, driving_landmarks: Tensor, window: Window | None = None) -> StudentOutput:
-        """Renders meshes (B, 478, 3)."""
+        """Render meshes (B, 478, 3)."""
         return self.render(self.prepare(), driving_landmarks, window)
 
     def render(self, prepared: PreparedStudent, driving: Tensor, window: Window | None = None) -> StudentOutput:
-        """Renders a batch of driving meshes (B, 478, 3) in image coordinates of the portrait's crop.
+        """Render a batch of driving meshes (B, 478, 3) in image coordinates of the portrait's crop.
 
-        Call it under ``torch.inference_mode()`` where no gradient is wanted.
+        Call it under ``torch.inference_mode()`` unless gradients are needed.
 
         Args:
-            prepared: what :meth:`prepare` gave.
-            window: where each frame's window lies in the crop; the crop itself by default.
+            prepared: the result of :meth:`prepare`.
+            window: the position of each frame's window in the crop; the crop itself by default.
         """
         window = window or Window.same(driving)
         size = self.config.image_size
@@ -294,7 +226,7 @@ class SuperFaceStudentModel(HubMixin, PreTrainedModel):
         return StudentOutput(window, motion, keep, paint, alpha_change, coarse.code)
 
     def coarse_motion(self, prepared: PreparedStudent, driving: Tensor, window: Window) -> CoarseMotion:
-        """How the person moves for meshes (B, 478, 3) of the crop, before the windows of mouth and eyes refine it."""
+        """Return the person's motion to meshes (B, 478, 3) of the crop, before the windows of mouth and eyes refine it."""
         return self._coarse_motion(prepared, window.enter(driving), window)
 
     def _coarse_motion(self, prepared: PreparedStudent, driving: Tensor, window: Window) -> CoarseMotion:
@@ -311,7 +243,7 @@ class SuperFaceStudentModel(HubMixin, PreTrainedModel):
         code = self.motion_encoder(prepared.prior.landmarks.expand(driving.shape[0], -1, -1), driving)
         features, head = self.dense_motion(seen.to(self.dtype), code)
         with torch.autocast(driving.device.type, enabled=False):
-            # Contours would be wavy where neighbouring cells disagree: what is added to the candidates is smooth.
+            # Smoothing: where neighbouring cells disagree, contours would be wavy.
             smooth = F.avg_pool2d(head.float(), 3, stride=1, padding=1, count_include_pad=False)
             mixing, residual, hiding = smooth.split((2, 2, 1), dim=1)
             others = flows[:, 1:] - flows[:, :1]
@@ -342,7 +274,7 @@ def moved_by(maps: Tensor, flow: Tensor, window: Window) -> Tensor:
 
 
 def _look(prepared: PreparedStudent, flows: Tensor, places: Tensor, window: Window) -> Tensor:
-    """What the dense motion network sees: (B, 3 A + 9, S/16, S/16)."""
+    """Return the input of the dense motion network, (B, 3 A + 9, S/16, S/16)."""
     coarse = F.avg_pool2d(flows.flatten(1, 2), 2)
     moved = [moved_by(prepared.coarse, flow, window) for flow in coarse.split(2, dim=1)]
     return torch.cat((*moved, 4 * coarse[:, :4], F.avg_pool2d(places, 2)), dim=1)
@@ -382,18 +314,20 @@ def painted_over(around: Tensor, stroke: Tensor) -> Tensor:
 
 
 def _beside(paint: Tensor) -> Tensor:
-    """(B, 3, h, w) as the change of what is kept, painted, and of the matte: (B, 5, h, w)."""
+    """Pad a paint (B, 3, h, w) to changes of what is kept, of what is painted, and of the matte: (B, 5, h, w)."""
     return F.pad(paint, (0, 0, 0, 0, 1, 1))
 
 
 def _mixed(brush: Tensor) -> tuple[Tensor, Tensor]:
-    """What a head gives (B, >=4, s, s) -> the mask of what is kept (B, 1, s, s) in [0, 2], and the paint (B, 3, s, s)."""
+    """Convert a head's output (B, >=4, s, s) to the mask of what is kept (B, 1, s, s) in [0, 2], and the paint (B, 3,
+    s, s)."""
     return 2 * torch.sigmoid(KEEP_UNIT * brush[:, :1]), PAINT_UNIT * brush[:, 1:4]
 
 
 def _enlarged(maps: Tensor, size: int) -> Tensor:
-    """(B, C, s, s) -> (B, C, size, size). Of few channels, plane by plane is four times as fast as pixel by pixel."""
+    """Resize (B, C, s, s) to (B, C, size, size). With few channels, planes in sequence are four times as fast as
+    channels-last."""
     return F.interpolate(maps.contiguous(), size=(size, size), mode="bilinear", align_corners=False)
 
 
-__all__ = ["PreparedStudent", "StudentOutput", "SuperFaceStudentModel"]
+__all__ = ["LARGEST_CROP", "SuperFaceStudentModel"]

@@ -12,15 +12,15 @@ from ..blocks import ResidualBlock, ZeroConv2d, conv, upsample
 from .configuration_student import SuperFaceStudentConfig
 from .seam_windows import DRAWN_CHANNELS
 
-# Mixing towards the rigid head and towards rest, residual flow (2), occlusion.
+# Outputs: mix toward the rigid head and toward rest, residual flow (2), occlusion.
 MOTION_OUTPUTS = 5
 KEEP_AND_PAINT = 4
-# How far apart the taps of the window painters' layers are.
-STEPS = (1, 2, 1)
+# Dilations of the window painters' layers.
+DILATIONS = (1, 2, 1)
 
 
 class MotionEncoder(nn.Module):
-    """Landmarks (B, 478, 3) -> the motion representation p (B, code)."""
+    """Encodes landmarks (B, 478, 3) as the motion representation p (B, code)."""
 
     def __init__(self, config: SuperFaceStudentConfig) -> None:
         super().__init__()
@@ -35,8 +35,8 @@ class MotionEncoder(nn.Module):
 
 
 class DenseMotionNetwork(nn.Module):
-    """The 2D DMN, a U-Net of three levels: what it sees (B, inputs, s, s) and p (B, code) -> features (B, width, s, s) and
-    (B, 5, 2 s, 2 s): how to mix the candidate flows, what to add, and what the source does not show."""
+    """The 2D DMN, a U-Net of three levels. From its input (B, inputs, s, s) and p (B, code) it predicts features (B,
+    width, s, s) and (B, 5, 2 s, 2 s): the mix of the candidate flows, a residual flow, and the occlusion."""
 
     def __init__(self, inputs: int, config: SuperFaceStudentConfig) -> None:
         super().__init__()
@@ -60,8 +60,9 @@ class DenseMotionNetwork(nn.Module):
 
 
 class Generator(nn.Module):
-    """The moved appearance and matte (B, C + 1, s, s) and the motion network's features (B, C', s/2, s/2) -> logits of what to
-    keep of the warped pixels, what to paint on them, and how the matte changes: (B, 5, 2 s, 2 s)."""
+    """The 2D generator. From the warped appearance and matte (B, C + 1, s, s) and the motion network's features (B, C',
+    s/2, s/2) it predicts (B, 5, 2 s, 2 s): logits of what to keep of the warped pixels, the paint on them, and the
+    change of the matte."""
 
     def __init__(self, config: SuperFaceStudentConfig) -> None:
         super().__init__()
@@ -76,15 +77,16 @@ class Generator(nn.Module):
 
 
 class WindowPainter(nn.Module):
-    """What a window draws (B, 8, h, w), the pixels that the flow brings there (B, 3, h, w) and p -> a residual flow and a gate
-    on the seam's own (B, 3, h, w), and what to keep and to paint at twice the resolution (B, 4, 2 h, 2 w)."""
+    """Refines and paints a window of mouth or eyes. From the window's drawing (B, 8, h, w), its warped pixels (B, 3, h,
+    w) and p it predicts a residual flow and a gate on the seam's flow (B, 3, h, w), and what to keep and paint at twice
+    the resolution (B, 4, 2 h, 2 w)."""
 
     def __init__(self, config: SuperFaceStudentConfig) -> None:
         super().__init__()
         width = config.window_channels
         self.enter = nn.Conv2d(4 * (DRAWN_CHANNELS + 3), width, 1)
         self.code = nn.Linear(config.code_channels, width)
-        self.layers = nn.ModuleList(nn.Conv2d(width, width, 3, padding=step, dilation=step) for step in STEPS)
+        self.layers = nn.ModuleList(nn.Conv2d(width, width, 3, padding=step, dilation=step) for step in DILATIONS)
         self.flow_head = ZeroConv2d(width, 4 * 3, 1)
         self.paint_head = ZeroConv2d(width, 16 * KEEP_AND_PAINT, 1)
 

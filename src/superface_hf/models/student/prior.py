@@ -1,7 +1,7 @@
-"""What the meshes alone imply, cheaply: the motions that the student's dense motion network starts from.
+"""The motion that the meshes alone imply, computed cheaply: the student's dense motion network starts from it.
 
-As ``layers.motion``, but for one face that is known beforehand: with a part of its landmarks, with kernels whose widths never
-change, and without what a graph for other runtimes cannot hold.
+It computes the same as ``layers.motion``, but for one face that is known in advance: with fewer landmarks, with kernels
+of fixed widths, and without operations that exported graphs do not support.
 """
 
 from __future__ import annotations
@@ -40,25 +40,26 @@ from ...layers.motion import (
     smoothstep,
 )
 
-# The rigid head flow is offered at the depth of hair and ears, in radii of the face.
+# The depth of the rigid candidate flow, that of hair and ears, in radii of the face.
 HAIR_DEPTH = -1.0
 # Rounds of Newton's iteration toward the nearest rotation.
 POLAR_ROUNDS = 6
-# Rounds in which the skin's flow comes nearer to the landmarks; the network does the rest.
+# Rounds in which the remaining error at the landmarks is added to the skin's flow; the network corrects the rest.
 ROUNDS = 2
 
 
 @dataclass(frozen=True, eq=False)
 class Prior:
-    """The known face.
+    """The known face, and what can be computed from it in advance.
 
     Attributes:
-        landmarks: (1, 478, 3) of the portrait, in image coordinates.
+        landmarks: (1, 478, 3) the portrait's landmarks in image coordinates.
         chosen: (P,) indices of the landmarks that carry the flow.
-        widths: (1, P) of their kernels, in radii of the face.
-        stable: (1, N, 3) the points of the bone from their middle, and (1, 1, 3) that middle.
-        skull: (1, 3) the middle of the head, from that middle.
-        spots: the points of the bone, and those that the skin is measured from, as indices that are quick to take.
+        widths: (1, P) the widths of their kernels, in radii of the face.
+        stable: (1, N, 3) the stable points, relative to their middle.
+        middle: (1, 1, 3) that middle.
+        skull: (1, 3) the middle of the head, relative to it.
+        spots: index tensors of the stable points, and of those from which the distance to the skin is measured.
     """
 
     landmarks: Tensor
@@ -71,7 +72,7 @@ class Prior:
 
     @classmethod
     def of(cls, landmarks: Tensor, chosen: Tensor) -> Prior:
-        """``landmarks`` (1, 478, 3), and the indices (P,) of some."""
+        """Make the prior from ``landmarks`` (1, 478, 3) and the indices (P,) of those that carry the flow."""
         radius = face_radius(landmarks)[:, None]
         widths = neighbour_distance(landmarks[:, chosen]) / radius
         bone, skin = (torch.as_tensor(points, device=landmarks.device) for points in (topology.STABLE, skin_points()))
@@ -81,8 +82,8 @@ class Prior:
         return cls(landmarks, chosen, widths.clamp(NARROWEST, WIDEST), stable - middle, middle, skull, (bone, skin))
 
     def candidates(self, driving: Tensor, window: Window, size: int) -> tuple[Tensor, Tensor]:
-        """Backward flows of the person in the frames' windows (B, 3, 2, size, size): that of the layers, the rigid head, and
-        rest; and how much each place belongs to skin and head (B, 2, size, size).
+        """Return candidate backward flows of the person in the frames' windows (B, 3, 2, size, size): the layers' flow,
+        the rigid head, and rest. Also return how much each position belongs to skin and head (B, 2, size, size).
 
         ``driving`` is (B, 478, 3) float32 in the windows.
         """
@@ -120,7 +121,7 @@ class Prior:
         return layer, torch.cat((skin, on_head), dim=1)
 
     def head(self, driving: Tensor, window: Window) -> HeadMotion:
-        """As ``layers.motion.head_motion``, from this face to meshes (B, 478, 3) in the windows."""
+        """Return the motion of ``layers.motion.head_motion``, from this face to meshes (B, 478, 3) in the windows."""
         moved = driving[:, self.spots[0]]
         middle = moved.mean(1, keepdim=True)
         covariance = (moved - middle).transpose(1, 2) @ self.stable.expand(driving.shape[0], -1, -1)
@@ -138,7 +139,7 @@ class Prior:
         return HeadMotion(turn, before[:, :2], after[:, :2], width, chin, chin - driving[:, FOREHEAD, :2])
 
     def _skin_flow(self, hull: Tensor, source: Tensor, driving: Tensor) -> Tensor:
-        """What the chosen landmarks add to the flow of the head: (B, 2, size, size) both."""
+        """Return the flow that the chosen landmarks add to that of the head, both (B, 2, size, size)."""
         points = driving[:, self.chosen]
         radius = face_radius(driving)[:, None]
         spread = Spread(points, self.widths * radius, radius, hull.shape[-1])
@@ -149,7 +150,7 @@ class Prior:
         return flow - hull
 
     def _skin_weight(self, driving: Tensor, head: HeadMotion, size: int) -> Tensor:
-        """As ``layers.motion.skin_weight``, thought out at half of the resolution: (B, 1, 2 size, 2 size)."""
+        """Return the weight of ``layers.motion.skin_weight``, computed at half of the resolution: (B, 1, 2 size, 2 size)."""
         points = driving[:, self.spots[1], :2]
         axis = pixel_centers(size, driving)
         x = (points[..., 0:1] - axis).square()[:, :, None]
@@ -170,9 +171,10 @@ def _twice(maps: Tensor) -> Tensor:
 
 
 def nearest_rotation(matrix: Tensor) -> Tensor:
-    """The rotation nearest to each of (B, 3, 3), by Newton's iteration (Higham 1986): a graph holds no singular values.
+    """Return the rotation nearest to each of (B, 3, 3), by Newton's iteration (Higham 1986), as exported graphs have no
+    singular values.
 
-    For matrices of positive determinant, as those between two meshes of a face are.
+    The determinants must be positive, as they are between two meshes of a face.
     """
     x = matrix / matrix.square().sum((1, 2), keepdim=True).sqrt().clamp_min(1e-12)
     for _ in range(POLAR_ROUNDS):
@@ -187,7 +189,8 @@ def nearest_rotation(matrix: Tensor) -> Tensor:
 
 
 def spread_out(points: Tensor, count: int) -> Tensor:
-    """Indices (count,) of points (478, 2) that lie as far from each other as they can, irises left out."""
+    """Return the indices (count,) of points (478, 2) that are far from each other, without the irises (farthest point
+    sampling)."""
     distance = torch.full((topology.POINTS,), torch.inf, device=points.device)
     distance[torch.as_tensor([*topology.LEFT_IRIS, *topology.RIGHT_IRIS], device=points.device)] = -1.0
     chosen = [0]

@@ -1,8 +1,8 @@
-"""Windows around mouth and eyes: where they are, and where in them lids and lips run.
+"""Windows around mouth and eyes, with the position of lids and lips in them.
 
-Lids and lips are a few hundred pixels that everybody looks at. They need a flow and a brush finer than the rest of the
-picture, and get them in windows of fixed size that follow the driving mesh. As in ``face_model.seams``, either edge of an
-opening moves with its own skin; here the displacement of the edge itself is enough, the network learns the rest.
+Lids and lips are a few hundred pixels that everybody looks at. They get a finer flow and finer painting than the rest of the
+picture, in windows of fixed size that follow the driving mesh. As in ``face_model.seams``, either edge of an opening moves with
+its own skin; here only the displacement of the edge itself is computed, and the network learns the rest.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from torch import Tensor
 
 from ...face_model.seams import PAST, REACH, SEAMS
 from ...face_model.topology import LEFT_IRIS, RIGHT_IRIS
+from ...utils.easing import smoothstep
 
-# Of the picture's side, in 64ths: widths and heights of the windows. A face at rest has lips of 11, eyes of 7; the mouth's
-# window holds the folds around it, and a jaw that drops.
+# Widths and heights of the windows, in 64ths of the picture's side. The lips of a face at rest are 11 wide, its eyes 7;
+# the mouth's window also contains the folds around it, and a dropped jaw.
 LEFT_EYE_WINDOW, RIGHT_EYE_WINDOW, MOUTH_WINDOW = (12, 8), (12, 8), (20, 16)
 SIZES = (LEFT_EYE_WINDOW, RIGHT_EYE_WINDOW, MOUTH_WINDOW)
-# What is drawn besides the seam is measured from here: the irises, and the skin under the nose, which moves with the upper
-# teeth.
+# Positions in a window are also drawn relative to these points: the irises, and the skin under the nose, which moves with the
+# upper teeth.
 ANCHORS = (int(LEFT_IRIS[0]), int(RIGHT_IRIS[0]), 2)
 DRAWN_CHANNELS = 8
 FEATHER = 0.2  # share of a window, at each end, over which it fades out
@@ -36,8 +37,8 @@ class SeamWindow:
     Attributes:
         corners: for each frame the first column and row.
         grid: (B, h, w, 2) centres of the cells in image coordinates.
-        drawn: (B, 8, h, w) where each cell is: along the seam, from either edge, inside, beside, and from the anchor.
-        flow: (B, 2, h, w) how the nearer edge is displaced.
+        drawn: (B, 8, h, w) the position of each cell: along the seam, from either edge, inside, beside, and from the anchor.
+        flow: (B, 2, h, w) the displacement of the nearer edge.
         beside: (B, 1, h, w) in [0, 1]: 1 on the skin next to the seam.
     """
 
@@ -49,13 +50,14 @@ class SeamWindow:
 
     @classmethod
     def around(cls, source: Tensor, driving: Tensor, index: int, size: int) -> SeamWindow:
-        """The window of seam ``index``; ``size`` is that of the whole grid. (B, 478, 3) float32 twice."""
+        """Return the window of seam ``index`` for landmarks (B, 478, 3) float32, source and driving; ``size`` is that
+        of the whole grid."""
         points, (width, height) = _points(index, driving.device), (side * size // 64 for side in SIZES[index])
         plane = driving[..., :2]
         edges = plane[:, points.edges]
         middle = ((edges.amin(1) + edges.amax(1)) / 2 + 1) * (size / 2)
         extent = middle.new_tensor((width, height))
-        # On even cells: four pixels of the picture, a cell of the painters.
+        # Corners lie on even cells: four pixels of the picture, one cell of the painters.
         corner = ((middle - extent / 2) / 2).round().clamp_min(0).minimum((size - extent) / 2) * 2
         columns = (corner[:, :1] + torch.arange(width, device=plane.device) + 0.5) * (2 / size) - 1
         rows = (corner[:, 1:] + torch.arange(height, device=plane.device) + 0.5) * (2 / size) - 1
@@ -65,7 +67,7 @@ class SeamWindow:
         return cls(corners, grid, *_draw(grid, plane, shifts, points, 2 / size))
 
     def cut(self, maps: Tensor, scale: int = 1) -> Tensor:
-        """(B, C, size * scale, size * scale) -> (B, C, h * scale, w * scale)."""
+        """Crop maps (B, C, size * scale, size * scale) to the window: (B, C, h * scale, w * scale)."""
         if torch.jit.is_tracing():
             cells, height, width = self._cells(maps, scale)
             return maps.flatten(2).gather(2, cells).reshape(maps.shape[0], maps.shape[1], height, width)
@@ -78,7 +80,7 @@ class SeamWindow:
         )
 
     def put(self, maps: Tensor, part: Tensor, scale: int = 1) -> None:
-        """Writes ``part`` into ``maps`` in place; shapes as in :meth:`cut`."""
+        """Write ``part`` into ``maps`` in place; for shapes see :meth:`cut`."""
         if torch.jit.is_tracing():
             cells, _, _ = self._cells(maps, scale)
             maps.copy_(maps.flatten(2).scatter(2, cells, part.flatten(2)).reshape(maps.shape))
@@ -88,8 +90,8 @@ class SeamWindow:
             maps[index, :, scale * y : scale * y + height, scale * x : scale * x + width] = part[index]
 
     def _cells(self, maps: Tensor, scale: int) -> tuple[Tensor, int, int]:
-        """Where the window's cells lie in a flattened map, (B, C, h w); and h and w. An exported graph needs the corners as
-        tensors: a tracer takes numbers for constants."""
+        """Return the indices (B, C, h w) of the window's cells in a flattened map, and h and w. Exported graphs need
+        the corners as tensors, because a tracer takes numbers for constants."""
         height, width = (side * scale for side in self.drawn.shape[2:])
         size = maps.shape[-1]
         # The grid's first cell is the corner.
@@ -121,14 +123,14 @@ def _points(index: int, device: torch.device) -> _SeamPoints:
 
 
 def _draw(grid: Tensor, plane: Tensor, shifts: Tensor, seam: _SeamPoints, cell: float) -> tuple[Tensor, Tensor, Tensor]:
-    """What a window draws, see :class:`SeamWindow`: (B, 8, h, w), (B, 2, h, w), (B, 1, h, w)."""
+    """Draw a window, see :class:`SeamWindow`: (B, 8, h, w), (B, 2, h, w), (B, 1, h, w)."""
     batch, height, width, _ = grid.shape
     upper, lower = plane[:, seam.upper], plane[:, seam.lower]
     first, axis = upper[:, :1], upper[:, -1] - upper[:, 0]
     length = axis.norm(dim=-1).clamp_min(1e-3)[:, None]
     axis = axis / length
     normal = torch.stack((-axis[:, 1], axis[:, 0]), dim=-1)
-    # Edges that a tracker puts a hair across each other must not turn the window over: the skin around tells up from down.
+    # Tracked edges may cross slightly, which must not flip the window: the skin around tells up from down.
     down = plane[:, seam.below].mean(1) - plane[:, seam.above].mean(1)
     normal = normal * (down * normal).sum(-1, keepdim=True).sign()
     frame = torch.stack((axis, normal), dim=-1) / length[..., None]  # (B, 2, 2)
@@ -169,7 +171,7 @@ def _draw(grid: Tensor, plane: Tensor, shifts: Tensor, seam: _SeamPoints, cell: 
 
 
 def _along_edge(knots: Tensor, shifts: Tensor, along: Tensor) -> Tensor:
-    """Height and displacement of an edge (B, N, 2), (B, N, 2), linear between its points: at (B, M) -> (B, M, 3)."""
+    """Interpolate height and displacement of an edge (B, N, 2), (B, N, 2) linearly at positions (B, M): (B, M, 3)."""
     x = knots[..., 0].cummax(1).values
     values = torch.cat((knots[..., 1:], shifts), dim=-1)
     steps = (x[:, 1:] - x[:, :-1]).clamp_min(1e-4)
@@ -179,15 +181,14 @@ def _along_edge(knots: Tensor, shifts: Tensor, along: Tensor) -> Tensor:
 
 
 def _falling(distance: Tensor) -> Tensor:
-    """1 up to half of the distance 1, then smoothly down to 0 there."""
-    x = (2 - 2 * distance).clamp(0, 1)
-    return x * x * (3 - 2 * x)
+    """Map a distance to 1 up to 0.5, and smoothly down to 0 at 1."""
+    return smoothstep(2 - 2 * distance)
 
 
 @lru_cache
-@torch.inference_mode(False)  # the first to ask may be rendering, the next one training
+@torch.inference_mode(False)  # cached: made in inference mode, it could not be used in training later
 def feather(height: int, width: int) -> Tensor:
-    """(1, 1, height, width): 1 in the middle of a window, smoothly to 0 at its border."""
+    """Return weights (1, 1, height, width): 1 in the middle of a window, smoothly 0 at its border."""
     rows, columns = (
         _falling(1 - torch.minimum(step, side - step) / (2 * FEATHER * side))
         for side in (height, width)

@@ -1,7 +1,7 @@
-"""The files in which a student stores its picture and the picture's layers.
+"""Encode and decode the files in which a student stores its picture and the picture's layers.
 
-Most of the person's colours, and all of the plate beside the person, are the picture's own pixels. These files hold what
-differs, and are transparent elsewhere, so what nobody covers stays the picture to the bit.
+Most of the person's colours, and all of the plate beside the person, are the picture's own pixels. The files hold only
+pixels that differ, and are transparent elsewhere, so all other pixels are those of the picture, bit for bit.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from PIL import Image
 from ...errors import HubError
 from ...layers.portrait import PortraitLayers
 
-# A picture of so many pixels is stored at most, in one of these kinds of files; its layers are stored in others.
+# The most pixels of a stored picture, and the file formats of the picture and of its layers.
 LARGEST_PICTURE, PICTURE_FORMATS, LAYER_FORMATS = 25_000_000, ("PNG", "JPEG"), ("PNG", "WEBP")
-# Larger files without loss are stored with a little: a student is a few MB.
+# Lossless files that are larger (bytes) are stored with a small loss, because a student should have a few MB.
 LARGEST_EXACT, QUALITY = 1_500_000, 93
 
 
 class LayerFiles(NamedTuple):
-    """A picture, the person's own colours, the matte, and the plate behind, as files; all as large as the picture."""
+    """A picture, the person's own colours, the matte, and the plate, as files; all have the picture's size."""
 
     picture: bytes
     colours: bytes
@@ -32,7 +32,7 @@ class LayerFiles(NamedTuple):
 
     @classmethod
     def of(cls, picture: bytes, layers: PortraitLayers) -> LayerFiles:
-        """Encodes the layers of a picture that is a file already (see :func:`picture_file`), from whose pixels they are."""
+        """Encode the layers of a picture that is encoded already (see :func:`picture_file`), from its decoded pixels."""
         alpha = np.zeros(layers.picture.shape[:2], np.uint8)
         alpha[layers.box] = layers.alpha
         own = layers.colours if layers.restored is None else np.clip(layers.colours + layers.restored, 0, 255)
@@ -41,9 +41,10 @@ class LayerFiles(NamedTuple):
         return cls(picture, _changes(layers.picture, colours), _png(alpha), _changes(layers.picture, plate))
 
     def decoded(self) -> PortraitLayers:
-        """
+        """Decode the files to layers.
+
         Raises:
-            HubError: a file is not of a kind and size that a student stores.
+            HubError: a file has another format or size than a student's.
         """
         picture = _decoded(self.picture, PICTURE_FORMATS, "picture").convert("RGB")
         others = []
@@ -59,7 +60,7 @@ class LayerFiles(NamedTuple):
 
 
 def picture_file(picture: np.ndarray) -> bytes:
-    """PNG, or JPEG where that would be large."""
+    """Encode a picture as PNG, or as JPEG if the PNG would be large."""
     file = _png(picture)
     if len(file) <= LARGEST_EXACT:
         return file
@@ -69,10 +70,10 @@ def picture_file(picture: np.ndarray) -> bytes:
 
 
 def measured(file: bytes, formats: tuple[str, ...], name: str) -> tuple[int, int]:
-    """Width and height of a stored file, whose pixels are not decoded.
+    """Return width and height of a stored file, without decoding its pixels.
 
     Raises:
-        HubError: it is not of these kinds, or too large.
+        HubError: it has another format, or is too large.
     """
     return _opened(file, formats, name).size
 
@@ -80,7 +81,7 @@ def measured(file: bytes, formats: tuple[str, ...], name: str) -> tuple[int, int
 def _opened(file: bytes, formats: tuple[str, ...], name: str) -> Image.Image:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is the tighter one
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is lower
             image = Image.open(io.BytesIO(file), formats=formats)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise HubError(

@@ -1,14 +1,14 @@
-"""The sync expert: windows of sound and windows of mouth motion as points on one sphere, near where they belong together.
+"""The sync expert: embeds windows of sound and of mouth motion on one sphere, close to each other if they belong together.
 
-After SyncNet (Chung and Zisserman 2016, "Out of time: automated lip sync in the wild"), but it looks at ``Motion.mouth``
-coefficients instead of pixels, so it judges any driver, and it is small. Its distances and confidences are of its own scale:
-do not compare them with SyncNet's LSE-D and LSE-C.
+It follows SyncNet (Chung and Zisserman 2016, "Out of time: automated lip sync in the wild"), but takes ``Motion.mouth``
+coefficients instead of pixels. So it is small, and evaluates any driver. Its distances and confidences have another
+scale: do not compare them with SyncNet's LSE-D and LSE-C.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,12 +23,12 @@ from ...hub.model import HubMixin
 from ..audio_to_lip.feature_extraction_audio_to_lip import SuperFaceAudioToLipFeatureExtractor
 from .configuration_sync_expert import SuperFaceSyncExpertConfig
 
-BLOCK_SECONDS = 20.0  # embedded at once, so that long sounds need little memory
+BLOCK_SECONDS = 20.0  # seconds embedded at once, so that long sounds need little memory
 
 
 @dataclass
 class SyncExpertOutput(ModelOutput):
-    """Embeddings of length 1; frame k is the window around ``k / config.frame_rate`` seconds.
+    """The embeddings, of length 1; frame k is the window around ``k / config.frame_rate`` seconds.
 
     Attributes:
         audio: (B, T', embedding_size), None if there was no sound.
@@ -40,12 +40,12 @@ class SyncExpertOutput(ModelOutput):
 
 
 class SyncResult(NamedTuple):
-    """How a mouth and a sound fit together.
+    """The result of comparing a mouth with a sound.
 
     Attributes:
         offset: frames by which the picture is late (below zero: the sound is late); 0 is in sync.
         distance: mean distance of sound and mouth at that offset, 0 (the same) to 2. LSE-D style; lower is better.
-        confidence: the median of ``distances`` minus ``distance``. LSE-C style; near 0 where the mouth says nothing about
+        confidence: the median of ``distances`` minus ``distance``. LSE-C style; near 0 where the mouth is unrelated to
             the sound, higher is better.
         distances: (2 max_shift + 1,) the mean distance if the picture were late by -max_shift .. max_shift frames.
     """
@@ -57,7 +57,7 @@ class SyncResult(NamedTuple):
 
 
 class Convolution(nn.Module):
-    """Three taps over time, centred, zeros at the ends: (B, T, in) -> (B, T, out) by one matrix product."""
+    """A convolution of three taps over time, centred, with zeros at the ends: (B, T, in) -> (B, T, out)."""
 
     def __init__(self, in_size: int, out_size: int, dilation: int) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class Block(nn.Module):
 
 
 class Tower(nn.Module):
-    """Frames (B, T, in) -> an embedding of length 1 for the window around each, (B, T, embedding_size)."""
+    """Embeds the window around each frame of (B, T, in) with length 1: (B, T, embedding_size)."""
 
     def __init__(self, config: SuperFaceSyncExpertConfig, in_size: int) -> None:
         super().__init__()
@@ -101,11 +101,12 @@ class Tower(nn.Module):
 
 
 class SuperFaceSyncExpertModel(HubMixin, PreTrainedModel):
-    """Says by how many frames a mouth is late against a sound, and how well the two fit."""
+    """Measures by how many frames a mouth is late against a sound, and how well the two fit."""
 
     config_class = SuperFaceSyncExpertConfig
     config: SuperFaceSyncExpertConfig
     main_input_name = "input_features"
+    default_dtype = torch.float32
 
     def __init__(self, config: SuperFaceSyncExpertConfig) -> None:
         super().__init__(config)
@@ -130,15 +131,8 @@ class SuperFaceSyncExpertModel(HubMixin, PreTrainedModel):
             init.ones_(module.weight)
             init.zeros_(module.bias)
 
-    @classmethod
-    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """As every model's, but in float32 unless ``dtype`` says otherwise: checkpoints may be stored in half precision."""
-        if "torch_dtype" not in kwargs:
-            kwargs.setdefault("dtype", torch.float32)
-        return super().from_pretrained(*args, **kwargs)
-
     def forward(self, input_features: Tensor | None = None, mouth: Tensor | None = None) -> SyncExpertOutput:
-        """Embeds sound, mouths, or both (which need not be of the same length); differentiable.
+        """Embed sound, mouths, or both (their lengths may differ); differentiable.
 
         Args:
             input_features: (B, T, num_mel_bins) of the feature extractor, a frame every ``hop_length`` samples.
@@ -156,13 +150,13 @@ class SuperFaceSyncExpertModel(HubMixin, PreTrainedModel):
 
     @torch.inference_mode()
     def offset(self, samples: np.ndarray, mouth: np.ndarray, fps: float, max_shift: int = 15) -> SyncResult:
-        """Compares a sound with a mouth's motion at all shifts up to ``max_shift`` frames.
+        """Compare a sound with a mouth's motion at all shifts up to ``max_shift`` frames.
 
         Args:
             samples: (N,) float in [-1, 1] at ``config.sampling_rate``.
             mouth: (T, mouth_size) coefficients; frame k is shown ``k / fps`` seconds after the first sample is heard.
-            fps: of the mouth.
-            max_shift: in frames of the mouth.
+            fps: the frame rate of the mouth.
+            max_shift: the largest shift, in frames of the mouth.
 
         Raises:
             MediaError: the samples are empty, not one-dimensional, not finite, or integers.
@@ -196,14 +190,14 @@ class SuperFaceSyncExpertModel(HubMixin, PreTrainedModel):
         return SyncResult(int(shifts[best]), float(distances[best]), confidence, distances)
 
     def _stacked(self, features: Tensor) -> Tensor:
-        """(B, T, mels) -> (B, T', hops * mels), filled up with silence."""
+        """Stack the hops of each frame: (B, T, mels) -> (B, T', hops * mels), padded with silence."""
         hops = self.config.hops_per_frame
         rest = self.feature_extractor.padding_value
         features = F.pad(features, (0, 0, 0, -features.shape[1] % hops), value=rest)
         return features.reshape(len(features), features.shape[1] // hops, -1)
 
     def _embed(self, tower: Tower, frames: Tensor) -> Tensor:
-        """Embeddings (T, E) of frames (1, T, in), block by block."""
+        """Return the embeddings (T, E) of frames (1, T, in), computed block by block."""
         context = 1 + sum(self.config.dilations)
         block = round(BLOCK_SECONDS * self.config.frame_rate)
         parts = []
@@ -215,7 +209,8 @@ class SuperFaceSyncExpertModel(HubMixin, PreTrainedModel):
 
 
 def at_rate(mouth: np.ndarray, fps: float, rate: float) -> np.ndarray:
-    """(T, M) at ``fps`` -> (T', M) at ``rate``, linear in between; frame k is at ``k / rate`` seconds, the last one is held."""
+    """Resample (T, M) from ``fps`` to ``rate``, (T', M), linearly; frame k is at ``k / rate`` seconds, and the last one
+    is held."""
     frames = max(1, round(len(mouth) * rate / fps))
     position = np.minimum(np.arange(frames) * (fps / rate), len(mouth) - 1)
     before = position.astype(int)
@@ -225,9 +220,10 @@ def at_rate(mouth: np.ndarray, fps: float, rate: float) -> np.ndarray:
 
 
 def shifted_distances(audio: Tensor, mouth: Tensor, reach: int) -> np.ndarray:
-    """(2 reach + 1,) mean distance of embeddings (T, E) and (T', E) with the picture late by -reach .. reach windows.
+    """Return the mean distance (2 reach + 1,) of embeddings (T, E) and (T', E), with the picture late by -reach ..
+    reach windows.
 
-    Every shift is judged on the same mouth frames, or shifts would differ by what is said at the ends.
+    Every shift is computed over the same mouth frames; otherwise shifts would differ by the speech at the ends.
     """
     frames = min(len(audio), len(mouth))
     middle = mouth[reach : frames - reach]

@@ -1,4 +1,4 @@
-"""The appearance encoder: a picture -> the feature volume F_3D."""
+"""The appearance encoder: encodes a picture as the feature volume F_3D."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .configuration_teacher import SuperFaceTeacherConfig
 
 
 class AppearanceEncoder(nn.Module):
-    """Source picture and matte (B, 4, S, S) -> volume (B, D, C, S/8, S/8) and detail (B, C', S/4, S/4)."""
+    """Encodes source picture and matte (B, 4, S, S) as a volume (B, D, C, S/8, S/8) and detail (B, C', S/4, S/4)."""
 
     def __init__(self, config: SuperFaceTeacherConfig) -> None:
         super().__init__()

@@ -6,12 +6,12 @@ from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
 
-from ..configuration import Bounds, SuperFaceConfig
+from ..configuration import Bounds, SuperFaceConfig, of_size
 
 TeacherSize = Literal["tiny", "base", "large"]
-LARGEST_VOLUME = 2048  # numbers at each place of the plane
+LARGEST_VOLUME = 2048  # channels times depths at each position of the plane
 
-# What differs from the defaults, which are ``base``.
+# The differences from the defaults, which are ``base``.
 _SIZES: dict[str, dict[str, Any]] = {
     "tiny": {
         "image_size": 128,
@@ -42,22 +42,21 @@ _SIZES: dict[str, dict[str, Any]] = {
 
 @strict
 class SuperFaceTeacherConfig(SuperFaceConfig):
-    """Sizes of the teacher's parts.
+    """The configuration of the teacher: the sizes of its parts.
 
     Args:
-        image_size: side of the square source crop and of the rendered window, in pixels. Motion is thought out at an
+        image_size: side of the square source crop and of the rendered window, in pixels. Motion is predicted at an
             eighth of it, so it must be a multiple of 64. The person's own pixels have the picture's resolution.
-        volume_channels, volume_depth: the appearance volume F_3D holds this many channels at this many depths.
-        volume_blocks: residual blocks that refine the volume before, and again after it was moved.
-        detail_channels: width of the appearance features at a quarter of the resolution, which carry what the volume is
-            too coarse for.
+        volume_channels, volume_depth: the numbers of channels and depths of the appearance volume F_3D.
+        volume_blocks: residual blocks that refine the volume before it is warped, and again after.
+        detail_channels: width of the appearance features at a quarter of the resolution, which are finer than the volume.
         motion_channels: width of the dense motion network at its finest level; its coarser levels are 1.5x, 2x and 2.5x.
         generator_channels: widths of the generator at 1/8, 1/4 and 1/2 of the resolution.
         mouth_channels, eye_channels: widths of the painters of mouth and eyes at 1/2, 1/4 and 1/8 of their windows'
             resolution.
         restorer_channels: widths of the source's restorer at 1/4 and 1/8 of the resolution.
         code_channels: size of the motion representations p_s and p_d.
-        keep_bias: where the mask between warped and generated pixels starts (in logits): above 0 keeps the warped pixel.
+        keep_bias: initial logit of the mask between warped and generated pixels; above 0 it keeps the warped pixel.
         early_mesh: whether networks see the drawn meshes beside the pixels (the early half of the motion-enhancing
             mechanism).
         late_landmarks: whether the 3D landmarks join the motion representations (its late half).
@@ -96,26 +95,18 @@ class SuperFaceTeacherConfig(SuperFaceConfig):
 
     @classmethod
     def of_size(cls, size: TeacherSize, **overrides: Any) -> SuperFaceTeacherConfig:
-        """A named size: ``tiny`` (tests), ``base`` (the embedded weights), ``large`` (for those with GPUs).
+        """Return the configuration of a named size: ``tiny`` (tests), ``base`` (the embedded weights), ``large`` (for GPUs).
 
         Raises:
             ValueError: there is no such size.
         """
-        if size not in _SIZES:
-            raise ValueError(f"There is no teacher of size {size!r}; sizes are {', '.join(_SIZES)}.")
-        return cls(**{**_SIZES[size], **overrides})
+        return of_size(cls, "teacher", _SIZES, size, **overrides)
 
     def validate_architecture(self) -> None:
         super().validate_architecture()
-        if self.image_size % 64:
-            raise ValueError(f"image_size must be a multiple of 64, got {self.image_size}")
-        if len(self.generator_channels) != 3:
-            raise ValueError(f"generator_channels needs three widths, got {self.generator_channels}")
-        if len(self.restorer_channels) != 2:
-            raise ValueError(f"restorer_channels needs two widths, got {self.restorer_channels}")
-        for name in ("mouth_channels", "eye_channels"):
-            if len(getattr(self, name)) != 3:
-                raise ValueError(f"{name} needs three widths, got {getattr(self, name)}")
+        self.check_multiples(64, "image_size")
+        self.check_lengths(3, "generator_channels", "mouth_channels", "eye_channels")
+        self.check_lengths(2, "restorer_channels")
         if self.volume_channels * self.volume_depth > LARGEST_VOLUME:
             raise ValueError(
                 f"volume_channels times volume_depth may be at most {LARGEST_VOLUME}, got "

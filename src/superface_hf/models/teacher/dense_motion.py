@@ -1,4 +1,5 @@
-"""The 3D dense motion network, 3D DMN: where each place of the person and of the volume comes from (SuperFace, figure 2)."""
+"""The 3D dense motion network, 3D DMN: predicts where each position of the person and of the volume comes from
+(SuperFace, figure 2)."""
 
 from __future__ import annotations
 
@@ -15,31 +16,31 @@ from ..blocks import MotionUNet, ZeroConv2d
 from .configuration_teacher import SuperFaceTeacherConfig
 from .volume import plane_depths
 
-# The rigid head flow is offered at the depth of the mesh and at the depth of hair and ears.
+# Depths of the rigid candidate flows, in radii of the face: that of the mesh, and that of hair and ears.
 RIGID_DEPTHS = (0.0, -1.5)
-# Rounds in which the mesh flow comes nearer to the landmarks: two of them halve what the plain one lacks.
+# Rounds in which the remaining error at the landmarks is added to the mesh flow; two rounds halve it.
 MESH_ROUNDS = 2
 # Candidate motions of the person: the layers', the faded mesh flow, the rigid head at two depths, half of the mesh flow (neck
 # and shoulders), and rest.
 CANDIDATES = 6
 APPEARANCE_CHANNELS = 32
-# Where nobody is counts this little in a mean over the person.
+# The weight of positions without the person in an average over the person.
 NOBODY = 1e-3
-# What is learned is a mean where the skin's weight is below the first of these, and the place's own from the second on.
+# The learned flow is averaged where the skin's weight is below the first number, and kept from the second on.
 SKIN = (0.5, 1.0)
-# What is learned moves nothing farther than this, in image units; on the validation clips it hardly ever wants to.
+# The longest learned displacement, in image units; on the validation clips it is hardly ever reached.
 FARTHEST = 0.1
 
 
 @dataclass
 class DenseMotion:
-    """What the dense motion network decides, in the coordinates of the frame's window.
+    """The output of the dense motion network, in the coordinates of the frame's window.
 
     Attributes:
-        learned: (B, 2, S/4, S/4) what is added to the layers' backward displacement of the person.
+        learned: (B, 2, S/4, S/4) the change of the layers' backward displacement of the person.
         volume_flow: (B, D, 3, S/8, S/8) the 3D flow W_3D: backward displacement at each depth of the volume; x and y in
             image units, z in radii of the face.
-        occlusion: (B, 1, S/8, S/8) in [0, 1], 1 where the source shows the place.
+        occlusion: (B, 1, S/8, S/8) in [0, 1], 1 where the source shows the position.
     """
 
     learned: Tensor
@@ -49,12 +50,12 @@ class DenseMotion:
 
 @dataclass
 class Candidates:
-    """Motions to choose from, as the meshes alone imply them; backward, in the units of :class:`DenseMotion`.
+    """Candidate motions that the meshes alone imply; backward, in the units of :class:`DenseMotion`.
 
     Attributes:
-        flows: (B, CANDIDATES, 2, S/4, S/4) of the person; the first is where the network starts.
-        fade: (B, 1, S/4, S/4) how far each place belongs to the face.
-        parallax: (B, D, 2, 1, 1) how much farther a turning head moves at each depth of the volume.
+        flows: (B, CANDIDATES, 2, S/4, S/4) flows of the person; the network starts from the first.
+        fade: (B, 1, S/4, S/4) how much each position belongs to the face.
+        parallax: (B, D, 2, 1, 1) the additional movement of a turning head at each depth of the volume.
         rigid: (B, D, 3, S/8, S/8) the rigid motion of the head in the volume.
     """
 
@@ -65,8 +66,13 @@ class Candidates:
 
     @classmethod
     def of(cls, source: Tensor, driving: Tensor, layer: Tensor, depth: int) -> Candidates:
-        """``source`` and ``driving`` (B, 478, 3) float32 in the frame's window; ``layer`` (B, 2, S/4, S/4) the layers'
-        displacement, twice as fine as the volume."""
+        """Compute the candidates from landmarks.
+
+        Args:
+            source, driving: (B, 478, 3) float32 landmarks in the frame's window.
+            layer: (B, 2, S/4, S/4) the layers' displacement, at twice the volume's resolution.
+            depth: the number of planes of the volume.
+        """
         size = layer.shape[-1]
         displacement, fade = mesh_flow(source, driving, size, MESH_ROUNDS)
         affine = rigid_motion(source, driving)
@@ -83,7 +89,7 @@ class Candidates:
 
 
 class DenseMotionNetwork(nn.Module):
-    """Chooses among candidate motions, adds a residual flow, and tells what the source does not show."""
+    """Chooses among candidate motions, adds a residual flow, and predicts the occlusion."""
 
     def __init__(self, config: SuperFaceTeacherConfig) -> None:
         super().__init__()
@@ -92,29 +98,30 @@ class DenseMotionNetwork(nn.Module):
         width = config.motion_channels
         self.appearance = nn.Conv2d(config.volume_channels * config.volume_depth, APPEARANCE_CHANNELS, 1)
         self.join_codes = nn.Linear(config.code_channels, config.code_channels)
-        # Appearance at rest and after the layers, the mesh and the rigid head; small pixels at rest and after all others;
-        # the matte at rest and after the layers; the meshes; flows and fade.
+        # Inputs: appearance at rest and warped by the layers, the mesh and the rigid head; reduced pixels at rest and
+        # warped by all candidates; the matte at rest and warped by the layers; the meshes; flows and fade.
         seen = 4 * APPEARANCE_CHANNELS + 3 * CANDIDATES + 2 + 2 * MESH_CHANNELS + 2 * (CANDIDATES - 2) + 1
         self.unet = MotionUNet(seen, [width, width * 3 // 2, width * 2, width * 5 // 2], config.code_channels)
-        # How far to go from the first candidate to each other one, residual flow (2), occlusion, gate on the parallax.
+        # Outputs: share of the way from the first candidate to each other one, residual flow (2), occlusion, gate of
+        # the parallax.
         self.head = ZeroConv2d(width, CANDIDATES + 3, 3, padding=1)
-        # For each depth of the volume: how far to go to the rigid head and to the identity, and a residual flow (3).
+        # Outputs for each depth of the volume: share of the way to the rigid head and to rest, and a residual flow (3).
         self.volume_head = ZeroConv2d(width, self.depth * 5, 3, padding=1)
 
     def forward(
         self, volume: Tensor, pixels: Tensor, meshes: tuple[Tensor, Tensor], codes: tuple[Tensor, Tensor],
         landmarks: tuple[Tensor, Tensor], layer: Tensor, window: Window,
     ) -> tuple[DenseMotion, Tensor]:  # fmt: skip
-        """Each pair is of the source and of the driver.
+        """Predict the motion. Each pair belongs to the source and to the driver.
 
         Args:
-            volume: (B, D, C, S/8, S/8) of the source.
+            volume: (B, D, C, S/8, S/8) the source's volume.
             pixels: (B, 4, S/8, S/8) the source and its matte, small.
             meshes: drawn meshes, (B, 7, S/8, S/8) each, the source's in the source's window.
             codes: motion representations p_s and p_d, (B, code) each.
             landmarks: (B, 478, 3) each, in the frame's window.
             layer: (B, 2, S/4, S/4) the layers' displacement of the person.
-            window: where the frame's window lies in the source's.
+            window: the position of the frame's window in the source.
 
         Returns:
             The motion, and the network's own features (B, motion_channels, S/8, S/8).
@@ -128,11 +135,11 @@ class DenseMotionNetwork(nn.Module):
         hidden = self.unet(seen.to(appearance.dtype), code)
         head, volume_head = self.head(hidden).float(), self.volume_head(hidden).float()
         with torch.autocast(driving.device.type, enabled=False):
-            # The heads start at zero, which leaves the first candidate, the layers, alone.
+            # The heads start at zero, which gives the first candidate, the layers.
             fine = F.interpolate(head[:, : CANDIDATES + 1], scale_factor=2.0, mode="bilinear", align_corners=False)
             others = candidates.flows[:, 1:] - layer[:, None]
             learned = (fine[:, : CANDIDATES - 1, None] * others).sum(1) + 0.1 * fine[:, CANDIDATES - 1 :]
-            learned = off_skin_as_a_whole(learned, layer, pixels[:, 3:].float(), (source, driving), window)
+            learned = averaged_off_skin(learned, layer, pixels[:, 3:].float(), (source, driving), window)
             gate = torch.sigmoid(head[:, -1:] + 1.0)
             occlusion = torch.sigmoid(head[:, -2:-1] + 2.0)
             volume_flow = self._volume_flow(layer + learned, gate, volume_head, candidates)
@@ -141,7 +148,7 @@ class DenseMotionNetwork(nn.Module):
     def _look(
         self, appearance: Tensor, pixels: Tensor, meshes: tuple[Tensor, Tensor], candidates: Candidates, window: Window
     ) -> Tensor:
-        """What the network reads: it sees where each candidate would take the source, and chooses with its eyes open."""
+        """Return the network's input, which shows the source warped by each candidate."""
         coarse = F.avg_pool2d(candidates.flows.flatten(1, 2), 2).unflatten(1, (CANDIDATES, 2))
         layered, meshed, near, far, damped, still = (window.leave(flow) for flow in coarse.unbind(1))
         both = torch.cat((appearance, pixels), dim=1)
@@ -161,23 +168,28 @@ class DenseMotionNetwork(nn.Module):
         )  # fmt: skip
 
     def _volume_flow(self, flow: Tensor, gate: Tensor, head: Tensor, candidates: Candidates) -> Tensor:
-        """W_3D: the person's flow with parallax at each depth, from there toward rigid head or rest, and a residual."""
+        """Return W_3D: the person's flow with parallax at each depth, moved toward the rigid head or rest, plus a
+        residual."""
         surface = F.avg_pool2d(flow, 2)[:, None] + gate[:, None] * candidates.parallax
         base = F.pad(surface, (0, 0, 0, 0, 0, 1))  # no motion in depth
         to_rigid, to_rest, residual = head.unflatten(1, (self.depth, 5)).split((1, 1, 3), dim=2)
         return base + to_rigid * (candidates.rigid - base) - to_rest * base + 0.1 * residual
 
 
-def off_skin_as_a_whole(
+def averaged_off_skin(
     learned: Tensor, layer: Tensor, matte: Tensor, landmarks: tuple[Tensor, Tensor], window: Window
 ) -> Tensor:
-    """What is learned about hair, ears and clothes is a mean over what of the person is near: they may go elsewhere than the
-    layers say, but do not melt. On the skin it stays as it is. Nothing goes far (``FARTHEST``): of motions that it has hardly
-    seen, such as a head that lies on its side, the network knows less than the layers.
+    """Average the learned flow over the near parts of the person, except on the skin. Hair, ears and clothes may move
+    otherwise than the layers, but do not melt.
+
+    No displacement is longer than ``FARTHEST``: for rare motions, such as a head that lies on its side, the network
+    knows less than the layers.
 
     Args:
-        learned, layer: (B, 2, s, s) each; ``matte`` (B, 1, s/2, s/2) the source's.
+        learned, layer: (B, 2, s, s) each.
+        matte: (B, 1, s/2, s/2) the source's matte.
         landmarks: (B, 478, 3) of the source and of the driver, in the frame's window.
+        window: the position of the frame's window in the source.
     """
     fine = F.interpolate(matte, scale_factor=2.0, mode="bilinear", align_corners=False)
     person = warp(fine, window.leave(layer + learned)) + NOBODY
@@ -188,7 +200,7 @@ def off_skin_as_a_whole(
 
 
 def _mean(field: Tensor) -> Tensor:
-    """About a Gaussian's, of a sixteenth of the window."""
+    """Average a field with about a Gaussian of a sixteenth of the window."""
     reach = field.shape[-1] // 16
     for _ in range(3):
         field = F.avg_pool2d(F.pad(field, (reach,) * 4, mode="replicate"), 2 * reach + 1, stride=1)
@@ -196,7 +208,7 @@ def _mean(field: Tensor) -> Tensor:
 
 
 def rigid_volume_flow(affine: Tensor, planes: Tensor, source: Tensor, size: int) -> Tensor:
-    """The backward flow of a rigid head in the volume, the volume of each face having its mesh's centre in its middle.
+    """Return the backward flow of a rigid head in the volume; the centre of each face's mesh is in the middle of its volume.
 
     Args:
         affine: (B, 3, 4) from the driver's space to the source's, see ``rigid_motion``.

@@ -1,4 +1,4 @@
-"""The 3D generator: the moved volume -> what is painted on the person's own warped pixels (SuperFace, figure 2)."""
+"""The 3D generator: paints on the person's warped pixels, from the warped volume (SuperFace, figure 2)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ...face_model.mesh_image import OPENING_CHANNELS
 from ..blocks import ResidualBlock, VolumeBlock, ZeroConv2d, conv, upsample
 from .configuration_teacher import SuperFaceTeacherConfig
 
-# The person may grow by what was hidden up to this far from the warped matte, in cells of 4 pixels.
+# How far the person may extend beyond the warped matte, in cells of 4 pixels.
 GROWTH = 4
 
 
 class Painting(NamedTuple):
-    """``keep`` (B, 1, S, S) of the warped person, and ``paint`` (B, 3, S, S) instead of the rest; ``alpha_change`` (B, 1, S, S)
-    in [-1, 1] is added to the warped matte, and is 0 where no person is near."""
+    """The generator's output: ``keep`` (B, 1, S, S) of the warped person, and ``paint`` (B, 3, S, S) instead of the
+    rest. ``alpha_change`` (B, 1, S, S) in [-1, 1] is added to the warped matte, and is 0 away from the person."""
 
     keep: Tensor
     paint: Tensor
@@ -26,7 +26,7 @@ class Painting(NamedTuple):
 
 
 class Generator(nn.Module):
-    """Paints on the warped person, tells where the warped pixel should be kept, and lets the person grow by what was hidden."""
+    """Paints on the warped person, predicts which warped pixels are kept, and extends the person by what was hidden."""
 
     def __init__(self, config: SuperFaceTeacherConfig) -> None:
         super().__init__()
@@ -48,13 +48,14 @@ class Generator(nn.Module):
     def forward(
         self, volume: Tensor, detail: Tensor, warped: Tensor, alpha: Tensor, hidden: Tensor, opened: Tensor
     ) -> Painting:
-        """
+        """Paint the person.
+
         Args:
             volume: (B, D, C, S/8, S/8) after the 3D flow and occlusion.
-            detail: (B, C' + 6, S/4, S/4): what the source brings along, and how open eyes and mouth are and shall be.
-            warped, alpha: (B, 3, S, S) and (B, 1, S, S): the person's own pixels and matte after the flow.
-            hidden: (B, motion_channels, S/8, S/8) of the dense motion network.
-            opened: (B, 1, S/2, S/2) in [0, 1]: where the mouth opens and the source has only lips to warp there.
+            detail: (B, C' + 6, S/4, S/4) the source's warped detail, and the openings of eyes and mouth in source and driver.
+            warped, alpha: (B, 3, S, S) and (B, 1, S, S) the person's own pixels and matte after the flow.
+            hidden: (B, motion_channels, S/8, S/8) features of the dense motion network.
+            opened: (B, 1, S/2, S/2) in [0, 1], 1 where the mouth opens and the source shows only lips.
         """
         volume = self.volume_blocks(volume).flatten(1, 2)
         x = self.blocks(self.enter(torch.cat((volume, hidden), dim=1)))
@@ -73,7 +74,8 @@ class Generator(nn.Module):
 
 
 def near(alpha: Tensor) -> Tensor:
-    """1 where a person is, smoothly to exactly 0 a little away from it: (B, 1, S, S) -> the same."""
+    """Return weights of the same shape as ``alpha`` (B, 1, S, S), 1 on the person and falling smoothly to exactly 0 a
+    little away."""
     cells = F.avg_pool2d(alpha, 4)
     grown = F.max_pool2d(cells, 2 * GROWTH + 1, stride=1, padding=GROWTH)
     smooth = F.avg_pool2d(grown, GROWTH + 1, stride=1, padding=GROWTH // 2, count_include_pad=False)

@@ -1,11 +1,10 @@
-"""The teacher: one source picture, its matte, and a mesh that moves -> the person of each frame (SuperFace, figure 2).
+"""The teacher: renders the person of each frame from one source picture, its matte, and driving meshes (SuperFace, figure 2).
 
-The layers do the heavy lifting and need no training (``layers/``): the person moves in front of the plate. The networks learn
-what layers cannot know: how hair, neck and shoulders follow, what a turn uncovers, how light changes, and what no warp can show
-(the inside of a mouth, closing lids). Freshly initialised, the teacher *is* the untrained layers.
+The layers (``layers/``) need no training: the person moves in front of the plate. The networks add what layers cannot know: how
+hair, neck and shoulders follow, what a turn uncovers, how light changes, and what no warp can show (the inside of a mouth,
+closing lids). Freshly initialised, the teacher *is* the untrained layers.
 
-Mouth and eyes have painters of their own, which go over what the generator painted; the person's own pixels keep the picture's
-resolution.
+Two painters paint mouth and eyes over the generator's result; the person's own pixels keep the picture's resolution.
 """
 
 from __future__ import annotations
@@ -40,26 +39,26 @@ from .restorer import Restorer
 from .volume import warp_volume
 
 REGIONS = (MOUTH, *EYES)
-# The colour that an opening mouth starts from: darker than lips, lighter than a throat. Learned from there on.
+# The initial colour of an opening mouth, darker than lips and lighter than a throat; it is a learned parameter.
 MOUTH_INTERIOR = (0.42, 0.26, 0.25)
 
 
 @dataclass
 class PreparedSource:
-    """What is computed once per portrait.
+    """The data that is computed once per portrait.
 
     Attributes:
         image: (1, 3, S, S) the source in [0, 1], restored.
         matte: (1, 1, S, S) in [0, 1], 1 where the person is.
-        need: (1,) in logits, how sure the restorer is that the source was a poor picture.
+        need: (1,) the restorer's logit of whether the source was degraded.
         pixels: (1, 4, S/8, S/8) image and matte, small.
         landmarks: (1, 478, 3) in image coordinates.
         volume: (1, D, C, S/8, S/8) the appearance volume F_3D.
-        detail: (1, C' + 3, S/4, S/4) finer appearance features, and the drawing of how open eyes and mouth are.
+        detail: (1, C' + 3, S/4, S/4) finer appearance features, and the drawing of the openings of eyes and mouth.
         mesh: (1, 7, S/8, S/8) the source's mesh image.
         code: (1, code) the source's motion representation p_s.
         opening: (1, 1, S/2, S/2) where the source's mouth is open.
-        regions: for mouth and eyes each (1, 3, h, w) its pixels, (1, 3, h/2, w/2) how open it is, (1, points, 3) its shape.
+        regions: for mouth and eyes each (1, 3, h, w) its pixels, (1, 3, h/2, w/2) its openings, (1, points, 3) its shape.
     """
 
     image: Tensor
@@ -75,11 +74,11 @@ class PreparedSource:
     regions: tuple[tuple[Tensor, Tensor, Tensor], ...]
 
     def expand(self, batch: int) -> PreparedSource:
-        """The same source for a batch of driving meshes."""
+        """Repeat the source for a batch of driving meshes."""
         return self.mapped(lambda part: part.expand(batch, *part.shape[1:]))
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> PreparedSource:
-        """All of it, each part changed."""
+        """Return the source with ``change`` applied to each tensor."""
         parts = {field.name: getattr(self, field.name) for field in fields(self)}
         regions = tuple((change(own), change(drawn), change(shape)) for own, drawn, shape in parts.pop("regions"))
         return PreparedSource(**{name: change(part) for name, part in parts.items()}, regions=regions)
@@ -87,12 +86,12 @@ class PreparedSource:
 
 @dataclass
 class TeacherOutput:
-    """The person of B frames in their windows, and how it came about.
+    """The person of B frames in their windows, with the intermediate results.
 
     Attributes:
-        source: what it is made from, one for each frame.
-        rendered: flow, and what is kept of the warped person and what painted.
-        motion: where everything comes from.
+        source: the prepared source of each frame.
+        rendered: the flow, what is kept of the warped person, and what is painted.
+        motion: the output of the dense motion network.
         driving_code: (B, code) p_d.
     """
 
@@ -103,17 +102,17 @@ class TeacherOutput:
 
     @cached_property
     def warped(self) -> Tensor:
-        """(B, 3, S, S): the person's own pixels after the flow. Skin and hair keep their texture when sampled bicubically."""
+        """The person's own pixels after the flow, (B, 3, S, S). Bicubic sampling keeps the texture of skin and hair."""
         return warp(self.source.image, self._placed, mode="bicubic").clamp(0, 1)
 
     @cached_property
     def person(self) -> Tensor:
-        """(B, 3, S, S): keep * warped + paint."""
+        """The person's pixels (B, 3, S, S): keep * warped + paint."""
         return self.rendered.keep * self.warped + self.rendered.paint
 
     @cached_property
     def alpha(self) -> Tensor:
-        """(B, 1, S, S) where the person is."""
+        """The person's matte (B, 1, S, S)."""
         return (warp(self.source.matte, self._placed) + self.rendered.alpha_change).clamp(0, 1)
 
     @cached_property
@@ -121,7 +120,7 @@ class TeacherOutput:
         return self.rendered.window.leave(self.rendered.flow)
 
     def over(self, plate: Tensor) -> Tensor:
-        """The frames (B, 3, S, S): the person over what lies behind, ``plate`` (B, 3, S, S) in the frames' windows."""
+        """Return the frames (B, 3, S, S): the person over the background ``plate`` (B, 3, S, S) in the frames' windows."""
         return torch.lerp(plate, self.person, self.alpha)
 
 
@@ -140,14 +139,14 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
 
     def __init__(self, config: SuperFaceTeacherConfig) -> None:
         super().__init__(config)
-        # The mean face, whose coordinates colour the mesh images; filled by the trainer and saved with the weights.
+        # The mean face, whose coordinates colour the mesh images; set by the trainer and saved with the weights.
         self.register_buffer("canonical", torch.zeros(POINTS, 3))
         self.restorer = Restorer(config)
         self.appearance_encoder = AppearanceEncoder(config)
         self.motion_enhancer = MotionEnhancer(config)
         self.dense_motion = DenseMotionNetwork(config)
         self.generator = Generator(config)
-        # Both eyes have one painter; it sees the right one in a mirror.
+        # One painter serves both eyes; the right eye is mirrored.
         self.mouth_painter = _painter(MOUTH, config.mouth_channels)
         self.eye_painter = _painter(EYES[0], config.eye_channels)
         self.gradient_checkpointing = False  # set by gradient_checkpointing_enable()
@@ -172,11 +171,11 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
         driving_landmarks: Tensor,
         window: Window | None = None,
     ) -> TeacherOutput:
-        """Renders one frame per source: (B, 3, S, S), (B, 1, S, S), (B, 478, 3), (B, 478, 3) -> :class:`TeacherOutput`."""
+        """Render one frame per source: (B, 3, S, S), (B, 1, S, S), (B, 478, 3), (B, 478, 3) -> :class:`TeacherOutput`."""
         return self.render(self.prepare(source, matte, source_landmarks), driving_landmarks, window)
 
     def prepare(self, source: Tensor, matte: Tensor, landmarks: Tensor) -> PreparedSource:
-        """Computes, once per portrait, all that does not depend on the motion.
+        """Compute everything that does not depend on the motion, once per portrait.
 
         Args:
             source: (B, 3, S, S) pictures in [0, 1], S = ``config.image_size``.
@@ -197,14 +196,14 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
         return PreparedSource(source, matte, need, pixels, landmarks, volume, detail, mesh, code, opening, regions)
 
     def render(self, source: PreparedSource, driving: Tensor, window: Window | None = None) -> TeacherOutput:
-        """Renders a batch of driving meshes (B, 478, 3), of one prepared source or of B of them.
+        """Render a batch of driving meshes (B, 478, 3) of one prepared source, or of B of them.
 
-        Call it under ``torch.inference_mode()`` where no gradient is wanted.
+        Call it under ``torch.inference_mode()`` unless gradients are needed.
 
         Args:
-            source: what :meth:`prepare` gave.
+            source: the result of :meth:`prepare`.
             driving: landmarks in the source's coordinates.
-            window: where each frame's window lies in them; the source's own by default.
+            window: the position of each frame's window in them; the source's own by default.
         """
         source = source.expand(len(driving))
         window = window or Window.same(driving)
@@ -223,7 +222,7 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
             moved = _leave_volume(motion.volume_flow, window)
             volume = warp_volume(source.volume.float(), moved) * motion.occlusion[:, None]
             detail = torch.cat((warp(source.detail.float(), placed), openings), dim=1)
-            # Skin and hair keep their texture: bilinear sampling took a third of it (variance of the Laplacian).
+            # Bicubic, because bilinear sampling lost a third of the texture of skin and hair (variance of the Laplacian).
             warped = warp(source.image, placed, mode="bicubic").clamp(0, 1)
             alpha = warp(source.matte, placed)
             opening = mouth_opening_mask(meshes[1], source.opening.shape[-1])
@@ -233,14 +232,14 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
         keep, change = painting.keep, painting.alpha_change
         with torch.autocast(driving.device.type, enabled=False):
             person = self._paint_regions(source, meshes[1], keep * warped + painting.paint)
-            # Pictures may be finer than the window: where nothing is painted, all of them is kept. Losses need it not.
+            # Pictures may be finer than the window: unpainted pixels are kept completely. Losses do not need that.
             keep, paint = (
                 (keep, person - keep * warped) if self.training else kept_fine(keep, person - keep * warped, warped)
             )
         return TeacherOutput(source, RenderedWindow(window, flow, keep, paint, change), motion, codes[1])
 
     def _paint_regions(self, source: PreparedSource, driving: Tensor, person: Tensor) -> Tensor:
-        """Mouth and eyes go over the person (B, 3, S, S): the same with them."""
+        """Paint mouth and eyes on the person (B, 3, S, S), and return the result."""
         views = []
         with torch.autocast(driving.device.type, enabled=False):
             for region, (own, drawn, shape) in zip(REGIONS, source.regions, strict=True):
@@ -271,7 +270,8 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
         return part(*inputs)
 
     def _draw(self, landmarks: Tensor, size: int) -> tuple[Tensor, Tensor]:
-        """The mesh image at ``size`` and, twice as fine, the openings: (B, 7, size, size), (B, 3, 2 size, 2 size)."""
+        """Draw the mesh image at ``size`` and the openings at twice the resolution: (B, 7, size, size), (B, 3, 2 size,
+        2 size)."""
         with torch.autocast(landmarks.device.type, enabled=False):
             points = landmarks.float()
             return mesh_image(points, self.canonical.float(), size), opening_image(points, 2 * size)
@@ -282,7 +282,7 @@ def _painter(region: Region, widths: tuple[int, ...] | list[int]) -> RegionPaint
 
 
 def _leave_volume(flow: Tensor, window: Window) -> Tensor:
-    """As ``Window.leave``, for each plane of a volume's flow (B, D, 3, s, s), whose depths stay."""
+    """Apply ``Window.leave`` to each plane of a volume's flow (B, D, 3, s, s), whose depths stay."""
     depth = flow.shape[1]
     spread = Window(window.centre.repeat_interleave(depth, 0), window.scale.repeat_interleave(depth, 0))
     plane = spread.leave(flow[:, :, :2].flatten(0, 1)).unflatten(0, (-1, depth))
@@ -290,7 +290,7 @@ def _leave_volume(flow: Tensor, window: Window) -> Tensor:
 
 
 def plain_mesh_flow(source: Tensor, source_landmarks: Tensor, driving_landmarks: Tensor) -> Tensor:
-    """The baseline without any network: the source warped by the mesh flow alone. (B, 3, S, S) -> (B, 3, S, S)."""
+    """Warp the source by the mesh flow alone, the baseline without any network: (B, 3, S, S) -> (B, 3, S, S)."""
     displacement, fade = mesh_flow(source_landmarks, driving_landmarks, source.shape[-1] // 4)
     return warp(source, displacement * fade)
 

@@ -1,4 +1,4 @@
-"""The motion-enhancing mechanism, MEM: meshes -> the motion representations p_s and p_d (SuperFace, figure 2)."""
+"""The motion-enhancing mechanism, MEM: encodes meshes as the motion representations p_s and p_d (SuperFace, figure 2)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .configuration_teacher import SuperFaceTeacherConfig
 
 
 class MotionEnhancer(nn.Module):
-    """Lets the 3D prior in twice. Early, in the picture's plane: the drawn mesh is joined to the pixels and read by
-    convolutions. Late, with depth: the 3D landmarks join what came out of them.
+    """Uses the 3D prior twice. Early, in the picture's plane, convolutions read the drawn mesh beside the pixels. Late,
+    with depth, the 3D landmarks are added to their result.
 
-    The driving side has no pixels (``Motion`` has none to give), so there the mesh alone speaks. Source and driving have
-    projections of their own into one space, where the dense motion network adds the two.
+    The driving side has no pixels (``Motion`` holds none), so it uses the mesh alone. Source and driving have separate
+    projections into one space, where the dense motion network adds the two.
     """
 
     def __init__(self, config: SuperFaceTeacherConfig) -> None:
@@ -31,11 +31,12 @@ class MotionEnhancer(nn.Module):
         self.points_to_driving = nn.Linear(POINTS * 3, code, bias=False)
 
     def source(self, pixels: Tensor, mesh: Tensor, landmarks: Tensor) -> Tensor:
-        """p_s (B, code) of small pixels (B, 3, s, s) in [0, 1], the mesh image (B, 7, s, s) and landmarks (B, 478, 3)."""
+        """Encode p_s (B, code) from small pixels (B, 3, s, s) in [0, 1], the mesh image (B, 7, s, s) and landmarks (B,
+        478, 3)."""
         return self._join(pixels, mesh, landmarks, self.image_to_source, self.points_to_source)
 
     def driving(self, mesh: Tensor, landmarks: Tensor) -> Tensor:
-        """p_d (B, code) of the driving mesh's image (B, 7, s, s) and its landmarks (B, 478, 3)."""
+        """Encode p_d (B, code) from the driving mesh's image (B, 7, s, s) and its landmarks (B, 478, 3)."""
         pixels = mesh.new_zeros(len(mesh), 3, *mesh.shape[2:])
         return self._join(pixels, mesh, landmarks, self.image_to_driving, self.points_to_driving)
 

@@ -1,5 +1,7 @@
-"""Restores a poor source picture once, before it is moved: what noise, blur and compression took is painted where the picture
-stands still, which is easier than in every frame anew."""
+"""The restorer: cleans a degraded source picture once, before it is animated.
+
+Restoring detail lost to noise, blur and compression is easier in one still picture than in every frame.
+"""
 
 from __future__ import annotations
 
@@ -14,23 +16,28 @@ from ..blocks import ResidualBlock, ZeroConv2d, ZeroLinear, conv, upsample
 from .configuration_teacher import SuperFaceTeacherConfig
 
 LUMINANCE = (0.299, 0.587, 0.114)
-# Works on 4 x 4 pixels at a time.
+# Side of the cells that the restorer works on, in pixels.
 CELL = 4
-# How poor a picture is, is read from its frequencies: those of cells of 4 x 4 pixels, at full and at half resolution.
+# The degradation is predicted from the picture's frequencies: those of cells of 4 x 4 pixels, at full and at half resolution.
 BANDS = 2 * (CELL**2 - 1)
 
 
 class Restoration(NamedTuple):
-    """The picture (B, 3, S, S) in [0, 1], clean, and in logits (B,) how sure it is that it was a poor one."""
+    """The restored picture (B, 3, S, S) in [0, 1], and logits (B,) of whether the source was degraded."""
 
     image: Tensor
     need: Tensor
 
 
 def frequencies(image: Tensor) -> Tensor:
-    """How strong each frequency is in a picture's brightness: noise fills the high ones, blur and compression empty them.
+    """Return the strength of frequencies in a picture's luminance: noise fills the high ones, blur and compression
+    empty them.
 
-    (B, 3, S, S) -> (B, BANDS), logarithms of the mean sizes of cosine transforms, but for the cells' means.
+    Args:
+        image: (B, 3, S, S) in [0, 1].
+
+    Returns:
+        (B, BANDS): logarithms of the mean magnitudes of the cells' cosine transforms, without their averages.
     """
     with torch.autocast(image.device.type, enabled=False):
         light = (image.float() * image.new_tensor(LUMINANCE, dtype=torch.float32)[:, None, None]).sum(1, keepdim=True)
@@ -42,10 +49,10 @@ def frequencies(image: Tensor) -> Tensor:
 
 
 class Restorer(nn.Module):
-    """Source picture (B, 3, S, S) in [0, 1] -> the same, clean. Starts as the identity.
+    """Restores a source picture (B, 3, S, S) in [0, 1]. Starts as the identity.
 
-    It learns from sources that SSR has spoilt (SuperFace's simulation for super-resolution), whose originals are known;
-    from good pictures, which some are, it learns to change nothing.
+    It learns from sources that SSR (SuperFace's simulation for super-resolution) has degraded, with their originals; from
+    undegraded sources it learns to change nothing.
     """
 
     def __init__(self, config: SuperFaceTeacherConfig) -> None:
@@ -64,9 +71,9 @@ class Restorer(nn.Module):
         x = self.before(self.enter(F.pixel_unshuffle(image.to(self.enter.weight.dtype) * 2 - 1, CELL)))
         middle = self.middle(self.down(F.silu(x)))
         x = self.after(self.up(F.silu(torch.cat((upsample(middle), x), dim=1))))
-        # Asked of the picture as a whole: in a good one, what looks like noise is grain, or skin.
+        # Predicted for the whole picture: in a good one, apparent noise is grain, or skin.
         need = self.need(frequencies(image).to(x.dtype))[:, 0]
         change = F.pixel_shuffle(self.head(F.silu(x)), CELL).to(image.dtype)
-        # Colours are the picture's own.
+        # The average colour of the picture stays.
         change = torch.sigmoid(need)[:, None, None, None] * (change - change.mean((2, 3), keepdim=True))
         return Restoration((image + change).clamp(0, 1), need.float())

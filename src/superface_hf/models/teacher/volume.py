@@ -1,4 +1,4 @@
-"""The appearance volume in space: at which depths its planes lie, and how a 3D flow moves it."""
+"""The appearance volume in space: the depths of its planes, and its warp by a 3D flow."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ VOLUME_FAR, VOLUME_NEAR = -2.5, 1.0
 
 
 def plane_depths(depth: int, like: Tensor) -> Tensor:
-    """The depths of the planes in radii of the face: (D,)."""
+    """Return the depths (D,) of the planes in radii of the face."""
     return torch.linspace(VOLUME_FAR, VOLUME_NEAR, depth, device=like.device, dtype=like.dtype)
 
 
 def warp_volume(volume: Tensor, flow: Tensor) -> Tensor:
-    """Samples a volume (B, D, C, S, S) at each cell plus a 3D flow, trilinearly; beyond the edge, the edge is repeated.
+    """Sample a volume (B, D, C, S, S) at each cell plus a 3D flow, trilinearly; beyond the edge, the edge is repeated.
+
+    Two samples from a tall picture of all planes, blended by depth, give the same result as ``grid_sample`` in three
+    dimensions, which is slow on CPUs.
 
     Args:
         flow: (B, D, 3, S, S): x and y in image units, z in radii of the face.
-
-    Two samples from a tall picture of all planes, mixed by depth, give the same as ``grid_sample`` in three dimensions, which
-    has no fast path on CPUs.
     """
     batch, depth, channels, height, width = volume.shape
     tall = volume.transpose(1, 2).reshape(batch, channels, depth * height, width)

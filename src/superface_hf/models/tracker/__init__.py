@@ -1,4 +1,4 @@
-"""Finding faces and their 478-point meshes in pictures and videos."""
+"""The tracker: finds faces and their 478-point meshes in pictures and videos."""
 
 from __future__ import annotations
 

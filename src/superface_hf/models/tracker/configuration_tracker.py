@@ -11,11 +11,11 @@ from ..configuration import Bounds, SuperFaceConfig
 
 @strict
 class SuperFaceTrackerConfig(SuperFaceConfig):
-    """What the tracker is made of and when it believes what it sees.
+    """The configuration of the tracker: the sizes of its networks, and its thresholds.
 
     Args:
-        detector_size: side in pixels of the square that a whole picture is fitted into to look for faces; larger
-            finds smaller faces and costs time by its square.
+        detector_size: side in pixels of the square that a picture is fitted into for detection; a larger one finds
+            smaller faces, and costs time by its square.
         detector_stages: stages of EfficientNet-Lite0 in the detector.
         detector_channels: width of the detector's feature maps.
         crop_size: side in pixels of the upright face crop whose landmarks are regressed.
@@ -27,13 +27,13 @@ class SuperFaceTrackerConfig(SuperFaceConfig):
         eye_coefficients: size of that network's bottleneck, as ``landmark_coefficients``.
         mouth_size: side in pixels of the square around the mouth that the mouth refiner sees.
         mouth_coefficients: size of that network's bottleneck, as ``landmark_coefficients``.
-        detection_threshold: a place is looked at more closely when the detector's score is above this: low, as the
-            regressor judges far better, on a crop of its own.
-        face_threshold: a face is reported when the regressor's score is above this; faces mostly reach 0.99.
+        detection_threshold: the regressor checks candidates with a detector's score above this. It is low, because the
+            regressor is far more reliable.
+        face_threshold: a face is reported if the regressor's score is above this; faces mostly reach 0.99.
         track_threshold: a followed face is lost below this score.
-        track_tolerance: part of the crop's side by which a face may move before the crop follows it: a still face
-            keeps its crop, so identical frames give identical landmarks.
-        max_faces: most faces reported in one picture.
+        track_tolerance: share of the crop's side by which a face may move before the crop follows it. A still face keeps
+            its crop, so identical frames give identical landmarks.
+        max_faces: the most faces reported in one picture.
     """
 
     model_type = "superface_tracker"
@@ -76,11 +76,8 @@ class SuperFaceTrackerConfig(SuperFaceConfig):
     max_faces: int = 16
 
     def validate_architecture(self) -> None:
-        """Refuses what cannot work: the detector joins strides 8 and 16 of the backbone, the regressor 16 and 32."""
+        """Refuse sizes that the networks cannot process: the detector joins strides 8 and 16, the regressor 16 and 32."""
         super().validate_architecture()
-        if self.detector_size % 32 or self.crop_size % 32:
-            raise ValueError("detector_size and crop_size must be multiples of 32, the backbone's stride")
-        if self.eye_size % 32:
-            raise ValueError("eye_size must be a multiple of 32: three quarters of it are halved three times")
-        if self.mouth_size % 8:
-            raise ValueError("mouth_size must be a multiple of 8: it is halved three times")
+        # The backbone's stride is 32; three quarters of an eye's square, and a mouth's, are halved three times.
+        self.check_multiples(32, "detector_size", "crop_size", "eye_size")
+        self.check_multiples(8, "mouth_size")

@@ -1,4 +1,4 @@
-"""The square, upright crop in which landmarks are regressed, and the way between it and the picture."""
+"""The square, upright crop in which landmarks are regressed, and conversions between it and the picture."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 
 from ...utils.easing import smoothstep
 
-# Mesh points that give the face's own axes: outer eye corners (person's right, left), forehead top, chin.
+# Mesh points of the face's own axes: outer eye corners (person's right, left), forehead top, chin.
 EYE_RIGHT, EYE_LEFT, FOREHEAD, CHIN = 33, 263, 10, 152
 
 
@@ -31,7 +31,7 @@ class FaceCrop:
 
     @classmethod
     def around(cls, landmarks: np.ndarray, margin: float) -> FaceCrop:
-        """The crop whose side is ``margin`` times the face's longer side, upright with the face.
+        """Return the crop whose side is ``margin`` times the face's longer side, upright with the face.
 
         Args:
             landmarks: (478, 3) or (478, 2), pixels.
@@ -45,14 +45,15 @@ class FaceCrop:
         return cls(float(centre[0]), float(centre[1]), float(max((high - low).max(), 1e-3)) * margin, angle)
 
     def turned_back(self, quarters: int, side: float) -> FaceCrop:
-        """This crop of a square picture (of ``side``) that ``np.rot90`` turned so often, in the picture as it was."""
+        """Return this crop of a square picture (of ``side``), which ``np.rot90`` rotated ``quarters`` times, in the
+        original picture."""
         crop = self
         for _ in range(quarters):
             crop = replace(crop, x=side - crop.y, y=crop.x, angle=crop.angle + math.pi / 2)
         return crop
 
     def to_picture(self, points: np.ndarray) -> np.ndarray:
-        """(..., 2 or 3) crop units ([-1, 1] are the crop's edges) to float32 pixels of the picture."""
+        """Convert points (..., 2 or 3) in crop units ([-1, 1] are the crop's edges) to pixels of the picture, float32."""
         half = self.size / 2
         cos, sin = math.cos(self.angle) * half, math.sin(self.angle) * half
         out = np.array(points, np.float32)
@@ -62,7 +63,7 @@ class FaceCrop:
         return out
 
     def to_crop(self, points: np.ndarray) -> np.ndarray:
-        """(..., 2 or 3) pixels of the picture to float32 crop units."""
+        """Convert points (..., 2 or 3) in pixels of the picture to crop units, float32."""
         half = self.size / 2
         cos, sin = math.cos(self.angle) / half, math.sin(self.angle) / half
         out = np.array(points, np.float32)
@@ -73,20 +74,20 @@ class FaceCrop:
         return out
 
     def differs(self, other: FaceCrop, tolerance: float) -> bool:
-        """Whether the other crop is off by more than ``tolerance`` of the side, in place, size or turn."""
+        """Return whether the other crop differs by more than ``tolerance`` of the side in position, size or rotation."""
         place = math.hypot(other.x - self.x, other.y - self.y) / self.size
         turn = abs(math.remainder(other.angle - self.angle, math.tau))
         return max(place, abs(math.log(other.size / self.size)), turn) > tolerance
 
     def cut(self, image: np.ndarray, size: int) -> np.ndarray:
-        """The crop as a (size, size, 3) uint8 picture; outside the picture its border is repeated.
+        """Return the crop as a (size, size, 3) uint8 picture; outside the picture its border is repeated.
 
         Args:
             image: (H, W, 3) uint8.
         """
         height, width = image.shape[:2]
-        # Shrinking is fixed by the crop's size alone and starts on a fixed grid: a crop that stays samples the same
-        # pixels in every frame. Huge crops are thinned first, so that they cost no more than large ones.
+        # Reduction follows from the crop's size alone and starts on a fixed grid, so that a crop that stays samples the same
+        # pixels in every frame. Huge crops are subsampled first, so that they cost no more than large ones.
         factor = max(1, int(self.size / size))
         stride = max(1, factor // 8)
         reach = self.size * (abs(math.cos(self.angle)) + abs(math.sin(self.angle))) / 2 + 2 * factor
@@ -114,14 +115,14 @@ def _clip(position: int, length: int) -> int:
 
 
 def face_roll(points: np.ndarray) -> float:
-    """Roll in radians of (478, 2+) pixels: 0 upright, positive clockwise as seen in the picture."""
+    """Return the roll in radians of points (478, 2+) in pixels: 0 upright, positive clockwise as seen in the picture."""
     eyes = points[EYE_LEFT, :2] - points[EYE_RIGHT, :2]
     down = points[CHIN, :2] - points[FOREHEAD, :2]
-    # The eye line shrinks as the head turns aside, the vertical one as it nods: their sum is steady in both.
+    # The eye line shortens as the head turns aside, the vertical one as it nods; their sum is stable in both.
     x, y = eyes[0] + down[1], eyes[1] - down[0]
     return math.atan2(float(y), float(x))
 
 
-def passage(value: float, none: float, full: float) -> float:
-    """0 on one side of ``none``, 1 on the other side of ``full``, smooth between."""
+def ramp(value: float, none: float, full: float) -> float:
+    """Return the smoothstep of a number from ``none`` (0) to ``full`` (1)."""
     return float(smoothstep(np.asarray(value), none, full))

@@ -1,4 +1,4 @@
-"""Between a picture and the detector: fitting it into the square, and reading faces out of the maps."""
+"""Prepare a picture for the detector, and read faces from the detector's maps."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from torch.nn import functional as F
 from .crops import FaceCrop
 from .networks import DETECTOR_STRIDE
 
-# What lies beside the picture in the square, as in training.
+# The grey level beside the picture in the square, as in training.
 FILL = 114
 
 
 @dataclass(frozen=True)
 class Detection:
-    """A place that looks like a face: its crop of margin 1 in pixels of the picture, and the heatmap's score."""
+    """A possible face: its crop of margin 1 in pixels of the picture, and the heatmap's score."""
 
     crop: FaceCrop
     score: float
 
 
 def letterbox(image: np.ndarray, size: int) -> tuple[np.ndarray, float]:
-    """Fits a picture into the top left of a square.
+    """Fit a picture into the top left of a square.
 
     Args:
         image: (H, W, 3) uint8, of any size.
@@ -35,7 +35,7 @@ def letterbox(image: np.ndarray, size: int) -> tuple[np.ndarray, float]:
     Returns:
         (size, size, 3) uint8, and pixels of the square per pixel of the picture.
     """
-    # Thinning first keeps a picture of 12,000 pixels from being copied whole.
+    # Subsampling first avoids a full copy of a picture of 12,000 pixels.
     stride = max(1, max(image.shape[:2]) // (8 * size))
     thin = np.ascontiguousarray(image[::stride, ::stride])
     scale = size / max(image.shape[:2])
@@ -47,11 +47,11 @@ def letterbox(image: np.ndarray, size: int) -> tuple[np.ndarray, float]:
 
 
 def read_maps(logits: Tensor, geometry: Tensor, threshold: float, limit: int) -> list[list[Detection]]:
-    """Faces of a batch of detector outputs, in pixels of the square, best first, each face once.
+    """Return the faces of a batch of detector outputs, in pixels of the square, best first, each face once.
 
     Args:
         logits: (B, h, w); geometry: (B, 5, h, w), see ``FaceDetector.forward``.
-        limit: most faces in one picture.
+        limit: the most faces in one picture.
     """
     scores = logits.float().sigmoid()
     peaks = scores * (F.max_pool2d(scores[:, None], 3, 1, 1)[:, 0] == scores)
@@ -77,7 +77,7 @@ def read_maps(logits: Tensor, geometry: Tensor, threshold: float, limit: int) ->
 
 
 def _overlap(one: FaceCrop, other: FaceCrop) -> float:
-    """Intersection over union of two crops, taken as squares with level sides."""
+    """Return the intersection over union of two crops, taken as squares with level sides."""
     wide = min(one.x + one.size / 2, other.x + other.size / 2) - max(one.x - one.size / 2, other.x - other.size / 2)
     high = min(one.y + one.size / 2, other.y + other.size / 2) - max(one.y - one.size / 2, other.y - other.size / 2)
     shared = max(wide, 0.0) * max(high, 0.0)
@@ -85,7 +85,7 @@ def _overlap(one: FaceCrop, other: FaceCrop) -> float:
 
 
 def box_overlap(one: np.ndarray, other: np.ndarray) -> float:
-    """Intersection over union of two (4,) left, top, right, bottom boxes."""
+    """Return the intersection over union of two boxes (4,): left, top, right, bottom."""
     width, height = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
     shared = max(float(width), 0.0) * max(float(height), 0.0)
     area = sum(float((box[2] - box[0]) * (box[3] - box[1])) for box in (one, other))
@@ -93,6 +93,6 @@ def box_overlap(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def pixels_of(pictures: list[np.ndarray], like: Tensor) -> Tensor:
-    """(B, 3, S, S) in [-1, 1] of equal (S, S, 3) uint8 pictures, on the device and in the dtype of ``like``."""
+    """Convert equal pictures (S, S, 3) uint8 to (B, 3, S, S) in [-1, 1], on the device and in the dtype of ``like``."""
     batch = torch.from_numpy(np.stack(pictures)).to(like.device).permute(0, 3, 1, 2)
     return batch.to(like.dtype) / 127.5 - 1

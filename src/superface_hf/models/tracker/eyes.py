@@ -1,7 +1,7 @@
-"""A closer look at the eyes: where each is cut from the picture, and how what is seen there joins the mesh.
+"""Refine the eyes: their crops from the picture, and the merge of the refined points into the mesh.
 
-The whole-face regressor sees an eye on about 17 pixels and makes blinks and glances smaller than they are. The refiner sees
-it on 32, cut from the picture itself. One network serves both eyes: the person's left one is mirrored.
+The whole-face regressor sees an eye about 17 pixels wide, and underestimates blinks and glances. The refiner sees it 32 pixels
+wide, cropped from the picture itself. One network serves both eyes: the person's left eye is mirrored.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import numpy as np
 
 from ...face_model.seams import SEAMS
 from ...face_model.topology import LEFT_EYE, LEFT_IRIS, RIGHT_EYE, RIGHT_IRIS
-from .crops import FaceCrop, face_roll, passage
+from .crops import FaceCrop, face_roll, ramp
 
 # Side of the square around an eye, in widths of the eye (corner to corner in space, so that a turned head's eyes keep their
 # scale), and how far its middle lies above that of the corners: lids and brow move above, the cheek less.
 SIDE, LIFT = 2.0, 0.12
-# Rows of that square which the network sees, as parts of its height.
+# Rows of that square that the network sees, as shares of its height.
 TOP, BOTTOM = 1 / 8, 7 / 8
 # Corners of the person's right and left eye: outer, inner.
 CORNERS = ((33, 133), (263, 362))
@@ -26,11 +26,12 @@ CORNERS = ((33, 133), (263, 362))
 LIDS = tuple(zip((11, 12, 13, 14, 15), (5, 4, 3, 2, 1), strict=True))
 OUTER, INNER, IRIS = 0, 8, 16
 MIRROR = np.array([-1, 1, 1], np.float32)
-# An eye counts fully when it is this wide in pixels, and not at all below the first number; the same for its width in the
-# picture over that in space (an eye that is turned away); and for how far (in widths) the refiner moves the lids as a whole.
+# The refiner's result is ignored below the first number and used fully from the second on: for the eye's width in
+# pixels; for its width in the picture over that in space (an eye that is turned away); and for the movement of the lids
+# as a whole, in widths.
 WIDTHS, TURNED, MOVED = (4.0, 8.0), (0.25, 0.5), (0.5, 0.25)
-# The skin next to the lids is the refiner's alone; the ring around it and the lower line of the brow are the mean of both,
-# which is nearer to the truth than either and makes a smooth passage to the rest of the face.
+# The skin next to the lids follows the refiner alone. The ring around it and the lower line of the brow are the average of both
+# networks, which is more accurate than either, and smooth toward the rest of the face.
 FAR = 0.5
 FAR_SKIN = (225, 224, 223, 222, 221, 228, 229, 230, 231, 232, 226, 31, 113, 233, 244, 189, 46, 53, 52, 65, 55)
 
@@ -53,13 +54,13 @@ def _points() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return ours, theirs, weights
 
 
-# Mesh points that the refiner gives, of the right eye and, in the same order, of the left one: the ring of the lids, the
-# iris, the skin around; and how far each follows it.
+# The refiner's mesh points of the right eye and, in the same order, of the left one: the ring of the lids, the iris, the skin
+# around; and the weight of each.
 *EYE_POINTS, POINT_WEIGHTS = _points()
 
 
 def eye_crops(landmarks: np.ndarray) -> tuple[FaceCrop, FaceCrop]:
-    """The squares around the right and the left eye, upright with the face.
+    """Return the squares around the right and the left eye, upright with the face.
 
     Args:
         landmarks: (478, 3), pixels.
@@ -79,25 +80,25 @@ def eye_crops(landmarks: np.ndarray) -> tuple[FaceCrop, FaceCrop]:
 
 
 def eye_width(landmarks: np.ndarray) -> float:
-    """The eyes' width in space from corner to corner, mean of both, in pixels."""
+    """Return the mean width of both eyes in space, from corner to corner, in pixels."""
     right, left = (math.dist(landmarks[outer].tolist(), landmarks[inner].tolist()) for outer, inner in CORNERS)
     return max((right + left) / 2, 1e-3)
 
 
 def rows(size: int) -> slice:
-    """The rows of a square of ``size`` pixels that the network sees."""
+    """Return the rows of a square of ``size`` pixels that the network sees."""
     return slice(round(size * TOP), round(size * BOTTOM))
 
 
 def cut_eye(image: np.ndarray, crop: FaceCrop, left: bool, size: int) -> np.ndarray:
-    """(3/4 size, size, 3) uint8: the eye as the network sees it."""
+    """Return the network's picture of an eye, (3/4 size, size, 3) uint8."""
     picture = crop.cut(image, size)[rows(size)]
     return picture[:, ::-1] if left else picture
 
 
 def to_eye(landmarks: np.ndarray, crop: FaceCrop, left: bool) -> np.ndarray:
-    """An eye's points as the network gives them: (P, 3) in units of the crop, mirrored for the left one, depth from the
-    middle of the corners.
+    """Return an eye's points in the network's form: (P, 3) in units of the crop, mirrored for the left eye, depth from
+    the middle of the corners.
 
     Args:
         landmarks: (478, 3), pixels.
@@ -110,14 +111,15 @@ def to_eye(landmarks: np.ndarray, crop: FaceCrop, left: bool) -> np.ndarray:
 
 
 def with_eyes(landmarks: np.ndarray, crops: Sequence[FaceCrop], eyes: np.ndarray) -> np.ndarray:
-    """A face's mesh with the refiner's eyes in it.
+    """Return a face's mesh with the refined eyes.
 
-    Where a look at an eye is worth little (few pixels, turned away, the network elsewhere than the mesh) the mesh stays,
-    with a smooth passage so that nothing jumps in a video.
+    Where the refiner is unreliable (few pixels, an eye turned away, a result far from the mesh), the mesh stays; the
+    transition is smooth, so that nothing jumps in a video.
 
     Args:
-        landmarks: (478, 3) of the regressor, pixels.
-        crops: of the right and of the left eye; eyes: (2, P, 3) what the network said of each.
+        landmarks: (478, 3) the regressor's, pixels.
+        crops: of the right and of the left eye.
+        eyes: (2, P, 3) the network's output for each.
     """
     out = landmarks.copy()
     for left, (crop, points) in enumerate(zip(crops, eyes, strict=True)):
@@ -129,6 +131,6 @@ def with_eyes(landmarks: np.ndarray, crops: Sequence[FaceCrop], eyes: np.ndarray
         change = refined - landmarks[index]
         across = math.dist(outer[:2], inner[:2])
         moved = math.hypot(*change[:16, :2].mean(axis=0).tolist()) / width
-        trust = passage(across, *WIDTHS) * passage(across / width, *TURNED) * passage(moved, *MOVED)
+        trust = ramp(across, *WIDTHS) * ramp(across / width, *TURNED) * ramp(moved, *MOVED)
         out[index] += trust * POINT_WEIGHTS[:, None] * change
     return out

@@ -1,4 +1,4 @@
-"""The official MediaPipe face landmarker behind the tracker's interface (extra ``[mediapipe]``)."""
+"""Use the official MediaPipe face landmarker as a tracker (extra ``[mediapipe]``)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class MediapipeTracker:
 
     Args:
         model_path: the ``.task`` file.
-        max_faces: most faces reported in one picture.
+        max_faces: the most faces reported in one picture.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -37,23 +37,24 @@ class MediapipeTracker:
             raise ImportError(f"MediapipeTracker needs mediapipe: {install_command('mediapipe')}") from error
         self._path = path
         self._pictures = self._landmarker(max_faces, video=False)
-        # Left to the interpreter's end, MediaPipe's own clean-up fails with a traceback.
+        # At the interpreter's end, MediaPipe's own clean-up would fail with a traceback.
         weakref.finalize(self, self._pictures.close)
 
     def find_faces(self, image: np.ndarray) -> list[Face]:
-        """Faces of an (H, W, 3) uint8 picture, largest first. The landmarker gives no score: it is 1 for all."""
+        """Return the faces of an (H, W, 3) uint8 picture, largest first. The landmarker gives no score, so all scores
+        are 1."""
         found = self._faces(self._pictures.detect(_mediapipe_image(image)), image)
         return sorted(found, key=lambda face: -face.area)
 
     def find_faces_batch(self, images: list[np.ndarray]) -> list[list[Face]]:
-        """``find_faces`` of several pictures."""
+        """Return the result of ``find_faces`` for several pictures."""
         return [self.find_faces(image) for image in images]
 
     def follow(self, frames: Iterable[np.ndarray]) -> Iterator[Face | None]:
-        """The face of every (H, W, 3) uint8 frame, None where it is not seen."""
+        """Yield the face of every (H, W, 3) uint8 frame, None where it is not seen."""
         landmarker = self._landmarker(max_faces=1, video=True)
         try:
-            # The landmarker wants rising times and uses them for nothing but order.
+            # The landmarker needs increasing time stamps, and uses only their order.
             for index, frame in enumerate(frames):
                 found = self._faces(landmarker.detect_for_video(_mediapipe_image(frame), index * 40), frame)
                 yield found[0] if found else None

@@ -21,22 +21,22 @@ from .eyes import cut_eye, eye_crops, with_eyes
 from .mouth import mouth_crop, with_mouth
 from .networks import CropRefiner, FaceDetector, LandmarkRegressor
 
-# A mesh that is rolled by so much more or less than the detector says is no face. The detector is not sure of rolls near half a
-# quarter turn: a mesh that is certain is shown to it again, upright, in a square so many times as wide as the face. An upright
-# face scores 0.72 to 0.8 there, one that is rolled by 60 degrees or more nearly always less than 0.6.
+# A mesh whose roll differs more from the detector's is no face. The detector is unreliable for rolls near 45 degrees,
+# so it checks a certain mesh again, upright, in a square AROUND times as wide as the face. An upright face scores 0.72
+# to 0.8 there, one that is rolled by 60 degrees or more nearly always less than 0.6.
 CONTRADICTION = math.radians(25)
 AROUND, UPRIGHT = 2.5, 0.62
-# Crops of a face that was just found are taken again from their own landmarks until they agree, at most so often.
+# The crop of a new face is repeated around its own landmarks until both agree, at most so often.
 REFINEMENTS = 3
-# A followed face that moved by this many tolerances within a frame is looked at again in its new place.
+# A followed face that moved by this many tolerances within a frame is measured again in its new position.
 FAST = 2.0
 
 
 class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
     """A detector for whole pictures, a landmark regressor for upright face crops and refiners for eyes and mouth.
 
-    ``find_faces`` runs all; ``follow`` runs the regressor on a crop that goes with the face and the refiners on what it
-    finds, and the detector only where the face is lost.
+    ``find_faces`` runs all of them. ``follow`` runs the regressor on a crop that follows the face, and the refiners;
+    the detector runs only where the face is lost.
     """
 
     config_class = SuperFaceTrackerConfig
@@ -69,8 +69,8 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
             init.ones_(module.running_var)
 
     def forward(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
-        """Landmarks and face logits of upright face crops, see ``LandmarkRegressor.forward``; without the refiners, which
-        look at the whole picture's pixels.
+        """Return landmarks and face logits of upright face crops, without the refiners, which need the whole picture's
+        pixels.
 
         Args:
             pixel_values: (B, 3, crop_size, crop_size) in [-1, 1].
@@ -81,22 +81,23 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
         return self.regressor(pixel_values.contiguous(memory_format=torch.channels_last))
 
     def find_faces(self, image: np.ndarray) -> list[Face]:
-        """Faces of a picture: the surest first (:attr:`Face.rank`), equally sure ones largest first. An empty list where there
+        """Return the faces of a picture, ordered by rank (:attr:`Face.rank`), then by size; an empty list where there
         is none.
 
-        Faces of any roll are found. Where nothing is certain, the picture is looked at on its sides and upside down, too.
+        Faces of any roll are found: if no face is certain, the picture is also searched on its sides and upside down.
 
         Args:
             image: (H, W, 3) uint8 RGB of any size.
 
         Raises:
-            ValueError: the array is no such picture.
+            ValueError: the array has another shape or type.
         """
         return self.find_faces_batch([image])[0]
 
     @torch.inference_mode()
     def find_faces_batch(self, images: list[np.ndarray]) -> list[list[Face]]:
-        """``find_faces`` of several pictures, which may differ in size, with one run of each network."""
+        """Return the result of ``find_faces`` for several pictures, which may differ in size, with one run of each
+        network."""
         found = self._find(images)
         owners = [image for image, faces in zip(images, found, strict=True) for _ in faces]
         seen = iter(self._look_closer(owners, [face for faces in found for face, _ in faces]))
@@ -104,9 +105,9 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
 
     @torch.inference_mode()
     def follow(self, frames: Iterable[np.ndarray]) -> Iterator[Face | None]:
-        """The main face of every frame: the largest of the first frame that has one, then that one as it moves.
+        """Yield the main face of every frame: the largest of the first frame that has one, followed as it moves.
 
-        Nothing is smoothed. Where the face is lost it is searched for in the whole frame, near its last place first.
+        Nothing is smoothed. A lost face is searched in the whole frame; a face near its last position is preferred.
 
         Args:
             frames: (H, W, 3) uint8 RGB each; taken one at a time.
@@ -115,7 +116,7 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
             One item a frame, None where no face is seen.
 
         Raises:
-            ValueError: a frame is no such picture.
+            ValueError: a frame has another shape or type.
         """
         crop: FaceCrop | None = None
         last: Face | None = None
@@ -131,7 +132,7 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
             yield face and self._look_closer([frame], [face])[0]
 
     def _step(self, frame: np.ndarray, crop: FaceCrop) -> tuple[Face | None, FaceCrop | None]:
-        """The face in a crop of the last frame, and the crop for the next one; None, None where it is gone."""
+        """Return the face in the last frame's crop, and the crop for the next frame; None, None where the face is lost."""
         face = self._regress([frame], [crop])[0]
         new = FaceCrop.around(face.landmarks, self.config.crop_margin)
         if face.score >= self.config.track_threshold / 2 and crop.differs(new, FAST * self.config.track_tolerance):
@@ -143,7 +144,7 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
         return face, new if crop.differs(new, self.config.track_tolerance) else crop
 
     def _find(self, images: list[np.ndarray]) -> list[list[tuple[Face, FaceCrop]]]:
-        """For each picture its faces, in the order of :meth:`find_faces`, with the crop that each was measured in."""
+        """Return each picture's faces, in the order of :meth:`find_faces`, with the crop in which each was measured."""
         if not images:
             return []
         for image in images:
@@ -170,7 +171,7 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
         scales: Sequence[float],
         quarters: Sequence[int],
     ) -> list[list[tuple[Face, FaceCrop]]]:
-        """For each picture what the detector sees in its square, after so many quarter turns of it."""
+        """Return each picture's faces, detected in its square after ``quarters`` quarter turns."""
         turned = [
             np.ascontiguousarray(np.rot90(square, turns)) for square, turns in zip(squares, quarters, strict=True)
         ]
@@ -196,7 +197,7 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
         return faces
 
     def _upright(self, image: np.ndarray, face: Face) -> bool:
-        """Whether the detector sees a face where the mesh is, upright, in the picture turned as the mesh is."""
+        """Return whether the detector finds an upright face at the mesh, in the picture rotated as the mesh is."""
         side = self.config.detector_size
         square = FaceCrop.around(face.landmarks, AROUND).cut(image, side)
         pixels = pixels_of([square], self.detector.heatmap.weight)
@@ -210,7 +211,7 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
         )
 
     def _refine(self, images: list[np.ndarray], crops: list[FaceCrop]) -> list[tuple[Face, FaceCrop]]:
-        """Faces of crops that are only roughly in place, with the crops that fit them."""
+        """Refine crops that are only roughly in place; return their faces with the crops that fit them."""
         faces = self._regress(images, crops)
         for _ in range(REFINEMENTS):
             new = [FaceCrop.around(face.landmarks, self.config.crop_margin) for face in faces]
@@ -226,7 +227,7 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
         return list(zip(faces, crops, strict=True))
 
     def _regress(self, images: list[np.ndarray], crops: list[FaceCrop]) -> list[Face]:
-        """The face in each crop, whether it is one or not."""
+        """Return the regressor's mesh in each crop, whether it shows a face or not."""
         if not crops:
             return []
         size = self.config.crop_size
@@ -239,7 +240,7 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
         ]
 
     def _look_closer(self, images: list[np.ndarray], faces: list[Face]) -> list[Face]:
-        """Each face with what the refiners see in its picture. Crops go with the regressor's mesh, not with this one."""
+        """Return the faces with refined eyes and mouth. Crops follow the regressor's mesh, not this one."""
         if not faces:
             return []
         eye_places = [eye_crops(face.landmarks) for face in faces]
@@ -260,7 +261,7 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
 
 
 def _seen(refiner: CropRefiner, cuts: list[np.ndarray]) -> np.ndarray:
-    """(B, P, 3) what a refiner sees in crops."""
+    """Return the refiner's points (B, P, 3) in crops."""
     return refiner(pixels_of(cuts, refiner.shape.weight)).float().cpu().numpy()
 
 
@@ -273,7 +274,7 @@ def _check(image: np.ndarray) -> None:
 
 
 def _distinct(found: list[tuple[Face, FaceCrop]]) -> list[tuple[Face, FaceCrop]]:
-    """Drops the weaker of two finds of one face; the surest first, equally sure ones largest first."""
+    """Remove duplicates of a face, keeping the higher score, and order faces by rank, then by size."""
     surest = max((face.detected for face, _ in found), default=1.0)
     found = [(replace(face, detected=face.detected / surest), crop) for face, crop in found]
     kept: list[tuple[Face, FaceCrop]] = []
@@ -284,7 +285,7 @@ def _distinct(found: list[tuple[Face, FaceCrop]]) -> list[tuple[Face, FaceCrop]]
 
 
 def _same_face(found: list[tuple[Face, FaceCrop]], last: Face | None) -> tuple[Face, FaceCrop]:
-    """The face that was followed before, told by its place; the largest where none is near."""
+    """Return the face that was followed before, by its position, or the largest where none is near."""
     if last is not None:
         box = last.box
         near = max(found, key=lambda item: box_overlap(item[0].box, box))

@@ -1,7 +1,8 @@
-"""A closer look at the mouth: where it is cut from the picture, and how what is seen there joins the mesh.
+"""Refine the mouth: its crop from the picture, and the merge of the refined points into the mesh.
 
-The whole-face regressor sees a mouth on about 25 pixels and loses a fifth of how far it opens. The refiner sees it on about
-40, with the folds beside it, the chin and the jaw line, cut from the picture itself, and moves all of them together.
+The whole-face regressor sees a mouth about 25 pixels wide, and loses a fifth of its opening. The refiner sees it about
+40 pixels wide, with the folds beside it, the chin and the jaw line, cropped from the picture itself, and moves all of
+them together.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import math
 
 import numpy as np
 
-from .crops import CHIN, EYE_LEFT, EYE_RIGHT, FaceCrop, face_roll, passage
+from .crops import CHIN, EYE_LEFT, EYE_RIGHT, FaceCrop, face_roll, ramp
 
 # Side of the square around the mouth, in distances of the outer eye corners in space (so that a turned head keeps its
 # scale): a chin that drops and the jaw line stay inside.
@@ -19,13 +20,13 @@ SIDE = 1.4
 NOSE_BASE = 2
 # The corners of the mouth; its depth is given from the middle of them as the regressor has it.
 CORNERS = (61, 291)
-# A mouth counts fully when the eyes are this far apart in pixels, and not at all below the first number; the same for their
-# distance in the picture over that in space (a face turned away); and for how far (in those distances) the refiner moves
-# the lips as a whole.
+# The refiner's result is ignored below the first number and used fully from the second on: for the distance of the eyes
+# in pixels; for their distance in the picture over that in space (a face turned away); and for the movement of the lips
+# as a whole, in those distances.
 WIDTHS, TURNED, MOVED = (8.0, 16.0), (0.25, 0.5), (0.25, 0.12)
 
-# Mesh points by how far they follow the refiner: lips, the skin around them and the chin fully; toward the nose, the cheeks
-# and the jaw's angle ever less, so that nothing breaks where the rest of the face begins.
+# Mesh points by the weight of the refiner: lips, the skin around them and the chin fully; less toward the nose, the
+# cheeks and the jaw's angle, so that there is no step to the rest of the face.
 _FOLLOW = {
     1.0: (
         0, 11, 12, 13, 14, 15, 16, 17, 18, 32, 37, 38, 39, 40, 41, 42, 43, 57, 61, 62, 72, 73, 74, 76, 77, 78, 80, 81, 82,
@@ -41,12 +42,12 @@ _FOLLOW = {
 }  # fmt: skip
 MOUTH_POINTS = np.array([point for points in _FOLLOW.values() for point in points])
 POINT_WEIGHTS = np.array([share for share, points in _FOLLOW.items() for _ in points], np.float32)
-# Those that follow fully come first.
+# The points with the weight 1 come first.
 _FULL = int((POINT_WEIGHTS == 1).sum())
 
 
 def mouth_crop(landmarks: np.ndarray) -> FaceCrop:
-    """The square around the mouth, upright with the face.
+    """Return the square around the mouth, upright with the face.
 
     Args:
         landmarks: (478, 3), pixels.
@@ -56,12 +57,12 @@ def mouth_crop(landmarks: np.ndarray) -> FaceCrop:
 
 
 def eye_distance(landmarks: np.ndarray) -> float:
-    """The distance of the outer eye corners in space, pixels."""
+    """Return the distance of the outer eye corners in space, in pixels."""
     return max(math.dist(landmarks[EYE_RIGHT].tolist(), landmarks[EYE_LEFT].tolist()), 1e-3)
 
 
 def to_mouth(landmarks: np.ndarray, crop: FaceCrop) -> np.ndarray:
-    """The mouth's points as the network gives them: (P, 3) in units of the crop, depth from the middle of the corners.
+    """Return the mouth's points in the network's form: (P, 3) in units of the crop, depth from the middle of the corners.
 
     Args:
         landmarks: (478, 3), pixels.
@@ -72,14 +73,15 @@ def to_mouth(landmarks: np.ndarray, crop: FaceCrop) -> np.ndarray:
 
 
 def with_mouth(landmarks: np.ndarray, crop: FaceCrop, mouth: np.ndarray) -> np.ndarray:
-    """The mesh with the refined mouth.
+    """Return the mesh with the refined mouth.
 
-    Where a look at the mouth is worth little (few pixels, turned away, the network elsewhere than the mesh) the mesh stays,
-    with a smooth passage so that nothing jumps in a video.
+    Where the refiner is unreliable (few pixels, a face turned away, a result far from the mesh), the mesh stays; the
+    transition is smooth, so that nothing jumps in a video.
 
     Args:
-        landmarks: (478, 3) of the regressor, pixels.
-        crop: see :func:`mouth_crop`; mouth: (P, 3) what the network said.
+        landmarks: (478, 3) the regressor's, pixels.
+        crop: see :func:`mouth_crop`.
+        mouth: (P, 3) the network's output.
     """
     out = landmarks.copy()
     refined = crop.to_picture(mouth)
@@ -88,6 +90,6 @@ def with_mouth(landmarks: np.ndarray, crop: FaceCrop, mouth: np.ndarray) -> np.n
     distance = crop.size / SIDE
     across = math.dist(landmarks[EYE_RIGHT, :2].tolist(), landmarks[EYE_LEFT, :2].tolist())
     moved = math.hypot(*change[:_FULL, :2].mean(axis=0).tolist()) / distance
-    trust = passage(across, *WIDTHS) * passage(across / distance, *TURNED) * passage(moved, *MOVED)
+    trust = ramp(across, *WIDTHS) * ramp(across / distance, *TURNED) * ramp(moved, *MOVED)
     out[MOUTH_POINTS] += trust * POINT_WEIGHTS[:, None] * change
     return out

@@ -1,6 +1,4 @@
-"""The networks of the tracker: one finds faces in a picture, one regresses the mesh of a face, two look
-closely at eyes and mouth.
-"""
+"""The networks of the tracker: a face detector, a landmark regressor, and refiners of eyes and mouth."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ DETECTOR_STRIDE = 8
 
 
 class FaceDetector(nn.Module):
-    """Faces as points (after CenterNet, Zhou et al. 2019): a heatmap of centres with size and roll at each."""
+    """Detects faces as points (after CenterNet, Zhou et al. 2019): a heatmap of centres, with size and roll at each."""
 
     def __init__(self, config: SuperFaceTrackerConfig) -> None:
         super().__init__()
@@ -39,7 +37,7 @@ class FaceDetector(nn.Module):
         self.geometry = nn.Conv2d(channels, 5, 1)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Heatmap logits and geometry at stride 8.
+        """Return heatmap logits and geometry at stride 8.
 
         Args:
             pixels: (B, 3, S, S) in [-1, 1].
@@ -55,9 +53,9 @@ class FaceDetector(nn.Module):
 
 
 class LandmarkRegressor(nn.Module):
-    """The mesh of the face in an upright crop, and whether there is one.
+    """Regresses the mesh of the face in an upright crop, and whether there is a face.
 
-    The feature maps are narrowed but not pooled before the linear layers: where a feature lies is the answer.
+    The feature maps are narrowed but not pooled before the linear layers, because positions matter.
     """
 
     def __init__(self, config: SuperFaceTrackerConfig) -> None:
@@ -75,7 +73,7 @@ class LandmarkRegressor(nn.Module):
         self.face = nn.Linear(features, 1)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Landmarks and the logit of a face being there.
+        """Return landmarks, and the logit of whether there is a face.
 
         Args:
             pixels: (B, 3, S, S) in [-1, 1].
@@ -89,13 +87,14 @@ class LandmarkRegressor(nn.Module):
 
 
 class CropRefiner(nn.Module):
-    """The points of a part of the face in its own crop (see ``eyes`` and ``mouth``).
+    """Regresses the points of a part of the face in its own crop (see ``eyes`` and ``mouth``).
 
-    As in the regressor, features are not pooled: where they lie is the answer.
+    As in the regressor, features are not pooled, because positions matter.
 
     Args:
         size: (height, width) of the crop in pixels, multiples of 8.
-        points: how many points it gives; coefficients: size of the bottleneck before them.
+        points: the number of points.
+        coefficients: size of the bottleneck before them.
         depth: residual blocks at the coarsest resolution.
     """
 
@@ -119,17 +118,19 @@ class CropRefiner(nn.Module):
 
     @classmethod
     def of_eye(cls, config: SuperFaceTrackerConfig) -> CropRefiner:
-        """The refiner of both eyes, left ones mirrored: lids, iris and the skin around them, in ``eyes.EYE_POINTS``' order."""
+        """Return the refiner of both eyes, left ones mirrored: lids, iris and the skin around them, in the order of
+        ``eyes.EYE_POINTS``."""
         size = (config.eye_size * 3 // 4, config.eye_size)
         return cls(size, len(EYE_POINTS[0]), config.eye_coefficients)
 
     @classmethod
     def of_mouth(cls, config: SuperFaceTrackerConfig) -> CropRefiner:
-        """The refiner of the mouth: lips, the skin around them and the jaw line, in ``mouth.MOUTH_POINTS``' order."""
+        """Return the refiner of the mouth: lips, the skin around them and the jaw line, in the order of
+        ``mouth.MOUTH_POINTS``."""
         return cls((config.mouth_size, config.mouth_size), len(MOUTH_POINTS), config.mouth_coefficients, depth=2)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """The part's points.
+        """Return the part's points.
 
         Args:
             pixels: (B, 3, height, width) in [-1, 1].
@@ -140,7 +141,7 @@ class CropRefiner(nn.Module):
         return self.read(self.features(pixels.contiguous(memory_format=torch.channels_last)))
 
     def read(self, features: Tensor) -> Tensor:
-        """The points out of the feature maps, as :meth:`forward`."""
+        """Return the points from the feature maps, see :meth:`forward`."""
         return self.shape(self.coefficients(features.flatten(1))).unflatten(1, (-1, 3))
 
 

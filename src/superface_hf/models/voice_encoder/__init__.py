@@ -1,1 +1,1 @@
-"""What a voice sounds like, and the little that it tells of a face."""
+"""The voice encoder: embeds voices, and predicts presentation and age."""

@@ -11,14 +11,14 @@ from ..configuration import Bounds, SuperFaceConfig
 
 @strict
 class SuperFaceVoiceEncoderConfig(SuperFaceConfig):
-    """Sizes of the network. The embedded weights need the defaults.
+    """The configuration of the voice encoder: the sizes of its network. The embedded weights need the defaults.
 
     Args:
-        mel_bands: bands of the mel spectrogram that it hears.
-        hidden_size: of its LSTM layers.
-        num_layers: LSTM layers.
-        embedding_size: numbers that stand for a voice.
-        window_frames: frames of 10 ms that are heard at once; a longer recording is heard in windows that overlap by half.
+        mel_bands: bands of the mel spectrogram.
+        hidden_size: size of the LSTM layers.
+        num_layers: number of LSTM layers.
+        embedding_size: size of an embedding.
+        window_frames: frames of 10 ms in a window; a longer recording is split into windows that overlap by half.
     """
 
     model_type = "superface_voice_encoder"

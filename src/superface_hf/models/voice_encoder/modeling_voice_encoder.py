@@ -1,4 +1,4 @@
-"""The voice encoder: three LSTM layers that tell voices apart, and heads for what a voice tells of a face.
+"""The voice encoder: three LSTM layers that embed voices, and heads for presentation, age and voice.
 
 The network and its weights are those of Resemblyzer (https://github.com/resemble-ai/Resemblyzer, Apache-2.0), an
 implementation of "Generalized End-to-End Loss for Speaker Verification" (Wan et al. 2018). The heads are ours.
@@ -18,19 +18,19 @@ from ...hub.model import HubMixin
 from .configuration_voice_encoder import SuperFaceVoiceEncoderConfig
 from .voice import HOP, RATE, mel_spectrogram, spoken, windows_of
 
-ENOUGH = 3.0  # seconds of voice after which half of the doubt that comes from a short recording is gone
+ENOUGH = 3.0  # seconds of voice with which the certainty reaches half of its limit
 
 
 @dataclass(frozen=True)
 class Hearing:
-    """What a recording tells of who speaks. Nothing else is heard: no identity, origin, skin or hair.
+    """What was heard in a recording about the speaker. Nothing else is heard: no identity, origin, skin or hair.
 
     Attributes:
-        presentation: 0 feminine to 1 masculine, a network's idea of how the voice sounds.
+        presentation: 0 feminine to 1 masculine, as the voice sounds to the network.
         age: years.
-        presentation_certainty, age_certainty: 0 (nothing is known) to 1.
-        seconds: of voice that was heard.
-        voice: how sure it is that this is a voice at all, 0 to 1.
+        presentation_certainty, age_certainty: 0 (unknown) to 1.
+        seconds: the seconds of voice that were heard.
+        voice: the probability that this is a voice, 0 to 1.
     """
 
     presentation: float
@@ -42,22 +42,23 @@ class Hearing:
 
     @property
     def certainty(self) -> float:
-        """How far the recording can be relied on at all, 0 to 1: it is a voice, and there is enough of it."""
+        """The reliability of the recording, 0 to 1: it is a voice, and long enough."""
         return self.voice * self.seconds / (self.seconds + ENOUGH)
 
 
 @dataclass
 class SuperFaceVoiceEncoderOutput(ModelOutput):
-    """
+    """The output of the voice encoder.
+
     Attributes:
-        embeddings: (B, 256), of length 1.
+        embeddings: (B, 256) of length 1.
     """
 
     embeddings: Tensor | None = None
 
 
 class SuperFaceVoiceEncoderModel(HubMixin, PreTrainedModel):
-    """Voice -> embedding, and :class:`Hearing`."""
+    """Embeds voices, and predicts a :class:`Hearing` from them."""
 
     config_class = SuperFaceVoiceEncoderConfig
     main_input_name = "mel"
@@ -77,7 +78,7 @@ class SuperFaceVoiceEncoderModel(HubMixin, PreTrainedModel):
         self.post_init()
 
     def forward(self, mel: Tensor) -> SuperFaceVoiceEncoderOutput:
-        """Embeds windows.
+        """Embed windows.
 
         Args:
             mel: (B, frames, bands), see :func:`~superface_hf.models.voice_encoder.voice.mel_spectrogram`.
@@ -88,7 +89,7 @@ class SuperFaceVoiceEncoderModel(HubMixin, PreTrainedModel):
 
     @torch.inference_mode()
     def embed(self, samples: np.ndarray) -> tuple[Tensor, float]:
-        """Embeds the speech in a recording (N,) float32 at 16 kHz.
+        """Embed the speech in a recording (N,) float32 at 16 kHz.
 
         Returns:
             The windows' embeddings (W, 256), W = 0 where nothing is loud enough, and the seconds that were heard.
@@ -104,7 +105,7 @@ class SuperFaceVoiceEncoderModel(HubMixin, PreTrainedModel):
 
     @torch.inference_mode()
     def hear(self, samples: np.ndarray) -> Hearing:
-        """What a recording (N,) float32 at 16 kHz tells of who speaks."""
+        """Predict presentation and age of the speaker of a recording (N,) float32 at 16 kHz."""
         embeddings, seconds = self.embed(samples)
         mean_age, spread_age = (float(value) for value in self.age_scale)
         if not len(embeddings):

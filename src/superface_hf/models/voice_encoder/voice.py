@@ -1,4 +1,4 @@
-"""From sound to what the voice encoder hears: where somebody speaks, and its mel spectrogram."""
+"""Prepare sound for the voice encoder: find the speech in it, and compute its mel spectrogram."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from transformers.audio_utils import mel_filter_bank
 
 RATE = 16000  # samples a second
 HOP, WINDOW = 160, 400  # samples: frames of 25 ms, every 10 ms
-LOUDNESS = -30.0  # dB of full scale that quiet recordings are brought to
+LOUDNESS = -30.0  # dB of full scale to which quiet recordings are amplified
 SILENT = 1e-4  # amplitude below which nothing is heard
-QUIETER = 30.0  # dB below the loud parts: where nobody speaks
-PAUSE = 25  # frames that a pause may last and be kept
+QUIETER = 30.0  # dB below the loud parts from which there is no speech
+PAUSE = 25  # frames; shorter pauses are kept
 
 
 def spoken(samples: np.ndarray) -> np.ndarray:
-    """The parts of a recording (N,) float32 at 16 kHz that are loud enough to be speech, joined, at one loudness.
+    """Return the parts of a recording (N,) float32 at 16 kHz that are loud enough to be speech, joined and normalised
+    in loudness.
 
-    Pauses of up to a quarter of a second stay. A silent recording gives nothing.
+    Pauses of up to a quarter of a second stay. A silent recording gives an empty array.
     """
     frames = len(samples) // HOP
     if frames == 0 or np.abs(samples).max() < SILENT:
@@ -35,14 +36,15 @@ def spoken(samples: np.ndarray) -> np.ndarray:
 
 
 def mel_spectrogram(samples: Tensor, bands: int) -> Tensor:
-    """Power on the mel scale, not its logarithm: (N,) -> (frames, bands), a frame every 10 ms."""
+    """Return the power (not its logarithm) on the mel scale of (N,) samples: (frames, bands), a frame every 10 ms."""
     window = torch.hann_window(WINDOW, device=samples.device)
     spectrum = torch.stft(samples, WINDOW, HOP, window=window, center=True, pad_mode="constant", return_complex=True)
     return spectrum.abs().square().T @ _filters(bands).to(samples.device)
 
 
 def windows_of(mel: Tensor, frames: int) -> Tensor:
-    """A spectrogram (T, bands) as windows (W, frames, bands) that overlap by half; a short one is filled with silence."""
+    """Split a spectrogram (T, bands) into windows (W, frames, bands) that overlap by half; a short one is padded with
+    silence."""
     if len(mel) < frames:
         mel = torch.nn.functional.pad(mel, (0, 0, 0, frames - len(mel)))
     starts = range(0, len(mel) - frames + 1, frames // 2)
@@ -51,6 +53,6 @@ def windows_of(mel: Tensor, frames: int) -> Tensor:
 
 @lru_cache(maxsize=4)
 def _filters(bands: int) -> Tensor:
-    """(WINDOW // 2 + 1, bands), Slaney's: what librosa takes, and so what the weights were trained with."""
+    """Return Slaney's filters (WINDOW // 2 + 1, bands), which librosa uses and the weights were trained with."""
     filters = mel_filter_bank(WINDOW // 2 + 1, bands, 0.0, RATE / 2, RATE, norm="slaney", mel_scale="slaney")
     return torch.from_numpy(filters).float()

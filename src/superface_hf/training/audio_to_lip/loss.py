@@ -1,4 +1,4 @@
-"""What a good mouth is: in the right place, moving right, shut when it should be, and not a mumble."""
+"""The loss of audio-to-lip: position, velocity, closure, rhythm and amplitude of the mouth."""
 
 from __future__ import annotations
 

@@ -6,13 +6,12 @@
     superface train audio-to-lip --set data=$SUPERFACE_DATA --set init=runs/lip-synthetic/final \\
         --set align_with=runs/lip-synthetic/final --out runs/lip
 
-Resumes by itself from the newest checkpoint in ``out``; the finished weights are in its ``final``. ``align_with`` first
+The same command resumes from the newest checkpoint in ``out``; the finished weights are in its ``final``. ``align_with`` first
 asks a model how far sound and picture of each real clip are apart, and leaves out those whose sound is not the face's.
 """
 
 from __future__ import annotations
 
-import copy
 import zlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,13 +21,12 @@ import numpy as np
 import torch
 from accelerate.utils import set_seed
 from torch import Tensor
-from torch.utils.data import DataLoader, Subset
 from transformers.utils import logging
 
 from ...data.speech.clips import SpeechClip, load_speech_clips, save_offsets
 from ...data.speech.synthetic_speech import Utterance, cached_utterances, utterances
 from ...data.speech.takes import load_speech_takes
-from ...data.speech.windows import SpeechWindows, WindowSampling
+from ...data.speech.windows import SpeechBatch, SpeechSampling, SpeechWindows
 from ...models.audio_to_lip.configuration_audio_to_lip import SuperFaceAudioToLipConfig
 from ...models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
 from ...utils.settings import number
@@ -132,56 +130,33 @@ class AudioToLipTrainer:
             model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
         )
         self.model, self.optimizer = self.accelerator.prepare(model.train(), optimizer)
-        out = Path(config.out)
-        self.run = TrainingRun(out, self.accelerator, self.averaged, config.ema, config.checkpoint_minutes, config)
+        self.run = TrainingRun(
+            Path(config.out), self.accelerator, self.averaged, config.ema, config.checkpoint_minutes, config,
+            steps=config.steps, seed=config.seed,
+        )  # fmt: skip
 
     def train(self, until: int | None = None) -> None:
         """Trains to the end, or to step ``until``; writes a checkpoint in both cases."""
         config = self.config
         self.run.resume()
-        together = config.batch_size * self.accelerator.num_processes  # windows in a step of all processes
-        sampling = WindowSampling(config.seconds, config.real if self.clips else 0.0, config.quiet)
-        windows = SpeechWindows(
-            self.averaged.feature_extractor,
-            config.steps * together,
-            config.seed,
-            sampling,
-            self.spoken,
-            self.clips,
-        )
-        rest = Subset(windows, range(self.run.step * together, (until or config.steps) * together))
-        loader = self.accelerator.prepare(DataLoader(rest, config.batch_size, num_workers=config.workers))
-        for batch in loader:
+        sampling = SpeechSampling(config.seconds, config.real if self.clips else 0.0, config.quiet)
+        windows = SpeechWindows(self.averaged.feature_extractor, config.seed, sampling, self.spoken, self.clips)
+        for batch in self.run.batches(windows, config.batch_size, until or config.steps, config.workers):
             self.run.tick(self._train_step(batch))
             step = self.run.step
             if config.validate_every and step % config.validate_every == 0:
                 self.run.log({"step": step, "validation": validate(self.averaged, self.held_out, self.test_spoken)})
         self.run.save()
-        if self.run.step == config.steps and self.accelerator.is_main_process:
-            release(self.averaged, self.run.out / "final")
+        self.run.release()
 
-    def _train_step(self, batch: dict[str, Tensor]) -> dict[str, float]:
-        # Dropout must not depend on how often the training was stopped.
+    def _train_step(self, batch: SpeechBatch) -> dict[str, float | Tensor]:
         config, step = self.config, self.run.step
-        torch.manual_seed((config.seed << 32) + step)
-        fall = falling_rate(step, config.steps, config.warmup, config.decay * config.steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.learning_rate * fall
-        batch = {key: value.to(self.accelerator.device) for key, value in batch.items()}
         with self.accelerator.autocast():
-            mouth = self.model(batch["input_features"]).mouth
-        loss, terms = lip_loss(mouth.float(), batch["mouth"], batch["weight"], config.loss)
-        self.accelerator.backward(loss)
-        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.run.follow(self.model)
-        return {"loss": float(loss.detach()), **terms, "gradient": float(norm)}
-
-
-def release(model: SuperFaceAudioToLipModel, folder: Path) -> None:
-    """Writes the weights as they are shipped: in half precision, ready for ``from_pretrained``."""
-    copy.deepcopy(model).half().save_pretrained(folder)
+            mouth = self.model(batch.input_features).mouth
+        loss, terms = lip_loss(mouth.float(), batch.mouth, batch.weight, config.loss)
+        rate = config.learning_rate * falling_rate(step, config.steps, config.warmup, config.decay * config.steps)
+        norm = self.run.descend(loss, self.model, self.optimizer, rate, 1.0)
+        return {"loss": loss.detach(), **terms, "gradient": norm}
 
 
 def align(clips: list[SpeechClip], model: SuperFaceAudioToLipModel) -> list[SpeechClip]:
@@ -204,7 +179,7 @@ def align(clips: list[SpeechClip], model: SuperFaceAudioToLipModel) -> list[Spee
 
 
 def split_people(clips: list[SpeechClip]) -> tuple[list[SpeechClip], list[SpeechClip]]:
-    """Clips to train on, and those of about every ``HOLD_OUT``-th person, who is the same whoever else there is."""
+    """Splits clips into those to train on and those of about every ``HOLD_OUT``-th person, chosen by name alone."""
     held_out = {clip.person for clip in clips if zlib.crc32(clip.person.encode()) % HOLD_OUT == 2}
     return [clip for clip in clips if clip.person not in held_out], [clip for clip in clips if clip.person in held_out]
 
@@ -231,7 +206,4 @@ def run(config: AudioToLipTrainingConfig, until: int | None = None) -> Path | No
     logger.info(f"{len(clips)} clips, {len(held_out)} held out, {len(spoken)} synthetic utterances.")
     trainer = AudioToLipTrainer(config, spoken, clips, held_out, test_spoken)
     trainer.train(until)
-    if not trainer.accelerator.is_main_process:
-        return None
-    final = trainer.run.out / "final"
-    return final if final.is_dir() else trainer.run.out / "checkpoint" / "averaged"
+    return trainer.run.newest_weights

@@ -1,4 +1,4 @@
-"""How well a model's mouth follows real clips and synthetic speech that it was not trained on."""
+"""Measures how well a model's mouth follows real clips and synthetic speech that it was not trained on."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def curves(model: SuperFaceAudioToLipModel, clip: SpeechClip) -> tuple[np.ndarra
 
 
 def lag_curve(model: SuperFaceAudioToLipModel, clip: SpeechClip) -> np.ndarray:
-    """How well (a correlation) the opening fits the model's if the truth is moved later by each of ``LAGS``."""
+    """Correlates the clip's opening with the model's, the truth moved later by each of ``LAGS``."""
     times = np.arange(round(len(clip.samples) / SAMPLING_RATE * FRAME_RATE)) / FRAME_RATE
     own = mouth_opening(model.predict(clip.samples, FRAME_RATE, len(times)))
     truth = mouth_opening(clip.mouth - clip.rest + closed_mouth())

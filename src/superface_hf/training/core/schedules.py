@@ -1,9 +1,11 @@
-"""How the learning rate rises and falls: factors on its peak."""
+"""Learning-rate schedules: factors on the peak."""
 
 from __future__ import annotations
 
 import math
-import time
+from collections.abc import Sequence
+
+import torch
 
 
 def rising(step: int, warmup: int) -> float:
@@ -13,37 +15,36 @@ def rising(step: int, warmup: int) -> float:
 
 def cosine(progress: float, lowest: float = 0.01) -> float:
     """From 1 at the beginning, ``progress`` 0, along a cosine to ``lowest`` at its end, 1."""
-    return lowest + (1 - lowest) * (1 + math.cos(math.pi * progress)) / 2
+    return lowest + (1 - lowest) * (1 + math.cos(math.pi * min(1.0, progress))) / 2
+
+
+def cosine_after_warmup(step: int, warmup: int, progress: float, lowest: float = 0.01) -> float:
+    """A linear rise over ``warmup`` steps, then a cosine to ``lowest``, of trainings that end by steps or by time.
+
+    Args:
+        progress: how much of the training is done, from 0 to 1.
+    """
+    return rising(step, warmup) * cosine(progress, lowest)
+
+
+def cosine_after_share(progress: float, warm: float, lowest: float, start: float = 0.05) -> float:
+    """A linear rise from ``start`` over the first ``warm`` share of the training, then a cosine to ``lowest``."""
+    return min(1.0, start + progress / warm) * cosine(progress, lowest)
 
 
 def falling_rate(step: int, steps: int, warmup: int, decay: float) -> float:
-    """A factor on the peak learning rate: a linear rise over ``warmup`` steps, a linear fall to a twentieth over the last
-    ``decay`` steps."""
+    """A linear rise over ``warmup`` steps, and a linear fall to a twentieth over the last ``decay`` steps."""
     return rising(step, warmup) * min(1.0, max(0.05, (steps - step) / max(decay, 1)))
 
 
-class TrainingClock:
-    """Counts steps and seconds over restarts, and gives the learning rate's course."""
+def switched_on(progress: float, first: float, fully: float) -> float:
+    """The share by which a late loss counts: 0 up to ``first``, 1 from ``fully`` on, both shares of the training."""
+    return min(1.0, max(0.0, (progress - first) / (fully - first)))
 
-    def __init__(self, steps: int, minutes: float, warmup: int = 100) -> None:
-        self.steps, self.minutes, self.warmup = steps, minutes, warmup
-        self.step, self.seconds = 0, 0.0
-        self._last = time.monotonic()
 
-    def tick(self) -> None:
-        now = time.monotonic()
-        self.seconds, self._last = self.seconds + now - self._last, now
-        self.step += 1
-
-    @property
-    def progress(self) -> float:
-        """How much of the training is done, in [0, 1]."""
-        return min(1.0, max(self.step / self.steps, self.seconds / 60 / self.minutes))
-
-    @property
-    def over(self) -> bool:
-        return self.progress >= 1
-
-    def rate(self) -> float:
-        """Warm-up, then a cosine to zero: a factor on the peak learning rate."""
-        return rising(self.step, self.warmup) * cosine(self.progress)
+def set_rates(optimizer: torch.optim.Optimizer, rates: float | Sequence[float]) -> None:
+    """Sets the learning rates of an optimizer: one for all groups of parameters, or one for each."""
+    groups = optimizer.param_groups
+    each = [rates] * len(groups) if isinstance(rates, (int, float)) else rates
+    for group, rate in zip(groups, each, strict=True):
+        group["lr"] = rate

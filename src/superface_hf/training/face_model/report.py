@@ -1,4 +1,4 @@
-"""How well a face model does on val clips: printed after a fit, or alone.
+"""Measures a face model on validation clips; printed after a fit, or alone.
 
 ::
 
@@ -16,7 +16,7 @@ import numpy as np
 from ...data.prepared_set import PreparedClip, known_scores, load_clips
 from ...face_model import topology
 from ...face_model.linear import FaceModel
-from ...motion.arkit import ARKIT_NAMES, EXPRESSION_REGIONS, WEIGHTS, ArkitMaps
+from ...motion.arkit import ARKIT_NAMES, EXPRESSION_REGIONS, FACE_MODEL_FILE, ArkitMaps
 
 EYES = np.r_[topology.LEFT_EYE, topology.RIGHT_EYE]
 LEAST_SPREAD = 0.03  # blendshapes that move less than this on val are not judged
@@ -101,7 +101,7 @@ def _score_changes(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prepared", type=Path, default=Path(".cache/prepared"))
-    parser.add_argument("--weights", type=Path, default=WEIGHTS)
+    parser.add_argument("--weights", type=Path, default=FACE_MODEL_FILE)
     args = parser.parse_args()
     report(args.weights, args.prepared)
 

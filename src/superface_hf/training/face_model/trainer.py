@@ -26,7 +26,7 @@ from ...face_model.regions import (
     left_share,
     mirror_map,
     near_lids,
-    region_weights,
+    region_memberships,
     sculpted_shapes,
     triangulate,
 )
@@ -210,7 +210,7 @@ def expression_bases(
     offsets: np.ndarray, weight: np.ndarray, mean: np.ndarray, mirror: np.ndarray, metric: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Regional components of (N, 478, 3) offsets from each person's neutral face."""
-    regions = region_weights(mean)
+    regions = region_memberships(mean)
     both = np.concatenate([offsets, mirrored(offsets, mirror)])
     weight = np.tile(weight, 2)
     bases = {}
@@ -229,7 +229,7 @@ def expression_bases(
 
 
 def beyond(shapes: np.ndarray, basis: np.ndarray, metric: np.ndarray) -> np.ndarray:
-    """What of ``shapes`` (S, 478, 3) the ``basis`` (N, 478, 3) cannot make."""
+    """The part of ``shapes`` (S, 478, 3) that the ``basis`` (N, 478, 3) does not span."""
     weight = metric.reshape(-1)
     rows, flat = basis.reshape(len(basis), -1), shapes.reshape(len(shapes), -1)
     known = np.linalg.solve((rows * weight) @ rows.T, (rows * weight) @ flat.T)

@@ -1,51 +1,103 @@
-"""Trains the inpainter on packed pictures, for a given time on one device.
+"""Trains the inpainter on packed pictures that stay on the device::
 
-    python -m superface_hf.training.inpainter.trainer --shards DIR --out DIR --minutes 7
+    superface train inpainter --set shards=.shards_matte --out runs/inpainter
 
 What it paints is judged by pixels, by the features of an ImageNet network (their places and, for texture, their means of
-products), and by a discriminator of patches that learns along.
+products), and by a discriminator of patches that learns along. The same command goes on from the newest checkpoint in
+``out``; the finished weights are in its ``final``.
 """
 
 from __future__ import annotations
 
-import argparse
-import time
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 
 from ...data.pictures.holes import HoleBatch, draw_holes, fixed_holes
 from ...data.pictures.packed import load_packed
 from ...models.inpainter.configuration_inpainter import SuperFaceInpainterConfig
 from ...models.inpainter.modeling_inpainter import SuperFaceInpainterModel
-from ..core.timed_run import Stateful, TimedRun, clip_gradients, release
-from ..losses.patch_discriminator import PatchDiscriminator, feature_matching
+from ...utils.settings import SettingsError, number
+from ..core.layout import channels_last
+from ..core.processes import accelerator_for
+from ..core.run import TrainingRun
+from ..core.schedules import cosine_after_warmup, switched_on
 from ..losses.perceptual import PerceptualDistance, packed_distance
+from .discriminator import HoleDiscriminator
 
 STORED_SIZE = 384  # pixels of the pictures that windows are taken from
-TRAINED_SIZE = 256  # pixels of the windows
-LEARNING_RATE, JUDGE_RATE = 1e-3, 2e-4
-# The discriminator says nothing before this part of the training, and has its say after the second.
-JUDGED_FROM, JUDGED_FULLY = 0.08, 0.15
 BORDER = 3.0  # how much more a pixel at the hole's border counts than one far inside
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """What each term counts."""
+    """What each term counts.
 
-    pixels: float = 4.0
-    perceptual: float = 1.0
-    texture: float = 30.0
-    adversarial: float = 0.15
-    matching: float = 20.0
+    Attributes:
+        pixels: the error of pixels.
+        perceptual, texture: the error of features where they are, and of their means of products.
+        adversarial, matching: the discriminator's judgement, and the match of its features; without ``adversarial`` there is
+            no discriminator.
+        judged_from, judged_fully: the share of the training up to which the discriminator is not heard, and from which on it
+            is heard in full.
+    """
+
+    pixels: float = number(4.0, low=0)
+    perceptual: float = number(1.0, low=0)
+    texture: float = number(30.0, low=0)
+    adversarial: float = number(0.15, low=0)
+    matching: float = number(20.0, low=0)
+    judged_from: float = number(0.08, low=0, high=1)
+    judged_fully: float = number(0.15, low=0.01, high=1)
 
 
-class PictureJudge:
-    """What does not learn: pixels, features and textures of the part that is asked for."""
+@dataclass
+class InpainterTrainingConfig:
+    """How the inpainter is trained.
+
+    Attributes:
+        shards: folder made by ``superface_hf.data.pictures.pack``.
+        out: folder for checkpoints, the log and at last the weights.
+        steps, minutes: the learning rate reaches zero at whichever comes first; reading the pictures counts.
+        batch_size, size: windows a step in each process, and their side in pixels.
+        learning_rate, judge_rate: the highest rates of network and discriminator, after ``warmup`` steps.
+        weight_decay: of AdamW.
+        ema: decay of the averaged weights that are released.
+        clip_norm, judge_clip_norm: longer gradients of network and discriminator are shortened to these.
+        checkpoint_minutes: how often to save and validate.
+        seed: of everything that is drawn.
+        loss: what each term counts.
+        network: fields of ``SuperFaceInpainterConfig`` that differ from the defaults.
+    """
+
+    shards: Path = Path(".shards_matte")
+    out: Path = Path("runs/inpainter")
+    steps: int = number(1_000_000, low=1)
+    minutes: float = number(7.0, low=0.01)
+    batch_size: int = number(32, low=1)
+    size: int = number(256, low=32)
+    learning_rate: float = number(1e-3, low=0)
+    judge_rate: float = number(2e-4, low=0)
+    warmup: int = number(40, low=0)
+    weight_decay: float = number(1e-3, low=0)
+    ema: float = number(0.998, low=0, high=1)
+    clip_norm: float = number(1.0, low=1e-3)
+    judge_clip_norm: float = number(10.0, low=1e-3)
+    checkpoint_minutes: float = number(2.0, low=0)
+    mixed_precision: Literal["no", "bf16"] = "bf16"
+    seed: int = number(0, low=0)
+    loss: LossWeights = field(default_factory=LossWeights)
+    network: dict[str, Any] = field(default_factory=dict)
+
+
+class PictureLoss:
+    """Compares pixels, features and textures of the part that is asked for."""
 
     def __init__(self, distance: PerceptualDistance) -> None:
         self.distance = distance
@@ -79,29 +131,6 @@ def _products(features: Tensor, weight: Tensor) -> Tensor:
         return flat @ flat.transpose(1, 2) / weight.flatten(1).sum(1)[:, None, None] / features.shape[1]
 
 
-def patch_loss(judged: list[list[Tensor]], asked: Tensor, real: bool) -> Tensor:
-    """Hinge loss of the discriminator's judgements; painted pictures are painted only where something was asked."""
-    losses = []
-    for features in judged:
-        verdict = features[-1].float()
-        if real:
-            losses.append(F.relu(1 - verdict).mean())
-            continue
-        here = F.interpolate(asked, size=verdict.shape[-2:], mode="area")
-        losses.append((F.relu(1 + verdict) * here + F.relu(1 - verdict) * (1 - here) * 0.2).mean() * 2)
-    return torch.stack(losses).mean()
-
-
-def passing_loss(judged: list[list[Tensor]], asked: Tensor) -> Tensor:
-    """How far what was painted is from passing as real."""
-    losses = []
-    for features in judged:
-        verdict = features[-1].float()
-        here = F.interpolate(asked, size=verdict.shape[-2:], mode="area")
-        losses.append((-verdict * here).sum() / here.sum().clamp_min(1))
-    return torch.stack(losses).mean()
-
-
 @torch.no_grad()
 def hole_figures(
     network: nn.Module, held_out: HoleBatch, distance: PerceptualDistance, batch: int = 16
@@ -119,103 +148,84 @@ def hole_figures(
     return {name: float(torch.stack(values).sum()) / len(held_out.pictures) for name, values in sums.items()}
 
 
-def train(
-    shards: Path, out: Path, state: Path, minutes: float, batch: int, device: str,
-    config: SuperFaceInpainterConfig | None = None, size: int = TRAINED_SIZE, weights: LossWeights | None = None,
-) -> None:  # fmt: skip
-    """Trains on windows of ``size`` until the time is over, or goes on where a state lies."""
-    began = time.monotonic()
-    weights = weights or LossWeights()
-    data = load_packed(shards, "train", STORED_SIZE, device)
-    held_out = fixed_holes(load_packed(shards, "val", STORED_SIZE, device), size)
-    print(
-        f"{len(data)} pictures, {len(held_out.pictures)} held out, {time.monotonic() - began:.1f} s to read", flush=True
-    )
-    network = SuperFaceInpainterModel(config or SuperFaceInpainterConfig())
-    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[arg-type]
-    critic = PatchDiscriminator(condition=1, width=48).to(device)
-    distance = packed_distance(shards, device)
-    judge = PictureJudge(distance)
-    fused = device.startswith("cuda")
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=LEARNING_RATE, betas=(0.5, 0.99), weight_decay=1e-3, fused=fused
-    )
-    critics = torch.optim.AdamW(critic.parameters(), lr=JUDGE_RATE, betas=(0.5, 0.99), fused=fused)
-    kept: dict[str, Stateful] = {"optimizer": optimizer, "critic": critic, "critics": critics}
-    run = TimedRun(out, state, "inpainter", network, kept, minutes, began)
-    kind = device.split(":")[0]
-    network.train()
-    going = run.step == 0 or run.progress < 1
-    while going:
-        for optimizer_of, peak in ((optimizer, LEARNING_RATE), (critics, JUDGE_RATE)):
-            for group in optimizer_of.param_groups:
-                group["lr"] = peak * run.rate()
-        seen = draw_holes(data, batch, size)
-        with torch.autocast(kind, torch.bfloat16):
-            painted = network(seen.pictures, seen.known).pictures
-            painted = torch.where(seen.asked > 0, painted, seen.pictures)
-            terms = judge(painted, seen)
+class InpainterTrainer:
+    """One training run; ``train()`` goes on from the newest checkpoint, exactly where it stopped."""
+
+    def __init__(self, config: InpainterTrainingConfig) -> None:
+        torch.backends.cudnn.benchmark = True
+        torch.manual_seed(config.seed)
+        self.config = config
+        self.accelerator = accelerator = accelerator_for(config.mixed_precision)
+        network = channels_last(SuperFaceInpainterModel(_architecture(config.network)))
+        self.averaged = copy.deepcopy(network).to(accelerator.device).eval().requires_grad_(False)
+        self.run = TrainingRun(
+            config.out, accelerator, self.averaged, config.ema, config.checkpoint_minutes, config, log_every=50,
+            steps=config.steps, minutes=config.minutes, seed=config.seed,
+        )  # fmt: skip
+        self.data = load_packed(config.shards, "train", STORED_SIZE, accelerator.device)
+        self.held_out = fixed_holes(load_packed(config.shards, "val", STORED_SIZE, accelerator.device), config.size)
+        self.distance = packed_distance(config.shards, accelerator.device)
+        self.compare = PictureLoss(self.distance)
+        optimizer = torch.optim.AdamW(
+            network.parameters(), lr=config.learning_rate, betas=(0.5, 0.99), weight_decay=config.weight_decay
+        )
+        self.model, self.optimizer = accelerator.prepare(network.train(), optimizer)
+        self.discriminator: HoleDiscriminator | None = None
+        if config.loss.adversarial:
+            self.discriminator = HoleDiscriminator(accelerator, config.judge_rate, config.judge_clip_norm)
+
+    def train(self, until: int | None = None) -> None:
+        """Trains to the end, or to step ``until``; writes a checkpoint in both cases."""
+        run, config = self.run, self.config
+        run.resume()
+        for step in run.steps_left(until):
+            batch = draw_holes(self.data, config.batch_size, config.size)
+            fall = cosine_after_warmup(step, config.warmup, run.progress)
+            loss, terms = self._loss(batch, fall)
+            run.descend(loss, self.model, self.optimizer, config.learning_rate * fall, config.clip_norm)
+            run.tick({"loss": loss.detach(), **terms}, validate=self.validate)
+        run.save(validate=self.validate)
+        run.release()
+
+    def _loss(self, batch: HoleBatch, fall: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum, and its terms without gradients; lets the discriminator learn from the batch."""
+        weights, progress = self.config.loss, self.run.progress
+        with self.accelerator.autocast():
+            painted = self.model(batch.pictures, batch.known).pictures
+            painted = torch.where(batch.asked > 0, painted, batch.pictures)
+            terms = self.compare(painted, batch)
         loss = weights.pixels * terms["pixels"] + weights.perceptual * terms["perceptual"]
         loss = loss + weights.texture * terms["texture"]
-        if weights.adversarial and run.progress >= JUDGED_FROM:
-            say = min(1.0, (run.progress - JUDGED_FROM) / (JUDGED_FULLY - JUDGED_FROM))
-            more = _judged(critic, critics, painted, seen, kind)
-            loss = loss + say * (weights.adversarial * more["passing"] + weights.matching * more["matching"])
-            terms = {**terms, **more}
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        clip_gradients(network, 1.0)
-        optimizer.step()
-        going = run.tick(terms, batch, lambda average: hole_figures(average, held_out, distance))
+        if self.discriminator is not None and progress >= weights.judged_from:
+            terms["discriminator"] = self.discriminator.learn(painted, batch, self.config.judge_rate * fall)
+            judged = self.discriminator.judge(painted, batch)
+            heard = switched_on(progress, weights.judged_from, weights.judged_fully)
+            loss = loss + heard * sum(getattr(weights, name) * term for name, term in judged.items())
+            terms |= judged
+        return loss, {name: term.detach() for name, term in terms.items()}
+
+    def validate(self) -> dict[str, float]:
+        """The figures of the averaged network; see :func:`hole_figures`."""
+        return hole_figures(self.averaged, self.held_out, self.distance)
 
 
-def _judged(
-    critic: nn.Module, critics: torch.optim.Optimizer, painted: Tensor, seen: HoleBatch, kind: str
-) -> dict[str, Tensor]:
-    """Lets the discriminator learn from a batch, and say what it thinks of it."""
-    critic.requires_grad_(True)
-    with torch.autocast(kind, torch.bfloat16):
-        real, fake = critic(seen.pictures, seen.asked), critic(painted.detach(), seen.asked)
-        loss = patch_loss(real, seen.asked, True) + patch_loss(fake, seen.asked, False)
-    critics.zero_grad(set_to_none=True)
-    loss.backward()
-    clip_gradients(critic, 10.0)
-    critics.step()
-    critic.requires_grad_(False)
-    with torch.autocast(kind, torch.bfloat16):
-        fake = critic(painted, seen.asked)
-        with torch.no_grad():
-            real = critic(seen.pictures, seen.asked)
-    return {
-        "critic": loss.detach(),
-        "passing": passing_loss(fake, seen.asked),
-        "matching": feature_matching(real, fake),
-    }
+def _architecture(changes: dict[str, Any]) -> SuperFaceInpainterConfig:
+    """
+    Raises:
+        SettingsError: an unknown field, or a value that cannot be.
+    """
+    try:
+        return SuperFaceInpainterConfig(**changes)
+    except (StrictDataclassError, TypeError, ValueError) as error:
+        raise SettingsError(f"network: {' '.join(str(error).split())}") from error
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Trains the inpainter.")
-    parser.add_argument("--shards", type=Path, required=True, help="folder made by superface_hf.data.pictures.pack")
-    parser.add_argument("--out", type=Path, required=True, help="for inpainter.safetensors and the log")
-    parser.add_argument("--state", type=Path, help="for what a training goes on from; by default the same as --out")
-    parser.add_argument("--minutes", type=float, default=7, help="everything included")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--size", type=int, default=TRAINED_SIZE, help="of the windows, pixels")
-    parser.add_argument("--config", type=Path, help="config.json of the network; by default as published")
-    parser.add_argument("--adversarial", type=float, default=LossWeights.adversarial, help="0: no discriminator")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--release", type=Path, metavar="FOLDER", help="when done, also write a checkpoint here")
-    options = parser.parse_args()
-    torch.backends.cudnn.benchmark = True
-    config = SuperFaceInpainterConfig.from_json_file(options.config) if options.config else SuperFaceInpainterConfig()
-    weights, state = LossWeights(adversarial=options.adversarial), options.state or options.out
-    train(
-        options.shards, options.out, state, options.minutes, options.batch, options.device,
-        config, options.size, weights,
-    )  # fmt: skip
-    if options.release:
-        release(options.out / "inpainter.safetensors", SuperFaceInpainterModel(config), options.release)
+def run(config: InpainterTrainingConfig, until: int | None = None) -> Path | None:
+    """Trains until steps or minutes are over, or to step ``until``.
 
-
-if __name__ == "__main__":
-    main()
+    Returns:
+        The folder of the newest weights; None in all processes except the main one.
+    """
+    trainer = InpainterTrainer(config)
+    trainer.train(until)
+    return trainer.run.newest_weights

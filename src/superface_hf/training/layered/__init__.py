@@ -1,4 +1,4 @@
-"""Trains the layered teacher on one CUDA device, from shards of packed clips to weights in a few minutes.
+"""Trains the teacher on layers, from shards of packed clips to weights in a few minutes of a GPU.
 
-``python -m superface_hf.data.layered.pack`` labels and packs, ``python -m superface_hf.training.layered.train`` trains.
+``python -m superface_hf.data.layered.pack`` labels and packs, ``superface train layered-teacher`` trains.
 """

@@ -3,7 +3,7 @@
     python -m superface_hf.training.layered.warm_start --teacher OLD/model.safetensors --out start.safetensors
 
 The first teacher knew one flow of the whole crop. On layers it also sees the matte and where the layers would take the person,
-and tells where the person ends; until it learns to, its flow moves the matte as well.
+and predicts where the person ends; until it has learnt that, its flow moves the matte as well.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from torch import Tensor
 from ...models.teacher.configuration_teacher import SuperFaceTeacherConfig
 from ...models.teacher.modeling_teacher import SuperFaceTeacherModel
 
-# Convolutions that see more, and one that tells more: channels come after those that were there.
+# Convolutions with more input channels, and one with more output channels; the new ones come last.
 WIDER = ("appearance_encoder.stem.weight", "dense_motion.unet.stem.weight", "generator.fine.weight")
 LONGER = ("generator.head.weight", "generator.head.bias")
-# Motions that the first teacher could go over to from its mesh flow.
+# Motions that the first teacher could blend into its mesh flow.
 OTHERS = 4
 
 
@@ -40,7 +40,7 @@ def warm_started(old: dict[str, Tensor], config: SuperFaceTeacherConfig) -> dict
         elif name in LONGER:
             value = torch.cat((value, value.new_zeros(len(weights[name]) - len(value), *value.shape[1:])))
         elif name.startswith("dense_motion.head."):
-            # From the layers all the way to the mesh flow, less what went on from there.
+            # The new first weight blends from the layers to the mesh flow: one, less the weights of the other motions.
             first = -value[:OTHERS].sum(0, keepdim=True)
             value = torch.cat((first + 1 if name.endswith("bias") else first, value))
         if weights[name].shape != value.shape:

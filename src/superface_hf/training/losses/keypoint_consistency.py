@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from ...face_model.topology import LEFT_EYE, LEFT_IRIS, LIPS, POINTS, RIGHT_EYE, RIGHT_IRIS
 from ...models.tracker.crops import CHIN, EYE_LEFT, EYE_RIGHT, FOREHEAD
 from ...models.tracker.modeling_tracker import SuperFaceTrackerModel
-from ..core.run import channels_last
+from ..core.layout import channels_last
 
 # How much more a point on lips, lids and irises counts: a few pixels there are a closed mouth or a look aside.
 REGION_WEIGHT = 4.0
-# A place is known when this much of its cell is.
+# A point counts as known where at least this share of its cell is known.
 KNOWN = 0.99
 
 
@@ -57,7 +57,7 @@ class KeypointConsistency(nn.Module):
                 seen = F.grid_sample(known.float(), landmarks[:, :, None, :2], align_corners=False)[:, 0] >= KNOWN
                 wanted = torch.where(seen, read, driven)
                 unit = (driven[:, EYE_LEFT] - driven[:, EYE_RIGHT]).norm(dim=-1, keepdim=True)
-            # The root's slope is without end where nothing is off.
+            # The square root has an infinite slope at zero.
             distance = ((self._read(frames, place) - wanted).square().sum(-1) + 1e-8).sqrt()
             return (distance / unit * self.point_weights).mean()
 

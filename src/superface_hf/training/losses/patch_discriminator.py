@@ -55,7 +55,7 @@ def discriminator_loss(real: list[list[Tensor]], fake: list[list[Tensor]]) -> Te
 
 
 def generator_loss(fake: list[list[Tensor]]) -> Tensor:
-    """How far the rendered pictures are from passing as real."""
+    """The adversarial loss of the renderer: low where its pictures pass as real."""
     return torch.stack([-features[-1].float().mean() for features in fake]).mean()
 
 

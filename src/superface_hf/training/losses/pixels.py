@@ -1,6 +1,6 @@
 """Losses of the renderers on pixels and flows.
 
-``weights`` (B, 1, S, S) say how much a place counts, and hold 0 where nobody knows what the picture should show.
+``weights`` (B, 1, S, S) say how much a place counts, and hold 0 where the true picture is unknown.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def coarse_warp_l1(source: Tensor, flow: Tensor, target: Tensor, weights: Tensor
 
 
 def flicker_l1(frames: Tensor, target: Tensor, weights: Tensor, follows: Tensor) -> Tensor:
-    """What changes from one frame to the next must be what changes in the targets.
+    """Compares the change from one frame to the next with the targets' change.
 
     Args:
         frames, target: (B, 3, S, S).
@@ -92,7 +92,7 @@ def resized(maps: Tensor, size: int) -> Tensor:
 
 
 def windows(centres: Tensor, pictures: tuple[Tensor, ...], side: int) -> tuple[Tensor, ...]:
-    """The same square window of each sample from several pictures (B, C, S, S), moved inside where it would leave.
+    """Cuts one square window a sample from several pictures (B, C, S, S), moved inside where it would leave.
 
     Args:
         centres: (B, 2) in image coordinates.

@@ -1,13 +1,17 @@
-"""Trains the matte network on, on packed pictures, for a given time on one device.
+"""Trains the matte network on, from the embedded weights, on packed pictures that stay on the device::
 
-python -m superface_hf.training.matte.trainer --shards DIR --out DIR --minutes 7
+    python -m superface_hf.data.pictures.pack ...
+    superface train matte --set shards=.shards_matte --out runs/matte
+
+The same command goes on from the newest checkpoint in ``out``; the finished weights are in its ``final``.
 """
 
 from __future__ import annotations
 
-import argparse
-import time
+import copy
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,11 +22,48 @@ from ...data.pictures.packed import PackedPictures, load_packed
 from ...data.pictures.random_windows import sample
 from ...hub import weights_folder
 from ...models.matte.modeling_matte import SuperFaceMatteModel
-from ..core.timed_run import TimedRun, clip_gradients, release
+from ...utils.settings import number
+from ..core.layout import channels_last
+from ..core.processes import accelerator_for
+from ..core.run import TrainingRun
+from ..core.schedules import cosine_after_warmup
 
 STORED_SIZE = 384  # pixels of the pictures that windows are taken from
 REACH = 3.4  # of the windows that are validated, in widths of the face
-LEARNING_RATE = 5e-4
+
+
+@dataclass
+class MatteTrainingConfig:
+    """How the matte network is trained.
+
+    Attributes:
+        shards: folder made by ``superface_hf.data.pictures.pack``.
+        out: folder for checkpoints, the log and at last the weights.
+        init: folder of weights to begin with; None begins with the embedded ones.
+        steps, minutes: the learning rate reaches zero at whichever comes first; reading the pictures counts.
+        batch_size: windows a step, in each process.
+        learning_rate: the highest, after ``warmup`` steps.
+        weight_decay: of AdamW.
+        ema: decay of the averaged weights that are released.
+        clip_norm: longer gradients are shortened to this.
+        checkpoint_minutes: how often to save and validate.
+        seed: of everything that is drawn.
+    """
+
+    shards: Path = Path(".shards_matte")
+    out: Path = Path("runs/matte")
+    init: Path | None = None
+    steps: int = number(1_000_000, low=1)
+    minutes: float = number(7.0, low=0.01)
+    batch_size: int = number(96, low=1)
+    learning_rate: float = number(5e-4, low=0)
+    warmup: int = number(40, low=0)
+    weight_decay: float = number(0.01, low=0)
+    ema: float = number(0.998, low=0, high=1)
+    clip_norm: float = number(2.0, low=1e-3)
+    checkpoint_minutes: float = number(2.0, low=0)
+    mixed_precision: Literal["no", "bf16", "fp16"] = "bf16"
+    seed: int = number(0, low=0)
 
 
 def matte_loss(logits: Tensor, batch: MatteBatch) -> dict[str, Tensor]:
@@ -57,67 +98,49 @@ def overlaps(network: nn.Module, data: PackedPictures, size: int, batch: int = 3
     return torch.cat(results)
 
 
-def train(
-    shards: Path, out: Path, state: Path, minutes: float, batch: int, device: str, start: Path | None = None
-) -> None:
-    """Trains until the time is over, or goes on where a state lies.
+def validate(network: nn.Module, held_out: PackedPictures, size: int) -> dict[str, float]:
+    """Mean intersection over union: of all pictures, of clips and of portraits; and the lowest of any."""
+    found = overlaps(network, held_out, size)
+    clips = torch.tensor([kind == "clip" for kind in held_out.kinds], device=found.device)
+    return {
+        "iou": float(found.mean()),
+        "iou_clips": float(found[clips].mean()),
+        "iou_portraits": float(found[~clips].mean()),
+        "iou_lowest": float(found.min()),
+    }
 
-    Args:
-        start: folder of the checkpoint to begin with; by default the embedded one.
+
+def run(config: MatteTrainingConfig, until: int | None = None) -> Path | None:
+    """Trains until steps or minutes are over, or to step ``until``.
+
+    Returns:
+        The folder of the newest weights; None in all processes except the main one.
     """
-    began = time.monotonic()
-    network = SuperFaceMatteModel.from_pretrained(start or weights_folder("matte"))
+    torch.backends.cudnn.benchmark = True
+    accelerator = accelerator_for(config.mixed_precision)
+    network = channels_last(SuperFaceMatteModel.from_pretrained(config.init or weights_folder("matte")))
+    averaged = copy.deepcopy(network).to(accelerator.device).eval().requires_grad_(False)
+    training = TrainingRun(
+        config.out, accelerator, averaged, config.ema, config.checkpoint_minutes, config, log_every=50,
+        steps=config.steps, minutes=config.minutes, seed=config.seed,
+    )  # fmt: skip
     size = network.config.image_size
     stored = min(STORED_SIZE, size * 3 // 2)
-    data = load_packed(shards, "train", stored, device, one_face=True)
-    held_out = load_packed(shards, "val", stored, device, one_face=True)
-    print(f"{len(data)} pictures, {len(held_out)} held out, {time.monotonic() - began:.1f} s to read", flush=True)
-    network = network.to(device, memory_format=torch.channels_last)
-    fused = device.startswith("cuda")
-    optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=0.01, fused=fused)
-    run = TimedRun(out, state, "matte", network, {"optimizer": optimizer}, minutes, began)
-
-    def validate(average: nn.Module) -> dict[str, float]:
-        found = overlaps(average, held_out, size)
-        clips = torch.tensor([kind == "clip" for kind in held_out.kinds], device=found.device)
-        return {"iou": float(found.mean()), "iou_clips": float(found[clips].mean()),
-                "iou_portraits": float(found[~clips].mean()), "iou_lowest": float(found.min())}  # fmt: skip
-
-    network.train()
-    going = run.step == 0 or run.progress < 1
-    while going:
-        for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * run.rate()
-        seen = draw_batch(data, batch, size)
-        with torch.autocast(device.split(":")[0], torch.bfloat16):
-            logits = network(seen.pictures.to(memory_format=torch.channels_last)).logits
-        terms = matte_loss(logits, seen)
+    data = load_packed(config.shards, "train", stored, accelerator.device, one_face=True)
+    held_out = load_packed(config.shards, "val", stored, accelerator.device, one_face=True)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    model, optimizer = accelerator.prepare(network.train(), optimizer)
+    training.resume()
+    for step in training.steps_left(until):
+        batch = draw_batch(data, config.batch_size, size)
+        with accelerator.autocast():
+            logits = model(batch.pictures.to(memory_format=torch.channels_last)).logits
+        terms = matte_loss(logits, batch)
         loss = terms["entropy"] + 0.5 * terms["overlap"] + 2 * terms["steepness"]
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        clip_gradients(network, 2.0)
-        optimizer.step()
-        going = run.tick({"loss": loss, **terms}, batch, validate)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Trains the matte network.")
-    parser.add_argument("--shards", type=Path, required=True, help="folder made by superface_hf.data.pictures.pack")
-    parser.add_argument("--out", type=Path, required=True, help="for matte.safetensors and the log")
-    parser.add_argument("--state", type=Path, help="for what a training goes on from; by default the same as --out")
-    parser.add_argument("--minutes", type=float, default=7, help="everything included")
-    parser.add_argument("--batch", type=int, default=96)
-    parser.add_argument("--init", type=Path, help="checkpoint to begin with; by default the embedded one")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--release", type=Path, metavar="FOLDER", help="when done, also write a checkpoint here")
-    options = parser.parse_args()
-    torch.backends.cudnn.benchmark = True
-    state = options.state or options.out
-    train(options.shards, options.out, state, options.minutes, options.batch, options.device, options.init)
-    if options.release:
-        model = SuperFaceMatteModel.from_pretrained(options.init or weights_folder("matte"))
-        release(options.out / "matte.safetensors", model, options.release)
-
-
-if __name__ == "__main__":
-    main()
+        rate = config.learning_rate * cosine_after_warmup(step, config.warmup, training.progress)
+        training.descend(loss, model, optimizer, rate, config.clip_norm)
+        shown = {name: term.detach() for name, term in {"loss": loss, **terms}.items()}
+        training.tick(shown, validate=lambda: validate(averaged, held_out, size))
+    training.save(validate=lambda: validate(averaged, held_out, size))
+    training.release()
+    return training.newest_weights

@@ -2,45 +2,101 @@
 
 After "See the Speaker" (arXiv 2510.26819). InfoNCE of voice embeddings against FaceSpace latents, with a memory bank, and
 negatives of the speaker's own presentation only, so that presentation alone cannot win. It needs sets of VoxCeleb's or
-AVSpeech's size (thousands of people). With the hundred people of the embedded weights it learns nothing that holds, and is not
-used there::
+AVSpeech's size (thousands of people). With the hundred people of the embedded weights it learns nothing that generalises, and
+it is not used there::
 
-    python -m superface_hf.training.portraits.conre PAIRS.npz OUT --steps 20000
+    superface train conre --set pairs=PAIRS.npz --out runs/conre
 
-``PAIRS.npz`` holds ``voices`` (N, 256), ``latents`` (N, D), ``masculine`` (N,) and ``person`` (N,), a row a recording.
+``PAIRS.npz`` holds ``voices`` (N, 256), ``latents`` (N, D), ``masculine`` (N,) and ``person`` (N,), a row a recording. The same
+command resumes from the newest checkpoint in ``out``; the finished weights are in its ``final``.
 """
 
 from __future__ import annotations
 
-import argparse
+import copy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ...data.batch import Batch
+from ...utils.settings import number
+from ..core.checkpoints import write_network
+from ..core.processes import accelerator_for
+from ..core.randomness import torch_generator
+from ..core.run import TrainingRun
 
-@dataclass(frozen=True)
-class ConReSettings:
+
+@dataclass
+class ConReTrainingConfig:
     """How ConRe is trained.
 
     Attributes:
+        pairs: the file of pairs.
+        out: folder for checkpoints, the log and at last the weights.
         size: of the common space.
-        batch, bank: pairs of a step, and of earlier steps that are remembered as negatives.
+        batch, bank: pairs of a step in each process, and of earlier steps that are remembered as negatives.
         temperature: of InfoNCE.
         steps, learning_rate: of AdamW.
-        momentum: of the slow encoders whose outputs the bank holds.
+        momentum: of the averaged encoders, whose outputs the bank holds, and which are released.
+        checkpoint_minutes: how often to save.
+        seed: of everything that is drawn.
     """
 
-    size: int = 128
-    batch: int = 256
-    bank: int = 8192
-    temperature: float = 0.07
-    steps: int = 20000
-    learning_rate: float = 3e-4
-    momentum: float = 0.999
+    pairs: Path = Path("pairs.npz")
+    out: Path = Path("runs/conre")
+    size: int = number(128, low=1)
+    batch: int = number(256, low=2)
+    bank: int = number(8192, low=0)
+    temperature: float = number(0.07, low=1e-3)
+    steps: int = number(20000, low=1)
+    learning_rate: float = number(3e-4, low=0)
+    momentum: float = number(0.999, low=0, high=1)
+    checkpoint_minutes: float = number(3.0, low=0)
+    seed: int = number(0, low=0)
+
+
+@dataclass(eq=False)
+class VoicePairs(Batch):
+    """Recordings and faces of the same people.
+
+    Attributes:
+        voices: (B, 256) embeddings.
+        latents: (B, D) of the face space.
+        masculine: (B,) bool, the presentation.
+        person: (B,) who it is, as a number.
+    """
+
+    voices: Tensor
+    latents: Tensor
+    masculine: Tensor
+    person: Tensor
+
+    @classmethod
+    def load(cls, path: Path) -> VoicePairs:
+        """All pairs of a file."""
+        with np.load(path) as data:
+            voices, latents = (torch.from_numpy(data[name]).float() for name in ("voices", "latents"))
+            masculine, person = torch.from_numpy(data["masculine"]) > 0.5, torch.from_numpy(data["person"]).long()
+        return cls(voices, latents, masculine, person)
+
+
+class Bank:
+    """The newest pairs of earlier steps: what their voices and faces became, (K, 2, E), and their numbers (K,)."""
+
+    def __init__(self, size: int) -> None:
+        self.keys, self.rows = torch.zeros(0, 2, size), torch.zeros(0, dtype=torch.long)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps."""
+        return {"keys": self.keys, "rows": self.rows}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Loads a :meth:`state_dict`."""
+        self.keys, self.rows = state["keys"], state["rows"]
 
 
 class ConRe(nn.Module):
@@ -60,7 +116,7 @@ def info_nce(queries: Tensor, keys: Tensor, same_person: Tensor, same_group: Ten
     """The loss of queries (B, E) whose own keys are the first B of (K, E).
 
     Args:
-        same_person: (B, K) true where a key is of the query's own person: no negative.
+        same_person: (B, K) true where a key is of the query's own person, and so no negative.
         same_group: (B, K) true where it is of the query's presentation: only those are negatives.
     """
     scores = queries @ keys.T / temperature
@@ -70,58 +126,66 @@ def info_nce(queries: Tensor, keys: Tensor, same_person: Tensor, same_group: Ten
     return nn.functional.cross_entropy(scores.masked_fill(~allowed, float("-inf")), own)
 
 
-def train(pairs: dict[str, np.ndarray], settings: ConReSettings, seed: int = 0) -> tuple[ConRe, list[float]]:
-    """Trains ConRe; gives the model and the loss of every step."""
-    random = torch.Generator().manual_seed(seed)
-    torch.manual_seed(seed)
-    voices, latents = (torch.from_numpy(pairs[name]).float() for name in ("voices", "latents"))
-    masculine, person = torch.from_numpy(pairs["masculine"]) > 0.5, torch.from_numpy(pairs["person"]).long()
-    model = ConRe(voices.shape[1], latents.shape[1], settings.size)
-    slow = ConRe(voices.shape[1], latents.shape[1], settings.size)
-    slow.load_state_dict(model.state_dict())
-    optimizer = torch.optim.AdamW(model.parameters(), settings.learning_rate)
-    bank_keys = torch.zeros(0, 2, settings.size)  # of voices and of faces
-    bank_rows = torch.zeros(0, dtype=torch.long)
+def train(pairs: VoicePairs, config: ConReTrainingConfig, until: int | None = None) -> tuple[TrainingRun, list[float]]:
+    """Trains to the end, or to step ``until``; goes on from the newest checkpoint in ``config.out``.
+
+    Returns:
+        The run, whose averaged network is the result, and the loss of every step.
+    """
+    accelerator = accelerator_for()
+    torch.manual_seed(config.seed)
+    model = ConRe(pairs.voices.shape[1], pairs.latents.shape[1], config.size)
+    slow = copy.deepcopy(model).to(accelerator.device).eval().requires_grad_(False)
+    bank = Bank(config.size)
+    optimizer = torch.optim.AdamW(model.parameters(), config.learning_rate)
+    network, optimizer = accelerator.prepare(model, optimizer)
+    accelerator.register_for_checkpointing(bank)
+    run = TrainingRun(
+        config.out, accelerator, slow, config.momentum, config.checkpoint_minutes, config, steps=config.steps,
+        seed=config.seed,
+    )  # fmt: skip
+    run.resume()
     losses = []
-    for _ in range(settings.steps):
-        rows = torch.randint(len(voices), (min(settings.batch, len(voices)),), generator=random)
-        voice, face = model(voices[rows], latents[rows])
-        with torch.no_grad():
-            slow_voice, slow_face = slow(voices[rows], latents[rows])
-        keys = torch.cat([torch.stack([slow_voice, slow_face], 1), bank_keys])
-        of = torch.cat([rows, bank_rows])
-        same_person = person[rows][:, None] == person[of][None]
-        same_group = masculine[rows][:, None] == masculine[of][None]
-        loss = info_nce(voice, keys[:, 1], same_person, same_group, settings.temperature)
-        loss = loss + info_nce(face, keys[:, 0], same_person, same_group, settings.temperature)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        with torch.no_grad():
-            for kept, new in zip(slow.parameters(), model.parameters(), strict=True):
-                kept.lerp_(new, 1 - settings.momentum)
-        bank_keys, bank_rows = keys[: settings.bank].detach(), of[: settings.bank]
-        losses.append(loss.item())
-    return model, losses
+    for step in run.steps_left(until):
+        generator = torch_generator(config.seed, step, accelerator.process_index)
+        rows = torch.randint(len(pairs.voices), (min(config.batch, len(pairs.voices)),), generator=generator)
+        batch = pairs.mapped(lambda values, rows=rows: values[rows]).to(accelerator.device)  # type: ignore[misc]
+        loss = _loss(network, slow, batch, pairs, rows, bank, config)
+        run.descend(loss, network, optimizer, config.learning_rate, float("inf"))
+        losses.append(float(loss.detach()))
+        run.tick({"loss": loss.detach()})
+    run.save()
+    return run, losses
+
+
+def _loss(
+    network: nn.Module, slow: nn.Module, batch: VoicePairs, pairs: VoicePairs, rows: Tensor, bank: Bank,
+    config: ConReTrainingConfig,
+) -> Tensor:  # fmt: skip
+    """InfoNCE in both directions, against the batch's own keys and the bank's; the batch's keys join the bank."""
+    voice, face = network(batch.voices, batch.latents)
+    with torch.no_grad():
+        fresh = torch.stack(slow(batch.voices, batch.latents), 1)
+    keys, of = torch.cat([fresh, bank.keys.to(fresh)]), torch.cat([rows, bank.rows])
+    device = fresh.device
+    same_person = batch.person[:, None] == pairs.person[of].to(device)[None]
+    same_group = batch.masculine[:, None] == pairs.masculine[of].to(device)[None]
+    bank.keys, bank.rows = keys[: config.bank].cpu(), of[: config.bank]
+    loss = info_nce(voice, keys[:, 1], same_person, same_group, config.temperature)
+    return loss + info_nce(face, keys[:, 0], same_person, same_group, config.temperature)
+
+
+def run(config: ConReTrainingConfig, until: int | None = None) -> Path | None:
+    """Trains to the end, or to step ``until``.
+
+    Returns:
+        The folder of the newest weights; None in all processes except the main one.
+    """
+    training, _ = train(VoicePairs.load(config.pairs), config, until)
+    if training.progress == 1 and training.accelerator.is_main_process:
+        write_network(training.averaged, training.final)
+    return training.newest_weights
 
 
 def _projection(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, 2 * outputs), nn.SiLU(), nn.Linear(2 * outputs, outputs))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("pairs", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=ConReSettings.steps)
-    parser.add_argument("--batch", type=int, default=ConReSettings.batch)
-    options = parser.parse_args()
-    settings = ConReSettings(steps=options.steps, batch=options.batch)
-    model, losses = train(dict(np.load(options.pairs)), settings)
-    options.out.mkdir(parents=True, exist_ok=True)
-    save_file(model.state_dict(), options.out / "conre.safetensors")
-    print(f"loss {losses[0]:.3f} -> {losses[-1]:.3f}")
-
-
-if __name__ == "__main__":
-    main()

@@ -56,7 +56,7 @@ class Faces:
     names: np.ndarray
 
     def part(self, rows: np.ndarray) -> Faces:
-        """Some of the rows."""
+        """Selects some of the rows."""
         return Faces(**{key: value[rows] for key, value in vars(self).items()})
 
     @property
@@ -124,7 +124,7 @@ def load_faces(folder: Path, collections: list[str]) -> Faces:
 
 
 def tones(pictures: np.ndarray, grey: np.ndarray) -> np.ndarray:
-    """Where the skin of each (N, 3, S, S) lies between the lightest (0) and the darkest (1); grey pictures get 0.5.
+    """Ranks the skin of each (N, 3, S, S) between the lightest (0) and the darkest (1); grey pictures get 0.5.
 
     By the individual typology angle of the cheeks, atan((L - 50) / b) in CIELAB (Chardon et al. 1991), as a rank.
     """

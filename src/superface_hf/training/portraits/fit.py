@@ -90,7 +90,7 @@ def regress(maps: Tensor, certain: Tensor, features: Tensor, gram: Tensor, momen
 
 
 def solved(gram: Tensor, moment: Tensor, size: int) -> Tensor:
-    """The regression's pictures (6, C, size, size); where too few people show anything, what is around goes on."""
+    """Solves the regression for pictures (6, C, size, size); places that too few people show are filled from around."""
     ridge = RIDGE * torch.eye(FEATURES)
     ridge[0, 0] = 1e-3
     maps = torch.linalg.solve(gram + ridge, moment)  # (P, 6, C)
@@ -175,7 +175,7 @@ def _fit_bases(space: FaceSpace, faces: Faces, features: Tensor, weights: Tensor
 
 
 def _canvas_rest(space: FaceSpace, faces: Faces, features: Tensor) -> Tensor:
-    """What the prior leaves of colours and outline: (N, 7, S, S), small."""
+    """Computes the residual of colours and outline after the prior: (N, 7, S, S), small."""
     size, prior, each = space.config.canvas_pixels, space.prior, torch.eye(FEATURES)
     person, alpha_maps, behind = (_resized(m(each), size) for m in (prior.person, prior.alpha, prior.background))
     person[0] += _resized(prior.person_mean[None].float(), size)[0]
@@ -199,7 +199,7 @@ def _canvas_rest(space: FaceSpace, faces: Faces, features: Tensor) -> Tensor:
 
 
 def _detail_rest(space: FaceSpace, faces: Faces, features: Tensor, canvas: Tensor) -> Tensor:
-    """What prior and canvas leave of the luminance inside the face: (N, 1, S, S)."""
+    """Computes the residual of the face's luminance after prior and canvas: (N, 1, S, S)."""
     side, fade = space.config.detail_pixels, _fade(space.config.detail_pixels)
 
     def inside(pictures: Tensor) -> Tensor:
@@ -248,7 +248,7 @@ def _components(maps: Maps, rest: Tensor, weights: Tensor) -> Tensor:
 
 
 def effective_people(coefficients: Tensor, weights: Tensor) -> Tensor:
-    """On how many people each component rests, (K,): one that a single face makes has 1 (the participation ratio)."""
+    """Counts the people that each component rests on, (K,), by the participation ratio: 1 for a single face."""
     energy = coefficients.square() * weights[:, None]
     return energy.sum(0).square() / energy.square().sum(0).clamp_min(1e-20)
 

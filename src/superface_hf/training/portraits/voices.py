@@ -183,7 +183,7 @@ def fit(voices: Voices, encoder: SuperFaceVoiceEncoderModel) -> dict[str, float]
 
 
 def held_out_heads(inputs: Tensor, sign: Tensor, age: Tensor, weights: Tensor, person: np.ndarray) -> Tensor:
-    """What heads say of clips whose people they were not fitted on: (N, 2)."""
+    """Predicts each clip by heads that were fitted without its person: (N, 2)."""
     heard = torch.zeros(len(inputs), 2)
     for fold in range(FOLDS):
         out = torch.from_numpy(person % FOLDS == fold)

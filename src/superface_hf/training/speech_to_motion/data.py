@@ -15,17 +15,19 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from ...data.batch import Batch
+from ...data.caching import digest
 from ...data.speech.clips import MAX_TURN, REST_SHARE, person_at
 from ...data.speech.tracked_clips import SAMPLING_RATE, TrackedClip, load_tracked
 from ...data.speech.visemes import closed_mouth
-from ...drivers.loudness import Levelled, speech_level
+from ...drivers.loudness import LoudnessNormalizer, speech_level
 from ...face_model.linear import FaceModel
 from ...face_model.lips import mouth_opening
 from ...models.audio_to_lip.feature_extraction_audio_to_lip import SILENCE, SPREAD
 from ...models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
 from ...models.embedded import embedded_audio_to_lip
 from ...models.speech_to_motion.conditioning import MOUTH, SpeechFeatures, empty_condition, scaled_condition
-from ...models.speech_to_motion.motion_statistics import LEAST_SPREAD, STYLE_LIMIT, MotionStatistics, style_code
+from ...models.speech_to_motion.motion_statistics import MIN_SPREAD, STYLE_LIMIT, MotionStatistics, style_code
 from ...models.speech_to_motion.motion_vector import mirror_matrix, region_slices, rest_frame, to_vectors
 from ...motion import Motion
 from ...utils.files import write_arrays
@@ -67,9 +69,11 @@ class MotionClip:
 def load_motion_clips(data: Path, cache: Path) -> list[MotionClip]:
     """The stretches of all tracked clips; what was made of each clip is kept beside it."""
     model = embedded_audio_to_lip()
+    weights = digest(*(parameter.detach().numpy() for parameter in model.parameters()))
     found = []
     for tracked in tqdm(list(load_tracked(data, cache)), desc="fitting"):
-        stored = cache / "fitted" / f"{tracked.name}.npz"
+        facts = digest(tracked.landmarks, tracked.shots, tracked.fps, tracked.samples, tracked.split, weights)
+        stored = cache / "fitted" / f"{tracked.name}_{facts}.npz"
         if not stored.exists():
             _store(motion_clips(tracked, model), stored)
         found += _restore(stored)
@@ -142,7 +146,7 @@ def _fitted(clip: TrackedClip, start: int, stop: int) -> tuple[int, Motion, Moti
 
 def _heard(samples: np.ndarray, model: SuperFaceAudioToLipModel) -> tuple[np.ndarray, np.ndarray]:
     """(T, 286) features at one loudness, and (T,) decibels."""
-    levelled = Levelled(SAMPLING_RATE, speech_level([samples], SAMPLING_RATE)).push(samples)
+    levelled = LoudnessNormalizer(SAMPLING_RATE, speech_level([samples], SAMPLING_RATE)).push(samples)
     features = SpeechFeatures(model, FPS)
     rows = np.concatenate([features.push(levelled), features.flush()])
     step = round(SAMPLING_RATE / FPS)
@@ -162,7 +166,7 @@ def _mouth_rest(motion: Motion) -> np.ndarray:
 
 
 def _in_step(openings: Sequence[tuple[int, np.ndarray]], expected: np.ndarray) -> tuple[int, float]:
-    """By how many frames the picture is early against its sound, and the correlation that speaks for it."""
+    """Finds by how many frames the picture is early against its sound, and the correlation at that lag."""
     scores = []
     for lag in LAGS:
         pairs = []
@@ -187,7 +191,7 @@ def fit_statistics(clips: Sequence[MotionClip]) -> MotionStatistics:
     rows = np.concatenate([rows, rows @ mirror_matrix()])
     weights = np.concatenate([weights, weights]) / 2
     mean = weights @ rows
-    spread = np.maximum(np.sqrt(weights @ np.square(rows - mean)), LEAST_SPREAD)
+    spread = np.maximum(np.sqrt(weights @ np.square(rows - mean)), MIN_SPREAD)
     codes = np.stack([style_code(clip.vectors) for clip in clips])
     counts = _equally(clips)
     style_mean = counts @ codes
@@ -195,49 +199,65 @@ def fit_statistics(clips: Sequence[MotionClip]) -> MotionStatistics:
     statistics.mean.copy_(torch.from_numpy(mean))
     statistics.spread.copy_(torch.from_numpy(spread))
     statistics.style_mean.copy_(torch.from_numpy(style_mean))
-    style_spread = np.maximum(np.sqrt(counts @ np.square(codes - style_mean)), LEAST_SPREAD)
+    style_spread = np.maximum(np.sqrt(counts @ np.square(codes - style_mean)), MIN_SPREAD)
     statistics.style_spread.copy_(torch.from_numpy(style_spread))
     fit_styles(statistics, clips)
     return statistics
 
 
 def fit_styles(statistics: MotionStatistics, clips: Sequence[MotionClip]) -> None:
-    """How the styles of the people in ``clips`` are distributed, each counting the same, for ``drawn_style``."""
+    """Fits the distribution of people's styles in ``clips``, each person counting the same, for ``drawn_style``."""
     codes = np.stack([style_code(clip.vectors) for clip in clips])
     scaled = (codes - statistics.style_mean.numpy()) / statistics.style_spread.numpy()
     counts = _equally(clips)
     middle = counts @ scaled
     covariance = (scaled - middle).T @ (counts[:, None] * (scaled - middle))
-    factor = np.linalg.cholesky(covariance + LEAST_SPREAD * np.eye(len(covariance)))
+    factor = np.linalg.cholesky(covariance + MIN_SPREAD * np.eye(len(covariance)))
     statistics.style_middle.copy_(torch.from_numpy(middle))
     statistics.style_factor.copy_(torch.from_numpy(factor))
 
 
 def _equally(clips: Sequence[MotionClip]) -> np.ndarray:
-    """How much each clip counts if all people count the same; sums to 1."""
+    """Weights of clips under which all people count the same; they sum to 1."""
     people = Counter(clip.person for clip in clips)
     counts = np.array([1 / people[clip.person] for clip in clips])
     return counts / counts.sum()
 
 
-class MotionWindows(Dataset[dict[str, Tensor]]):
-    """Item i is always the same window for the same seed, so that a resumed training goes on where it stopped.
+@dataclass(eq=False)
+class MotionBatch(Batch):
+    """Windows of motion: frames that are known, and after them the frames to predict.
 
-    Each item: ``motion`` (known + frames, 66) scaled; ``valid`` (known + frames,), whether the clip has that frame;
-    ``known_given``, whether there are frames before; ``condition`` (known + frames, 286) scaled; ``style`` (8,) scaled.
+    Attributes:
+        motion: (B, known + frames, 66) scaled.
+        valid: (B, known + frames) 1 where the clip has that frame.
+        known_given: (B,) bool, whether there are frames before.
+        condition: (B, known + frames, 286) what is heard, scaled.
+        style: (B, 8) scaled.
     """
+
+    motion: Tensor
+    valid: Tensor
+    known_given: Tensor
+    condition: Tensor
+    style: Tensor
+
+
+class MotionWindows(Dataset[MotionBatch]):
+    """Windows without end: window i is always the same for the same seed, whenever it is asked for."""
+
+    collate = staticmethod(MotionBatch.collate)
 
     def __init__(
         self,
         clips: Sequence[MotionClip],
         statistics: MotionStatistics,
-        length: int,
         seed: int,
         frames: int = 75,
         known_frames: int = 12,
         start_share: float = 0.2,
     ) -> None:
-        self.statistics, self.length, self.seed = statistics, length, seed
+        self.statistics, self.seed = statistics, seed
         self.frames, self.known_frames, self.start_share = frames, known_frames, start_share
         people = Counter(clip.person for clip in clips)
         weights = np.array([np.sqrt(len(clip.vectors)) * people[clip.person] ** -BALANCE for clip in clips])
@@ -245,10 +265,7 @@ class MotionWindows(Dataset[dict[str, Tensor]]):
         # As they are, and mirrored: scaled motion, what is heard, style.
         self.views = [[self._view(clip, mirror) for mirror in (False, True)] for clip in clips]
 
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
+    def __getitem__(self, index: int) -> MotionBatch:
         rng = np.random.default_rng((self.seed, index))
         motion, heard, style = self.views[int(rng.choice(len(self.views), p=self.weights))][int(rng.random() < 0.5)]
         whole, before = self.known_frames + self.frames, self.known_frames
@@ -265,13 +282,13 @@ class MotionWindows(Dataset[dict[str, Tensor]]):
         np.maximum(mel + rng.normal(0, GAIN / SPREAD), SILENCE, out=mel)
         valid = np.zeros(whole, np.float32)
         valid[part] = 1
-        return {
-            "motion": torch.from_numpy(rows),
-            "valid": torch.from_numpy(valid),
-            "known_given": torch.tensor(bool(given)),
-            "condition": torch.from_numpy(condition),
-            "style": style,
-        }
+        return MotionBatch(
+            torch.from_numpy(rows),
+            torch.from_numpy(valid),
+            torch.tensor(bool(given)),
+            torch.from_numpy(condition),
+            style,
+        )
 
     def _view(self, clip: MotionClip, mirror: bool) -> tuple[np.ndarray, np.ndarray, Tensor]:
         rows, mouth = clip.vectors, clip.condition[:, -MOUTH:]

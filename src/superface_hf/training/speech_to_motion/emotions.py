@@ -1,4 +1,4 @@
-"""What emotions add to a face, measured on labelled portraits.
+"""Measures what emotions add to a face, on labelled portraits.
 
 ::
 

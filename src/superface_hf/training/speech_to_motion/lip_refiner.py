@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from diffusers import DDIMScheduler
 from torch import Tensor
 from transformers.utils import logging
 
+from ...data.batch import Batch
 from ...face_model.lips import mouth_opening
 from ...models.speech_to_motion.conditioning import MOUTH, empty_condition, scaled_condition
 from ...models.speech_to_motion.denoiser import MotionDenoiser
@@ -31,7 +32,8 @@ from ...models.speech_to_motion.motion_vector import region_slices
 from ...utils.settings import number
 from ..audio_to_lip.loss import LipLossWeights, lip_loss
 from ..audio_to_lip.validation import correlation
-from ..core.averaging import follow
+from ..core.processes import accelerator_for
+from ..core.run import TrainingRun
 from ..core.schedules import falling_rate
 from .data import MotionClip, load_motion_clips
 
@@ -39,6 +41,7 @@ logger = logging.get_logger(__name__)
 
 GATES = (0.0, 0.25, 0.5, 0.75, 1.0)
 INFERENCE_STEPS = 8
+CHECKPOINT_MINUTES = 2.0
 
 
 @dataclass
@@ -65,15 +68,27 @@ class LipRefinerTrainingConfig:
     seed: int = 0
 
 
-@dataclass(frozen=True, eq=False)
-class LipWindows:
-    """Windows of F frames of one clip: ``condition`` (N, F, C) as heard, ``diffused`` (N, F, M) scaled, ``truth`` (N, F, M)
-    in the mouth's own unit, ``valid`` (N, F)."""
+@dataclass(eq=False)
+class LipWindows(Batch):
+    """Windows of F frames of one clip or several.
+
+    Attributes:
+        condition: (N, F, C) what is heard.
+        diffused: (N, F, M) the mouth of the diffusion, scaled.
+        truth: (N, F, M) the mouth in its own unit.
+        valid: (N, F) 1 where there is a label.
+    """
 
     condition: Tensor
     diffused: Tensor
     truth: Tensor
     valid: Tensor
+
+    @classmethod
+    def joined(cls, parts: Sequence[LipWindows]) -> LipWindows:
+        """All windows of several clips."""
+        names = ("condition", "diffused", "truth", "valid")
+        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
 
 
 @torch.inference_mode()
@@ -117,27 +132,42 @@ def refined(refiner: LipRefiner, statistics: MotionStatistics, windows: LipWindo
     return (own + gate * residual) * statistics.spread[part] + statistics.mean[part]
 
 
-def train_refiner(config: LipRefinerTrainingConfig, windows: LipWindows, statistics: MotionStatistics) -> LipRefiner:
-    """The refiner, its weights averaged over the last steps."""
+def train_refiner(
+    config: LipRefinerTrainingConfig, windows: LipWindows, statistics: MotionStatistics, until: int | None = None
+) -> tuple[TrainingRun, LipRefiner]:
+    """Trains to the end, or to step ``until``; goes on from the newest checkpoint in ``config.out``.
+
+    Returns:
+        The run, and the averaged refiner.
+    """
+    accelerator = accelerator_for()
     torch.manual_seed(config.seed)
     refiner = LipRefiner(mouth_size=windows.truth.shape[-1], condition_size=windows.condition.shape[-1])
-    averaged = copy.deepcopy(refiner).eval().requires_grad_(False)
+    averaged = copy.deepcopy(refiner).to(accelerator.device).eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(refiner.parameters(), lr=config.learning_rate, weight_decay=0.02)
-    for step in range(config.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * falling_rate(step, config.steps, 30, 0.5 * config.steps)
+    model, optimizer = accelerator.prepare(refiner, optimizer)
+    training = TrainingRun(
+        Path(config.out),
+        accelerator,
+        averaged,
+        config.ema,
+        CHECKPOINT_MINUTES,
+        config,
+        steps=config.steps,
+        seed=config.seed,
+    )
+    training.resume()
+    for step in training.steps_left(until):
         chosen = torch.randint(len(windows.truth), (config.batch_size,))
         shown = (torch.rand(config.batch_size, 1, 1) >= config.blind).float()
-        batch = LipWindows(
-            windows.condition[chosen], windows.diffused[chosen] * shown, windows.truth[chosen], windows.valid[chosen]
-        )
-        loss, _ = lip_loss(refined(refiner, statistics, batch, 1.0), batch.truth, batch.valid, LipLossWeights())
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(refiner.parameters(), 1.0)
-        optimizer.step()
-        follow(averaged, refiner, config.ema, step)
-    return averaged
+        batch = windows.mapped(lambda values, chosen=chosen: values[chosen])  # type: ignore[misc]
+        batch = replace(batch, diffused=batch.diffused * shown).to(accelerator.device)
+        loss, terms = lip_loss(refined(model, statistics, batch, 1.0), batch.truth, batch.valid, LipLossWeights())
+        rate = config.learning_rate * falling_rate(step, config.steps, 30, 0.5 * config.steps)
+        training.descend(loss, model, optimizer, rate, 1.0)
+        training.tick({"loss": loss.detach(), **terms})
+    training.save()
+    return training, averaged.cpu()
 
 
 @torch.inference_mode()
@@ -159,8 +189,12 @@ def choose_gate(held_out: dict[float, float], validation: dict[float, float]) ->
     return max(allowed, key=lambda gate: held_out[gate])
 
 
-def run(config: LipRefinerTrainingConfig) -> Path:
-    """Trains, chooses, and writes the refiner with its gate, and ``gates.json``, the figures; returns their folder."""
+def run(config: LipRefinerTrainingConfig, until: int | None = None) -> Path | None:
+    """Trains to the end, or to step ``until``; in the end chooses the gate, and writes refiner and ``gates.json``.
+
+    Returns:
+        The folder of the newest weights; None in all processes except the main one.
+    """
     folder = Path(config.diffusion)
     denoiser = MotionDenoiser.from_pretrained(folder / "denoiser").eval()
     statistics = MotionStatistics.from_pretrained(folder / "statistics")
@@ -168,10 +202,9 @@ def run(config: LipRefinerTrainingConfig) -> Path:
     clips = load_motion_clips(Path(config.data), Path(config.cache))
     windows = [lip_windows(clip, denoiser, statistics, scheduler, config.seed + n) for n, clip in enumerate(clips)]
     shown = [own for own, clip in zip(windows, clips, strict=True) if not clip.held_out]
-    joined = LipWindows(
-        *(torch.cat([getattr(own, name) for own in shown]) for name in ("condition", "diffused", "truth", "valid"))
-    )
-    refiner = train_refiner(config, joined, statistics)
+    training, refiner = train_refiner(config, LipWindows.joined(shown), statistics, until)
+    if training.progress < 1 or not training.accelerator.is_main_process:
+        return training.newest_weights
     groups = {
         "held_out": [own for own, clip in zip(windows, clips, strict=True) if clip.held_out and not clip.validation],
         "validation": [own for own, clip in zip(windows, clips, strict=True) if clip.validation],
@@ -182,8 +215,7 @@ def run(config: LipRefinerTrainingConfig) -> Path:
     }
     gate = choose_gate(figures["held_out"], figures["validation"])
     refiner.register_to_config(gate=gate)
-    out = Path(config.out)
-    refiner.save_pretrained(out)
-    (out / "gates.json").write_text(json.dumps({"gate": gate, **figures}, indent=1))
+    refiner.save_pretrained(training.final)
+    (training.final / "gates.json").write_text(json.dumps({"gate": gate, **figures}, indent=1))
     logger.info(f"gate {gate}: {figures}")
-    return out
+    return training.final

@@ -2,7 +2,7 @@
 
 ::
 
-    python -m superface_hf.training.speech_to_motion.release runs/speech_to_motion/final runs/lip_refiner \\
+    python -m superface_hf.training.speech_to_motion.release runs/speech_to_motion/final runs/lip_refiner/final \\
         .cache/emotions.npz --data $SUPERFACE_DATA --cache .cache/speech_to_motion -o src/superface_hf/weights/speech_to_motion
 """
 
@@ -31,7 +31,7 @@ STYLES = {"calm": -1.0, "usual": 0.0, "lively": 1.0}
 
 
 def complete_statistics(scales: MotionStatistics, emotions: dict[str, np.ndarray]) -> MotionStatistics:
-    """The same scales, with styles and emotions by name."""
+    """Adds named styles and emotions to the scales."""
     emotions = shown(emotions)
     names = sorted(emotions)
     statistics = MotionStatistics(scales.config.motion_size, tuple(STYLES), tuple(names))
@@ -52,19 +52,16 @@ def measured_gain(
 
     Few steps, and a network that is not trained to the end, fall short of people's spread.
     """
-    windows = MotionWindows(
-        clips, statistics, GAIN_WINDOWS, 7, denoiser.config.frames, denoiser.config.known_frames, 0.5
-    )
-    items = [windows[index] for index in range(GAIN_WINDOWS)]
-    batch = {name: torch.stack([item[name] for item in items]) for name in items[0]}
+    windows = MotionWindows(clips, statistics, 7, denoiser.config.frames, denoiser.config.known_frames, 0.5)
+    batch = windows.collate([windows[index] for index in range(GAIN_WINDOWS)])
     before = denoiser.config.known_frames
-    known, truth, valid = batch["motion"][:, :before], batch["motion"][:, before:], batch["valid"][:, before:].bool()
+    known, truth, valid = batch.motion[:, :before], batch.motion[:, before:], batch.valid[:, before:].bool()
     sample = torch.randn(truth.shape, generator=torch.Generator().manual_seed(7))
     deaf = torch.zeros(GAIN_WINDOWS, dtype=torch.bool)
     scheduler.set_timesteps(Performance().num_inference_steps)
     for step in scheduler.timesteps:
         heard, unheard = (
-            denoiser(sample, step, batch["condition"], known, batch["known_given"], ears, batch["style"])
+            denoiser(sample, step, batch.condition, known, batch.known_given, ears, batch.style)
             for ears in (~deaf, deaf)
         )
         sample = scheduler.step(unheard + GUIDANCE * (heard - unheard), step, sample).prev_sample

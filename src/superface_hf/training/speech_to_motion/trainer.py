@@ -5,7 +5,7 @@
     python -m superface_hf.data.speech.tracked_clips $SUPERFACE_DATA -o .cache/speech_to_motion
     superface train speech-to-motion --set data=$SUPERFACE_DATA --out runs/speech_to_motion
 
-Resumes by itself from the newest checkpoint in ``out``; the finished network is in its ``final``.
+The same command resumes from the newest checkpoint in ``out``; the finished network is in its ``final``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import torch
 from accelerate.utils import set_seed
 from diffusers import DDIMScheduler
 from torch import Tensor
-from torch.utils.data import DataLoader, Subset
 from transformers.utils import logging
 
 from ...models.speech_to_motion.denoiser import MotionDenoiser
@@ -29,7 +28,7 @@ from ...utils.settings import number
 from ..core.processes import accelerator_for
 from ..core.run import TrainingRun
 from ..core.schedules import falling_rate
-from .data import MotionClip, MotionWindows, fit_statistics, load_motion_clips
+from .data import MotionBatch, MotionClip, MotionWindows, fit_statistics, load_motion_clips
 
 logger = logging.get_logger(__name__)
 
@@ -114,14 +113,12 @@ class SpeechToMotionTrainer:
         )
         self.model, self.optimizer = self.accelerator.prepare(model.train(), optimizer)
         self.run = TrainingRun(
-            Path(config.out), self.accelerator, self.averaged, config.ema, config.checkpoint_minutes, config
-        )
+            Path(config.out), self.accelerator, self.averaged, config.ema, config.checkpoint_minutes, config,
+            steps=config.steps, seed=config.seed,
+        )  # fmt: skip
         frames, known = model.config.frames, model.config.known_frames
-        length = config.steps * config.batch_size * self.accelerator.num_processes
-        self.windows = MotionWindows(shown, self.statistics, length, config.seed, frames, known)
-        self.unseen = (
-            MotionWindows(unseen, self.statistics, VALIDATION_WINDOWS, 1, frames, known, 0.0) if unseen else None
-        )
+        self.windows = MotionWindows(shown, self.statistics, config.seed, frames, known)
+        self.unseen = MotionWindows(unseen, self.statistics, 1, frames, known, 0.0) if unseen else None
         scheduler = training_scheduler()
         self.kept = scheduler.alphas_cumprod.to(self.accelerator.device)
         self.weight = region_weights(shown[0].vectors.shape[1]).to(self.accelerator.device)
@@ -137,16 +134,14 @@ class SpeechToMotionTrainer:
         """Trains to the end, or to step ``until``; writes a checkpoint in both cases."""
         config = self.config
         self.run.resume()
-        together = config.batch_size * self.accelerator.num_processes  # windows in a step of all processes
-        rest = Subset(self.windows, range(self.run.step * together, (until or config.steps) * together))
-        for batch in self.accelerator.prepare(DataLoader(rest, config.batch_size)):
+        for batch in self.run.batches(self.windows, config.batch_size, until or config.steps):
             self.run.tick(self._train_step(batch))
             step = self.run.step
             if self.unseen is not None and config.validate_every and step % config.validate_every == 0:
                 self.run.log({"step": step, "validation": self.validate()})
         self.run.save()
-        if self.run.step == config.steps and self.accelerator.is_main_process:
-            final = self.run.out / "final"
+        if self.run.progress == 1 and self.accelerator.is_main_process:
+            final = self.run.final
             self.averaged.save_pretrained(final / "denoiser")
             self.statistics.save_pretrained(final / "statistics")
             training_scheduler().save_pretrained(final / "scheduler")
@@ -156,28 +151,23 @@ class SpeechToMotionTrainer:
         """The averaged network's loss on windows of people who are not trained on, with the same noise each time."""
         torch.manual_seed(0)
         assert self.unseen is not None
-        terms = [self._loss(self.averaged, batch)[1] for batch in DataLoader(self.unseen, self.config.batch_size)]
+        numbers = torch.arange(VALIDATION_WINDOWS).split(self.config.batch_size)
+        batches = [self.unseen.collate([self.unseen[number] for number in part.tolist()]) for part in numbers]
+        terms = [self._loss(self.averaged, batch)[1] for batch in batches]
         return {name: round(sum(float(term[name]) for term in terms) / len(terms), 5) for name in terms[0]}
 
-    def _train_step(self, batch: dict[str, Tensor]) -> dict[str, float | Tensor]:
+    def _train_step(self, batch: MotionBatch) -> dict[str, float | Tensor]:
         config, step = self.config, self.run.step
-        torch.manual_seed((config.seed << 32) + step)  # noise must not depend on how often the training was stopped
-        fall = falling_rate(step, config.steps, config.warmup, config.decay * config.steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.learning_rate * fall
         loss, terms = self._loss(self.model, batch)
-        self.accelerator.backward(loss)
-        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.run.follow(self.model)
+        rate = config.learning_rate * falling_rate(step, config.steps, config.warmup, config.decay * config.steps)
+        norm = self.run.descend(loss, self.model, self.optimizer, rate, 1.0)
         return {**terms, "gradient": norm}
 
-    def _loss(self, model: torch.nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def _loss(self, model: torch.nn.Module, batch: MotionBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """The objective on one batch, and its terms: errors of the clean motion and of its differences, by region."""
         config, device = self.config, self.accelerator.device
-        batch = {name: value.to(device) for name, value in batch.items()}
-        motion, given = batch["motion"], batch["known_given"]
+        batch = batch.to(device)
+        motion, given = batch.motion, batch.known_given
         before = motion.shape[1] - self.windows.frames
         known, truth = motion[:, :before], motion[:, before:]
         count = len(motion)
@@ -186,16 +176,16 @@ class SpeechToMotionTrainer:
         noisy = alpha.sqrt() * truth + (1 - alpha).sqrt() * torch.randn_like(truth)
         with self.accelerator.autocast():
             told = model(
-                noisy, step, batch["condition"], known + config.blur * torch.randn_like(known), given,
+                noisy, step, batch.condition, known + config.blur * torch.randn_like(known), given,
                 torch.rand(count, device=device) >= config.unheard,
-                batch["style"], torch.rand(count, device=device) >= config.unstyled,
+                batch.style, torch.rand(count, device=device) >= config.unstyled,
             )  # fmt: skip
         error = told.float() - truth
-        valid = batch["valid"][:, before:]
+        valid = batch.valid[:, before:]
         snr = (alpha / (1 - alpha))[:, 0, 0]
         counts = ((snr + 1).clamp(max=config.most_snr) / config.most_snr)[:, None] * valid
         position = _mean(error.square() @ self.weight, counts)
-        # The last known frame is without error: a made window must go on from it.
+        # The last known frame has no error: a predicted window must continue from it.
         joined = torch.cat([torch.zeros_like(error[:, :1]), error], dim=1).diff(dim=1)
         moving = counts.clone()
         moving[:, 0] *= given
@@ -229,7 +219,4 @@ def run(config: SpeechToMotionTrainingConfig, until: int | None = None) -> Path 
     logger.info(f"{len(clips)} stretches of {len({clip.person for clip in clips})} people.")
     trainer = SpeechToMotionTrainer(config, clips)
     trainer.train(until)
-    if not trainer.accelerator.is_main_process:
-        return None
-    final = trainer.run.out / "final"
-    return final if final.is_dir() else trainer.run.out / "checkpoint" / "averaged"
+    return trainer.run.newest_weights

@@ -41,8 +41,9 @@ from ...models.tracker.base import FaceTracker
 from ...utils.files import hold
 from ...utils.progress import no_bars
 from ...utils.settings import SettingsError
+from ..core.layout import channels_last
 from ..core.processes import accelerator_for
-from ..core.run import TrainingError, TrainingRun, channels_last
+from ..core.run import TrainingError, TrainingRun
 from ..losses.perceptual import perceptual_distance
 from .config import DistillationConfig
 from .report import StudentReport, measure, write_card
@@ -55,12 +56,12 @@ if TYPE_CHECKING:
 
 logger = logging.get_logger(__name__)
 
-# Fewer frames than this teach nothing that holds for others.
+# A student of fewer frames does not generalise to other motions.
 LEAST_FRAMES = 2 * SHARD
 
 
 class Distiller:
-    """One distillation; :meth:`run` goes on with whatever is in ``config.work``.
+    """One distillation; :meth:`run` resumes from ``config.work``.
 
     Raises:
         MediaError, NoFaceError, SeveralFacesError: of the portrait or a video.
@@ -94,14 +95,14 @@ class Distiller:
             self.source = self.teacher.prepare(
                 seen.texture, seen.matte, torch.from_numpy(self.portrait.landmarks)[None].to(device)
             )
-        # What the teacher has restored of a poor portrait, the student shall not have to.
+        # The student stores what the teacher restored of a poor portrait, and need not restore it again.
         layers = layers.with_restored(self.portrait.crop, seen.texture, self.source.image)
         self.files = LayerFiles.of(picture, layers)
-        # With the very pixels that the student stores.
+        # Made of the pixels that the student stores.
         self.scene = Scene.of(self.files.decoded(), self.portrait.crop, size).to(device)
         self.own = [read_own_video(path, self.portrait, tracker, self.face_model, size) for path in config.videos]
         self.bank = self._bank(audio_to_lip or load_audio_to_lip(None))
-        self.student_config = _student_config(config, size, self.files)
+        self.student_config = _student_config(config, self.portrait, size, self.files)
 
     def _bank(self, audio_to_lip: SuperFaceAudioToLipModel) -> MotionBank:
         config = self.config
@@ -163,7 +164,7 @@ class Distiller:
         return seconds
 
     def _check_time(self, spent: float, shards: int) -> None:
-        """Says early that the time will not do."""
+        """Raises TrainingError early where the time will not suffice."""
         needed = spent / shards * (LEAST_FRAMES / SHARD) / self.config.render_share / 60
         if needed > 2 * self.config.minutes:
             raise TrainingError(
@@ -173,7 +174,7 @@ class Distiller:
             )
 
     def held_out(self) -> TeacherFrames:
-        """What the student is judged by; rendered in float32 and kept without loss."""
+        """The frames that the student is measured on, rendered in float32 and kept without loss."""
         cache = self.cache("held_out")
         if not cache.path(0).exists():
             start = time.monotonic()
@@ -256,10 +257,12 @@ def _embedded_tracker(device: torch.device) -> FaceTracker:
     return embedded_tracker(device)
 
 
-def _student_config(config: DistillationConfig, size: int, files: LayerFiles) -> SuperFaceStudentConfig:
+def _student_config(
+    config: DistillationConfig, portrait: Portrait, size: int, files: LayerFiles
+) -> SuperFaceStudentConfig:
     known = SuperFaceStudentConfig().to_dict()
     lengths = {f"{name}_bytes": len(file) for name, file in files._asdict().items()}
-    given = {"person": config.name, "image_size": size, **lengths, **config.student}
+    given = {"person": config.name, "drawn_eyes": portrait.drawn_eyes, "image_size": size, **lengths, **config.student}
     unknown = set(config.student) - set(known)
     if unknown:
         raise SettingsError(f"Unknown setting student.{min(unknown)}: a student has {', '.join(sorted(known))}.")

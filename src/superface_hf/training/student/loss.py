@@ -1,4 +1,4 @@
-"""How far a student is from its teacher, and from the person's own video."""
+"""The loss of a student, against its teacher and the person's own video."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from ...face_model.mesh_flow import warp
 from ...face_model.topology import LEFT_EYE, LIPS, RIGHT_EYE
 from ...layers.motion import Window
-from ...models.student.modeling_student import CoarseMotion, StudentOutput
+from ...models.student.outputs import CoarseMotion, StudentOutput
 from ..losses.pixels import pyramid_l1, region_weights, windows
 from .config import StudentLossWeights
+from .data import StudentBatch
 from .scene import Scene
 
 FLOW_SHARE = 0.7  # of the time, after which the flow is the student's own affair
@@ -49,7 +50,7 @@ class Delivery(nn.Module):
 
 
 def steepness(texture: Tensor, size: int) -> Tensor:
-    """How much a displacement changes a picture (1, 3, S, S), to the right and downwards: (1, 2, size, size), of mean 1."""
+    """Sensitivity of a picture (1, 3, S, S) to displacement, to the right and downwards: (1, 2, size, size), of mean 1."""
     across = F.pad((texture[..., 1:] - texture[..., :-1]).square().sum(1, keepdim=True), (0, 1))
     down = F.pad((texture[..., 1:, :] - texture[..., :-1, :]).square().sum(1, keepdim=True), (0, 0, 0, 1))
     steep = F.adaptive_avg_pool2d(torch.cat((across, down), dim=1), size)
@@ -97,31 +98,31 @@ class StudentLoss:
         self.scene, self.weights, self.delivery, self.perceptual = scene, weights, delivery, perceptual
         self._turn = 0
 
-    def __call__(self, model: nn.Module, batch: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+    def __call__(self, model: nn.Module, batch: StudentBatch, share: float) -> dict[str, Tensor]:
         """``share`` of the training that has passed -> "loss", and what it is made of."""
         weights = self.weights
-        window = Window(batch["windows"][:, :2], batch["windows"][:, 2])
-        output: StudentOutput = model(batch["landmarks"], window)
-        landmarks = window.enter(batch["landmarks"])
+        window = Window(batch.windows[:, :2], batch.windows[:, 2])
+        output: StudentOutput = model(batch.landmarks, window)
+        landmarks = window.enter(batch.landmarks)
         frames, alpha = self.scene.compose(output.rendered)
-        target, size = batch["target"].float() / 255, frames.shape[-1]
+        target, size = batch.target.float() / 255, frames.shape[-1]
         places = region_weights(landmarks, size // 4, weights.emphasis, weights.opening_emphasis)
         places = F.interpolate(places, size=(size, size), mode="bilinear", align_corners=False)
         terms = {
             "pixel": pyramid_l1(frames, target, places, 2),
             "decibels": log_squared(frames, target, places),
-            "alpha": (F.avg_pool2d(alpha, 4) - batch["alpha"].float() / 255).abs().mean(),
-            "code": self.delivery(output.code, batch["codes"]),
+            "alpha": (F.avg_pool2d(alpha, 4) - batch.alpha.float() / 255).abs().mean(),
+            "code": self.delivery(output.code, batch.codes),
         }
         if share < FLOW_SHARE:
-            person = F.avg_pool2d(batch["alpha"].float() / 255, 2)
-            delivered = (output.motion.coarse - batch["flow"].float()).abs()
+            person = F.avg_pool2d(batch.alpha.float() / 255, 2)
+            delivered = (output.motion.coarse - batch.flow.float()).abs()
             terms["flow"] = (1 - share / FLOW_SHARE) * (delivered * person).mean()
         if weights.perceptual and self.perceptual is not None:
             terms["perceptual"] = self._perceived(frames, target, landmarks)
-        if "real" in batch:
-            real, _ = self.scene.compose(model(batch["real_landmarks"]).rendered)
-            terms["real"] = self._realness(real, batch["real"].float() / 255, batch["real_landmarks"])
+        if batch.real is not None and batch.real_landmarks is not None:
+            real, _ = self.scene.compose(model(batch.real_landmarks).rendered)
+            terms["real"] = self._realness(real, batch.real.float() / 255, batch.real_landmarks)
         terms["loss"] = sum((getattr(weights, name) * value for name, value in terms.items()), target.new_zeros(()))
         return terms
 

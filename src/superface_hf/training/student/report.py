@@ -1,4 +1,4 @@
-"""What a student reaches against its teacher: numbers, a contact sheet, and the model card that says so."""
+"""Measures a student against its teacher: numbers, a contact sheet, and its model card."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ...face_model.topology import eye_boxes, mouth_box
 from ...layers.compositing import Compositor
 from ...layers.motion import Window
-from ...layers.paste_back import as_pictures
+from ...layers.paste_back import to_uint8
 from ...metrics.image import box_mask, psnr
 from ...models.student.modeling_student import SuperFaceStudentModel
 from ...provenance.marks import picture_marks
@@ -76,7 +76,7 @@ def rendered(student: SuperFaceStudentModel, landmarks: Tensor, windows: Tensor,
     for driving, places in zip(landmarks.to(student.device).split(batch), windows.split(batch), strict=True):
         places = places.to(student.device)
         output = student.render(prepared, driving, Window(places[:, :2], places[:, 2]))
-        parts.append(as_pictures(scene.compose(output.rendered)[0]))
+        parts.append(to_uint8(scene.compose(output.rendered)[0]))
     return np.concatenate(parts)
 
 
@@ -137,7 +137,7 @@ def student_mmacs(student: SuperFaceStudentModel) -> float:
 
 @torch.inference_mode()
 def frames_per_second(student: SuperFaceStudentModel, seconds: float = 3.0) -> float:
-    """From one mesh at a time to the full picture in uint8."""
+    """Measures frames a second, from one mesh at a time to the full picture in uint8."""
     prepared, driving = student.prepare(), student.landmarks[None]
     compositor = Compositor(student.layers(), student.crop, student.landmarks.numpy(), prepared.prior)
 

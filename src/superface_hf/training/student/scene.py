@@ -1,4 +1,4 @@
-"""What teacher and student give, composed in torch: for losses, which need gradients, and for comparing the two."""
+"""Composes the frames of teacher and student in torch, with gradients for losses."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Scene:
 
     @classmethod
     def stored(cls, student: SuperFaceStudentModel) -> Scene:
-        """What a student stores."""
+        """Makes the scene of what a student stores."""
         return cls.of(student.layers(), student.crop, student.config.image_size).to(student.device)
 
     def to(self, device: torch.device) -> Scene:

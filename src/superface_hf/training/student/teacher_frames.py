@@ -1,4 +1,4 @@
-"""What a teacher renders for one portrait, cached on disk: pictures, and the features that it delivers.
+"""The teacher's frames of one portrait, cached on disk: pictures, and the features that it delivers.
 
 A cache is a folder of shards, each written whole or not at all, so that rendering goes on where it was stopped.
 """
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ...data.prepared_set import decode_jpeg
 from ...layers.motion import Window
-from ...layers.paste_back import as_pictures
+from ...layers.paste_back import to_uint8
 from ...models.teacher.modeling_teacher import PreparedSource, SuperFaceTeacherModel
 from ...utils.files import write_tensors
 from ..core.run import TrainingError
@@ -156,7 +156,7 @@ def render_frames(
         with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
             output = teacher.render(source, driving, Window(places[:, :2], places[:, 2]))
         frames, alpha = scene.compose(output.rendered)
-        pictures += [_encoded(picture, exact) for picture in as_pictures(frames)]
+        pictures += [_encoded(picture, exact) for picture in to_uint8(frames)]
         alphas.append(F.avg_pool2d(alpha, 4).mul(255).round().byte().cpu())
         flows.append(F.adaptive_avg_pool2d(output.rendered.flow.float(), size // 8).half().cpu())
         codes.append(output.driving_code.float().cpu())

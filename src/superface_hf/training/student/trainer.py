@@ -19,9 +19,12 @@ from torch import Tensor, nn
 from ...data.own_video import OwnVideo
 from ...layers.motion import Window
 from ...models.student.modeling_student import SuperFaceStudentModel
-from ..core.run import TrainingError, TrainingRun, channels_last
+from ..core.layout import channels_last
+from ..core.processes import share_gradients
+from ..core.run import TrainingError, TrainingRun
+from ..core.schedules import cosine_after_share, set_rates
 from .config import DistillationConfig
-from .data import Batches
+from .data import Batches, StudentBatch
 from .loss import Delivery, MotionLoss, StudentLoss
 from .scene import Scene
 from .teacher_frames import TeacherFrames
@@ -35,7 +38,7 @@ Terms = dict[str, Tensor]
 
 
 class Clock:
-    """How much of the time for training has passed; the main process's clock counts.
+    """Measures the share of the time for training that has passed, by the main process's clock.
 
     Args:
         begun, elapsed: seconds of the whole budget that had passed when training began, and that have passed now.
@@ -69,9 +72,8 @@ class Clock:
 
 
 def rate(share: float) -> float:
-    """A factor on the learning rate: a short rise, then half a wave down."""
-    fall = LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
-    return min(1.0, share / WARMUP + 0.05) * fall
+    """A factor on the learning rate: a short rise, then a cosine down."""
+    return cosine_after_share(share, WARMUP, LAST_RATE)
 
 
 class StudentTraining:
@@ -98,7 +100,7 @@ class StudentTraining:
         moving = [*student.motion_encoder.parameters(), *student.dense_motion.parameters(), *delivery.parameters()]
         painting = [*student.generator.parameters(), *student.painters.parameters()]
         motion_optimizer = torch.optim.AdamW(moving, MOTION_RATE, weight_decay=1e-4)
-        groups = [{"params": moving, "factor": SETTLED}, {"params": painting, "factor": 1.0}]
+        groups = [{"params": moving}, {"params": painting}]
         optimizer = torch.optim.AdamW(groups, config.learning_rate, weight_decay=1e-4)
         prepared = accelerator.prepare(student, delivery, motion_optimizer, optimizer)
         self._model, delivery, self._motion_optimizer, self._optimizer = prepared
@@ -113,7 +115,7 @@ class StudentTraining:
 
         Args:
             begun: seconds of the budget that had passed before, at a first start.
-            show: is told the seconds of the budget that have passed.
+            show: is called with the seconds of the budget that have passed.
         """
         config, run = self._config, self._run
         begun = self._progress.get("begun", begun)
@@ -140,19 +142,16 @@ class StudentTraining:
         window = Window(windows[:, :2], windows[:, 2])
         motion = self._student.coarse_motion(self._prepared, landmarks, window)
         terms = self._motion_loss(motion, flow, codes, window)
-        for group in self._motion_optimizer.param_groups:
-            group["lr"] = MOTION_RATE * rate(share)
+        set_rates(self._motion_optimizer, MOTION_RATE * rate(share))
         self._accelerator.backward(terms["loss"])
-        if self._accelerator.num_processes > 1:  # the wrapper that does this for whole frames has not been called
-            for parameter in self._moving:
-                if parameter.grad is not None:
-                    parameter.grad = self._accelerator.reduce(parameter.grad, "mean")
+        # The wrapper that does this for whole frames has not been called.
+        share_gradients(self._accelerator, self._moving)
         return self._follow(self._motion_optimizer, self._moving, terms)
 
-    def _paint(self, batch: Terms, share: float) -> Terms:
+    def _paint(self, batch: StudentBatch, share: float) -> Terms:
         """One step of whole pictures, at a share of the time for these."""
-        for group in self._optimizer.param_groups:
-            group["lr"] = group["factor"] * self._config.learning_rate * rate(share)
+        peak = self._config.learning_rate * rate(share)
+        set_rates(self._optimizer, [SETTLED * peak, peak])
         terms = self._loss(self._model, batch, share)
         self._accelerator.backward(terms["loss"])
         return self._follow(self._optimizer, self._all, terms)

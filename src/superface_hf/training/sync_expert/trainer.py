@@ -4,14 +4,14 @@
 
     superface train sync-expert --set data=$SUPERFACE_DATA --prepared .cache/prepared --out runs/sync_expert
 
-It sees training clips and synthetic speech (which needs espeak-ng and flite). Resumes by itself from the newest checkpoint in
-``out``. Sound is a frame or two off in some recordings: part of the way through, the expert says by how much, and from there
-on it trains on corrected clips, without those whose mouth says nothing about the sound.
+It sees training clips and synthetic speech (which needs espeak-ng and flite). The same command resumes from the newest
+checkpoint in ``out``; the finished weights are in its ``final``. Sound is a frame or two off in some recordings: part of the
+way through, the expert measures by how much, and from there on it trains on corrected clips, without those whose mouth is
+independent of the sound.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -23,10 +23,9 @@ import torch
 import torch.nn.functional as F
 from accelerate.utils import set_seed
 from torch import Tensor
-from torch.utils.data import DataLoader, Subset
 
 from ...data.speech.clips import SpeechClip, load_speech_clips
-from ...data.speech.sync_windows import SyncWindows, WindowSampling
+from ...data.speech.sync_windows import SyncBatch, SyncSampling, SyncWindows
 from ...errors import MotionError
 from ...models.sync_expert.configuration_sync_expert import SuperFaceSyncExpertConfig
 from ...models.sync_expert.modeling_sync_expert import SuperFaceSyncExpertModel, at_rate
@@ -84,7 +83,7 @@ class SyncExpertTrainingConfig:
 
 
 def sync_loss(audio: Tensor, mouth: Tensor, reach: int, temperature: float, tolerance: float) -> tuple[Tensor, Tensor]:
-    """How badly windows (B, T, E) of sound and mouth find each other, and how often the right clip's best shift is right.
+    """Computes the loss of windows (B, T, E) of sound and mouth, and how often the best shift of the right clip is right.
 
     Each window of sound has as candidates the mouth windows of its own clip within ``reach`` frames, and those of the other
     clips at the same time; and the other way round. Windows that are only a little off share the credit.
@@ -115,7 +114,7 @@ class SyncExpertTrainer:
         clips: Sequence[SpeechClip],
         synthetic: Sequence[SpeechClip] = (),
         model_config: SuperFaceSyncExpertConfig | None = None,
-        sampling: WindowSampling | None = None,
+        sampling: SyncSampling | None = None,
     ) -> None:
         self.config, self.sampling = config, sampling
         self.clips, self.synthetic = list(clips), list(synthetic)
@@ -130,8 +129,10 @@ class SyncExpertTrainer:
         optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
         self.model, self.optimizer = self.accelerator.prepare(model.train(), optimizer)
         self.averaged.to(self.accelerator.device)
-        out = Path(config.out)
-        self.run = TrainingRun(out, self.accelerator, self.averaged, config.ema, config.checkpoint_minutes, config)
+        self.run = TrainingRun(
+            Path(config.out), self.accelerator, self.averaged, config.ema, config.checkpoint_minutes, config,
+            steps=config.steps, seed=config.seed,
+        )  # fmt: skip
         self.offsets: dict[str, float | None] = {}
 
     def train(self, until: int | None = None) -> None:
@@ -147,56 +148,39 @@ class SyncExpertTrainer:
             self.run.log({"step": self.run.step, "calibrated": len(self.offsets), "left_out": left_out})
         self._train_to(end)
         self.run.save(offsets=self.offsets)
-        if self.accelerator.is_main_process:
-            copy.deepcopy(self.averaged).half().save_pretrained(self.run.out / "weights")
+        self.run.release()
 
     def _train_to(self, end: int) -> None:
         config = self.config
-        together = config.batch_size * self.accelerator.num_processes  # windows in a step of all processes
         clips = [
             replace(clip, offset=offset)
             for clip in self.clips
             if (offset := self.offsets.get(clip.name, clip.offset)) is not None
         ]
-        windows = SyncWindows(
-            clips,
-            self.synthetic,
-            self.averaged.feature_extractor,
-            config.steps * together,
-            config.seed,
-            self.sampling,
-        )
-        rest = Subset(windows, range(self.run.step * together, end * together))
-        loader = self.accelerator.prepare(DataLoader(rest, config.batch_size))
-        for batch in loader:
+        windows = SyncWindows(clips, self.synthetic, self.averaged.feature_extractor, config.seed, self.sampling)
+        for batch in self.run.batches(windows, config.batch_size, end):
             self.run.tick(self._train_step(batch), offsets=self.offsets)
 
-    def _train_step(self, batch: dict[str, Tensor]) -> dict[str, float]:
+    def _train_step(self, batch: SyncBatch) -> dict[str, Tensor]:
         config = self.config
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate(self.run.step)
         with self.accelerator.autocast():
-            output = self.model(batch["input_features"], batch["mouth"])
+            output = self.model(batch.input_features, batch.mouth)
         loss, right = sync_loss(
             output.audio.float(), output.mouth.float(), config.reach, config.temperature, config.tolerance
         )
-        self.accelerator.backward(loss)
-        self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.run.follow(self.model)
-        return {"loss": round(float(loss.detach()), 4), "right": round(float(right), 3)}
+        self.run.descend(loss, self.model, self.optimizer, self.learning_rate(self.run.step), 1.0)
+        return {"loss": loss.detach(), "right": right}
 
     def learning_rate(self, step: int) -> float:
-        config = self.config
-        fall = max(0.02, cosine(step / config.steps, 0.0))
-        return config.learning_rate * rising(step, config.warmup) * fall
+        """The rate of a step: a rise over ``warmup`` steps, then a cosine down to a fiftieth."""
+        fall = max(0.02, cosine(step / self.config.steps, 0.0))
+        return self.config.learning_rate * rising(step, self.config.warmup) * fall
 
 
 def measured_offsets(
     model: SuperFaceSyncExpertModel, clips: Sequence[SpeechClip], config: SyncExpertTrainingConfig
 ) -> dict[str, float | None]:
-    """By how many seconds each clip's sound is late, by the expert; None for a clip to be left out.
+    """Measures by how many seconds each clip's sound is late; None for a clip to leave out.
 
     A clip about which the expert is not sure takes the offset that fits all clips of its person best, as they mostly come
     from one recording. Clips too short to tell keep their offset.
@@ -245,9 +229,9 @@ def run(config: SyncExpertTrainingConfig, until: int | None = None) -> Path | No
     """Loads what ``config`` names, and trains to the end, or to step ``until``.
 
     Returns:
-        The folder of the weights; None in all processes except the main one.
+        The folder of the newest weights; None in all processes except the main one.
     """
     clips = load_speech_clips(Path(config.data), Path(config.prepared), "train", Path(config.cache))
     trainer = SyncExpertTrainer(config, clips, synthetic_clips(config.synthetic_utterances, config.seed))
     trainer.train(until)
-    return trainer.run.out / "weights" if trainer.accelerator.is_main_process else None
+    return trainer.run.newest_weights

@@ -20,7 +20,7 @@ from ..losses.perceptual import PerceptualName
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """What is trained.
+    """The model to train.
 
     Attributes:
         size: ``tiny``, ``base`` or ``large``.
@@ -58,7 +58,7 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class DataSettings:
-    """What it is trained on.
+    """The training data.
 
     Attributes:
         prepared: folder of a prepared set (``superface prepare``), or with ``streaming`` also the id of one on the Hub.
@@ -67,7 +67,7 @@ class DataSettings:
         workers: processes that read pairs, for each training process; 0 reads in the training process.
         sampling: how pairs are drawn.
         masking: how regions of the driving signal are replaced (MTM).
-        degradation: how sources are spoilt (SSR).
+        degradation: how sources are degraded (SSR).
     """
 
     prepared: str = ".cache/prepared"
@@ -81,7 +81,7 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class LossWeights:
-    """What counts how much; 0 leaves a term out.
+    """Weights of the loss's terms; 0 leaves a term out.
 
     Attributes:
         region_emphasis, opening_emphasis: how much more an error on lips and eyes counts, and one inside open ones.
@@ -92,7 +92,7 @@ class LossWeights:
         matte: the error of where the person ends.
         temporal: the error of what changes from one frame to the next, where a batch holds neighbouring frames.
         flow: the error of small copies of the source after the flow, which shows the flow the way from far off.
-        restoration: how far the restored source is from the one that was not spoilt.
+        restoration: how far the restored source is from the clean one.
         occlusion: the pull toward using what the source shows.
         smoothness: the pull toward an even 3D flow.
         perceptual: the perceptual distance of face, mouth and one eye.
@@ -148,7 +148,7 @@ class ScheduleSettings:
 
     Attributes:
         steps: length of the training.
-        restoration: first steps, in which only the source's restorer learns, from spoilt sources and their originals.
+        restoration: first steps, in which only the source's restorer learns, from degraded sources and their originals.
             Nothing has to be moved for that: a step takes a fraction of the time.
         warmup: steps over which the learning rate rises.
         decay: last steps, over which it falls to a twentieth.
@@ -162,7 +162,7 @@ class ScheduleSettings:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """How, and where to.
+    """Batches, precision, checkpoints and logs.
 
     Attributes:
         out: folder for checkpoints, logs and validation sheets.

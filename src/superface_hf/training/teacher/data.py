@@ -9,21 +9,20 @@ from typing import Any
 
 import numpy as np
 from accelerate import Accelerator
-from torch.utils.data import DataLoader, IterableDataset, default_collate, get_worker_info
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from transformers.utils import logging
 
-from ...data.pairs.reenactment import ReenactmentPairs, StreamedPairs
+from ...data.pairs.reenactment import Pair, ReenactmentPairs, StreamedPairs
 from ...data.pairs.still import StillPairs
 from ...data.prepared_set import ClipStream
 from ...errors import SuperFaceError
 from .config import TeacherTrainingConfig
-from .loss import Batch
 
 logger = logging.get_logger(__name__)
 
 
 class BatchParts:
-    """For each step, this process's parts of the batch, as ``ReenactmentPairs`` and ``default_collate`` give them.
+    """For each step, this process's parts of the batch, joined into one :class:`Pair` each.
 
     A set in memory needs no place to go on from: pairs are numbered, step s takes those from s * batch_size on, and the
     parts of the processes follow each other. A stream has a place.
@@ -57,10 +56,10 @@ class BatchParts:
         else:
             pairs = pairs_in_memory(config, image_size)
             numbers = _PartNumbers(config.run.batch_size, size, self.accumulation, rank, steps)
-            self.loader = DataLoader(pairs, batch_sampler=numbers, **options)
+            self.loader = DataLoader(pairs, batch_sampler=numbers, collate_fn=Pair.collate, **options)
 
-    def __iter__(self) -> Iterator[list[Batch]]:
-        parts: list[Batch] = []
+    def __iter__(self) -> Iterator[list[Pair]]:
+        parts: list[Pair] = []
         left = len(self.steps)
         if not left:
             return
@@ -72,7 +71,7 @@ class BatchParts:
                 if not left:
                     return
 
-    def _received(self, item: Any) -> Batch:
+    def _received(self, item: Any) -> Pair:
         if self.place is None:
             return item
         worker, state, part = item
@@ -117,7 +116,7 @@ class _PartNumbers:
                 yield list(range(first + part * self.size, first + (part + 1) * self.size))
 
 
-class _StreamedParts(IterableDataset[tuple[int, dict[str, Any], Batch]]):
+class _StreamedParts(IterableDataset[tuple[int, dict[str, Any], Pair]]):
     """Parts of batches from a stream of each worker, with the worker's number and where its stream is after the part.
 
     Args:
@@ -129,7 +128,7 @@ class _StreamedParts(IterableDataset[tuple[int, dict[str, Any], Batch]]):
     ) -> None:
         self.config, self.image_size, self.size, self.rank, self.place = config, image_size, size, rank, place
 
-    def __iter__(self) -> Iterator[tuple[int, dict[str, Any], Batch]]:
+    def __iter__(self) -> Iterator[tuple[int, dict[str, Any], Pair]]:
         info, states = get_worker_info(), self.place["workers"]
         # The loader asks its workers in turn, beginning with the first; the training goes on with the one whose turn it was.
         worker = ((0 if info is None else info.id) + self.place["given"]) % len(states)
@@ -138,7 +137,7 @@ class _StreamedParts(IterableDataset[tuple[int, dict[str, Any], Batch]]):
             pairs.load_state_dict(states[worker])
         items = iter(pairs)
         while True:
-            part = default_collate([next(items) for _ in range(self.size)])
+            part = Pair.collate([next(items) for _ in range(self.size)])
             yield worker, pairs.state_dict(), part
 
 
@@ -157,7 +156,7 @@ def streamed_pairs(config: TeacherTrainingConfig, image_size: int, reader: int) 
 
 
 def _place(places: list[Any], rank: int, processes: int, workers: int) -> dict[str, Any]:
-    """Where this process's stream goes on; at the start if the checkpoint is of other readers."""
+    """The place at which this process's stream resumes; the start if other readers wrote the checkpoint."""
     place = places[rank] if len(places) == processes else None
     if place is not None and len(place["workers"]) == workers:
         return place

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...data.pairs.reenactment import Pair
 from ...face_model.mesh_flow import warp
 from ...face_model.mesh_image import opening_image
 from ...face_model.topology import LEFT_EYE, LIPS, RIGHT_EYE
 from ...models.teacher.modeling_teacher import TeacherOutput
 from ...models.teacher.restorer import Restoration
-from ..core.run import channels_last
+from ..core.layout import channels_last
 from ..losses.keypoint_consistency import KeypointConsistency
 from ..losses.perceptual import perceptual_distance
 from ..losses.pixels import bending, coarse_l2, coarse_warp_l1, flicker_l1, pyramid_l1, region_weights, resized, windows
@@ -21,29 +24,41 @@ from .config import LossWeights
 FACE_WINDOW, MOUTH_WINDOW, EYE_WINDOW, HAIR_WINDOW = 14, 7, 5, 8
 # Side in pixels of the windows in which restored sources are compared: as large as most of what is to be restored.
 RESTORED_WINDOW = 224
-# How much it counts that a poor source is found to be one.
+# Weight of the error of telling degraded sources from clean ones.
 FOUND_WEIGHT = 0.05
 # Points of the face's edge at forehead and temples, and how much farther from its middle the windows of the hair are.
 HAIRLINE, BEYOND = (10, 103, 332, 127, 356), 1.3
-# What is warped counts by this much where the target shows no person.
+# Weight of warped pixels where the target shows no person.
 OUTSIDE = 0.1
-# A window is judged where at least this share of it is known.
+# The discriminator sees windows of which at least this share is known.
 KNOWN = 0.99
 
-Batch = dict[str, Tensor]
 # Rendered and wanted window (B', 3, s, s), and the drawing of how open mouth and eyes are there (B', 3, s, s).
 CloseUp = tuple[Tensor, Tensor, Tensor]
 
 
-class TeacherLoss:
-    """The terms that compare a rendering with its target, each by its weight; a weight of 0 leaves its term out.
+@dataclass(eq=False)
+class TeacherBatch(Pair):
+    """Pairs on the training's device, in layers, some of their sources degraded; pictures are floats in [0, 1].
 
-    A batch holds ``source``, ``target`` (B, 3, S, S) in [0, 1], ``plate`` (B, 3, S, S) that lies behind the target's person and
-    ``target_matte`` (B, 1, S, S) that tells the two apart, ``clean_source`` before any degradation, ``degraded`` (B,)
-    bool, the meshes ``source_landmarks``, ``target_landmarks`` (B, 478, 3), ``sharp`` (B,) bool, ``known``
-    (B, 1, S/8, S/8) and ``follows`` (B,) bool (see ``ReenactmentPairs``), and ``window`` (B, 2), the middles in image
-    coordinates of the windows that restored sources are looked at in.
+    Attributes:
+        matte, target_matte: (B, 1, S, S) how much of each pixel is the person.
+        plate: (B, 3, S, S) what lies behind the target's person.
+        clean_source: (B, 3, S, S) the source before any degradation.
+        degraded: (B,) bool.
+        window: (B, 2) the middles, in image coordinates, of the windows in which restored sources are compared.
     """
+
+    matte: Tensor
+    target_matte: Tensor
+    plate: Tensor
+    clean_source: Tensor
+    degraded: Tensor
+    window: Tensor
+
+
+class TeacherLoss:
+    """The terms that compare a rendering with its target, each by its weight; a weight of 0 leaves its term out."""
 
     def __init__(self, weights: LossWeights, device: torch.device) -> None:
         self.weights = weights
@@ -56,7 +71,7 @@ class TeacherLoss:
             self.keypoints = KeypointConsistency(embedded_tracker()).to(device)
 
     def __call__(
-        self, output: TeacherOutput, frames: Tensor, batch: Batch, patches: list[CloseUp]
+        self, output: TeacherOutput, frames: Tensor, batch: TeacherBatch, patches: list[CloseUp]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum, and its terms without gradients.
 
@@ -68,52 +83,52 @@ class TeacherLoss:
         if self.weights.restoration:
             terms["restoration"] = self.restoration(
                 Restoration(output.source.image, output.source.need),
-                batch["clean_source"],
-                batch["degraded"],
-                batch["window"],
+                batch.clean_source,
+                batch.degraded,
+                batch.window,
             )
         if self.perceptual is not None:
             terms["perceptual"] = self.perceived(frames, batch, patches)
         if self.keypoints is not None:
             some = slice(self.weights.keypoint_items)
             terms["keypoints"] = self.keypoints(
-                frames[some], batch["target"][some], batch["target_landmarks"][some], batch["known"][some]
+                frames[some], batch.target[some], batch.target_landmarks[some], batch.known[some]
             )
         loss = torch.stack([getattr(self.weights, name) * term.float() for name, term in terms.items()]).sum()
         return loss, {name: term.detach() for name, term in terms.items()}
 
-    def pixel_terms(self, output: TeacherOutput, rendered: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def pixel_terms(self, output: TeacherOutput, rendered: Tensor, batch: TeacherBatch) -> dict[str, Tensor]:
         """Frames, the warped person and the matte, against the target."""
-        half = batch["target"].shape[-1] // 2
-        known = F.interpolate(batch["known"], size=(half, half), mode="nearest")
+        half = batch.target.shape[-1] // 2
+        known = F.interpolate(batch.known, size=(half, half), mode="nearest")
         emphasis = region_weights(
-            batch["target_landmarks"], half, self.weights.region_emphasis, self.weights.opening_emphasis
+            batch.target_landmarks, half, self.weights.region_emphasis, self.weights.opening_emphasis
         )
         weights = known * emphasis
-        inside = OUTSIDE + (1 - OUTSIDE) * F.avg_pool2d(batch["target_matte"], 2)
-        frames, wanted = (F.avg_pool2d(x, 2) for x in (rendered, batch["target"]))
+        inside = OUTSIDE + (1 - OUTSIDE) * F.avg_pool2d(batch.target_matte, 2)
+        frames, wanted = (F.avg_pool2d(x, 2) for x in (rendered, batch.target))
         terms = {
             "l1": pyramid_l1(frames, wanted, weights, levels=4),
             "warp": pyramid_l1(half_warped(output, batch), wanted, weights * inside, levels=1),
             "coarse": coarse_l2(frames, wanted, known, factor=4),
         }
-        # Footage of half the resolution has nothing to say about the finest pixels.
-        counted = batch["sharp"][:, None, None, None] * F.interpolate(known, scale_factor=2.0, mode="nearest")
-        terms["fine"] = ((rendered - batch["target"]).abs() * counted).mean()
-        terms["matte"] = ((output.alpha - batch["target_matte"]).abs() * F.interpolate(known, scale_factor=2.0)).mean()
+        # Footage of half the resolution does not show the finest pixels.
+        counted = batch.sharp[:, None, None, None] * F.interpolate(known, scale_factor=2.0, mode="nearest")
+        terms["fine"] = ((rendered - batch.target).abs() * counted).mean()
+        terms["matte"] = ((output.alpha - batch.target_matte).abs() * F.interpolate(known, scale_factor=2.0)).mean()
         if self.weights.temporal:
-            terms["temporal"] = flicker_l1(frames, wanted, weights, batch["follows"])
+            terms["temporal"] = flicker_l1(frames, wanted, weights, batch.follows)
         return terms
 
-    def motion_terms(self, output: TeacherOutput, batch: Batch) -> dict[str, Tensor]:
+    def motion_terms(self, output: TeacherOutput, batch: TeacherBatch) -> dict[str, Tensor]:
         """The flow, and the masks that it works with."""
-        size = batch["target"].shape[-1]
+        size = batch.target.shape[-1]
         sizes = tuple(size // factor for factor in (16, 8, 4))
-        person = F.avg_pool2d(batch["target_matte"], size // batch["known"].shape[-1])
-        inside = batch["known"] * (OUTSIDE + (1 - OUTSIDE) * person)
+        person = F.avg_pool2d(batch.target_matte, size // batch.known.shape[-1])
+        inside = batch.known * (OUTSIDE + (1 - OUTSIDE) * person)
         # The flow is the same however poor the picture is, and a clean one shows it better.
         terms = {
-            "flow": coarse_warp_l1(batch["clean_source"], output.rendered.flow, batch["target"], inside, sizes),
+            "flow": coarse_warp_l1(batch.clean_source, output.rendered.flow, batch.target, inside, sizes),
         }
         if self.weights.occlusion:
             terms["occlusion"] = (1 - output.motion.occlusion).mean()
@@ -131,12 +146,12 @@ class TeacherLoss:
             error = error + self.weights.perceptual * self.perceptual(*pictures)
         return error
 
-    def perceived(self, frames: Tensor, batch: Batch, patches: list[CloseUp]) -> Tensor:
+    def perceived(self, frames: Tensor, batch: TeacherBatch, patches: list[CloseUp]) -> Tensor:
         """Perceptual distance of the face at half the resolution, and of mouth, one eye and hair at full resolution."""
         assert self.perceptual is not None
-        landmarks = batch["target_landmarks"]
-        # Where nobody knows the target, what was rendered is right.
-        target = torch.lerp(frames.detach(), batch["target"], resized(batch["known"], frames.shape[-1]))
+        landmarks = batch.target_landmarks
+        # Where the target is unknown, the rendering counts as right.
+        target = torch.lerp(frames.detach(), batch.target, resized(batch.known, frames.shape[-1]))
         halves = (F.avg_pool2d(frames, 2), F.avg_pool2d(target, 2))
         total = self.perceptual(*windows(landmarks[..., :2].mean(1), halves, FACE_WINDOW * frames.shape[-1] // 32))
         for rendered, wanted, _ in patches:
@@ -144,20 +159,20 @@ class TeacherLoss:
         return total
 
 
-def half_warped(output: TeacherOutput, batch: Batch) -> Tensor:
+def half_warped(output: TeacherOutput, batch: TeacherBatch) -> Tensor:
     """The clean source's pixels after the flow, at half the resolution: (B, 3, S/2, S/2)."""
     warped = F.avg_pool2d(output.warped, 2)
-    degraded = batch["degraded"]
+    degraded = batch.degraded
     if not degraded.any():
         return warped
-    clean = warp(F.avg_pool2d(batch["clean_source"][degraded], 2), output.rendered.flow[degraded].float())
+    clean = warp(F.avg_pool2d(batch.clean_source[degraded], 2), output.rendered.flow[degraded].float())
     return warped.index_put((degraded.nonzero()[:, 0],), clean.to(warped.dtype))
 
 
-def close_ups(frames: Tensor, batch: Batch, generator: torch.Generator) -> list[CloseUp]:
+def close_ups(frames: Tensor, batch: TeacherBatch, generator: torch.Generator) -> list[CloseUp]:
     """Full-resolution windows at the mouth, at one eye and in the hair, of the items whose footage has that resolution and
     whose targets are known there. A window that no item has is left out; ``generator`` chooses the eye and the hair."""
-    landmarks, size = batch["target_landmarks"], frames.shape[-1]
+    landmarks, size = batch.target_landmarks, frames.shape[-1]
     eye = (LEFT_EYE, RIGHT_EYE)[int(torch.randint(2, (), generator=generator))]
     hair = HAIRLINE[int(torch.randint(len(HAIRLINE), (), generator=generator))]
     middle = landmarks[..., :2].mean(1)
@@ -168,12 +183,12 @@ def close_ups(frames: Tensor, batch: Batch, generator: torch.Generator) -> list[
     )
     found = []
     for centres, share in places:
-        known = windows(centres, (batch["known"],), max(1, share * size // 32 // 8))[0]
-        usable = batch["sharp"] & (known.mean((1, 2, 3)) >= KNOWN)
+        known = windows(centres, (batch.known,), max(1, share * size // 32 // 8))[0]
+        usable = batch.sharp & (known.mean((1, 2, 3)) >= KNOWN)
         if not usable.any():
             continue
         with torch.autocast(frames.device.type, enabled=False):
             openings = opening_image(landmarks[usable].float(), size // 2)
-        pictures = (frames[usable], batch["target"][usable], F.interpolate(openings, scale_factor=2.0))
+        pictures = (frames[usable], batch.target[usable], F.interpolate(openings, scale_factor=2.0))
         found.append(windows(centres[usable], pictures, share * size // 32))
     return found  # type: ignore[return-value]

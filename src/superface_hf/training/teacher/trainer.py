@@ -1,6 +1,6 @@
 """Trains the teacher on pairs of frames of one person: ``superface train teacher --config configs/teacher_base.yaml``.
 
-It goes on by itself from the newest checkpoint in ``run.out``, and ends with the same weights as if it had not been stopped:
+The same command resumes from the newest checkpoint in ``run.out``, and ends with the weights of an uninterrupted training:
 whatever is drawn (pairs, degradations, windows) follows from the seed, the step and the place in the batch.
 
 One step of the optimizer takes ``run.batch_size`` pairs over all processes; each process takes its share in
@@ -13,7 +13,6 @@ import importlib.util
 from contextlib import nullcontext
 from pathlib import Path
 
-import numpy as np
 import torch
 from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration, set_seed
 from torch import Tensor, nn
@@ -21,18 +20,21 @@ from transformers.utils import logging
 
 from ...data.degradations import SourceDegradation
 from ...data.mattes import Mattes, known_plate, person_colours
+from ...data.pairs.reenactment import Pair
 from ...errors import SuperFaceError
 from ...face_model.linear import FaceModel
 from ...models.teacher.modeling_teacher import SuperFaceTeacherModel
 from ...utils.settings import SettingsError, as_dict, flat
-from ..core.processes import accelerator_for
-from ..core.run import TrainingError, TrainingRun, channels_last
-from ..core.schedules import falling_rate
-from ..losses.adversarial import Judge
+from ..core.layout import channels_last
+from ..core.processes import accelerator_for, share_gradients
+from ..core.randomness import torch_generator
+from ..core.run import TrainingError, TrainingRun
+from ..core.schedules import falling_rate, set_rates
+from ..losses.close_ups import CloseUpDiscriminator
 from ..losses.pixels import windows
 from .config import ModelSettings, TeacherTrainingConfig
 from .data import BatchParts
-from .loss import RESTORED_WINDOW, Batch, TeacherLoss, close_ups
+from .loss import RESTORED_WINDOW, TeacherBatch, TeacherLoss, close_ups
 from .validation import ValidationClips, validate
 
 logger = logging.get_logger(__name__)
@@ -54,7 +56,7 @@ class TeacherTrainer:
             config.run.mixed_precision,
             log_with=list(config.run.trackers) or None,
             project_config=ProjectConfiguration(str(config.out), logging_dir=str(config.out)),
-            # Of a part that is switched off the weights remain, and get no gradient.
+            # A part that is switched off keeps its weights, which then get no gradient.
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=_has_idle_parts(model))],
         )
         config.micro_batch(self.accelerator.num_processes)  # refuses what cannot be shared
@@ -70,9 +72,9 @@ class TeacherTrainer:
             model.parameters(), settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay
         )
         self.model, self.optimizer = self.accelerator.prepare(channels_last(model), optimizer)
-        self.judge: Judge | None = None
+        self.discriminator: CloseUpDiscriminator | None = None
         if config.loss.adversarial or config.loss.matching:
-            self.judge = Judge(self.accelerator, 0.5 * settings.learning_rate)
+            self.discriminator = CloseUpDiscriminator(self.accelerator, 0.5 * settings.learning_rate)
         self.loss = TeacherLoss(config.loss, self.accelerator.device)
         self.degrade = SourceDegradation(config.data.degradation)
         self.mattes = Mattes(self.accelerator.device)
@@ -80,9 +82,8 @@ class TeacherTrainer:
             config.out, self.accelerator, self.averaged, settings.ema, config.run.checkpoint_minutes, config,
             config.run.first_checkpoint, config.run.log_every,
         )  # fmt: skip
-        self._skipped = 0  # steps in a row
         if config.run.compile:
-            # Only the convolutional parts: the geometry in between gains nothing and would be traced again for each shape.
+            # Only the convolutional parts: the geometry in between gains nothing, and each new shape would be traced again.
             for part in convolutional_parts(self.accelerator.unwrap_model(self.model)):
                 part.compile()
 
@@ -113,13 +114,12 @@ class TeacherTrainer:
             for tracker in self.accelerator.trackers:
                 tracker.finish()
 
-    def _train_step(self, parts: list[Batch]) -> dict[str, float | Tensor]:
+    def _train_step(self, parts: list[Pair]) -> dict[str, float | Tensor]:
         """One step of the optimizer on this process's parts of the batch."""
         settings, step = self.config.optimizer, self.run.step
         schedule = self.config.schedule
         rate = settings.learning_rate * falling_rate(step, schedule.steps, schedule.warmup, schedule.decay)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_rates(self.optimizer, rate)
         sums: dict[str, Tensor] = {}
         restoring = step < schedule.restoration
         learn = self._learn_to_restore if restoring else self._learn_from
@@ -130,102 +130,83 @@ class TeacherTrainer:
                 terms = learn(part, self.accelerator.process_index * len(parts) + number, len(parts))
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0) + value / len(parts)
-        if restoring:
-            self._share_gradients()
+        if restoring:  # beside the model's own forward pass
+            share_gradients(self.accelerator, self.model.parameters())
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
-        taken = self._all_finite(norm, sums["loss"])
+        taken = self.run.counts(self._all_finite(norm, sums["loss"]), settings.skips_allowed)
         if taken:
             self.optimizer.step()
-            if self.judge is not None:
-                self.judge.step(0.5 * rate)
+            if self.discriminator is not None:
+                self.discriminator.step(0.5 * rate)
             self.run.follow(self.model)
-            self._skipped = 0
         else:
             sums = {}
-            self._skip()
         self.optimizer.zero_grad()
-        if self.judge is not None:
-            self.judge.forget()
+        if self.discriminator is not None:
+            self.discriminator.forget()
         return {**sums, **({"gradient": norm} if taken else {}), "rate": rate, "skipped": float(not taken)}
 
-    def _learn_from(self, part: Batch, place: int, parts: int) -> dict[str, Tensor]:
+    def _learn_from(self, part: Pair, place: int, parts: int) -> dict[str, Tensor]:
         """Adds the gradients of one part of the batch, the ``place``-th of all, to those of ``parts`` on this process."""
         batch = self._on_device(part, place)
         generator = self._generator(place, _WINDOWS)
         with self.accelerator.autocast():
-            output = self.model(batch["source"], batch["matte"], batch["source_landmarks"], batch["target_landmarks"])
-            frames = output.over(batch["plate"])
+            output = self.model(batch.source, batch.matte, batch.source_landmarks, batch.target_landmarks)
+            frames = output.over(batch.plate)
             patches = close_ups(frames, batch, generator)
             loss, terms = self.loss(output, frames, batch, patches)
-            if self.judge is not None and patches:
-                judged = self.judge.judge(patches)
+            if self.discriminator is not None and patches:
+                judged = self.discriminator.judge(patches)
                 loss = loss + sum(getattr(self.config.loss, name) * value for name, value in judged.items())
                 terms.update({name: value.detach() for name, value in judged.items()})
         self.accelerator.backward(loss / parts)
-        if self.judge is not None and patches:
-            terms["judge"] = self.judge.learn(patches)
+        if self.discriminator is not None and patches:
+            terms["discriminator"] = self.discriminator.learn(patches)
         return {"loss": loss.detach(), **terms}
 
-    def _learn_to_restore(self, part: Batch, place: int, parts: int) -> dict[str, Tensor]:
-        """The same for the restorer alone, from windows of spoilt sources and of their originals."""
+    def _learn_to_restore(self, part: Pair, place: int, parts: int) -> dict[str, Tensor]:
+        """Adds the restorer's gradients alone, from windows of degraded sources and of their originals."""
         batch = self._on_device(part, place)
-        side = min(RESTORED_WINDOW, batch["source"].shape[-1])
-        spoilt, clean = windows(batch["window"], (batch["source"], batch["clean_source"]), side)
+        side = min(RESTORED_WINDOW, batch.source.shape[-1])
+        degraded, clean = windows(batch.window, (batch.source, batch.clean_source), side)
         with self.accelerator.autocast():
-            restored = self.accelerator.unwrap_model(self.model).restorer(spoilt)
-            loss = self.loss.restoration(restored, clean, batch["degraded"], torch.zeros_like(batch["window"]))
+            restored = self.accelerator.unwrap_model(self.model).restorer(degraded)
+            loss = self.loss.restoration(restored, clean, batch.degraded, torch.zeros_like(batch.window))
         self.accelerator.backward(loss / parts)
         return {"loss": loss.detach(), "restoration": loss.detach()}
 
-    def _share_gradients(self) -> None:
-        """What was learned beside the model's own forward pass is not shared by it."""
-        if self.accelerator.num_processes > 1:
-            for parameter in self.model.parameters():
-                if parameter.grad is not None:
-                    parameter.grad = self.accelerator.reduce(parameter.grad, "mean")
-
-    def _on_device(self, part: Batch, place: int) -> Batch:
-        """Pictures as floats in [0, 1], and some of the sources degraded."""
+    def _on_device(self, part: Pair, place: int) -> TeacherBatch:
+        """Pictures as floats in [0, 1], in layers, and some of the sources degraded."""
         device = self.accelerator.device
-        batch = {name: value.to(device, non_blocking=True) for name, value in part.items()}
-        for name in ("source", "target"):
-            batch[name] = (batch[name].float() / 255).contiguous(memory_format=torch.channels_last)
-        batch["matte"], batch["target_matte"] = (self.mattes(batch[name]) for name in ("source", "target"))
-        batch["plate"] = known_plate(batch["source"], batch["matte"], batch["target"], batch["target_matte"])
-        own_plate = known_plate(batch["source"], batch["matte"], batch["source"], batch["matte"])
-        batch["source"] = batch["clean_source"] = person_colours(batch["source"], batch["matte"], own_plate)
-        batch["degraded"] = torch.zeros_like(batch["sharp"])
-        places = torch.rand(len(batch["source"]), 2, generator=self._generator(place, _RESTORED))
-        batch["window"] = (2 * places - 1).to(device)
+        part = part.to(device, non_blocking=True)
+        source, target = (
+            (picture.float() / 255).contiguous(memory_format=torch.channels_last)
+            for picture in (part.source, part.target)
+        )
+        matte, target_matte = self.mattes(source), self.mattes(target)
+        plate = known_plate(source, matte, target, target_matte)
+        clean = source = person_colours(source, matte, known_plate(source, matte, source, matte))
+        degraded = torch.zeros_like(part.sharp)
+        places = torch.rand(len(source), 2, generator=self._generator(place, _RESTORED))
         if self.config.data.degradation.share:
-            spoilt = self.degrade(batch["source"], self._generator(place, _DEGRADATION, device), batch["follows"])
-            batch["source"] = spoilt.contiguous(memory_format=torch.channels_last)
-            batch["degraded"] = (spoilt != batch["clean_source"]).flatten(1).any(1)
-        return batch
+            poor = self.degrade(source, self._generator(place, _DEGRADATION, device), part.follows)
+            source = poor.contiguous(memory_format=torch.channels_last)
+            degraded = (poor != clean).flatten(1).any(1)
+        return TeacherBatch(
+            source, target, part.source_landmarks, part.target_landmarks, part.sharp, part.known, part.follows,
+            matte, target_matte, plate, clean, degraded, (2 * places - 1).to(device),
+        )  # fmt: skip
 
     def _generator(self, place: int, kind: int, device: torch.device | str = "cpu") -> torch.Generator:
         """Random numbers that only depend on the seed, the step and the place in the batch."""
-        state = np.random.SeedSequence((self.config.run.seed, self.run.step, place, kind)).generate_state(1)
-        return torch.Generator(device).manual_seed(int(state[0]))
+        return torch_generator(self.config.run.seed, self.run.step, place, kind, device=device)
 
     def _all_finite(self, *values: Tensor) -> bool:
-        """Whether they are, in all processes."""
+        """Whether the values are finite in all processes."""
         finite = torch.stack([value.detach().float().isfinite() for value in values]).all()
         if self.accelerator.num_processes > 1:
             finite = self.accelerator.reduce(finite.float(), "mean") == 1
         return bool(finite)
-
-    def _skip(self) -> None:
-        """Counts a step that cannot be taken, and gives up after several in a row."""
-        self._skipped += 1
-        step, allowed = self.run.step + 1, self.config.optimizer.skips_allowed
-        logger.warning(f"Step {step} is skipped: its loss or its gradient is not finite.")
-        if self._skipped > allowed:
-            raise TrainingError(
-                f"{self._skipped} steps in a row, up to step {step}, had no finite loss and gradient: the training has gone "
-                f"wrong. Go back to an earlier checkpoint (the last is in {self.run.out}) with a lower "
-                f"optimizer.learning_rate, or with run.mixed_precision=no."
-            )
 
     def _check_resumable(self) -> None:
         found = self.run.newest()

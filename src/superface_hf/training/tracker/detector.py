@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
-from ...data.tracker import augment as augment
+from ...data.batch import Batch
+from ...data.tracker import augment
 from ...data.tracker.crops import FACELESS_TRAIN, all_sources, background_crops, faceless_pictures
 from ...data.tracker.scenes import SceneMaker
 from ...models.backbone import load_imagenet
@@ -29,47 +29,54 @@ from ...models.tracker.detection import pixels_of, read_maps
 from ...models.tracker.modeling_tracker import SuperFaceTrackerModel
 from ...models.tracker.networks import DETECTOR_STRIDE, FaceDetector
 from ...utils.settings import number
+from ..core.layout import channels_last
 from ..core.processes import accelerator_for
-from ..core.run import channels_last
-from .common import Averaged, Checkpoints, RandomDraws, TrainingClock, freeze_stages, train_mode
+from .part import DomainShares, Draws, Part, PartTrainingConfig, backbone_and_heads, train_part
+
+GEOMETRY_WEIGHT = 0.5  # of the boxes' error beside the heatmap's
+VALIDATION_SCENES = 200
 
 
 @dataclass
-class DetectorTrainingConfig:
+class DetectorTrainingConfig(DomainShares, PartTrainingConfig):
     """How the detector is trained.
 
     Attributes:
-        prepared: a set of ``superface prepare --labels mediapipe``; out: checkpoints and log.
-        steps, minutes: the learning rate reaches zero at whichever comes first.
-        batch, size: scenes a step and their side in pixels (the network takes any; smaller trains faster).
-        learning_rate, backbone_rate: peak rates of the heads and of the ImageNet-trained backbone.
+        size: side of the scenes in pixels (the network takes any; smaller trains faster).
+        learning_rate, backbone_rate: the highest rates of the heads and of the ImageNet-trained backbone.
         frozen_stages: stages (the stem with them) that keep their ImageNet weights.
-        clips, portraits_small, portraits_large: how many of the faces each domain gives.
         lookalikes: share of the scenes with windows, cars, sockets and such (``data.tracker.lookalikes``).
         start: a tracker's folder whose detector is trained on; without it the backbone starts with ImageNet's weights.
     """
 
-    prepared: Path = Path(".cache/prepared")
     out: Path = Path("runs/tracker_detector")
-    steps: int = number(1_000_000, low=1)
-    minutes: float = number(15.0, low=0.01)
-    batch: int = number(12, low=1)
-    size: int = 256
-    learning_rate: float = number(2e-3, low=0)
-    backbone_rate: float = 5e-4
-    weight_decay: float = 0.02
-    frozen_stages: int = 2
-    clips: float = 0.4
-    portraits_small: float = 0.25
-    portraits_large: float = 0.35
+    size: int = number(256, low=32)
+    backbone_rate: float = number(5e-4, low=0)
+    frozen_stages: int = number(2, low=0)
+    clips: float = number(0.4, low=0)
+    portraits_small: float = number(0.25, low=0)
+    portraits_large: float = number(0.35, low=0)
     lookalikes: float = number(0.5, low=0, high=1)
     start: Path | None = None
-    checkpoint_seconds: float = 150.0
-    seed: int = 0
+
+
+@dataclass(eq=False)
+class SceneBatch(Batch):
+    """Scenes, and what the detector should give for them: see :func:`target_maps`.
+
+    Attributes:
+        pictures: (B, 3, S, S) in [-1, 1].
+        heat, geometry, weight: (B, h, w), (B, 5, h, w) and (B, h, w).
+    """
+
+    pictures: Tensor
+    heat: Tensor
+    geometry: Tensor
+    weight: Tensor
 
 
 def target_maps(faces: list[list[FaceCrop]], cells: int) -> tuple[Tensor, Tensor, Tensor]:
-    """What the detector should give: heatmaps (B, h, w) in [0, 1], geometry (B, 5, h, w) and its weights (B, h, w)."""
+    """Makes the detector's targets: heatmaps (B, h, w) in [0, 1], geometry (B, 5, h, w) and its weights (B, h, w)."""
     heat = np.zeros((len(faces), cells, cells), np.float32)
     geometry = np.zeros((len(faces), 5, cells, cells), np.float32)
     weight = np.zeros((len(faces), cells, cells), np.float32)
@@ -109,16 +116,10 @@ def detector_loss(
     return focal, (error * weight).sum() / weight.sum().clamp(min=1)
 
 
-class DetectorData(RandomDraws):
+class DetectorData:
     """Augmented scenes in batches, and a fixed set of validation scenes made of held-out people."""
 
-    def __init__(self, config: DetectorTrainingConfig, accelerator: Accelerator) -> None:
-        shares = {
-            "clips": config.clips,
-            "portraits_small": config.portraits_small,
-            "portraits_large": config.portraits_large,
-        }
-        self.begin(config.seed, accelerator)
+    def __init__(self, config: DetectorTrainingConfig) -> None:
         sources = all_sources(config.prepared, held_out=False, frames=16)
         random = np.random.default_rng(config.seed)  # the same backgrounds in every process
         faceless = faceless_pictures(FACELESS_TRAIN)
@@ -126,20 +127,22 @@ class DetectorData(RandomDraws):
         large = [source for source in sources if source.domain == "portraits_large"]
         parts = [part for source in large for part in background_crops(source, random, 2, smallest=96)]
         faceless = faceless * max(1, len(parts) // len(faceless) // 2) + parts
-        self.batch = config.batch
-        self.scenes = SceneMaker(sources, faceless, shares, config.size, config.seed, config.lookalikes)
-        self.scenes.random = self.random
+        self.batch, self.cells = config.batch, config.size // DETECTOR_STRIDE
+        self.scenes = SceneMaker(sources, faceless, config.shares, config.size, config.seed, config.lookalikes)
         held_out = all_sources(config.prepared, held_out=True, frames=8)
-        make = SceneMaker(held_out, faceless_pictures(FACELESS_TRAIN), shares, config.size, 1, config.lookalikes)
-        self.validation = [make() for _ in range(200)]
+        others = faceless_pictures(FACELESS_TRAIN)
+        make = SceneMaker(held_out, others, config.shares, config.size, 1, config.lookalikes)
+        self.validation = [make() for _ in range(VALIDATION_SCENES)]
 
-    def __call__(self) -> tuple[Tensor, list[list[FaceCrop]]]:
-        """(B, 3, S, S) in [-1, 1] and the faces of each scene."""
+    def __call__(self, draws: Draws) -> SceneBatch:
+        """Scenes with random light, occlusions and degradations."""
+        self.scenes.random = draws.numpy
         squares, faces = zip(*(self.scenes() for _ in range(self.batch)), strict=True)
         pictures = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).float() / 255
-        pictures = augment.random_light(pictures, self.generator)
-        pictures = augment.random_occlusion(pictures, self.generator, share=0.15)
-        return augment.random_degradation(pictures, self.generator) * 2 - 1, list(faces)
+        pictures = augment.random_light(pictures, draws.torch)
+        pictures = augment.random_occlusion(pictures, draws.torch, share=0.15)
+        pictures = augment.random_degradation(pictures, draws.torch) * 2 - 1
+        return SceneBatch(pictures, *target_maps(list(faces), self.cells))
 
 
 @torch.no_grad()
@@ -164,20 +167,17 @@ def validate(detector: nn.Module, scenes: list[tuple[np.ndarray, list[FaceCrop]]
                         break
             total += len(faces)
             wrong += len(detections) - len(matched)
-    return {"val_recall": found / max(total, 1), "val_wrong": wrong / len(scenes)}
+    return {"recall": found / max(total, 1), "wrong": wrong / len(scenes)}
 
 
-def train(config: DetectorTrainingConfig, model_config: SuperFaceTrackerConfig | None = None) -> Path:
-    """Trains until steps or minutes are over.
-
-    Returns:
-        The file with the averaged weights of the detector.
-    """
-    model_config = model_config or SuperFaceTrackerConfig()
+def train(
+    config: DetectorTrainingConfig, until: int | None = None, model_config: SuperFaceTrackerConfig | None = None
+) -> Path | None:
+    """Trains until steps or minutes are over, or to step ``until``; see :func:`.part.train_part`."""
     accelerator = accelerator_for()
     torch.manual_seed(config.seed)
-    data = DetectorData(config, accelerator)
-    detector = channels_last(FaceDetector(model_config))
+    data = DetectorData(config)
+    detector = channels_last(FaceDetector(model_config or SuperFaceTrackerConfig()))
     if config.start is not None:
         detector.load_state_dict(SuperFaceTrackerModel.from_pretrained(config.start).detector.state_dict())
     else:
@@ -185,32 +185,21 @@ def train(config: DetectorTrainingConfig, model_config: SuperFaceTrackerConfig |
         # Nearly all places show no face: starting there spares the first steps.
         assert detector.heatmap.bias is not None
         nn.init.constant_(detector.heatmap.bias, -4.0)
-    freeze_stages(detector.backbone, config.frozen_stages)
-    backbone = [p for p in detector.backbone.parameters() if p.requires_grad]
-    heads = [p for name, p in detector.named_parameters() if not name.startswith("backbone.")]
-    optimizer = torch.optim.AdamW(
-        [{"params": backbone, "peak": config.backbone_rate}, {"params": heads, "peak": config.learning_rate}],
-        lr=config.learning_rate,
-        weight_decay=config.weight_decay,
-    )
-    detector, optimizer = accelerator.prepare(detector, optimizer)
-    averaged = Averaged(accelerator.unwrap_model(detector), decay=0.995)
-    clock = TrainingClock(config.steps, config.minutes, warmup=30)
-    checkpoints = Checkpoints(config.out, accelerator, averaged, clock, config.checkpoint_seconds, data)
-    checkpoints.resume()
 
-    while not clock.over:
-        pictures, faces = data()
-        maps = [tensor.to(accelerator.device) for tensor in target_maps(faces, config.size // DETECTOR_STRIDE)]
-        for group in optimizer.param_groups:
-            group["lr"] = group["peak"] * clock.rate()
-        train_mode(detector, config.frozen_stages)
-        outputs = detector(pictures.to(accelerator.device).contiguous(memory_format=torch.channels_last))
-        focal, geometry = detector_loss(*outputs, *maps)
-        accelerator.backward(focal + 0.5 * geometry)
-        accelerator.clip_grad_norm_(detector.parameters(), 5.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        losses = {"heatmap": float(focal.detach()), "geometry": float(geometry.detach())}
-        checkpoints.step(losses, lambda: validate(averaged.model, data.validation))
-    return checkpoints.weights
+    def loss(network: nn.Module, batch: SceneBatch) -> dict[str, Tensor]:
+        logits, found = network(batch.pictures.contiguous(memory_format=torch.channels_last))
+        heatmap, geometry = detector_loss(logits, found, batch.heat, batch.geometry, batch.weight)
+        return {"loss": heatmap + GEOMETRY_WEIGHT * geometry, "heatmap": heatmap, "geometry": geometry}
+
+    part = Part(
+        detector,
+        backbone_and_heads(detector, config.backbone_rate, config.learning_rate),
+        data,
+        loss,
+        lambda network: validate(network, data.validation),
+        ema=0.995,
+        warmup=30,
+        clip_norm=5.0,
+        frozen_stages=config.frozen_stages,
+    )
+    return train_part(part, config, accelerator, until)

@@ -1,12 +1,15 @@
-"""Trains the tracker's eye refiner (``python -m superface_hf.training.tracker.trainer --only-eyes`` runs it).
+"""Trains the tracker's eye refiner::
 
-Checkpoints are written every few minutes; the same command goes on from the last one.
+    superface train tracker-eyes --prepared .cache/prepared
+
+``superface train tracker --set only_eyes=true`` trains it and puts it into a model folder. The same command goes on from the
+newest checkpoint.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from ...data.caching import cached
 from ...data.prepared_set import load_clips
 from ...data.tracker import augment as augment
 from ...data.tracker.crops import SKIPPED_CLIPS, Source, all_sources, person_of, sampling_weights
@@ -25,63 +29,52 @@ from ...models.tracker.configuration_tracker import SuperFaceTrackerConfig
 from ...models.tracker.crops import FaceCrop
 from ...models.tracker.networks import CropRefiner
 from ...utils.settings import number
+from ..core.layout import channels_last
 from ..core.processes import accelerator_for
-from ..core.run import channels_last
-from .common import Averaged, Checkpoints, RandomDraws, TrainingClock, cached
+from .part import DomainShares, Draws, Part, PartTrainingConfig, train_part
 from .parts import (
+    CropBatch,
     GroupSampler,
+    HeldOut,
     PartSet,
-    initialise_shape,
+    initialise_basis,
+    jittered_points,
     load_parts,
     movement_error,
+    movement_figures,
     random_jitter,
     rarity,
     save_parts,
-    slope_and_correlation,
-    within_groups,
 )
+
+# How far crops are off in training; see `random_jitter`.
+JITTER = {"turn": 4.0, "scale": 0.06, "shift": 0.07}
 
 
 @dataclass
-class EyeTrainingConfig:
-    """How the eye refiner is trained.
+class EyeTrainingConfig(DomainShares, PartTrainingConfig):
+    """How the eye refiner is trained; ``batch`` is a multiple of ``parts.GROUP``.
 
     Attributes:
-        prepared: a set of ``superface prepare --labels mediapipe``; out: checkpoints and log.
         cache: where the crops of eyes are kept between runs.
         frames: pictures taken of each clip, those with the rarest eyes among those kept.
-        steps, minutes: the learning rate reaches zero at whichever comes first.
-        batch: eyes a step, a multiple of ``parts.GROUP``.
         crop_pixels, crop_margin: side of the kept crops in pixels, and over the network's side.
-        clips, portraits_small, portraits_large: how much of training each domain gets.
         movement: weight of the lids' opening and of the gaze (and of how they differ within a group) beside the points.
     """
 
-    prepared: Path = Path(".cache/prepared")
     out: Path = Path("runs/tracker_eyes")
     cache: Path = Path(".cache/tracker_eyes")
-    frames: int = 28
-    steps: int = number(1_000_000, low=1)
+    frames: int = number(28, low=1)
     minutes: float = number(18.0, low=0.01)
     batch: int = number(96, low=1)
     learning_rate: float = number(3e-3, low=0)
-    weight_decay: float = 0.02
-    crop_pixels: int = 96
-    crop_margin: float = 1.5
-    clips: float = 0.7
-    portraits_small: float = 0.12
-    portraits_large: float = 0.18
-    movement: float = 1.0
-    checkpoint_seconds: float = 120.0
-    seed: int = 0
-
-    @property
-    def shares(self) -> dict[str, float]:
-        return {
-            "clips": self.clips,
-            "portraits_small": self.portraits_small,
-            "portraits_large": self.portraits_large,
-        }
+    crop_pixels: int = number(96, low=16)
+    crop_margin: float = number(1.5, low=1)
+    clips: float = number(0.7, low=0)
+    portraits_small: float = number(0.12, low=0)
+    portraits_large: float = number(0.18, low=0)
+    movement: float = number(1.0, low=0)
+    checkpoint_seconds: float = number(120.0, low=0)
 
 
 def opening(points: Tensor) -> Tensor:
@@ -159,20 +152,19 @@ def build_eyes(sources: Iterator[Source], config: EyeTrainingConfig) -> PartSet:
                 domains.append(source.domain)
     mesh = np.stack(points)
     weights = sampling_weights(domains, people, config.shares) * rarity(movement(mesh))
-    names = {name: number for number, name in enumerate(dict.fromkeys(people))}
+    names = {name: place for place, name in enumerate(dict.fromkeys(people))}
     groups = np.array([names[person] for person in people])
     return PartSet(np.stack(pictures), mesh, groups, weights / weights.sum())
 
 
-class EyeData(RandomDraws):
+class EyeData:
     """Draws augmented batches from crops in memory."""
 
     def __init__(self, config: EyeTrainingConfig, model: SuperFaceTrackerConfig, accelerator: Accelerator) -> None:
         self.size, self.batch, self.zoom = model.eye_size, config.batch, 1 / config.crop_margin
         with accelerator.main_process_first():  # the others find its crops in the cache
             self.train, self.val = (self._eyes(config, held_out) for held_out in (False, True))
-        self.begin(config.seed, accelerator)
-        self.draw = GroupSampler(self.train, self.random)
+        self.rows = GroupSampler(self.train)
 
     @staticmethod
     def _eyes(config: EyeTrainingConfig, held_out: bool) -> PartSet:
@@ -186,17 +178,22 @@ class EyeData(RandomDraws):
             save_parts(path, eyes=build_eyes(sources, config))
         return load_parts(path, "eyes")
 
-    def __call__(self) -> tuple[Tensor, Tensor]:
-        """Pictures (B, 3, 3/4 S, S) in [-1, 1] and points (B, P, 3) in units of the crop's square."""
-        chosen = self.draw(self.batch)
-        jitter = random_jitter(len(chosen), self.generator, turn=4, scale=0.06, shift=0.07)
-        pictures, points = self._cut(self.train, chosen, *jitter)
-        pictures = augment.random_light(pictures, self.generator)
-        pictures = augment.random_occlusion(pictures, self.generator, share=0.12)
-        pictures = augment.random_degradation(pictures, self.generator)
-        return pictures * 2 - 1, points
+    def __call__(self, draws: Draws) -> CropBatch:
+        """Crops of S pixels' width and three quarters of it in height, of groups of eyes."""
+        chosen = self.rows(self.batch, draws.numpy)
+        pictures, points = self._cut(self.train, chosen, *random_jitter(len(chosen), draws.torch, **JITTER))
+        pictures = augment.random_light(pictures, draws.torch)
+        pictures = augment.random_occlusion(pictures, draws.torch, share=0.12)
+        pictures = augment.random_degradation(pictures, draws.torch)
+        return CropBatch(pictures * 2 - 1, points)
 
-    def validation(self) -> tuple[Tensor, Tensor, Tensor]:
+    def jittered(self, count: int, draws: Draws) -> Tensor:
+        """(N, P, 3) points of training eyes alone, as in a batch."""
+        chosen = self.rows(count, draws.numpy)
+        jitter = random_jitter(len(chosen), draws.torch, **JITTER)
+        return jittered_points(torch.from_numpy(self.train.points[chosen]), self.zoom, *jitter)
+
+    def validation(self) -> HeldOut:
         """All validation eyes, off by as much as the regressor's are, and the group of each."""
         generator = torch.Generator().manual_seed(1)
         count = len(self.val.points)
@@ -204,7 +201,7 @@ class EyeData(RandomDraws):
         scale = torch.exp(torch.randn(count, generator=generator) * 0.03)
         shift = torch.randn(count, 2, generator=generator) * 0.04
         pictures, points = self._cut(self.val, np.arange(count), turn, scale, shift)
-        return pictures * 2 - 1, points, torch.from_numpy(self.val.groups)
+        return HeldOut(pictures * 2 - 1, points, torch.from_numpy(self.val.groups))
 
     def _cut(self, eye_set: PartSet, rows: np.ndarray, *jitter: Tensor) -> tuple[Tensor, Tensor]:
         pictures = torch.from_numpy(eye_set.pictures[rows]).permute(0, 3, 1, 2).float() / 255
@@ -237,49 +234,35 @@ def lid_gaps(points: Tensor) -> Tensor:
     return (points[:, pairs[:, 1]] - points[:, pairs[:, 0]])[..., 1] / _width(points)[:, None]
 
 
-@torch.no_grad()
-def validate(refiner: nn.Module, pictures: Tensor, points: Tensor, groups: Tensor) -> dict[str, float]:
+def measures() -> dict[str, Callable[[Tensor], Tensor]]:
+    """The measures of validation: the lids' opening and the gaze sideways, of points (N, P, 3)."""
+    return {"lids": opening, "gaze": lambda points: gaze(points)[:, 0]}
+
+
+def validate(refiner: nn.Module, held_out: HeldOut) -> dict[str, float]:
     """Mean 2D error in percent of the eye's width, and how movement within a group is seen: slope and correlation."""
-    refiner.eval()
-    predicted = torch.cat([refiner(part) for part in pictures.split(128)])
-    error = (predicted - points)[..., :2].norm(dim=-1).mean(dim=1) / _width(points)
-    figures = {"val_error": 100 * float(error.mean())}
-    for name, state in (("lids", opening), ("gaze", lambda points: gaze(points)[:, 0])):
-        seen, true = (within_groups(state(mesh), groups) for mesh in (predicted, points))
-        figures[f"val_{name}_slope"], figures[f"val_{name}_correlation"] = slope_and_correlation(seen, true)
-    return figures
+    predicted = held_out.seen_by(refiner)
+    error = (predicted - held_out.points)[..., :2].norm(dim=-1).mean(dim=1) / _width(held_out.points)
+    return {"error": 100 * float(error.mean()), **movement_figures(predicted, held_out, measures())}
 
 
-def train(config: EyeTrainingConfig, model_config: SuperFaceTrackerConfig | None = None) -> Path:
-    """Trains until steps or minutes are over.
-
-    Returns:
-        The file with the averaged weights of the refiner.
-    """
+def train(
+    config: EyeTrainingConfig, until: int | None = None, model_config: SuperFaceTrackerConfig | None = None
+) -> Path | None:
+    """Trains until steps or minutes are over, or to step ``until``; see :func:`.part.train_part`."""
     model_config = model_config or SuperFaceTrackerConfig()
     accelerator = accelerator_for()
     torch.manual_seed(config.seed)
     data = EyeData(config, model_config, accelerator)
     refiner = channels_last(CropRefiner.of_eye(model_config))
-    initialise_shape(refiner, torch.cat([data()[1] for _ in range(max(1, 2000 // config.batch))]))
-    optimizer = torch.optim.AdamW(refiner.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    refiner, optimizer = accelerator.prepare(refiner, optimizer)
-    averaged = Averaged(accelerator.unwrap_model(refiner), decay=0.995)
-    clock = TrainingClock(config.steps, config.minutes)
-    checkpoints = Checkpoints(config.out, accelerator, averaged, clock, config.checkpoint_seconds, data)
-    checkpoints.resume()
+    initialise_basis(refiner.shape, refiner.coefficients, data.jittered(2000, Draws.of(config.seed)))
     held_out = data.validation()
-
-    while not clock.over:
-        pictures, points = (tensor.to(accelerator.device) for tensor in data())
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * clock.rate()
-        refiner.train()
-        loss = eye_loss(refiner(pictures), points, config.movement)
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(refiner.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        losses = {"loss": float(loss.detach())}
-        checkpoints.step(losses, lambda: validate(averaged.model, *held_out))
-    return checkpoints.weights
+    part = Part(
+        refiner,
+        [(list(refiner.parameters()), config.learning_rate)],
+        data,
+        lambda network, batch: {"loss": eye_loss(network(batch.pictures), batch.points, config.movement)},
+        lambda network: validate(network, held_out),
+        ema=0.995,
+    )
+    return train_part(part, config, accelerator, until)

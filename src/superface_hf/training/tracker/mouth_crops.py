@@ -17,7 +17,9 @@ from ...data.tracker.crops import SKIPPED_CLIPS, Source, all_sources, person_of,
 from ...errors import SuperFaceError
 from ...models.tracker import mouth
 from ...models.tracker.crops import FaceCrop
+from ...utils.settings import number
 from .mouth_measures import corners, height, opening, width
+from .part import DomainShares
 from .parts import PartSet, rarity, save_parts
 
 # Side of the kept crops over the network's.
@@ -29,7 +31,7 @@ RAREST = (0.15, 12.0)
 
 
 @dataclass
-class MouthCropsConfig:
+class MouthCropsConfig(DomainShares):
     """Which crops are gathered.
 
     Attributes:
@@ -38,25 +40,16 @@ class MouthCropsConfig:
         val_frames: pictures of each validation clip.
         small: most of the small portraits.
         crop_pixels: side of the kept crops.
-        clips, portraits_small, portraits_large: how much of training each domain gets.
     """
 
-    person_frames: int = 90
-    tuning: int = 12
-    val_frames: int = 40
-    small: int = 800
-    crop_pixels: int = 160
-    clips: float = 0.8
-    portraits_small: float = 0.07
-    portraits_large: float = 0.13
-
-    @property
-    def shares(self) -> dict[str, float]:
-        return {
-            "clips": self.clips,
-            "portraits_small": self.portraits_small,
-            "portraits_large": self.portraits_large,
-        }
+    person_frames: int = number(90, low=1)
+    tuning: int = number(12, low=1)
+    val_frames: int = number(40, low=1)
+    small: int = number(800, low=0)
+    crop_pixels: int = number(160, low=16)
+    clips: float = number(0.8, low=0)
+    portraits_small: float = number(0.07, low=0)
+    portraits_large: float = number(0.13, low=0)
 
 
 def movement(points: np.ndarray) -> np.ndarray:
@@ -125,13 +118,13 @@ def mouths(prepared: Path, config: MouthCropsConfig, name: Literal["train", "tun
                 add(clip.picture(position), clip.landmarks[index], "clips", _person(clip), clip.name)
     if name == "train":
         for source in portraits(prepared, config.small):
-            for number, landmarks in enumerate(source.faces):
-                add(source.picture(), landmarks, source.domain, source.person, f"{source.person} {number}")
+            for place, landmarks in enumerate(source.faces):
+                add(source.picture(), landmarks, source.domain, source.person, f"{source.person} {place}")
     if not len(points):
         raise SuperFaceError(f"{prepared} has no clips to make the set {name!r} of: prepare more people.")
     mesh = np.stack(points)
     weights = sampling_weights(domains, people, config.shares) * rarity(movement(mesh)).clip(*RAREST)
-    names = {name: number for number, name in enumerate(dict.fromkeys(groups))}
+    names = {name: place for place, name in enumerate(dict.fromkeys(groups))}
     return PartSet(np.stack(pictures), mesh, np.array([names[group] for group in groups]), weights / weights.sum())
 
 

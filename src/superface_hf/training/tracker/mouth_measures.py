@@ -1,4 +1,4 @@
-"""What a mouth does: its opening, width and corners, as measured on the points of the tracker's mouth refiner."""
+"""Measures of a mouth: opening, width and corners, from the points of the tracker's mouth refiner."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _across(ring: np.ndarray) -> list[tuple[int, int]]:
 _GAPS = _places([*topology.INNER_LIPS])
 _CORNERS = _places([(61, 291)])[0]
 LIPS = torch.tensor([_PLACE[int(point)] for point in topology.LIPS])
-# What a mouth does, as vectors between its points: how far the lips are apart and how thick, how wide it is, and where the
+# Vectors between points that describe a mouth: how far the lips are apart and how thick, how wide it is, and where the
 # corners, the lips and the chin are from the nose and from each other.
 VECTORS = _places(
     [*_across(topology.LIPS_INNER), *_across(topology.LIPS_OUTER)]

@@ -16,7 +16,7 @@ from ...models.tracker.configuration_tracker import SuperFaceTrackerConfig
 from ...models.tracker.crops import FaceCrop
 from ...models.tracker.detection import letterbox, pixels_of, read_maps
 from ...models.tracker.networks import FaceDetector
-from ..core.run import channels_last
+from ..core.layout import channels_last
 
 
 def random_places(sources: list[Source], size: int, random: np.random.Generator) -> np.ndarray:

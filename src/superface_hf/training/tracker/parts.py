@@ -1,10 +1,11 @@
-"""What the trainings of the tracker's two refiners share: crops of a part of the face in a file, batches of one person each,
+"""The shared parts of both refiners' trainings: crops of a part of the face in a file, batches of one person each,
 how rare a pose of the part is, and how its network starts."""
 
 from __future__ import annotations
 
 import io
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...data.batch import Batch
+from ...data.tracker import augment
 from ...models.tracker.networks import CropRefiner
 from ...utils.files import write_arrays
 
@@ -84,24 +87,55 @@ def _encoded(picture: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+@dataclass(eq=False)
+class CropBatch(Batch):
+    """Crops of a part of the face as the network sees them.
+
+    Attributes:
+        pictures: (B, 3, H, W) in [-1, 1].
+        points: (B, P, 3) in units of the crop.
+    """
+
+    pictures: Tensor
+    points: Tensor
+
+
+@dataclass(eq=False)
+class HeldOut(CropBatch):
+    """Crops of people who are not trained on.
+
+    Attributes:
+        groups: (B,) which crops may be compared, as in :class:`PartSet`.
+    """
+
+    groups: Tensor
+
+    @torch.no_grad()
+    def seen_by(self, refiner: nn.Module) -> Tensor:
+        """(B, P, 3) the points that a refiner finds."""
+        refiner.eval()
+        device = next(refiner.parameters()).device
+        return torch.cat([refiner(part.to(device)).cpu() for part in self.pictures.split(128)])
+
+
 class GroupSampler:
     """Draws rows of a set, ``GROUP`` of one group following each other."""
 
-    def __init__(self, parts: PartSet, random: np.random.Generator) -> None:
-        self.weights, self.random = parts.weights, random
+    def __init__(self, parts: PartSet) -> None:
+        self.weights = parts.weights
         order = np.argsort(parts.groups, kind="stable")
         ends = np.flatnonzero(np.diff(parts.groups[order])) + 1
         self.members = np.split(order, ends)
         shares = np.array([self.weights[rows].sum() for rows in self.members])
         self.shares = shares / shares.sum()
 
-    def __call__(self, count: int) -> np.ndarray:
+    def __call__(self, count: int, random: np.random.Generator) -> np.ndarray:
         """(count,) rows."""
         rows = []
-        for group in self.random.choice(len(self.members), count // GROUP, p=self.shares):
+        for group in random.choice(len(self.members), count // GROUP, p=self.shares):
             members = self.members[group]
             weights = self.weights[members]
-            rows.append(self.random.choice(members, GROUP, p=weights / weights.sum()))
+            rows.append(random.choice(members, GROUP, p=weights / weights.sum()))
         return np.concatenate(rows)
 
 
@@ -120,6 +154,12 @@ def random_jitter(
     return turns, torch.exp(spread(count) * scale * wide), spread(count, 2) * shift * wide[:, None]
 
 
+def jittered_points(points: Tensor, zoom: float, *jitter: Tensor) -> Tensor:
+    """(N, P, 3) points of wider crops in units of the network's, which are off by ``jitter``; see ``augment.cut_crops``."""
+    blank = torch.zeros(len(points), 3, 2, 2)
+    return augment.cut_crops(blank, points, 2, zoom, *jitter)[1]
+
+
 def rarity(state: np.ndarray) -> np.ndarray:
     """(N,) how rare each row of (N, D) numbers is: the root of one over each number's density, multiplied; mean 1.
 
@@ -136,7 +176,7 @@ def rarity(state: np.ndarray) -> np.ndarray:
 
 
 def movement_error(off: Tensor, beta: float) -> Tensor:
-    """What is wrong with some measures of the part, both as they are and as they differ within a group.
+    """The error of some measures of the part, both as they are and as they differ within a group.
 
     Args:
         off: (B, ...) seen less true, groups of ``GROUP`` following each other.
@@ -150,20 +190,20 @@ def _smooth(error: Tensor, beta: float) -> Tensor:
 
 
 @torch.no_grad()
-def initialise_shape(refiner: CropRefiner, points: Tensor) -> None:
-    """Starts the last layer as mean and principal components of jittered training points (N, P, 3)."""
+def initialise_basis(basis: nn.Linear, coefficients: nn.Linear, points: Tensor) -> None:
+    """Starts a last layer as mean and principal components of jittered training points (N, P, 3), and what feeds it small."""
     flat = points.flatten(1)
     mean = flat.mean(dim=0)
-    _, values, vectors = torch.pca_lowrank(flat - mean, q=refiner.shape.in_features, center=False)
-    refiner.shape.weight.copy_(vectors * (values / math.sqrt(len(flat))).clamp(min=1e-4))
-    refiner.shape.bias.copy_(mean)
-    nn.init.normal_(refiner.coefficients.weight, std=0.2 / math.sqrt(refiner.coefficients.in_features))
-    nn.init.zeros_(refiner.coefficients.bias)
+    _, values, vectors = torch.pca_lowrank(flat - mean, q=basis.in_features, center=False)
+    basis.weight.copy_(vectors * (values / math.sqrt(len(flat))).clamp(min=1e-4))
+    basis.bias.copy_(mean)
+    nn.init.normal_(coefficients.weight, std=0.2 / math.sqrt(coefficients.in_features))
+    nn.init.zeros_(coefficients.bias)
 
 
 @torch.no_grad()
 def stretch(refiner: CropRefiner, seen: Tensor, true: Tensor, groups: Tensor, measures: Tensor) -> Tensor:
-    """Makes what a refiner sees move as far as the labels do, by its last layer: a network that is unsure stays near the mean.
+    """Scales a refiner's last layer so that its points move as far as the labels do: an unsure network stays near the mean.
 
     Each measure is divided by the slope with which its changes within a group are seen, and the points go with it as the
     labels' do. A measure that is hardly seen (correlation below ``SURE``) is left alone, as only noise would grow.
@@ -190,6 +230,22 @@ def stretch(refiner: CropRefiner, seen: Tensor, true: Tensor, groups: Tensor, me
     return factors
 
 
+def movement_figures(
+    predicted: Tensor, held_out: HeldOut, measures: Mapping[str, Callable[[Tensor], Tensor]]
+) -> dict[str, float]:
+    """Slope and correlation of each measure's changes within a group, as seen against the labels.
+
+    Args:
+        predicted: (B, P, 3) what a refiner finds of those held out.
+        measures: each gives (B, ...) numbers of points (B, P, 3).
+    """
+    figures = {}
+    for name, measure in measures.items():
+        seen, true = (within_groups(measure(points), held_out.groups) for points in (predicted, held_out.points))
+        figures[f"{name}_slope"], figures[f"{name}_correlation"] = slope_and_correlation(seen, true)
+    return figures
+
+
 def within_groups(values: Tensor, groups: Tensor) -> Tensor:
     """(N, ...) values less the mean of their group (N,)."""
     _, index = groups.unique(return_inverse=True)
@@ -199,7 +255,7 @@ def within_groups(values: Tensor, groups: Tensor) -> Tensor:
 
 
 def slope_and_correlation(seen: Tensor, true: Tensor) -> tuple[float, float]:
-    """How much of centred values is seen, and how surely."""
+    """Slope and correlation of centred values as seen against the true ones."""
     product = (seen * true).sum()
     slope = product / true.square().sum().clamp(min=1e-9)
     return float(slope), float(product / (true.norm() * seen.norm()).clamp(min=1e-9))

@@ -9,8 +9,10 @@ there, and ``only_detector`` trains that folder's detector on.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -19,16 +21,27 @@ from ...models.tracker.configuration_tracker import SuperFaceTrackerConfig
 from ...models.tracker.modeling_tracker import SuperFaceTrackerModel
 from ...utils.files import write_tensors
 from ...utils.settings import number
+from ..core.checkpoints import WEIGHTS_FILE
 from ..core.processes import accelerator_for
-from . import detector as tracker_detector
-from . import eyes as tracker_eyes
-from . import landmarks as tracker_landmarks
-from . import mouth as tracker_mouth
+from . import detector, eyes, landmarks, mouth
+from .detector import DetectorTrainingConfig
+from .eyes import EyeTrainingConfig
+from .landmarks import LandmarkTrainingConfig
+from .mouth import MouthTrainingConfig
+from .part import PartTrainingConfig
+
+# How each part is trained, by the model's names for them.
+TRAIN: dict[str, Callable[[Any], Path | None]] = {
+    "eyes": eyes.train,
+    "mouth": mouth.train,
+    "detector": detector.train,
+    "regressor": landmarks.train,
+}
 
 
 @dataclass
 class TrackerTrainingConfig:
-    """How the tracker is trained; the parts' own configurations say more.
+    """How the tracker is trained; the parts have configurations of their own.
 
     Attributes:
         prepared: a set of ``superface prepare --labels mediapipe``; out: the model folder to write.
@@ -84,50 +97,45 @@ def write(model: SuperFaceTrackerModel, out: Path) -> None:
 
 
 def run(config: TrackerTrainingConfig) -> Path | None:
-    """Trains detector, regressor and both refiners, and joins them.
+    """Trains detector, regressor and both refiners, and joins them; or trains one of them and puts it in place.
 
     Returns:
         The model folder; None in all processes except the main one.
     """
-    main = accelerator_for().is_main_process
+    accelerator = accelerator_for()
+    configs = _part_configs(config)
+    one = "detector" if config.only_detector else "eyes" if config.only_eyes else "mouth" if config.only_mouth else None
+    chosen = {name: part for name, part in configs.items() if one in (None, name)}
+    if not config.join_only:
+        for name, part in chosen.items():
+            TRAIN[name](part)
+    if not accelerator.is_main_process:
+        return None
+    files = {name: part.out / "final" / WEIGHTS_FILE for name, part in chosen.items()}
+    if one is None:
+        join(files, config.out)
+    else:
+        replace_part(one, files[one], config.out)
+    return config.out
+
+
+def _part_configs(config: TrackerTrainingConfig) -> dict[str, PartTrainingConfig]:
+    """The settings of each part by the model's names for them, in the order in which they are trained."""
     folders = {name: config.runs / f"tracker_{name}" for name in ("detector", "landmarks", "eyes", "mouth")}
-    detector = folders["detector"] / "averaged.safetensors"
-    one = "eyes" if config.only_eyes else "mouth" if config.only_mouth else None
+    detector = DetectorTrainingConfig(config.prepared, folders["detector"], minutes=config.detector_minutes)
     if config.only_detector:
-        one = "detector"
-        further = tracker_detector.DetectorTrainingConfig(
+        detector = DetectorTrainingConfig(
             config.prepared, config.runs / "tracker_detector_further", minutes=config.detector_minutes, batch=10,
             learning_rate=6e-4, backbone_rate=2e-4, frozen_stages=3, start=config.out,
         )  # fmt: skip
-        detector = further.out / "averaged.safetensors"
-        if not config.join_only:
-            tracker_detector.train(further)
-    if not config.join_only:
-        if one in (None, "eyes"):
-            eyes = tracker_eyes.EyeTrainingConfig(config.prepared, folders["eyes"], minutes=config.eye_minutes)
-            tracker_eyes.train(eyes)
-        if one in (None, "mouth"):
-            mouth = tracker_mouth.MouthTrainingConfig(config.prepared, folders["mouth"], minutes=config.mouth_minutes)
-            tracker_mouth.train(mouth)
-        if one is None:
-            whole = tracker_detector.DetectorTrainingConfig(
-                config.prepared, folders["detector"], minutes=config.detector_minutes
-            )
-            tracker_detector.train(whole)
-            landmarks = tracker_landmarks.LandmarkTrainingConfig(
-                config.prepared, folders["landmarks"], minutes=config.landmark_minutes, detector=detector
-            )
-            tracker_landmarks.train(landmarks)
-    if not main:
-        return None
-    parts = {
+    return {
+        "eyes": EyeTrainingConfig(config.prepared, folders["eyes"], minutes=config.eye_minutes),
+        "mouth": MouthTrainingConfig(config.prepared, folders["mouth"], minutes=config.mouth_minutes),
         "detector": detector,
-        "regressor": folders["landmarks"] / "averaged.safetensors",
-        "eyes": folders["eyes"] / "averaged.safetensors",
-        "mouth": folders["mouth"] / "weights.safetensors",
+        "regressor": LandmarkTrainingConfig(
+            config.prepared,
+            folders["landmarks"],
+            minutes=config.landmark_minutes,
+            detector=detector.out / "final" / WEIGHTS_FILE,
+        ),
     }
-    if one is None:
-        join(parts, config.out)
-    else:
-        replace_part(one, parts[one], config.out)
-    return config.out

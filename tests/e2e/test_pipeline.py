@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import FACE_SIZE, HEIGHT, WIDTH, frames_of
+from conftest import FACE_SIZE, HEIGHT, WIDTH, frames_of, swaying
 from PIL import Image
 from transformers import AutoModel, pipeline
 
@@ -25,18 +25,6 @@ from superface_hf import (
 from superface_hf.animation.retargeting import resampled
 from superface_hf.media import VideoReader, write_mp4
 from superface_hf.models.tracker.base import Face
-
-
-def swaying(frames: int, fps: float = 25.0, far: float = 0.1) -> Motion:
-    """A head that sways and a mouth that opens."""
-    motion = Motion.neutral(frames, fps)
-    time = np.arange(frames)[:, None] / fps
-    return replace(
-        motion,
-        rotation=0.2 * np.sin(4 * time) * np.array([0.3, 1.0, 0.1]),
-        translation=far * np.sin(3 * time) * np.array([1.0, 0.2]),
-        mouth=np.sin(9 * time) * np.ones_like(motion.mouth),
-    )
 
 
 class TestTheClip:

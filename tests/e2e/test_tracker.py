@@ -298,7 +298,7 @@ def test_a_crop_shows_what_its_corners_say() -> None:
 
 
 def test_impossible_configurations_are_refused() -> None:
-    with pytest.raises(StrictDataclassClassValidationError, match="multiples of 32"):
+    with pytest.raises(StrictDataclassClassValidationError, match="multiple of 32"):
         SuperFaceTrackerConfig(crop_size=100)
     with pytest.raises(StrictDataclassClassValidationError, match="eye_size"):
         SuperFaceTrackerConfig(eye_size=50)

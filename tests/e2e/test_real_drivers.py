@@ -14,7 +14,7 @@ from superface_hf import Motion, MotionError, SeveralFacesError, UnknownNameErro
 from superface_hf.animation.rest import calmest, unrest
 from superface_hf.drivers.audio import speech_to_motion
 from superface_hf.drivers.following import SpeechHeard, follow_face
-from superface_hf.drivers.loudness import Levelled, speech_level
+from superface_hf.drivers.loudness import LoudnessNormalizer, speech_level
 from superface_hf.drivers.video import video_to_motion
 from superface_hf.drivers.watching import levels_of
 from superface_hf.face_model.linear import lid_gap
@@ -195,15 +195,17 @@ class TestADriversRest:
         assert openings.max() > 0.6 * wanted.max()
         assert np.corrcoef(openings, wanted)[0, 1] > 0.9
 
-    def test_a_puckered_lip_in_the_first_frame_does_not_stay(self, quick_pipe, tracker, scene, meshes):
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_a_puckered_lip_in_the_first_frame_does_not_stay(self, quick_pipe, tracker, scene, meshes, stream):
         pucker = {"mouthPucker": 0.9, "mouthFunnel": 0.4}
         talk = Motion.concatenate([holding(5, **pucker), holding(10), speaking(25)])
-        mouth = self.driven(quick_pipe, tracker, scene, meshes(talk)).mouth
+        mouth = self.driven(quick_pipe, tracker, scene, meshes(talk), stream).mouth
         own = quick_pipe.preprocess(scene).motion.mouth
         towards = Motion.neutral(1, FPS).edit(pucker).mouth[0]
         strength = (mouth - own) @ towards / (towards @ towards)
-        assert strength[2] > 0.6
-        assert np.abs(strength[8:15]).max() < 0.2
+        # While it streams, one frame cannot tell a puckered mouth from a narrow one.
+        assert strength[2] > (0.35 if stream else 0.6)
+        assert np.abs(strength[13 if stream else 8 : 15]).max() < 0.2
         openings, wanted = mouth_opening(mouth)[15:], mouth_opening(talk.mouth)[15:]
         assert openings.max() > 0.6 * wanted.max()
         assert np.corrcoef(openings, wanted)[0, 1] > 0.9
@@ -216,8 +218,7 @@ class TestADriversRest:
         assert scores[2] > own + 0.2
         assert scores[30] == pytest.approx(own, abs=0.1)
         wide = self.driven(quick_pipe, tracker, scene, meshes(wakes), stream).eyes[30]
-        # While it streams, the shape of the eyes comes from the first frame: shut ones are guessed.
-        assert wide == pytest.approx(quick_pipe.preprocess(scene).motion.eyes[0], abs=0.6 if stream else 0.25)
+        assert wide == pytest.approx(quick_pipe.preprocess(scene).motion.eyes[0], abs=0.25)
 
     @pytest.mark.parametrize("stream", [False, True])
     def test_a_turned_head_in_the_first_frame_is_turned(self, quick_pipe, tracker, scene, meshes, stream):
@@ -313,15 +314,15 @@ class TestLoudness:
     def test_steady_noise_and_silence_are_never_taken_for_quiet_speech(self):
         noise = (10**-3 * np.random.default_rng(0).normal(size=5 * 16000)).astype(np.float32)
         for quiet in (noise, np.zeros_like(noise)):
-            assert np.square(Levelled(16000).push(quiet)).mean() <= 2 * np.square(quiet).mean()
-            assert np.array_equal(Levelled(16000, -18.0).push(quiet), quiet)
+            assert np.square(LoudnessNormalizer(16000).push(quiet)).mean() <= 2 * np.square(quiet).mean()
+            assert np.array_equal(LoudnessNormalizer(16000, -18.0).push(quiet), quiet)
         assert speech_level([np.zeros(16000, np.float32)], 16000) == -18
 
     def test_pieces_of_any_size_give_the_same(self):
         sound = (np.random.default_rng(0).normal(size=40000) * np.repeat([0.2, 0.01, 0.3, 0.05], 10000)).astype(
             np.float32
         )
-        one, many = Levelled(16000), Levelled(16000)
+        one, many = LoudnessNormalizer(16000), LoudnessNormalizer(16000)
         joined = np.concatenate([many.push(part) for part in np.array_split(sound, 37)])
         np.testing.assert_allclose(joined, one.push(sound), rtol=1e-4, atol=1e-6)
 

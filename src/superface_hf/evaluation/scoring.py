@@ -1,4 +1,4 @@
-"""Gives rendered frames their figures against the true ones."""
+"""Score rendered frames against the true ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..models.tracker.base import FaceTracker
 from .data import Reenactment
 from .expression import Landmarker
 
-# Of each clip so many frames, evenly chosen, are judged by the identity network, which takes long.
+# The number of frames of each clip, evenly spaced, that the identity network scores; it is slow.
 IDENTITY_FRAMES = 6
 # A mouth that is this much further open than the source's, in percent of the face's width, has opened.
 OPENED = 3.0
@@ -33,18 +33,19 @@ T = TypeVar("T")
 
 @dataclass
 class Scores:
-    """Figures of one method on one clip: ``values`` name -> (T,), NaN where a frame has none; ``pooled`` (T, 320) features."""
+    """The scores of one method on one clip: ``values`` name -> (T,), NaN where a frame has none; ``pooled`` (T, 320)
+    features."""
 
     values: dict[str, np.ndarray] = field(default_factory=dict)
     pooled: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
 
     def means(self) -> dict[str, float]:
-        """NaN where no frame has a figure."""
+        """Return the means by name; NaN where no frame has a value."""
         return {name: _mean(values) for name, values in self.values.items()}
 
 
-class Judge:
-    """Holds the networks that judge. What is not installed is left out, and named in ``missing``."""
+class FrameScorer:
+    """Holds the networks that score frames. Packages that are not installed are left out, and named in ``missing``."""
 
     def __init__(
         self, tracker: FaceTracker, device: str | torch.device = "cpu", landmarker_file: Path | None = None
@@ -65,8 +66,8 @@ class Judge:
             self.missing.append(str(error))
             return None
 
-    def judge(self, rendered: dict[str, np.ndarray], clip: Reenactment) -> tuple[dict[str, Scores], np.ndarray]:
-        """Scores by method, and the pooled features (T, 320) of the targets.
+    def score(self, rendered: dict[str, np.ndarray], clip: Reenactment) -> tuple[dict[str, Scores], np.ndarray]:
+        """Return the scores by method, and the pooled features (T, 320) of the targets.
 
         Args:
             rendered: method -> (T, side, side, 3) uint8 frames of the clip's targets.
@@ -94,7 +95,7 @@ class Judge:
         landmarks: np.ndarray,
         pooled: dict[str, list[np.ndarray]],
     ) -> Iterator[tuple[str, dict[str, float]]]:
-        """What pictures alone tell, of one frame by each method; appends to ``pooled``."""
+        """Yield the scores of pictures alone, of one frame by each method; append to ``pooled``."""
         height, width = target.shape[:2]
         boxes = box_mask([mouth_box(landmarks), *eye_boxes(landmarks)], height, width)
         regions = {"skin": skin_mask(landmarks, height, width), "hair": hair_mask(landmarks, height, width)}
@@ -125,7 +126,7 @@ class Judge:
     def _likeness(
         self, frames: np.ndarray, found: np.ndarray, chosen: np.ndarray, true_faces: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """How much the faces of the ``chosen`` frames are like the true ones, whose embeddings are given."""
+        """Return the similarity of the faces in the ``chosen`` frames to the true ones, whose embeddings are given."""
         values = {name: np.full(len(frames), np.nan) for name in ("identity", "identity_distance")}
         seen = np.isfinite(found[chosen, 0, 0])
         if self.identity is not None and seen.any():
@@ -135,26 +136,26 @@ class Judge:
         return values
 
     def _embed(self, pictures: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-        """(N, 128); NaN without an identity network."""
+        """Return embeddings (N, 128); NaN without an identity network."""
         if self.identity is None:
             return np.full((len(pictures), 128), np.nan)
         return self.identity(list(pictures), list(landmarks))
 
 
 def track(tracker: FaceTracker, frames: np.ndarray) -> np.ndarray:
-    """Landmarks (T, 478, 3) in pixels of frames (T, H, W, 3) uint8; NaN where no face is seen."""
+    """Return landmarks (T, 478, 3) in pixels of frames (T, H, W, 3) uint8; NaN where no face is found."""
     faces = tracker.follow(np.ascontiguousarray(frame) for frame in frames)
     return np.stack([np.full((478, 3), np.nan, np.float32) if face is None else face.landmarks for face in faces])
 
 
 def mouth_gap(landmarks: np.ndarray) -> np.ndarray:
-    """How far the inner lips are apart, in percent of the face's width: (..., 478, 3) -> (...)."""
+    """Return the distance (...) of the inner lips of (..., 478, 3), in percent of the face's width."""
     upper, lower = (landmarks[..., point, :2] for point in INNER_LIPS)
     return 100 * np.linalg.norm(lower - upper, axis=-1) / face_width(landmarks)
 
 
 def _geometry(found: np.ndarray, clip: Reenactment) -> dict[str, np.ndarray]:
-    """What the landmarks tell that a tracker found in rendered frames, (T, 478, 3) in pixels."""
+    """Return the scores of landmarks (T, 478, 3) in pixels that a tracker found in rendered frames."""
     seen = np.isfinite(found[:, 0, 0])
     values = {name: np.full(len(found), np.nan) for name in ("keypoints", "expression", "pose", "opening")}
     values["lost"] = 1.0 - seen
@@ -170,7 +171,8 @@ def _geometry(found: np.ndarray, clip: Reenactment) -> dict[str, np.ndarray]:
 
 
 def _opening_reached(rendered: np.ndarray, true: np.ndarray, clip: Reenactment) -> np.ndarray:
-    """Of frames whose mouth opens against the source's: which share of that the rendered mouth does. NaN in the others."""
+    """Return the share of the target's mouth opening that the rendered mouth reaches, for frames whose mouth opens; NaN
+    for others."""
     rest = mouth_gap(clip.source_landmarks.numpy())[0]
     change = mouth_gap(true) - rest
     return np.where(change > OPENED, (mouth_gap(rendered) - rest) / np.maximum(change, OPENED), np.nan)
