@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from superface_hf.drivers.loudness import Levelled
+from superface_hf.drivers.loudness import LoudnessNormalizer
 from superface_hf.integrations import LiveFace, LivePart, LiveSession
 from superface_hf.integrations.speech import Resampler
 from superface_hf.media import load_sound
@@ -127,7 +127,7 @@ def apart(face: LiveFace, parts: list[LivePart]) -> tuple[float, float]:
     ears = face.pipe.audio_to_lip
     sound = np.concatenate([part.sound for part in parts]).astype(np.float32) / 32768
     samples = np.concatenate([(resampler := Resampler(ears.config.sampling_rate)).push(sound, RATE), resampler.flush()])
-    expected = ears.predict(Levelled(ears.config.sampling_rate).push(samples), face.fps)
+    expected = ears.predict(LoudnessNormalizer(ears.config.sampling_rate).push(samples), face.fps)
     shown = np.concatenate([np.repeat(part.mouth[None], part.frames, axis=0) for part in parts])
     said, seen = opening(face, expected), opening(face, shown)
     scores = {}

@@ -84,7 +84,7 @@ PAGES = {
     "export": Page(
         "Export to ONNX",
         "For runtimes without torch. Needs the extra `[export]`.",
-        ("superface_hf.export: export_onnx ExportReport",),
+        ("superface_hf.export: export_onnx ExportReport export_folder FolderReport", "superface_hf.player: StudentPlayer"),
     ),
     "space": Page(
         "The web demo",

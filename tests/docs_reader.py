@@ -317,6 +317,21 @@ def try_superface(block: Block, words: list[str]) -> None:
         assert Path(output).exists(), f"{block}: superface {shlex.join(words)} did not write {output}"
 
 
+def try_player(block: Block, words: list[str]) -> None:
+    from superface_hf.player.command import main
+
+    assert main(words) == 0, f"{block}: superface-player {shlex.join(words)} failed"
+
+
+def check_javascript(block: Block, namespace: dict[str, object]) -> None:
+    """The methods that a page shows are those that are typed; ``test_runtimes`` calls them in a browser."""
+    del namespace
+    types = (ROOT / "src/superface_hf/export/web/static/superface.d.ts").read_text()
+    typed = re.findall(r"^  (?:static )?(\w+)\(", types, re.MULTILINE)
+    for name in re.findall(r"\b(?:face|SuperFace)\.(\w+)\(", block.text):
+        assert name in typed, f"{block}: SuperFace has no {name}"
+
+
 def check_pip(block: Block, words: list[str]) -> None:
     """Constraints exist, and so do the extras that are asked for of this package."""
     extras = re.findall(r"^(\w+) = \[", project_section("project.optional-dependencies"), re.MULTILINE)
@@ -366,8 +381,14 @@ def check_reference(block: Block) -> None:
     ast.parse(block.text, f"{block.page}:{block.line}")
 
 
-TRY = {"python": try_python, "bash": try_shell, "yaml": check_yaml}
-PROGRAMS = {"superface": try_superface, "pip": check_pip, "make": check_make, "python": check_script}
+TRY = {"python": try_python, "bash": try_shell, "yaml": check_yaml, "js": check_javascript}
+PROGRAMS = {
+    "superface": try_superface,
+    "superface-player": try_player,
+    "pip": check_pip,
+    "make": check_make,
+    "python": check_script,
+}
 
 
 if __name__ == "__main__":  # python tests/docs_reader.py docs/quickstart.md: tries one page, with all that it says

@@ -24,7 +24,6 @@ from .commands import (
     evaluate,
     export,
     generate,
-    batch,
     inspect,
     matte,
     portrait,

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from superface_hf import FaceModel, FaceShape
 from superface_hf.errors import MotionError
-from superface_hf.face_model import FaceModel, FaceShape, topology
+from superface_hf.face_model import topology
 from superface_hf.face_model.linear import LIDS, lid_gap
 from superface_hf.motion import Motion
 from superface_hf.motion.arkit import ARKIT_NAMES, arkit_index, mirrored_name

@@ -16,6 +16,7 @@ FLOORS = (
     ("__main__", "cli", "commands", "space"),
     ("batch", "integrations"),
     ("registration", "pipelines", "training", "evaluation", "export"),
+    ("player",),
     ("renderers", "drivers", "data"),
     ("models", "layers", "animation", "metrics"),
     ("face_model", "motion", "media", "hub", "provenance"),

@@ -11,7 +11,7 @@ import torch
 from test_student import made_student, trained_a_little
 
 from superface_hf import SuperFaceStudentConfig
-from superface_hf.drivers.loudness import Levelled
+from superface_hf.drivers.loudness import LoudnessNormalizer
 from superface_hf.errors import MediaError
 from superface_hf.integrations import LiveFace, LiveSession
 from superface_hf.media import load_sound
@@ -55,7 +55,7 @@ def test_sound_and_mouth_are_in_step(face, speech, rate):
     assert not heard[len(speech) + 50 :].any()
     # Each picture shows the mouth that belongs to the sound of its time, also where pictures were dropped.
     ears = face.pipe.audio_to_lip
-    level = Levelled(ears.config.sampling_rate)
+    level = LoudnessNormalizer(ears.config.sampling_rate)
     expected = ears.predict(level.push(load_sound(SPEECH).mono(16000)[: round(1.2 * 16000)]), FPS, 40)
     shown = np.cumsum([part.frames for part in parts]) - [part.frames - part.frames // 2 for part in parts]
     error = [np.abs(part.mouth - expected[frame]).max() for part, frame in zip(parts, shown, strict=True) if frame < 28]

@@ -29,7 +29,10 @@ class PortraitMouth:
         own: (M,) the mouth coefficients of the picture.
 
     Attributes:
-        own_gap: the distance of the lips in the picture, canonical units.
+        own_gap: how far the lips are apart in the picture, canonical units.
+        correction, opener, opens: (M,) what is always added; the likeliest way to open the lips by 1; by how much each
+            coefficient opens them.
+        gap, touching: how far the mean face's lips are apart, and those of this face where they are meant to touch.
     """
 
     def __init__(self, shape: FaceShape, own: np.ndarray, face_model: FaceModel) -> None:
@@ -38,15 +41,15 @@ class PortraitMouth:
         opens = basis[:, _LOWER, 1] - basis[:, _UPPER, 1]  # (M, 3): how each coefficient opens each pair
         closer = opens @ np.linalg.inv(opens.T @ opens + TOLERANCE**2 * np.eye(opens.shape[1]))
         missing = (mean - points)[_LOWER, 1] - (mean - points)[_UPPER, 1]
-        self._correction = closer @ missing + KEPT * (own - closer @ (own @ opens))
-        self._gap, self._opens = float(lip_gap(mean)), opens.mean(1)
-        self._opener = self._opens / (self._opens @ self._opens)  # the likeliest way to open the lips by 1
-        # Landmarks of lips that are apart lie on the inner edges, with teeth in between; these edges must meet exactly.
-        self.own_gap = float(float(lip_gap(points)) + own @ self._opens)
-        self._touching = 0.0 if self.own_gap > CLOSED else TOUCHING
+        self.correction = closer @ missing + KEPT * (own - closer @ (own @ opens))
+        self.gap, self.opens = float(lip_gap(mean)), opens.mean(1)
+        self.opener = self.opens / (self.opens @ self.opens)  # the likeliest way to open the lips by 1
+        # Lips that are apart in the picture are marked at their inner edges, with teeth in between: these must quite meet.
+        self.own_gap = float(float(lip_gap(points)) + own @ self.opens)
+        self.touching = 0.0 if self.own_gap > CLOSED else TOUCHING
 
     def __call__(self, mouth: np.ndarray) -> np.ndarray:
-        """Convert coefficients (T, M) of the mean face to the portrait's (T, M)."""
-        gaps = self._gap + mouth @ self._opens
-        change = np.array([meant_gap(gap, self._touching) for gap in gaps.tolist()]) - gaps
-        return mouth + self._correction + change[:, None] * self._opener
+        """(T, M) -> (T, M)."""
+        gaps = self.gap + mouth @ self.opens
+        change = np.array([meant_gap(gap, self.touching) for gap in gaps.tolist()]) - gaps
+        return mouth + self.correction + change[:, None] * self.opener

@@ -104,7 +104,7 @@ class Retargeter:
     def __init__(self, portrait: Portrait, changes: Changes, face_model: FaceModel) -> None:
         self._portrait, self._changes, self._face_model = portrait, changes, face_model
         self._spoken = PortraitMouth(portrait.shape, portrait.motion.mouth[0], face_model)
-        self._awake = _awake(portrait, face_model) if changes.relative == "auto" else portrait.motion
+        self._awake = awake(portrait, face_model) if changes.relative == "auto" else portrait.motion
         self._first: Motion | None = None
         self._regions = {
             region: self._retarget(other, other[0], rest_of(other)) for region, other in changes.regions.items()
@@ -195,8 +195,8 @@ def rest_of(motion: Motion, tracked: bool = False) -> Rest:
     return Rest(calmest(motion), lips=tracked or bool(np.ptp(motion.mouth, axis=0).max() > LIPS_MOVE))
 
 
-def _awake(portrait: Portrait, face_model: FaceModel) -> Motion:
-    """Return a portrait's motion (1 frame) with its eyes open: changes of shut eyes could never open them."""
+def awake(portrait: Portrait, face_model: FaceModel) -> Motion:
+    """A portrait's motion (1 frame) with its eyes open: what opens and shuts from there would never open shut ones."""
     own = portrait.motion
     level = replace(own, rotation=np.zeros((1, 3)), translation=np.zeros((1, 2)), scale=np.ones(1))
     blink = Motion.neutral(1, own.fps).edit({"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}).eyes

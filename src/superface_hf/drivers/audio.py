@@ -7,12 +7,12 @@ first.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from transformers.utils import logging
 
 from ..media import Sound
 from ..media.samples import SILENCE
@@ -23,7 +23,7 @@ from .loudness import LoudnessMeter, LoudnessNormalizer
 if TYPE_CHECKING:
     from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
 
-logger = logging.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def speech_to_motion(

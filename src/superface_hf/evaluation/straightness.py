@@ -16,7 +16,7 @@ from PIL import Image
 
 from ..face_model.coordinates import Square
 from ..face_model.linear import FaceModel
-from ..layers.compositing import blended
+from ..layers.drawing import blended
 from ..layers.matting import cut_out_person, foreground_colours
 from ..layers.portrait import cut_out, to_uint8
 from ..metrics.straightness import Line, bend, draw_lines

@@ -78,8 +78,7 @@ def export_onnx(
         raise SuperFaceError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}.")
     graph = graph_of(model)
     metadata = {**_about(model, precision), **graph.metadata}
-    content = _content(graph, precision, metadata)
-    difference = _checked(content, graph, precision)
+    content, difference = checked_content(graph, precision, metadata)
     _write(path, content)
     _write(path.with_suffix(".json"), (json.dumps(metadata, indent=1) + "\n").encode())
     worst, rms = difference or (None, None)
@@ -87,6 +86,18 @@ def export_onnx(
     if rms is not None and graph.peak is not None:
         psnr = float(20 * np.log10(graph.peak / rms)) if rms else float("inf")
     return ExportReport(path, len(content), graph.unit, worst, rms, psnr)
+
+
+def checked_content(
+    graph: Graph, precision: Precision, metadata: dict[str, Any]
+) -> tuple[bytes, tuple[float, float] | None]:
+    """A graph as an ONNX file, and its largest and mean difference to torch (None where onnxruntime is not installed).
+
+    Raises:
+        SuperFaceError: onnx is missing, or the graph does not give what torch gives.
+    """
+    content = _content(graph, precision, metadata)
+    return content, _checked(content, graph, precision)
 
 
 def graph_of(model: PreTrainedModel) -> Graph:

@@ -244,6 +244,10 @@ class FaceModel:
     def _mean_openings(self) -> list[float]:
         return [float(lid_gap(self._mean[None], lids)[0]) for lids in LIDS]
 
+    def openings(self, shape: FaceShape) -> np.ndarray:
+        """(2,): how far a person's left and right eye open, against the mean's."""
+        return self._openings(shape.points.double().numpy())
+
     def _openings(self, points: np.ndarray) -> np.ndarray:
         """Return the opening of a neutral face's left and right eye, relative to the mean face's."""
         gaps = [lid_gap(points[None], lids)[0] for lids in LIDS]

@@ -20,7 +20,7 @@ from transformers.utils import logging
 from ..animation.mouth_swap import shut_mouth
 from ..animation.retargeting import Changes, Retargeter
 from ..drivers.idle import IdleMotion
-from ..drivers.loudness import Levelled
+from ..drivers.loudness import LoudnessNormalizer
 from ..errors import MediaError, SuperFaceError
 from ..hub import weights_folder
 from ..renderers.threads import use_threads
@@ -118,7 +118,7 @@ class LiveSession:
         self.face, self.rate, self.dropped = face, rate, 0
         model = face.pipe.audio_to_lip
         self._utterances: deque[Utterance] = deque()
-        self._levelled = Levelled(model.config.sampling_rate)
+        self._levelled = LoudnessNormalizer(model.config.sampling_rate)
         self._idle = IdleMotion(seed, face.idle).stream(face.fps)
         self._retarget = Retargeter(face.portrait, Changes.checked("auto", None, None, face.fps), face.pipe.face_model)
         self._mouth = face.shut

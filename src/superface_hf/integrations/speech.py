@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import av
 import numpy as np
 
-from ..drivers.loudness import Levelled
+from ..drivers.loudness import LoudnessNormalizer
 
 if TYPE_CHECKING:
     from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
@@ -29,7 +29,7 @@ class Utterance:
         levelled: brings speech to one loudness; goes on from one utterance to the next.
     """
 
-    def __init__(self, model: SuperFaceAudioToLipModel, fps: float, rate: int, levelled: Levelled) -> None:
+    def __init__(self, model: SuperFaceAudioToLipModel, fps: float, rate: int, levelled: LoudnessNormalizer) -> None:
         self._stream, self._levelled, self._fps, self._rate = model.stream(fps), levelled, fps, rate
         self._to_rate, self._to_model = Resampler(rate), Resampler(model.config.sampling_rate)
         self._waiting: list[tuple[np.ndarray, int]] = []

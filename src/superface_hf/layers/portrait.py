@@ -1,4 +1,7 @@
-"""A portrait in layers: the person's own colours, the matte, and the plate behind the person."""
+"""A portrait in layers: the person's own colours, how much of each pixel is theirs, and the picture behind them.
+
+Torch is imported where tensors are made: whoever only draws with layers needs none.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,13 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from ..face_model.coordinates import Square
 from ..utils.easing import smoothstep
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..models.inpainter.modeling_inpainter import SuperFaceInpainterModel
     from ..models.matte.modeling_matte import SuperFaceMatteModel
 
@@ -84,6 +86,8 @@ class PortraitLayers:
 
         Detail that is too fine for the renderer stays.
         """
+        import torch
+
         added = (restored.float() - source.float()).mul(255).cpu()
         if float(added.abs().amax()) < RESTORED:
             return self
@@ -114,12 +118,16 @@ def resize(pictures: Tensor, size: int) -> Tensor:
     returned as they are."""
     if pictures.shape[-1] == size:
         return pictures
+    from torch.nn import functional as F
+
     resized = F.interpolate(pictures, size=(size, size), mode="bicubic", antialias=True, align_corners=False)
     return resized.clamp(0, 1)
 
 
 def region(picture: np.ndarray, crop: Square) -> Tensor:
-    """Return the crop (1, C, side, side) in [0, 1] at the picture's resolution."""
+    """The crop (1, C, side, side) in [0, 1], as it is."""
+    import torch
+
     height, width = picture.shape[:2]
     rows = np.clip(np.arange(int(crop.side)) + int(crop.top), 0, height - 1)
     columns = np.clip(np.arange(int(crop.side)) + int(crop.left), 0, width - 1)

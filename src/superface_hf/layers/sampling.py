@@ -7,11 +7,13 @@ resolution, made once a portrait, it hardly blurs, and at rest it gives the pict
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from .portrait import PortraitLayers
+if TYPE_CHECKING:
+    from .portrait import PortraitLayers
 
 # Lanczos weights of the three pixels on each side of the middle between two pixels.
 HALFWAY = np.array([0.0243, -0.1351, 0.6079, 0.6079, -0.1351, 0.0243], np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +12,6 @@ from typing import Any
 import av
 import numpy as np
 from av.stream import Disposition
-from transformers.utils import logging
 
 from ..errors import MediaError
 from .container import incomplete, open_container, reason
@@ -33,7 +33,7 @@ from .samples import (
 from .sources import View, describe, open_source
 from .timeline import Timeline
 
-logger = logging.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 # A megabyte of compressed silence may last for days.
 MAX_SECONDS = 12 * 3600

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,6 @@ from typing import Any
 
 import av
 import numpy as np
-from transformers.utils import logging
 
 from ..errors import MediaError
 from .alpha import Alpha
@@ -33,7 +33,7 @@ from .sound import SoundReader
 from .sources import describe, open_source
 from .work import Work
 
-logger = logging.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 DEFAULT_FPS = 25.0  # of arrays and lists without a rate, and of files that state none
 # A file is read backward in blocks: so many bytes of pictures are held at once, but at least so many frames.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...motion.motion import check_fps
+from ...motion.reading import TrackReader
 from .feature_extraction_audio_to_lip import LogMelStream
 
 if TYPE_CHECKING:
@@ -93,56 +92,30 @@ class MouthTrack:
     """
 
     def __init__(self, model: SuperFaceAudioToLipModel, fps: float) -> None:
-        check_fps(fps)
+        config = model.config
+        # The first outputs belong to times before the sound.
+        self._track = TrackReader(config.frame_rate, fps, config.mouth_size, config.look_ahead_frames)
         self._network = model.network
         self._device, self._dtype = model.device, model.dtype
-        self._step = model.config.frame_rate / fps  # inner frames from one frame to the next
-        self._undecided = model.config.look_ahead_frames  # outputs that belong to times before the sound
         with torch.inference_mode():
             self._rest = model.rest_frame()
             self._state = model.network.rest_state(self._rest)
-        self._mouth = np.empty((0, model.config.mouth_size), np.float32)  # inner frames from self._first on
-        self._first = 0
-        self._done = 0
 
     def feed(self, features: Tensor, limit: int) -> np.ndarray:
         """Add inner frames (n, in) of features, and return the frames that are now known, up to frame ``limit``."""
         if len(features):
             self._run(features[None].to(self._device, self._dtype))
-        return self._read(limit)
+        return self._track.read(limit)
 
     def finish(self, frames: int) -> np.ndarray:
-        """Return the remaining frames up to ``frames``, from silence."""
-        parts = [self._mouth[:0]]
-        while self._done < frames:
-            wanted = math.ceil(self._position(frames - 1)) + 1 - self._first - len(self._mouth) + self._undecided
-            self._run(self._rest.expand(-1, min(wanted, REST_BLOCK), -1))
-            parts.append(self._read(frames))
+        """The frames missing to ``frames``, from silence."""
+        parts = [self._track.read(0)]
+        while self._track.done < frames:
+            self._run(self._rest.expand(-1, min(self._track.missing(frames), REST_BLOCK), -1))
+            parts.append(self._track.read(frames))
         return np.concatenate(parts)
 
     @torch.inference_mode()
     def _run(self, features: Tensor) -> None:
         mouth, self._state = self._network(features, self._state)
-        skipped = min(self._undecided, mouth.shape[1])
-        self._undecided -= skipped
-        self._mouth = np.concatenate((self._mouth, mouth[0, skipped:].float().cpu().numpy()))
-
-    def _read(self, limit: int) -> np.ndarray:
-        """Return the frames that are known: frames between two inner frames are interpolated, so the later one must be
-        known."""
-        known = self._first + len(self._mouth)
-        positions = self._position(np.arange(self._done, max(self._done, min(limit, math.ceil(known / self._step)))))
-        positions = positions[np.ceil(positions) < known]
-        lower = np.floor(positions).astype(np.int64)
-        weight = (positions - lower)[:, None].astype(np.float32)
-        lower -= self._first
-        upper = lower + (weight[:, 0] > 0)
-        frames = (1 - weight) * self._mouth[lower] + weight * self._mouth[upper]
-        self._done += len(frames)
-        passed = min(max(0, math.floor(self._position(self._done)) - self._first), len(self._mouth))
-        self._mouth, self._first = self._mouth[passed:], self._first + passed
-        return frames
-
-    def _position(self, frame: int | np.ndarray) -> np.ndarray:
-        """Return positions in inner frames, rounded so that 2.9999999 and 3.0000001 both mean frame 3."""
-        return np.round(np.asarray(frame * self._step, np.float64), 6)
+        self._track.add(mouth[0].float().cpu().numpy())

@@ -138,9 +138,17 @@ class SuperFaceStudentModel(HubMixin, PreTrainedModel):
         Raises:
             SuperFaceError: no picture is stored.
         """
+        return self.layer_files().decoded()
+
+    def layer_files(self) -> LayerFiles:
+        """The files of the picture and its layers.
+
+        Raises:
+            SuperFaceError: none are stored.
+        """
         if not len(self.picture):
             raise SuperFaceError("This student stores no portrait: make one with `superface distill`.")
-        return self._files().decoded()
+        return self._files()
 
     def _files(self) -> LayerFiles:
         return LayerFiles(*(getattr(self, name).cpu().numpy().tobytes() for name in LayerFiles._fields))
@@ -202,14 +210,16 @@ class SuperFaceStudentModel(HubMixin, PreTrainedModel):
             driving = window.enter(driving.float())
         coarse = self._coarse_motion(prepared, driving, window)
         with torch.autocast(driving.device.type, enabled=False):
-            moved = _moved(prepared.appearance, coarse.flow, window)
-            near = _near(moved[:, -1:])
+            moved = moved_by(prepared.appearance, coarse.flow, window)
+            near = near_person(moved[:, -1:])
             flow = _enlarged(coarse.flow, size // 2)
         brush = self.generator((moved * coarse.occlusion).to(coarse.features.dtype), coarse.features).float()
         strokes = []
         for index, painter in enumerate(self.painters):
             patch = SeamWindow.around(source, driving, index, size // 2)
-            strokes.append((patch, self._paint_window(painter, patch, prepared, coarse.code, flow, window)))
+            finer, stroke = self.paint_window(painter, patch, prepared, coarse.code, patch.cut(flow), window)
+            patch.put(flow, finer)
+            strokes.append((patch, stroke))
         with torch.autocast(driving.device.type, enabled=False):
             keep, paint, alpha_change = _painted(brush, near, strokes, size)
         motion = StudentMotion(flow, coarse.flow, coarse.occlusion)
@@ -222,6 +232,13 @@ class SuperFaceStudentModel(HubMixin, PreTrainedModel):
     def _coarse_motion(self, prepared: PreparedStudent, driving: Tensor, window: Window) -> CoarseMotion:
         with torch.autocast(driving.device.type, enabled=False):
             flows, places = prepared.prior.candidates(driving, window, self.config.image_size // 8)
+        return self.refined(prepared, flows, places, driving, window)
+
+    def refined(
+        self, prepared: PreparedStudent, flows: Tensor, places: Tensor, driving: Tensor, window: Window
+    ) -> CoarseMotion:
+        """What the dense motion network makes of the prior's candidates; ``driving`` (B, 478, 3) is in the windows."""
+        with torch.autocast(driving.device.type, enabled=False):
             seen = _look(prepared, flows, places, window)
         code = self.motion_encoder(prepared.prior.landmarks.expand(driving.shape[0], -1, -1), driving)
         features, head = self.dense_motion(seen.to(self.dtype), code)
@@ -233,39 +250,38 @@ class SuperFaceStudentModel(HubMixin, PreTrainedModel):
             flow = flows[:, 0] + MIXING_UNIT * (mixing[:, :, None] * others).sum(1) + FLOW_UNIT * residual
         return CoarseMotion(flow, torch.sigmoid(hiding + 2), features, code)
 
-    def _paint_window(
-        self, painter: nn.Module, patch: SeamWindow, prepared: PreparedStudent, code: Tensor, flow: Tensor, window: Window
-    ) -> Tensor:  # fmt: skip
-        """Refine ``flow`` (B, 2, S/2, S/2) in the patch, in place, and return what to keep and paint, (B, 4, 2 h, 2 w)."""
-        with torch.autocast(flow.device.type, enabled=False):
-            around = patch.cut(flow)
+    def paint_window(
+        self, painter: nn.Module, patch: SeamWindow, prepared: PreparedStudent, code: Tensor, around: Tensor, window: Window
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """A patch's own, finer flow (B, 2, h, w) where ``around`` (B, 2, h, w) is the coarse one, and what to keep and paint
+        (B, 4, 2 h, 2 w)."""
+        with torch.autocast(around.device.type, enabled=False):
             prior = torch.lerp(around, patch.flow, patch.beside)
             grid = window.centre[:, None, None] + window.scale[:, None, None, None] * (
                 patch.grid + prior.permute(0, 2, 3, 1)
             )
-            texture = prepared.texture.expand(flow.shape[0], -1, -1, -1)
+            texture = prepared.texture.expand(around.shape[0], -1, -1, -1)
             pixels = F.grid_sample(texture, grid, padding_mode="border", align_corners=False)
         fine, painting = painter(patch.drawn, pixels, code)
         residual, gate = fine.float().split((2, 1), dim=1)
         finer = torch.lerp(around, patch.flow, patch.beside * (1 + MIXING_UNIT * gate)) + WINDOW_FLOW_UNIT * residual
-        patch.put(flow, torch.lerp(around, finer, feather(*finer.shape[2:]).to(finer)))
-        return painting.float()
+        return torch.lerp(around, finer, feather(*finer.shape[2:]).to(finer)), painting.float()
 
 
-def _moved(maps: Tensor, flow: Tensor, window: Window) -> Tensor:
-    """Warp maps (1, C, s, s) of the crop by a flow (B, 2, s, s) in the windows: (B, C, s, s)."""
+def moved_by(maps: Tensor, flow: Tensor, window: Window) -> Tensor:
+    """(1, C, s, s) of the crop as a flow (B, 2, s, s) in the windows brings them: (B, C, s, s)."""
     return warp(maps.expand(flow.shape[0], -1, -1, -1), window.leave(flow))
 
 
 def _look(prepared: PreparedStudent, flows: Tensor, places: Tensor, window: Window) -> Tensor:
     """Return the input of the dense motion network, (B, 3 A + 9, S/16, S/16)."""
     coarse = F.avg_pool2d(flows.flatten(1, 2), 2)
-    moved = [_moved(prepared.coarse, flow, window) for flow in coarse.split(2, dim=1)]
+    moved = [moved_by(prepared.coarse, flow, window) for flow in coarse.split(2, dim=1)]
     return torch.cat((*moved, 4 * coarse[:, :4], F.avg_pool2d(places, 2)), dim=1)
 
 
-def _near(alpha: Tensor) -> Tensor:
-    """Return weights (B, 1, 2 s, 2 s) that are 1 on the person (B, 1, s, s), falling smoothly to exactly 0 a little away."""
+def near_person(alpha: Tensor) -> Tensor:
+    """1 where a person is, smoothly to exactly 0 a little away from it: (B, 1, s, s) -> (B, 1, 2 s, 2 s)."""
     grown = F.max_pool2d(alpha, 2 * GROWTH + 1, stride=1, padding=GROWTH)
     smooth = F.avg_pool2d(grown, 3, stride=1, padding=1, count_include_pad=False)
     return F.interpolate(smooth, scale_factor=2.0, mode="bilinear", align_corners=False)
@@ -274,21 +290,27 @@ def _near(alpha: Tensor) -> Tensor:
 def _painted(
     brush: Tensor, near: Tensor, strokes: list[tuple[SeamWindow, Tensor]], size: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what is kept (B, 1, S, S), what is painted (B, 3, S, S), and the change of the matte (B, 1, S, S).
-
-    They come from the brush for the whole person (B, 5, S/4, S/4), and from finer strokes (B, 4, h, w) at mouth and
-    eyes.
-    """
-    keep, paint = _mixed(brush)
-    changes = _enlarged(torch.cat((keep, paint, near * torch.tanh(ALPHA_UNIT * brush[:, 4:])), dim=1), size)
+    """What is kept (B, 1, S, S) and painted (B, 3, S, S), and how the matte changes (B, 1, S, S): by the brush for the whole
+    person (B, 5, S/4, S/4), and by finer strokes (B, 4, h, w) where mouth and eyes are."""
+    changes = _enlarged(changes_of(brush, near), size)
     for patch, stroke in strokes:
-        keep, paint = _mixed(stroke)
-        around = patch.cut(changes, 2)
-        shade = feather(*stroke.shape[2:]).to(stroke)
-        # Strokes are painted over the brush: keep * (keep * warped + paint) + paint.
-        kept = 1 + shade * (keep - 1)
-        patch.put(changes, torch.cat((around[:, :4] * kept, around[:, 4:]), dim=1) + _beside(shade * paint), 2)
+        patch.put(changes, painted_over(patch.cut(changes, 2), stroke), 2)
     return changes[:, :1], changes[:, 1:4], changes[:, 4:]
+
+
+def changes_of(brush: Tensor, near: Tensor) -> Tensor:
+    """What the brush (B, 5, s, s) keeps and paints, and how it changes the matte near the person: (B, 5, s, s)."""
+    keep, paint = _mixed(brush)
+    return torch.cat((keep, paint, near * torch.tanh(ALPHA_UNIT * brush[:, 4:])), dim=1)
+
+
+def painted_over(around: Tensor, stroke: Tensor) -> Tensor:
+    """A finer stroke (B, 4, h, w) over what is there, both as what is kept, painted, and changed of the matte: (B, 5, h, w)."""
+    keep, paint = _mixed(stroke)
+    shade = feather(*stroke.shape[2:]).to(stroke)
+    # Painted after the brush: keep * (keep * warped + paint) + paint.
+    kept = 1 + shade * (keep - 1)
+    return torch.cat((around[:, :4] * kept, around[:, 4:]), dim=1) + _beside(shade * paint)
 
 
 def _beside(paint: Tensor) -> Tensor:

@@ -87,19 +87,28 @@ class Prior:
 
         ``driving`` is (B, 478, 3) float32 in the windows.
         """
-        source = window.enter(self.landmarks.expand(driving.shape[0], -1, -1))
-        layer, places = self._layer(source, driving, window, size)
+        source = self.entered(window)
+        layer, places = self.layer(source, driving, window, size)
+        return torch.stack((layer, *self.beside(layer, source, driving)), dim=1), places
+
+    def beside(self, layer: Tensor, source: Tensor, driving: Tensor) -> tuple[Tensor, Tensor]:
+        """The flows of the rigid head and of rest, of the layers' size; meshes (B, 478, 3) in the windows."""
         radius = face_radius(driving)[:, None]
         depth = driving[..., 2].mean(1, keepdim=True) + HAIR_DEPTH * radius
-        rigid = rigid_flow(rigid_motion(source, driving)[:, :2], depth, size)[:, 0]
-        return torch.stack((layer, rigid, torch.zeros_like(layer)), dim=1), places
+        rigid = rigid_flow(rigid_motion(source, driving)[:, :2], depth, layer.shape[-1])[:, 0]
+        return rigid, torch.zeros_like(layer)
+
+    def entered(self, window: Window) -> Tensor:
+        """The face at rest in the windows, (B, 478, 3)."""
+        return window.enter(self.landmarks.expand(window.scale.shape[0], -1, -1))
 
     def flow(self, driving: Tensor, window: Window, size: int) -> Tensor:
-        """Return the flow of ``layers.motion.layer_flow``, from this face to meshes (B, 478, 3) in the windows: (B, 2,
-        size, size)."""
-        return self._layer(window.enter(self.landmarks.expand(driving.shape[0], -1, -1)), driving, window, size)[0]
+        """As ``layers.motion.layer_flow``, from this face to meshes (B, 478, 3) in the windows: (B, 2, size, size)."""
+        return self.layer(self.entered(window), driving, window, size)[0]
 
-    def _layer(self, source: Tensor, driving: Tensor, window: Window, size: int) -> tuple[Tensor, Tensor]:
+    def layer(self, source: Tensor, driving: Tensor, window: Window, size: int) -> tuple[Tensor, Tensor]:
+        """The layers' flow, and how much each place belongs to skin and head, both (B, 2, size, size); meshes in the
+        windows."""
         head = self.head(driving, window)
         grid = identity_grid(size, driving)[0].permute(2, 0, 1)
         away = grid[None] - head.after[:, :, None, None]
@@ -151,6 +160,12 @@ class Prior:
         return _twice(coarse)
 
 
+# Of each cofactor of a matrix, read row by row: the places of its four factors.
+_COFACTORS = tuple(
+    torch.arange(9).reshape(3, 3).roll(shifts, (0, 1)).flatten() for shifts in ((-1, -1), (1, 1), (-1, 1), (1, -1))
+)
+
+
 def _twice(maps: Tensor) -> Tensor:
     return F.interpolate(maps, scale_factor=2.0, mode="bilinear", align_corners=False)
 
@@ -163,8 +178,9 @@ def nearest_rotation(matrix: Tensor) -> Tensor:
     """
     x = matrix / matrix.square().sum((1, 2), keepdim=True).sqrt().clamp_min(1e-12)
     for _ in range(POLAR_ROUNDS):
-        ahead, behind = x.roll((-1, -1), (1, 2)), x.roll((1, 1), (1, 2))
-        cofactors = ahead * behind - x.roll((-1, 1), (1, 2)) * x.roll((1, -1), (1, 2))
+        # One index is one node of a graph; rolling would be twelve.
+        a, b, c, d = (x.flatten(1).index_select(1, each.to(x.device)) for each in _COFACTORS)
+        cofactors = (a * b - c * d).reshape(-1, 3, 3)
         determinant = (x[:, :1] * cofactors[:, :1]).sum(2, keepdim=True).clamp_min(1e-9)
         inverse = cofactors / determinant  # transposed
         growth = (inverse.square().sum((1, 2), keepdim=True) / x.square().sum((1, 2), keepdim=True)).sqrt().sqrt()

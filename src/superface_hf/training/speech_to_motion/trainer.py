@@ -121,7 +121,7 @@ class SpeechToMotionTrainer:
         self.unseen = MotionWindows(unseen, self.statistics, 1, frames, known, 0.0) if unseen else None
         scheduler = training_scheduler()
         self.kept = scheduler.alphas_cumprod.to(self.accelerator.device)
-        self.weight = region_weights(shown[0].vectors.shape[1]).to(self.accelerator.device)
+        self.weight = coefficient_weights(shown[0].vectors.shape[1]).to(self.accelerator.device)
 
     def _scales(self, clips: Sequence[MotionClip]) -> MotionStatistics:
         """Those that the run began with: a training may be gone on with when more clips have been tracked."""
@@ -197,7 +197,7 @@ class SpeechToMotionTrainer:
         return loss, {"loss": loss.detach(), "velocity": velocity.detach(), **parts}
 
 
-def region_weights(size: int) -> Tensor:
+def coefficient_weights(size: int) -> Tensor:
     """(size,) how much the squared error of each number counts; sums to 1."""
     weight = torch.zeros(size)
     for region, part in region_slices().items():

@@ -1,0 +1,28 @@
+/** The page that shows a student: says a file, or what a microphone hears. */
+
+import { SuperFace } from "./superface.js";
+
+const [canvas, file, microphone, stop, status] = ["face", "file", "microphone", "stop", "status"].map((id) =>
+  document.getElementById(id),
+);
+
+/** Does something, and says what goes wrong. */
+async function attempt(what, work) {
+  status.textContent = what;
+  try {
+    await work();
+    status.textContent = "";
+  } catch (error) {
+    status.textContent = error.message;
+  }
+}
+
+await attempt("Loading …", async () => {
+  const face = await SuperFace.load(canvas);
+  globalThis.superface = face; // for whoever looks at it in the console
+  document.getElementById("title").textContent = face.manifest.person ?? "SuperFace";
+  for (const control of [file, microphone, stop]) control.disabled = false;
+  file.onchange = () => file.files.length && attempt("Speaking …", () => face.say(file.files[0]));
+  microphone.onclick = () => attempt("Listening …", async () => void (await face.listen()));
+  stop.onclick = () => face.stop();
+});

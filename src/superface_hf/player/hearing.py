@@ -1,0 +1,69 @@
+"""Sound in, mouths out: audio-to-lip's graph, as ``SuperFaceAudioToLipModel.stream`` does it with torch."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from ..motion.reading import TrackReader
+from .folder import Graph
+
+
+class GraphAudioToLip:
+    """Audio-to-lip as a graph; ``about`` is what the graph says about itself."""
+
+    def __init__(self, graph: Graph, about: dict[str, Any]) -> None:
+        self._graph, self._about = graph, about
+        self.config = SimpleNamespace(sampling_rate=int(about["sampling_rate"]))
+
+    def stream(self, fps: float) -> MouthStream:
+        """Mouth frames while the sound is still coming.
+
+        Raises:
+            MotionError: ``fps`` is not above zero.
+        """
+        return MouthStream(self._graph, self._about, fps)
+
+
+class MouthStream:
+    """Samples in, mouth frames out, as early as they are known."""
+
+    def __init__(self, graph: Graph, about: dict[str, Any], fps: float) -> None:
+        self._graph, self._rate, self._fps = graph, about["sampling_rate"], fps
+        self._step, self._overlap = about["samples_per_frame"], about["samples_overlap"]
+        self._track = TrackReader(about["frame_rate"], fps, about["mouth_size"], about["look_ahead_frames"])
+        self._pending = np.zeros(about["zeros_before"], np.float32)
+        self._state = np.zeros((1, about["state_size"]), np.float32)
+        self._samples = 0
+
+    def push(self, samples: np.ndarray) -> np.ndarray:
+        """The next samples (N,) -> the frames that are now known, (n, mouth_size) float32."""
+        self._samples += len(samples)
+        self._hear(samples)
+        return self._track.read(self._until_now)
+
+    def flush(self) -> np.ndarray:
+        """Ends the sound, silence follows -> the frames still missing, (n, mouth_size); at least one, if there was sound."""
+        frames = max(1, self._until_now) if self._samples else 0
+        parts = [self._track.read(0)]
+        while self._track.done < frames:
+            self._hear(np.zeros(self._track.missing(frames) * self._step, np.float32))
+            parts.append(self._track.read(frames))
+        return np.concatenate(parts)
+
+    @property
+    def _until_now(self) -> int:
+        return round(self._samples / self._rate * self._fps)
+
+    def _hear(self, samples: np.ndarray) -> None:
+        self._pending = np.concatenate((self._pending, samples))
+        count = (len(self._pending) - self._overlap) // self._step
+        if count < 1:
+            return
+        whole = self._pending[None, : count * self._step + self._overlap]
+        heard = self._graph(samples=whole, state=self._state)
+        self._state = heard["next_state"]
+        self._pending = self._pending[count * self._step :]
+        self._track.add(heard["mouth"][0])
