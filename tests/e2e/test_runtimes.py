@@ -42,7 +42,7 @@ from superface_hf.export.runtime.student_graph import OUTPUTS, StudentRuntimeGra
 from superface_hf.face_model import topology
 from superface_hf.hub import weights_folder
 from superface_hf.media import VideoReader, load_sound
-from superface_hf.media.sound import Sound
+from superface_hf.media.samples import Sound
 from superface_hf.player import StudentPlayer
 from superface_hf.player.command import main as play
 from superface_hf.player.motion_rows import rows_of

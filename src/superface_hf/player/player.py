@@ -15,7 +15,7 @@ from ..drivers.idle import IdleMotion
 from ..drivers.loudness import speech_level
 from ..errors import MediaError, MotionError
 from ..media import Mp4Writer, SoundReader, check_video_path, mono_blocks
-from ..media.sound import comes_in_chunks
+from ..media.samples import comes_in_chunks
 from ..motion import Motion
 from ..renderers.memory import keep_freed_memory
 from .folder import AUDIO_TO_LIP, STUDENT, RuntimeFolder

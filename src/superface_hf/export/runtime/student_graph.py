@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...animation.portrait import Portrait
-from ...face_model.coordinates import MIN_CROP, STAYS, STAYS_GROWN
+from ...face_model.coordinates import MIN_CROP, STILL_GROWTH, STILL_SHIFT
 from ...face_model.linear import FaceModel
 from ...face_model.mesh_flow import identity_grid
 from ...layers.compositing import FEATHER, STAGE
@@ -109,10 +109,10 @@ class StudentRuntimeGraph(nn.Module):
         low, high = self._box
         new_low, new_high = landmarks[..., :2].amin(1), landmarks[..., :2].amax(1)
         growth = (new_high - new_low).amax(1) / float((high - low).max())
-        growth = growth / growth.clamp(1 / STAYS_GROWN, STAYS_GROWN)
+        growth = growth / growth.clamp(1 / STILL_GROWTH, STILL_GROWTH)
         side = (growth * self._side).round().clamp_min(MIN_CROP)
         middle = (new_low + new_high) / 2 - growth[:, None] * (low + high) / 2
-        middle = middle - middle.clamp(-STAYS, STAYS)
+        middle = middle - middle.clamp(-STILL_SHIFT, STILL_SHIFT)
         corner = (self._crop + (middle + 1) * (self._side / 2) - side[:, None] / 2).round()
         return self._squares(corner, side)
 
