@@ -32,6 +32,7 @@ from ..media import VideoReader
 from ..models.embedded import embedded_matte
 from ..motion import Motion
 from ..renderers.base import CropRenderer
+from ..renderers.memory import return_freed_memory
 from ..renderers.teacher import TeacherRenderer
 from .shots import Shot, Track, fade_in, same_shot, with_surroundings
 
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 LOOK_AHEAD, MOST_AHEAD = 0.4, 12  # seconds, frames
 # After the last word the lips close within this time.
 CLOSING = 0.2  # seconds
+# After so many batches free memory goes back to the system.
+TRIM_BATCHES = 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +144,12 @@ class Dubber:
     def _frames(self, video: VideoReader, mouth: Iterable[np.ndarray], when_short: WhenShort) -> Iterator[DubbedFrame]:
         reach = min(MOST_AHEAD, round(LOOK_AHEAD * video.fps))
         watched = with_surroundings(self._watched(video, mouth, when_short), reach)
-        while batch := list(itertools.islice(watched, self._batch_size)):
+        for number in itertools.count(1):
+            batch = list(itertools.islice(watched, self._batch_size))
+            if not batch:
+                return
+            if number % TRIM_BATCHES == 0:
+                return_freed_memory()
             plans = [self._planned(*each, video.fps) for each in batch]
             rendered = self._rendered([plan for plan in plans if plan is not None])
             yield from (
