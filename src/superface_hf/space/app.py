@@ -43,9 +43,11 @@ def build(studio: Studio | None = None, limits: Limits | None = None) -> gr.Bloc
     with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
         gr.HTML(HERO, elem_classes="sf-plain")
         context = TabContext(studio, limits, Examples(), Guide(studio, limits), store)
-        for name, tab in TABS.items():
-            with gr.Tab(name, elem_id=f"tab-{name.lower().replace(' ', '-')}"):
-                tab(context)
+        # The menu for tabs that do not fit is laid out again without end on a phone, once one of its tabs is chosen.
+        with gr.Tabs(overflow_behavior="wrap"):
+            for name, tab in TABS.items():
+                with gr.Tab(name, elem_id=f"tab-{name.lower().replace(' ', '-')}"):
+                    tab(context)
         gr.HTML(f'<p class="sf-licence">{limits.keep_words} {limits.job_words} {LICENCE}</p>', elem_classes="sf-plain")
     demo.queue(max_size=limits.waiting, default_concurrency_limit=4)
     demo.studio, demo.limits, demo.store, demo.metrics = studio, limits, store, Metrics()

@@ -42,7 +42,7 @@ def student_tab(context: TabContext) -> None:
         "live, on an ordinary computer."
     )
     students, own = Students(context.studio), gr.State(None, time_to_live=KEEP_SECONDS, delete_callback=remove)
-    with gr.Tabs():
+    with gr.Tabs(overflow_behavior="wrap"):
         with gr.Tab("Hear it talk"):
             _talking(context, students, own)
         with gr.Tab("Make a student"):
