@@ -37,15 +37,14 @@ from superface_hf.cli import main
 from superface_hf.drivers.idle import IdleMotion
 from superface_hf.export import export_folder
 from superface_hf.export.loading import load_exportable
-from superface_hf.export.runtime.face_graph import row_layout
 from superface_hf.export.runtime.student_graph import OUTPUTS, StudentRuntimeGraph
 from superface_hf.face_model import topology
 from superface_hf.hub import weights_folder
 from superface_hf.media import VideoReader, load_sound
 from superface_hf.media.samples import Sound
+from superface_hf.motion.rows import motion_rows, row_layout
 from superface_hf.player import StudentPlayer
 from superface_hf.player.command import main as play
-from superface_hf.player.motion_rows import rows_of
 from superface_hf.player.picture import StudentPicture
 from superface_hf.renderers.student import StudentRenderer
 from superface_hf.utils.assets import SPEECH
@@ -143,8 +142,8 @@ def test_a_student_of_another_size_and_wild_motion_too(tiny, exported, face_mode
     about = json.loads((exported / "manifest.json").read_text())
     about |= {"image_size": 128, "face_width": float(np.ptp(portrait.landmarks[:, 0])) * portrait.crop.side / 2}
     picture = StudentPicture(SimpleNamespace(about=about, layers=lambda: tiny.layer_files()._asdict()))
-    layout = row_layout(face_model)
-    rows = rows_of(IdleMotion(strength=2.0).motion(200, 25.0)[20::60], layout)
+    layout = row_layout()
+    rows = motion_rows(IdleMotion(strength=2.0).motion(200, 25.0)[20::60])
     rows[:, slice(*layout["mouth"])] = np.random.default_rng(0).normal(0, 1, (len(rows), 30))
     with torch.inference_mode():
         outputs = dict(zip(OUTPUTS, graph(torch.from_numpy(rows)), strict=True))
@@ -218,6 +217,13 @@ def test_a_folder_with_other_things_is_left_alone(tiny, tmp_path):
     with pytest.raises(SuperFaceError, match="holds other things"):
         export_folder(tiny, load_exportable("audio_to_lip"), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_drawn_eyes_are_refused(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(tiny.config, "drawn_eyes", True)
+    with pytest.raises(SuperFaceError, match=r"drawn eyes.*with torch"):
+        export_folder(tiny, load_exportable("audio_to_lip"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_runtime_folder_needs_a_student(tmp_path, capsys):

@@ -23,11 +23,12 @@ from superface_hf.metrics.identity import IdentityNetwork
 from superface_hf.metrics.image import as_floats, colour_shift, mean_ssim, psnr, ssim_map
 from superface_hf.metrics.keypoints import expression_distance, face_width, keypoint_distance, motions_of, pose_distance
 from superface_hf.metrics.lips import lip_distance, lip_velocity_distance, opening_correlation, opening_spread
-from superface_hf.metrics.movement import PARTS, head_diversity, motion_of, motion_rows
+from superface_hf.metrics.movement import head_diversity
 from superface_hf.metrics.sharpness import hair_mask, sharpness_ratio, skin_mask
 from superface_hf.metrics.temporal import temporal_flicker
 from superface_hf.motion import Motion
 from superface_hf.motion.bundled import bundled_motion
+from superface_hf.motion.rows import PARTS, motion_of, motion_rows
 
 FPS = 25.0
 RATE = 16000

@@ -6,11 +6,12 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ..errors import MediaError
-from ..utils.files import part_of
+from ..utils.files import write_text
 from ..version import __version__
 from .columns import PLACES
 
@@ -34,12 +35,19 @@ def key_of(values: Mapping[str, Any]) -> str:
 def content_of(path: Path) -> str:
     """SHA-256 of a file, or of a folder's files and their names."""
     if path.is_file():
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        about = path.stat()
+        return _digest(path, about.st_size, about.st_mtime_ns)
     digest = hashlib.sha256()
     for each in sorted(part for part in path.rglob("*") if part.is_file()):
         digest.update(f"{each.relative_to(path).as_posix()}\0{content_of(each)}\0".encode())
     return digest.hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _digest(path: Path, size: int, changed: int) -> str:
+    """SHA-256 of a file of this size and time of its last change: many rows name the same photo or model."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Notes:
@@ -64,14 +72,7 @@ class Notes:
         """Notes that the row is done. The clip is there already."""
         content = content_of(self._clips / file)
         note = {"file": file, "content": content, "frames": frames, "seconds": seconds}
-        path = self._folder / f"{key}.json"
-        self._folder.mkdir(parents=True, exist_ok=True)
-        temporary = part_of(path)
-        try:
-            temporary.write_text(json.dumps(note), encoding="utf-8")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_text(self._folder / f"{key}.json", json.dumps(note))
 
     def attempt(self, key: str) -> None:
         """Notes that this process begins; :meth:`leave` has to follow.

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 from ..errors import MediaError, SuperFaceError, UnknownNameError
 from ..utils.device import AUTO
-from ..utils.files import hold, part_of, remove_parts
+from ..utils.files import hold, remove_parts, write_text
 from ..utils.progress import progress_bar
 from .columns import PLACES, check_columns, read_row
 from .done import Notes, key_of
@@ -87,10 +87,9 @@ def run_batch(
     work = RenderRow(folder, device, dtype)
     same = _once(waiting)
     with progress_bar("Batch", len(same), progress) as bar:
-        todo = [first for first, _ in same.values()]
-        for result in bar.over(_run(todo, work, engine, workers)):
-            number = result.pop(ROW)
-            for index, other in enumerate(next(all_ for first, all_ in same.values() if first[ROW] == number)):
+        for result in bar.over(_run([row for row, _ in same.values()], work, engine, workers)):
+            _, numbers = same[result.pop(ROW)]
+            for index, other in enumerate(numbers):
                 report.add(other, result if index == 0 else result | _again(result))
     remove_parts(folder)  # of processes that were killed
     report.write()
@@ -142,11 +141,12 @@ def _sorted_out(
     return failed, sorted(waiting, key=lambda each: (str(each[2].get("model") or ""), each[0]))
 
 
-def _once(waiting: list[tuple[int, str, dict[str, Any]]]) -> dict[str, tuple[dict[str, Any], list[int]]]:
-    """Rows that are the same are rendered once."""
-    same: dict[str, tuple[dict[str, Any], list[int]]] = {}
+def _once(waiting: list[tuple[int, str, dict[str, Any]]]) -> dict[int, tuple[dict[str, Any], list[int]]]:
+    """Rows to render, by their numbers, each with the numbers of all rows that are the same."""
+    first: dict[str, int] = {}
+    same: dict[int, tuple[dict[str, Any], list[int]]] = {}
     for number, key, row in waiting:
-        same.setdefault(key, ({**row, ROW: number}, []))[1].append(number)
+        same.setdefault(first.setdefault(key, number), ({**row, ROW: number}, []))[1].append(number)
     return same
 
 
@@ -184,13 +184,9 @@ class _Report:
             self.write()
 
     def write(self) -> None:
-        temporary = part_of(self.path)
-        try:
-            with open(temporary, "w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, FIELDS)
-                writer.writeheader()
-                writer.writerows(self.results.values())
-            temporary.replace(self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, FIELDS)
+        writer.writeheader()
+        writer.writerows(self.results.values())
+        write_text(self.path, table.getvalue())
         self._written = time.monotonic()

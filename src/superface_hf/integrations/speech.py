@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import av
 import numpy as np
 
 from ..drivers.loudness import LoudnessNormalizer
+from ..media.samples import MonoResampler
 
 if TYPE_CHECKING:
     from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
@@ -111,7 +111,7 @@ class Utterance:
 
 
 class Resampler:
-    """Brings mono sound to another rate as it comes.
+    """Bring mono sound to another rate as it comes, whatever rate each chunk has.
 
     Args:
         to: the rate wanted, in samples a second.
@@ -119,24 +119,15 @@ class Resampler:
 
     def __init__(self, to: int) -> None:
         self._to = to
-        self._from: int | None = None
-        self._resampler: av.AudioResampler | None = None
+        self._now = MonoResampler(to, to)
 
     def push(self, samples: np.ndarray, rate: int) -> np.ndarray:
-        """(n,) float32 at ``rate`` -> what is ready of it; a change of the rate is followed."""
-        ended = self.flush() if rate != self._from else np.zeros(0, np.float32)
-        if rate == self._to or not len(samples):
-            return np.concatenate([ended, samples])
-        if self._resampler is None:
-            self._resampler, self._from = av.AudioResampler(format="flt", layout="mono", rate=self._to), rate
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[None], np.float32), format="flt", layout="mono")
-        frame.sample_rate = rate
-        return np.concatenate([ended, *(part.to_ndarray()[0] for part in self._resampler.resample(frame))])
+        """Take samples (N,) float32 at ``rate``, and return the samples that are ready."""
+        ended = np.zeros(0, np.float32)
+        if rate != self._now.rate:
+            ended, self._now = self._now.flush(), MonoResampler(rate, self._to)
+        return np.concatenate([ended, self._now.push(samples)])
 
     def flush(self) -> np.ndarray:
-        """What is left."""
-        if self._resampler is None:
-            return np.zeros(0, np.float32)
-        rest = [part.to_ndarray()[0] for part in self._resampler.resample(None)]
-        self._resampler = self._from = None
-        return np.concatenate([np.zeros(0, np.float32), *rest])
+        """Return what is left."""
+        return self._now.flush()

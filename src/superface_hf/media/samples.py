@@ -77,27 +77,49 @@ def mono_blocks(blocks: Iterable[Any], rate: int | float, to: int = SPEECH_RATE)
     Raises:
         MediaError: a block is no array of samples, or holds NaN.
     """
-    rate, to = _checked_rate(rate), _checked_rate(to)
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=to)
-    taken = given = 0
+    resampler = MonoResampler(_checked_rate(rate), _checked_rate(to))
     for block in blocks:
-        samples = _mixed(_from_array(block, "a chunk of the sound"))
-        if len(samples) == 0:
-            continue
-        if rate == to:
-            yield samples
-            continue
-        frame = av.AudioFrame.from_ndarray(samples[None], format="flt", layout="mono")
-        frame.sample_rate, frame.pts, frame.time_base = rate, taken, Fraction(1, rate)
-        taken += len(samples)
-        for part in resampler.resample(frame):
-            resampled = part.to_ndarray()[0]
-            given += len(resampled)
-            yield resampled
-    if taken:
-        missing = max(0, round(taken * to / rate) - given)
-        rest = [part.to_ndarray()[0] for part in resampler.resample(None)]
-        yield np.concatenate([*rest, np.zeros(missing, np.float32)])[:missing]
+        ready = resampler.push(_mixed(_from_array(block, "a chunk of the sound")))
+        if len(ready):
+            yield ready
+    rest = resampler.flush()
+    if len(rest):
+        yield rest
+
+
+class MonoResampler:
+    """Change the rate of mono samples as they come. The result does not depend on how they are cut.
+
+    Args:
+        rate, to: samples a second of what comes, and wanted.
+    """
+
+    def __init__(self, rate: int, to: int) -> None:
+        self.rate, self._to = rate, to
+        self._resampler = av.AudioResampler(format="flt", layout="mono", rate=to)
+        self._taken = self._given = 0
+
+    def push(self, samples: np.ndarray) -> np.ndarray:
+        """Take the next samples (N,) float32, and return the samples (n,) float32 that are ready."""
+        if self.rate == self._to or not len(samples):
+            return samples
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[None]), format="flt", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = self.rate, self._taken, Fraction(1, self.rate)
+        self._taken += len(samples)
+        ready = self._resampled(frame)
+        self._given += len(ready)
+        return ready
+
+    def flush(self) -> np.ndarray:
+        """End the sound, and return what is left; all together are ``round(N * to / rate)`` samples."""
+        if not self._taken:
+            return np.zeros(0, np.float32)
+        missing = max(0, round(self._taken * self._to / self.rate) - self._given)
+        return np.concatenate([self._resampled(None), np.zeros(missing, np.float32)])[:missing]
+
+    def _resampled(self, frame: av.AudioFrame | None) -> np.ndarray:
+        parts = [part.to_ndarray()[0] for part in self._resampler.resample(frame)]
+        return np.concatenate([np.zeros(0, np.float32), *parts])
 
 
 def as_sound(source: Any, sampling_rate: int | float | None) -> Sound | None:

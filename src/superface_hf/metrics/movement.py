@@ -34,32 +34,7 @@ CHANNELS = (
 UNITS = np.array([1.6, 2.9, 1.8, 0.08, 0.05, 0.01, 3.0, 2.2, 0.14, 0.12, 0.1])
 SPEED_UNITS = np.array([6.0, 8.0, 4.7, 0.23, 0.17, 0.02, 11.0, 8.5, 1.2, 0.54, 0.5])
 SMOOTHING = 0.2  # seconds over which loudness and the head's speed are averaged
-PARTS = ("rotation", "translation", "scale", "mouth", "eyes", "brows", "gaze")
 QUIET = 30.0  # dB below the loudest; quieter sound counts as silence
-
-
-def motion_rows(motion: Motion) -> np.ndarray:
-    """Return (T, 66), one row a frame, as metrics take it: rotation 3, translation 2, scale 1, mouth, eyes, brows, gaze."""
-    return np.concatenate([getattr(motion, name).reshape(len(motion), -1) for name in PARTS], axis=1)
-
-
-def motion_of(rows: np.ndarray, fps: float) -> Motion:
-    """Return the motion of :func:`motion_rows`.
-
-    Raises:
-        MotionError: the rows have another width.
-    """
-    sizes = {
-        "rotation": 3,
-        "translation": 2,
-        "scale": 1,
-        **{name: ArkitMaps.default().sizes[name] for name in PARTS[3:]},
-    }
-    if rows.ndim != 2 or rows.shape[1] != sum(sizes.values()):
-        raise MotionError(f"A motion is (frames, {sum(sizes.values())}) numbers, not {rows.shape}: see motion_rows().")
-    parts = dict(zip(sizes, np.split(rows, np.cumsum(list(sizes.values()))[:-1], axis=1), strict=True))
-    parts["scale"] = parts["scale"][:, 0]
-    return Motion(**parts, fps=fps)
 
 
 def movement_channels(motion: Motion) -> np.ndarray:

@@ -17,10 +17,10 @@ from ..errors import MediaError, MotionError
 from ..media import Mp4Writer, SoundReader, check_video_path, mono_blocks
 from ..media.samples import comes_in_chunks
 from ..motion import Motion
+from ..motion.rows import motion_rows
 from ..renderers.memory import keep_freed_memory
 from .folder import AUDIO_TO_LIP, STUDENT, RuntimeFolder
 from .hearing import GraphAudioToLip
-from .motion_rows import rows_of
 from .picture import StudentPicture
 
 
@@ -125,7 +125,7 @@ class StudentPlayer:
         for name, (first, last) in self._layout.items():
             if getattr(motion, name).reshape(len(motion), -1).shape[1] != last - first:
                 raise MotionError(f"The motion's {name} is for another face model than this student's.")
-        return rows_of(motion, self._layout)
+        return motion_rows(motion)
 
     def _frame(self, row: np.ndarray) -> np.ndarray:
         outputs = self._graph(motion=row[None])

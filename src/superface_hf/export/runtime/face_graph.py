@@ -17,23 +17,14 @@ from ...animation.retargeting import MAX_GROWTH, MIN_GROWTH, SHUTTING, awake
 from ...face_model.linear import TURN_LIMIT, FaceModel
 from ...face_model.topology import POINTS
 from ...motion import Motion
-from ...motion.arkit import EXPRESSION_REGIONS
-from ...motion.motion import HEAD
+from ...motion.rows import row_layout
 from ...utils.easing import smoothstep
 
 TINY = 1e-12
 
 
-def row_layout(face_model: FaceModel) -> dict[str, tuple[int, int]]:
-    """Where each array of a ``Motion`` lies in a row: name -> first and last column, the last one not included."""
-    sizes = {"rotation": 3, "translation": 2, "scale": 1}
-    sizes |= {region: len(face_model.bases[region]) for region in EXPRESSION_REGIONS}
-    ends = np.cumsum([sizes[name] for name in (*HEAD, *EXPRESSION_REGIONS)]).tolist()
-    return {name: (end - sizes[name], end) for name, end in zip(sizes, ends, strict=True)}
-
-
 class FaceGraph(nn.Module):
-    """Rows (B, K), laid out by :func:`row_layout`, -> landmarks (B, 478, 3) in IMAGE coordinates of the portrait's crop.
+    """Rows (B, 66) of :mod:`superface_hf.motion.rows` -> landmarks (B, 478, 3) in IMAGE coordinates of the portrait's crop.
 
     Head, eyes, brows and gaze are changes from rest; the mouth is absolute.
     """
@@ -53,7 +44,7 @@ class FaceGraph(nn.Module):
     def __init__(self, portrait: Portrait, face_model: FaceModel) -> None:
         super().__init__()
         own, spoken = awake(portrait, face_model), PortraitMouth(portrait.shape, portrait.motion.mouth[0], face_model)
-        self._layout, self._spoken = row_layout(face_model), spoken
+        self._layout, self._spoken = row_layout(), spoken
         self._scale = float(own.scale[0])
         blink = Motion.neutral(1, own.fps).edit({"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}).eyes.reshape(2, -1)
         # What of a coefficient is a blink: (E, E), the same for all coefficients of an eye.

@@ -21,13 +21,12 @@ from ...face_model.linear import FaceModel
 from ...models.audio_to_lip import SuperFaceAudioToLipModel
 from ...models.student.modeling_student import SuperFaceStudentModel
 from ...models.student.stored_layers import LayerFiles
+from ...motion.rows import motion_rows, row_layout
 from ...player.folder import AUDIO_TO_LIP, MANIFEST, STUDENT, layer_name
-from ...player.motion_rows import rows_of
 from ..audio_to_lip import audio_to_lip_graph
 from ..graph import Arrays, Case, Graph, Tolerance
 from ..onnx_file import checked_content
 from ..precision import PRECISIONS, Precision
-from .face_graph import row_layout
 from .manifest import described, manifest
 from .student_graph import OUTPUTS, StudentRuntimeGraph
 
@@ -73,8 +72,8 @@ def export_folder(
         precision: how weights are stored.
 
     Raises:
-        SuperFaceError: the student stores no portrait, audio-to-lip hears through another model, the folder holds something
-            else or cannot be written, onnx is missing, or a graph does not give what torch gives.
+        SuperFaceError: the student stores no portrait, or one with drawn eyes; audio-to-lip hears through another model; the
+            folder holds something else or cannot be written; onnx is missing; or a graph does not give what torch gives.
     """
     if runtime not in RUNTIMES:
         raise SuperFaceError(f"runtime must be one of {', '.join(RUNTIMES)}, not {runtime!r}.")
@@ -85,10 +84,15 @@ def export_folder(
             f"A runtime folder holds a student and an audio-to-lip model, not a {type(student).__name__} and a "
             f"{type(audio_to_lip).__name__}."
         )
+    if student.config.drawn_eyes:
+        raise SuperFaceError(
+            "A student whose portrait has drawn eyes cannot be exported to a runtime: its graph shuts people's eyes only. "
+            "Use it with torch."
+        )
     path = Path(path)
     _check_free(path)
     files = student.layer_files()
-    layout = row_layout(FaceModel.default())
+    layout = row_layout()
     hears, sees = audio_to_lip_graph(audio_to_lip), _graph(student, layout)
     about = manifest(student, runtime, layout, hears.metadata, precision)
     told = {"made_by": about["made_by"], "license": about["license"]}
@@ -132,7 +136,7 @@ def _some_rows(layout: dict[str, tuple[int, int]]) -> np.ndarray:
     """(CHECKED_FRAMES, K): a head that sways, nods and blinks, and mouths of all kinds."""
     random = np.random.default_rng(0)
     motion = IdleMotion(strength=2.0).motion(40 * CHECKED_FRAMES, 25.0)[::40]
-    rows = rows_of(motion, layout)
+    rows = motion_rows(motion)
     first, last = layout["mouth"]
     rows[:, first:last] = random.normal(0, 1, (len(rows), last - first))
     return rows

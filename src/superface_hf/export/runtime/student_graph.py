@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -195,10 +194,3 @@ def _painting(changes: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
 def _beside(maps: Tensor) -> Tensor:
     """(B, C, h, w) -> (B, h, w, C)."""
     return maps.permute(0, 2, 3, 1)
-
-
-def at_rest(layout: dict[str, tuple[int, int]], frames: int = 1) -> np.ndarray:
-    """Rows (frames, K) in which nothing moves."""
-    rows = np.zeros((frames, max(end for _, end in layout.values())), np.float32)
-    rows[:, layout["scale"][0]] = 1
-    return rows

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from superface_hf.metrics.module import MOTION, SOUND, SuperFaceMetric
-from superface_hf.metrics.movement import FPS, head_beat_correlation, motion_of
+from superface_hf.metrics.movement import FPS, head_beat_correlation
+from superface_hf.motion.rows import motion_of
 
 
 class HeadBeatCorrelation(SuperFaceMetric, predictions=MOTION, references=SOUND):
@@ -14,7 +15,7 @@ class HeadBeatCorrelation(SuperFaceMetric, predictions=MOTION, references=SOUND)
 
     Args:
         predictions: list of motions at 25 frames per second, each (frames, 66), as
-            `superface_hf.metrics.movement.motion_rows` gives them.
+            `superface_hf.motion.rows.motion_rows` gives them.
         references: the loudness of their sounds, each (frames,): the mean square of each frame in decibels.
     Returns:
         head_beat_correlation: averaged over clips, in [-1, 1]; a head that does not move counts as 0.

@@ -5,14 +5,15 @@ from typing import Any
 import numpy as np
 
 from superface_hf.metrics.module import MOTION, NUMBER_OF, SuperFaceMetric
-from superface_hf.metrics.movement import FPS, head_diversity, motion_of
+from superface_hf.metrics.movement import FPS, head_diversity
+from superface_hf.motion.rows import motion_of
 
 
 class MotionDiversity(SuperFaceMetric, predictions=MOTION, references=NUMBER_OF):
     """How far the heads of several motions to the same sound are apart, as another seed would move them.
 
     Args:
-        predictions: list of motions, each (frames, 66), as `superface_hf.metrics.movement.motion_rows` gives them.
+        predictions: list of motions, each (frames, 66), as `superface_hf.motion.rows.motion_rows` gives them.
         references: a whole number for each, equal for motions to the same sound, which have the same length.
     Returns:
         motion_diversity: degrees, the mean over frames, pairs and sounds; 0 where nothing differs.

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from superface_hf.metrics.module import MOTION, SuperFaceMetric
-from superface_hf.metrics.movement import motion_frechet_distance, motion_of
+from superface_hf.metrics.movement import motion_frechet_distance
+from superface_hf.motion.rows import motion_of
 
 
 class MotionFrechetDistance(SuperFaceMetric, predictions=MOTION, references=MOTION):
@@ -14,7 +15,7 @@ class MotionFrechetDistance(SuperFaceMetric, predictions=MOTION, references=MOTI
 
     Args:
         predictions: list of motions of at least two seconds, each (frames, 66), as
-            `superface_hf.metrics.movement.motion_rows` gives them.
+            `superface_hf.motion.rows.motion_rows` gives them.
         references: motions of real people; they need not belong to the predictions.
         fps: frames per second of all motions.
     Returns:

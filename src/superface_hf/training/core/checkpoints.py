@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ...hub.quiet import quiet_loading
-from ...utils.files import follow_umask, part_of, write_tensors
+from ...utils.files import follow_umask, write_tensors, write_text
 from ...utils.settings import as_dict, as_yaml
 
 WEIGHTS_FILE = "model.safetensors"
@@ -93,9 +93,7 @@ def cut_log(path: Path, step: int) -> None:
     lines = path.read_text(errors="replace").splitlines()
     kept = [line for line in lines if _logged_step(line) <= step]
     if len(kept) < len(lines):
-        temporary = part_of(path)
-        temporary.write_text("".join(f"{line}\n" for line in kept))
-        temporary.replace(path)
+        write_text(path, "".join(f"{line}\n" for line in kept))
 
 
 def _logged_step(line: str) -> float:
