@@ -33,7 +33,7 @@ from superface_hf.evaluation.methods import TITLES, Methods
 from superface_hf.evaluation.teacher import load_teacher
 from superface_hf.face_model.mesh_flow import mesh_flow
 from superface_hf.hub import weights_folder
-from superface_hf.layers import compositing, motion, untrained
+from superface_hf.layers import motion, outline, untrained
 from superface_hf.layers.plate import hole_behind
 from superface_hf.layers.portrait import PortraitLayers
 from superface_hf.metrics.features import FeatureNetwork, perceptual_distance
@@ -87,7 +87,7 @@ def without_depth(teacher: SuperFaceTeacherModel) -> Taken:
 
 
 def torso_follows(share: float) -> Callable[[SuperFaceTeacherModel], Taken]:
-    return lambda teacher: _all(*(patch.object(user, "FOLLOWING", share) for user in (motion, compositing)))
+    return lambda teacher: _all(*(patch.object(user, "FOLLOWING", share) for user in (motion, outline)))
 
 
 @contextmanager

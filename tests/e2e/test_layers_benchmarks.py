@@ -14,7 +14,7 @@ import torch
 from superface_hf import Motion
 from superface_hf.evaluation.methods import Methods
 from superface_hf.face_model.coordinates import Square
-from superface_hf.layers import compositing, motion
+from superface_hf.layers import motion, outline
 from superface_hf.layers.portrait import PortraitLayers, cut_out
 from superface_hf.media import load_picture
 from superface_hf.models.embedded import embedded_tracker
@@ -86,10 +86,10 @@ def whole(methods, moved):
 
 @pytest.mark.parametrize("name", [name for name in ablation.PARTS if name != "without volume"])
 def test_what_is_taken_away_changes_the_frame_and_comes_back(name, methods, moved, whole):
-    known = (PortraitLayers.make, motion.layer_flow, motion.skull_centre, motion.FOLLOWING, compositing.FOLLOWING)
+    known = (PortraitLayers.make, motion.layer_flow, motion.skull_centre, motion.FOLLOWING, outline.FOLLOWING)
     with ablation.PARTS[name](methods.teacher):
         without = methods.render_teacher(*moved)
-    after = (PortraitLayers.make, motion.layer_flow, motion.skull_centre, motion.FOLLOWING, compositing.FOLLOWING)
+    after = (PortraitLayers.make, motion.layer_flow, motion.skull_centre, motion.FOLLOWING, outline.FOLLOWING)
     assert after == known
     assert np.abs(without.astype(int) - whole).max() > 30
 

@@ -110,7 +110,7 @@ def test_a_machine_that_is_too_slow_drops_pictures_and_no_sound_and_says_so_once
         took = time.monotonic() - start
     total = sum(part.frames for part in parts)
     lead = total - round(len(speech) / RATE * FPS) - 5  # a part may begin before the speech and end after it
-    assert 0 <= lead < 8
+    assert 0 <= lead <= parts[0].frames + parts[-1].frames
     assert len(parts) < 0.6 * total
     assert all(len(part.sound) == part.frames * RATE // FPS for part in parts)
     heard = np.concatenate([part.sound for part in parts]) / 32768
