@@ -17,7 +17,6 @@ import subprocess
 import sys
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
@@ -25,6 +24,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from chromium import PATIENCE, launched
 from docs_reader import write_wav
 from PIL import Image
 from test_student import made_student, trained_a_little
@@ -54,15 +54,11 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 RATE = 16000
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-# No sandbox, as a container lacks the rights; WebGL in software; sound without a click; a microphone that hears a file; the
-# rest keeps Chromium from calling its maker.
-FLAGS = [
-    "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--mute-audio", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
-    "--autoplay-policy=no-user-gesture-required", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
-]  # fmt: skip
-PATIENCE = 180_000  # milliseconds
+# WebGL in software; sound without a click; a microphone that hears a file.
+FLAGS = (
+    "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--autoplay-policy=no-user-gesture-required",
+    "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+)  # fmt: skip
 
 WITHOUT_TORCH = """
 import sys
@@ -253,18 +249,9 @@ def address(exported):
 @pytest.fixture(scope="module")
 def page(address, sentence, tmp_path_factory):
     """The exported page in headless Chromium, the student loaded; the microphone hears the sentence."""
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    missing = ["playwright"] * (find_spec("playwright") is None) + ["Chromium"] * (program is None)
-    if missing:
-        report = pytest.fail if os.environ.get("SUPERFACE_REQUIRE_BROWSER") else pytest.skip
-        report(f"A student in a browser needs {' and '.join(missing)}.")
-    from playwright.sync_api import sync_playwright
-
     heard = tmp_path_factory.mktemp("heard") / "speech.wav"
     write_wav(heard, sentence.samples, RATE)
-    with sync_playwright() as playwright:
-        flags = [*FLAGS, f"--use-file-for-fake-audio-capture={heard}"]
-        chromium = playwright.chromium.launch(executable_path=program, args=flags)
+    with launched(*FLAGS, f"--use-file-for-fake-audio-capture={heard}") as chromium:
         page = chromium.new_page()
         page.set_default_timeout(PATIENCE)
         page.asked, page.wrong = [], []
@@ -277,7 +264,6 @@ def page(address, sentence, tmp_path_factory):
             base64.b64encode(sentence.samples.tobytes()).decode(),
         )
         yield page
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
@@ -299,6 +285,7 @@ def spoken(page):
     return np.array(drawn["openings"]), pictures
 
 
+@pytest.mark.browser
 def test_the_browser_draws_what_torch_draws(spoken, still, tmp_path):
     frames = spoken[1]
     print(f"browser: {decibels(frames, still.frames):.1f} dB to torch")
@@ -308,6 +295,7 @@ def test_the_browser_draws_what_torch_draws(spoken, still, tmp_path):
     assert decibels(frames, still.frames) > 45
 
 
+@pytest.mark.browser
 def test_lips_in_the_browser_follow_the_sound(spoken, still, face_model):
     """The opening that the mesh has and the one that pixels show, against the one that torch hears in the sound."""
     openings, frames = spoken
@@ -327,6 +315,7 @@ def test_lips_in_the_browser_follow_the_sound(spoken, still, face_model):
     assert seen.max() > 4 * np.median(seen[heard < np.percentile(heard, 10)] + 0.5)
 
 
+@pytest.mark.browser
 def test_frames_come_fast(page):
     seconds = page.evaluate("""async () => {
         const begin = performance.now();
@@ -337,6 +326,7 @@ def test_frames_come_fast(page):
     print(f"browser: {50 / seconds:.1f} frames/s with WebGL in software, beside whatever else this machine does")
 
 
+@pytest.mark.browser
 def test_a_file_an_element_and_a_microphone_move_the_lips(page):
     moved = page.evaluate("""async () => {
         const range = async (work) => {
@@ -387,6 +377,7 @@ def test_a_file_an_element_and_a_microphone_move_the_lips(page):
         assert source["range"] > 0.02  # heights of the face
 
 
+@pytest.mark.browser
 def test_what_the_page_asks_for_is_its_own_and_small(page, address, exported):
     assert not page.wrong
     assert all(url.startswith((address, "blob:", "data:")) for url in page.asked)
@@ -396,6 +387,7 @@ def test_what_the_page_asks_for_is_its_own_and_small(page, address, exported):
     assert all((exported / package[name]).is_file() for name in ("main", "types"))
 
 
+@pytest.mark.browser
 def test_what_is_typed_is_there(page, exported):
     types = (exported / "superface.d.ts").read_text()
     methods = re.findall(r"^  (?:static )?(\w+)\(", types, re.MULTILINE)

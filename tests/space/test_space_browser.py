@@ -7,7 +7,6 @@ where there is no Chromium, unless ``SUPERFACE_REQUIRE_BROWSER`` is set, as it i
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -15,7 +14,6 @@ import time
 import urllib.request
 import wave
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from urllib.parse import urlsplit
 import av
 import numpy as np
 import pytest
+from chromium import PATIENCE, launched
 from PIL import Image
 
 from superface_hf import inspect_file
@@ -31,33 +30,17 @@ from superface_hf.media import load_sound
 from superface_hf.provenance.marks import DISCLAIMER, MADE_UP
 from superface_hf.utils.assets import PORTRAIT, SPEECH
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-# The sandbox wants rights that a container lacks; the rest keeps Chromium from calling its maker.
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--mute-audio",
-]  # fmt: skip
 DESKTOP = {"viewport": {"width": 1280, "height": 900}}
 PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
-PATIENCE = 180_000  # milliseconds; seconds are enough, unless the machine is busy with other things
 NO_FACE = "No face was found"
 
 
 @pytest.fixture(scope="module")
 def browser():
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    missing = [name for name in ("playwright", "gradio") if find_spec(name) is None] + ([] if program else ["Chromium"])
-    if missing:
-        report = pytest.fail if os.environ.get("SUPERFACE_REQUIRE_BROWSER") else pytest.skip
-        report(f"The tests of the web demo in a browser need {' and '.join(missing)}.")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, args=FLAGS)
+    with launched("--disable-gpu", needs="gradio") as chromium:
         yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
