@@ -19,7 +19,7 @@ from torch_index import options
 ROOT = Path(__file__).resolve().parent.parent
 VERSIONS = ("3.11", "3.12", "3.13")
 NO_TORCH = ("tests/unit/test_media.py", "tests/unit/test_sound.py", "tests/unit/test_strangers_files.py")
-FAST = ("-m", "not e2e")
+FAST = ("tests/unit", "-m", "not e2e")  # as `make test-fast`
 
 
 def found(version: str) -> str | None:
