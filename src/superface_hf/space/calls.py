@@ -110,13 +110,11 @@ class Call:
         Raises:
             BadOffer: it is none.
         """
-        from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
+        from aiortc import RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 
         from .call_media import BoundedDecoding, Camera, PictureTrack, SoundTrack
 
-        peer = self._peer = RTCPeerConnection(
-            RTCConfiguration(iceServers=[])
-        )  # without this it would ask Google's server
+        peer = self._peer = RTCPeerConnection(_configuration(relay))
         self._pictures, self._sounds, self._camera = PictureTrack(), SoundTrack(), Camera()
         watching: list[asyncio.Task[None]] = []
 

@@ -37,7 +37,7 @@ DISTILLING: dict[str, Any] = {"concurrency_id": "distilling", "concurrency_limit
 # Each takes less than a core.
 LIVE: dict[str, Any] = {"concurrency_limit": 2, "show_progress": "minimal"}
 LIVE_IS_NOT_TRANSPARENT = "Nothing behind the person is for files; live, the picture’s own background stays."
-SPARE = 5.0  # seconds that a call may last longer than what is said, on a busy machine
+SPARE = 20.0  # seconds that a call may last longer than what is said, on a busy machine
 SPOKEN = "Synthetic speech and picture, drawn live."
 KEEP_SECONDS = 3600  # how long a visitor's student is kept
 
