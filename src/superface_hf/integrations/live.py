@@ -91,12 +91,17 @@ class LiveFace:
         self.portrait = self.pipe.preprocess(photo)
         self.ready = self.pipe.ready(self.portrait)
         #: The background of every picture, (H, W, 3) uint8, or None for the portrait's.
-        self.behind = None if background is None else next(Background(background).frames(self.ready.plate, self.fps))
+        self.behind = None if background is None else self._background(Background(background))
         self.shut = shut_mouth(self.pipe.face_model)
         if self.pipe.audio_to_lip.config.audio_encoder is not None:
             raise SuperFaceError("An audio-to-lip model with a pretrained encoder cannot be streamed: use another.")
         height, width = self.portrait.picture.shape[:2]
         self.size: tuple[int, int] = (width, height)  #: of the pictures, in pixels
+
+    def _background(self, background: Background) -> np.ndarray:
+        if background.transparent:
+            raise MediaError("A live face has a background: a blur, a colour or a picture.")
+        return next(background.frames(self.ready.plate, self.fps))
 
     def session(self, sampling_rate: int = SOUND_RATE, seed: int | None = None) -> LiveSession:
         """Begins to show the face; see :class:`LiveSession`.
