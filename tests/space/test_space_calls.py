@@ -541,6 +541,13 @@ def test_a_relay_is_named_by_the_environment_whole_or_not_at_all(monkeypatch, ad
         assert Relay.from_environment().stun == stun
 
 
+def test_a_space_offers_calls_only_with_a_relay(monkeypatch):
+    assert ice.reachable(None)
+    monkeypatch.setenv("SPACE_ID", "org/talking-face")
+    assert not ice.reachable(None)
+    assert ice.reachable(Relay("turn:a.example", "me", "p"))
+
+
 # Ends
 
 
@@ -561,6 +568,25 @@ def test_a_call_ends_when_its_time_is_up(waiting):
         await visitor.leave()
 
     run(watch())
+
+
+def test_a_handler_that_is_stopped_ends_its_call(site):
+    """As the button "Stop" does: gradio closes the generator."""
+    speech = site.speech(load_sound(SPEECH).cut(3.0).mono(16_000), 16_000)
+    talk, visitor = site.handler("talk_live")(speech, "bundled", "", False, "picture", "", None), CallVisitor()
+
+    async def watch() -> None:
+        await visitor.come(site.url, next(talk)["call"])
+        while not visitor.pictures:
+            await asyncio.to_thread(next, talk)
+        assert len(site.demo.calls) == 1
+        await asyncio.to_thread(talk.close)
+        assert len(site.demo.calls) == 0
+        await until(lambda: visitor.peer.connectionState in ("closed", "failed"), 10)
+        await visitor.leave()
+
+    run(watch())
+    assert not [thread for thread in threading.enumerate() if thread.name in ("superface-call", "superface-live")]
 
 
 def test_a_visitor_who_leaves_ends_it(waiting):

@@ -10,7 +10,7 @@ from .edit import edit_tab
 from .examples import LICENCE, Examples
 from .gate import Gate
 from .guide import Guide
-from .ice import Relay
+from .ice import Relay, reachable
 from .limits import Limits
 from .messages import SYNTHETIC
 from .metrics import Metrics
@@ -41,7 +41,8 @@ def build(studio: Studio | None = None, limits: Limits | None = None) -> gr.Bloc
         limits: limits on uploads and work.
     """
     studio, limits = studio or Studio(), limits or Limits()
-    store, calls = Store(), Calls(limits.live_seconds > 0, Relay.from_environment())
+    relay = Relay.from_environment()
+    store, calls = Store(), Calls(limits.live_seconds > 0 and reachable(relay), relay)
     with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
         gr.HTML(HERO, elem_classes="sf-plain")
         context = TabContext(studio, limits, Examples(), Guide(studio, limits), store, calls)

@@ -6,7 +6,7 @@ from __future__ import annotations
 # ``call(value)`` begins a call, ``hangUp()`` ends it and switches the camera off. An offer without any text tells the server
 # that this browser cannot connect, so that it does not wait; after that the page asks for no further calls without a camera.
 CALL = """
-let peer = null, camera = null, calls = 0;
+let peer = null, camera = null, calls = 0, refused = '';
 function hangUp() {
   if (peer) peer.close();
   if (camera) camera.getTracks().forEach(track => track.stop());
@@ -19,6 +19,7 @@ async function call(value) {
   const mine = calls, screen = element.querySelector('video:not(.self)'), self = element.querySelector('video.self');
   const state = element.querySelector('.state');
   element.dataset.call = 'connecting';
+  refused = '';
   const root = (window.gradio_config?.root ?? '').replace(/\\/$/, '');
   const offer = sdp => fetch(root + '/live/offer', {
     method: 'POST', headers: {'Content-Type': 'application/json'}, body: JSON.stringify({token: value.call, sdp}),
@@ -43,8 +44,10 @@ async function call(value) {
     else for (const kind of ['audio', 'video']) own.addTransceiver(kind, {direction: 'recvonly'});
     await own.setLocalDescription();
     if (value.stun) await gathered(own);
+    if (mine !== calls) return;
     const answer = await offer(own.localDescription.sdp);
     if (!answer.ok) throw new Error(await answer.text());
+    if (mine !== calls) return;
     await own.setRemoteDescription({type: 'answer', sdp: (await answer.json()).sdp});
     screen.onplaying = () => {
       element.querySelectorAll('.poster, canvas').forEach(other => { other.hidden = true; });
@@ -62,11 +65,12 @@ async function call(value) {
     });
   } catch (error) {
     if (mine !== calls) return;
-    const refused = value.camera && error.name === 'NotAllowedError';
+    if (error.name === 'NotAllowedError') refused = 'The camera was not allowed.';
+    if (error.name === 'NotFoundError') refused = 'This computer has no camera.';
     hangUp();
     if (!value.camera) window.sfCannotCall = true;
     element.dataset.call = 'failed';
-    state.textContent = refused ? 'The camera was not allowed.' : value.camera ? 'No live connection.' : 'Getting ready…';
+    state.textContent = refused || 'Getting ready…';
     fetch(root + '/live/offer', {
       method: 'POST', headers: {'Content-Type': 'application/json'}, body: JSON.stringify({token: value.call, sdp: null}),
     }).catch(() => {});
@@ -94,7 +98,8 @@ function ended(words) {
   const self = element.querySelector('.self'), poster = element.querySelector('.poster');
   if (self) self.hidden = true;
   if (poster) { poster.hidden = false; element.querySelector('video').hidden = true; }
-  if (words) element.querySelector('.state').textContent = words;
+  if (words) element.querySelector('.state').textContent = refused || words;
+  refused = '';
 }
 window.addEventListener('pagehide', hangUp);
 """

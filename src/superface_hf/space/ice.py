@@ -62,6 +62,11 @@ class Relay:
         return f"stun:{host.partition(':')[0]}:{host.partition(':')[2] or 3478}"
 
 
+def reachable(relay: Relay | None) -> bool:
+    """Return whether browsers can reach a call of this server: a Space of Hugging Face takes no UDP, and needs a relay."""
+    return relay is not None or "SPACE_ID" not in os.environ
+
+
 def checked_offer(offer: str, kinds: list[tuple[str, str]], relayed: bool = False) -> str:
     """Return an offer in SDP without the addresses in it, or where a relay sends to them with the first public ones.
 
