@@ -535,7 +535,7 @@ def test_two_visitors_at_once_get_their_own_results(visit, recording, tmp_path):
         assert seen.seconds == pytest.approx(seconds, abs=0.05)
 
 
-def test_a_student_talks_live(browser, small_teacher, face_model, recording, tmp_path, screenshots):
+def test_without_webrtc_a_student_talks_live(browser, small_teacher, face_model, recording, tmp_path, screenshots):
     """Frames appear on the page one after the other, in step with the sound, while others are still being drawn."""
     from space_server import quick_studio, serving
     from test_space_api import tiny_student
@@ -544,6 +544,7 @@ def test_a_student_talks_live(browser, small_teacher, face_model, recording, tmp
     with serving(quick_studio(small_teacher, face_model, tmp_path / "student")) as site:
         context = browser.new_context(**DESKTOP)
         visitor = Visitor(context.new_page())
+        visitor.page.add_init_script("delete window.RTCPeerConnection")
         visitor.open(site.url, "student")
         visitor.bring("student-speech", recording(1.0))
         visitor.page.locator("#student-speech #waveform, #student-speech audio").first.wait_for(state="attached")

@@ -149,6 +149,15 @@ def test_several_at_once_say_what_each_was_told(face, speech):
     assert np.abs(other[: len(speech)] - speech[::-1]).max() < 1e-3
 
 
+def test_a_pipeline_will_do_and_another_background_stands_behind_the_person(face):
+    with LiveFace(face.pipe, background="#10c83c").session(RATE) as green, face.session(RATE) as own:
+        corners = [live.next().picture[:8, :8].reshape(-1, 3).astype(int).mean(0) for live in (green, own)]
+    assert np.abs(corners[0] - (16, 200, 60)).max() < 8
+    assert np.abs(corners[1] - (16, 200, 60)).max() > 30
+    with pytest.raises(MediaError, match="has a background"):
+        LiveFace(face.pipe, background="transparent")
+
+
 def test_what_is_no_speech_is_refused(face):
     with face.session(RATE) as live:
         for wrong in (np.zeros(5, np.int32), np.zeros((2, 2, 2), np.float32), np.array([np.nan])):

@@ -23,6 +23,8 @@ from ..drivers.idle import IdleMotion
 from ..drivers.loudness import LoudnessNormalizer
 from ..errors import MediaError, SuperFaceError
 from ..hub import weights_folder
+from ..layers.background import Background
+from ..pipelines.talking_face import TalkingFacePipeline
 from ..renderers.threads import use_threads
 from .speech import Utterance
 
@@ -63,30 +65,43 @@ class LiveFace:
     """A face that is ready to talk: loaded and prepared once, for any number of sessions.
 
     Args:
-        model: a student: folder, Hub id or model; the embedded one by default. A teacher needs a GPU and ``photo``.
+        model: a student: folder, Hub id, model, or a pipeline with one; the embedded one by default. A teacher needs a GPU
+            and ``photo``.
         photo: the portrait, where the model does not bring it.
         fps: frames a second.
         device: of the models: "cpu", "cuda", "auto".
         idle: how strongly head, eyes and brows move, 0 to 2.
+        background: what is behind the person: "blur", a colour, or a picture; by default that of the portrait.
 
     Raises:
-        MediaError, NoFaceError, HubError: the model or the portrait cannot be used.
+        MediaError, NoFaceError, HubError: the model, the portrait or the background cannot be used.
     """
 
     def __init__(
-        self, model: Any = None, photo: Any = None, fps: float = 25.0, device: str = "cpu", idle: float = 1.0
+        self,
+        model: Any = None,
+        photo: Any = None,
+        fps: float = 25.0,
+        device: str = "cpu",
+        idle: float = 1.0,
+        background: Any = None,
     ) -> None:
         self.fps, self.idle = float(fps), idle
-        source = weights_folder("student") if model is None else model
-        source = source if hasattr(source, "config") else str(source)
-        self.pipe: Any = pipeline("talking-face", model=source, device=device)  # type: ignore[call-overload]
+        self.pipe: Any = model if isinstance(model, TalkingFacePipeline) else _loaded(model, device)
         self.portrait = self.pipe.preprocess(photo)
         self.ready = self.pipe.ready(self.portrait)
+        #: The background of every picture, (H, W, 3) uint8, or None for the portrait's.
+        self.behind = None if background is None else self._background(Background(background))
         self.shut = shut_mouth(self.pipe.face_model)
         if self.pipe.audio_to_lip.config.audio_encoder is not None:
             raise SuperFaceError("An audio-to-lip model with a pretrained encoder cannot be streamed: use another.")
         height, width = self.portrait.picture.shape[:2]
         self.size: tuple[int, int] = (width, height)  #: of the pictures, in pixels
+
+    def _background(self, background: Background) -> np.ndarray:
+        if background.transparent:
+            raise MediaError("A live face has a background: a blur, a colour or a picture.")
+        return next(background.frames(self.ready.plate, self.fps))
 
     def session(self, sampling_rate: int = SOUND_RATE, seed: int | None = None) -> LiveSession:
         """Begins to show the face; see :class:`LiveSession`.
@@ -96,6 +111,12 @@ class LiveFace:
             seed: of the idle motion; by default each session has another.
         """
         return LiveSession(self, sampling_rate, next(_ids) if seed is None else seed)
+
+
+def _loaded(model: Any, device: str) -> Any:
+    source = weights_folder("student") if model is None else model
+    source = source if hasattr(source, "config") else str(source)
+    return pipeline("talking-face", model=source, device=device)  # type: ignore[call-overload]
 
 
 class LiveSession:
@@ -291,7 +312,8 @@ class LiveSession:
         shown = taken[len(taken) // 2 if speaking else -1]
         mouth = shown[1]
         _, landmarks = self._retarget(replace(shown[4], mouth=mouth[None].astype(np.float32)), mouth[None])
-        picture = self.face.ready.frames(landmarks)[0]
+        behind = None if self.face.behind is None else [self.face.behind]
+        picture = self.face.ready.frames(landmarks, behind)[0]
         sound = np.concatenate([each[0] for each in taken])
         return LivePart(
             picture,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gradio as gr
 
+from .calls import Calls
 from .dub import dub_tab
 from .edit import edit_tab
 from .examples import LICENCE, Examples
 from .gate import Gate
 from .guide import Guide
+from .ice import Relay, reachable
 from .limits import Limits
 from .messages import SYNTHETIC
 from .metrics import Metrics
@@ -39,10 +41,11 @@ def build(studio: Studio | None = None, limits: Limits | None = None) -> gr.Bloc
         limits: limits on uploads and work.
     """
     studio, limits = studio or Studio(), limits or Limits()
-    store = Store()
+    relay = Relay.from_environment()
+    store, calls = Store(), Calls(limits.live_seconds > 0 and reachable(relay), relay)
     with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
         gr.HTML(HERO, elem_classes="sf-plain")
-        context = TabContext(studio, limits, Examples(), Guide(studio, limits), store)
+        context = TabContext(studio, limits, Examples(), Guide(studio, limits), store, calls)
         # The menu for tabs that do not fit is laid out again without end on a phone, once one of its tabs is chosen.
         with gr.Tabs(overflow_behavior="wrap"):
             for name, tab in TABS.items():
@@ -50,7 +53,7 @@ def build(studio: Studio | None = None, limits: Limits | None = None) -> gr.Bloc
                     tab(context)
         gr.HTML(f'<p class="sf-licence">{limits.keep_words} {limits.job_words} {LICENCE}</p>', elem_classes="sf-plain")
     demo.queue(max_size=limits.waiting, default_concurrency_limit=4)
-    demo.studio, demo.limits, demo.store, demo.metrics = studio, limits, store, Metrics()
+    demo.studio, demo.limits, demo.store, demo.calls, demo.metrics = studio, limits, store, calls, Metrics()
     Gate(demo, store, demo.metrics)  # last: it wraps all functions that exist by now
     return demo
 

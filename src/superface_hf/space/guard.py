@@ -37,7 +37,7 @@ _READ = re.compile(
     r"/gradio_api/file=(?!https?:).*",
     re.DOTALL,
 )
-_WRITE = re.compile(r"/gradio_api/(upload|queue/join|cancel|reset|component_server|call/(v2/)?[^/]+)/?")
+_WRITE = re.compile(r"/gradio_api/(upload|queue/join|cancel|reset|component_server|call/(v2/)?[^/]+)/?|/live/offer")
 _UPLOAD = re.compile(r"/gradio_api/upload/?")
 TOO_SLOW = "This took too long to arrive. Please try again, or choose a smaller file."
 FOR_OPERATORS = ("/health", "/metrics")

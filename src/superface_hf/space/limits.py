@@ -56,6 +56,7 @@ class Limits:
         waiting: requests that may wait in the queue.
         sessions: visitors whose choices are kept (0.4 MB each); each call of a program counts as a new one.
         job_seconds: time to make one result.
+        live_seconds: how long a live portrait may last; 0 offers nothing by WebRTC.
         keep_seconds: time until visitors' files are deleted.
         kept_mb: megabytes of all visitors' files together.
         uploads, connections: simultaneous ones, of all visitors.
@@ -76,6 +77,7 @@ class Limits:
     waiting: int = 100
     sessions: int = 500
     job_seconds: float = 600.0
+    live_seconds: float = 120.0
     keep_seconds: float = 3600.0
     kept_mb: int = 4000
     uploads: int = 32

@@ -1,4 +1,5 @@
-"""Live talking students: the page asks for frames while it shows earlier ones, in step with the sound."""
+"""Live talking students: in a call where the visitor's browser can be reached (:mod:`.calls`), and otherwise as pictures that
+the page asks for while it shows earlier ones, in step with the sound."""
 
 from __future__ import annotations
 
@@ -17,15 +18,20 @@ import gradio as gr
 import numpy as np
 
 from ..errors import SuperFaceError
+from .call_page import CALL
 
 if TYPE_CHECKING:
     from ..face_model.coordinates import Square
+    from ..integrations import LiveFace
     from ..media import Sound
+    from .calls import Call
 
 SOUND_RATE = 24_000
 FPS = 25
 FRAMES_AT_ONCE = 8
 JPEG_QUALITY = 85
+# In a call: seconds of the listening face before it speaks, so that no word is lost, and after it has spoken.
+BEFORE, AFTER = 0.5, 0.5
 TIMEOUT = 20.0  # seconds without a request after which a talk is dropped
 MAX_TALKS = 4
 
@@ -85,6 +91,35 @@ class LiveTalks:
         return len(self._talks)
 
 
+def speak(call: Call, face: LiveFace, sound: Sound) -> None:
+    """Say something in a call: the part of each picture around the face, with the label, and the sound of its time."""
+    from ..media.label import labelled
+    from .call_media import SOUND_RATE
+
+    square, said = face.pipe.model.crop, False
+    with face.session(SOUND_RATE) as live:
+        began: float | None = None
+        for part in live:
+            picture = next(close_up([part.picture], square))
+            call.show(labelled(even(picture)), part.sound)
+            now = time.monotonic()
+            began = began or now
+            if not said and now - began > BEFORE:
+                live.push(sound.samples, sound.rate)
+                live.end()
+                said = True
+            if part.ends or call.over.is_set():
+                break
+    call.over.wait(AFTER)
+
+
+def even(picture: np.ndarray) -> np.ndarray:
+    """Return a picture (H, W, 3) without the last row or column where they are odd in number: VP8 shares colours among
+    pairs of pixels."""
+    height, width = picture.shape[:2]
+    return picture[: height - height % 2, : width - width % 2]
+
+
 def close_up(frames: Iterable[np.ndarray], square: Square) -> Iterator[np.ndarray]:
     """Yield the part of each frame (H, W, 3) around the face; a student's pictures show more."""
     rows, columns = (slice(max(0, int(start)), int(start + square.side)) for start in (square.top, square.left))
@@ -130,22 +165,28 @@ def _as_data(kind: str, data: bytes) -> str:
 
 SCREEN = """
 <div class="screen"><img class="poster" src="POSTER" alt="The student that comes with the app, speaking">
-<canvas width="512" height="512" hidden></canvas><p class="state" role="status">“Try the example” lets it talk to you.</p></div>
+<canvas width="512" height="512" hidden></canvas><video playsinline autoplay hidden></video>
+<p class="state" role="status">“Try the example” lets it talk to you.</p></div>
 """
 SCREEN_LOOK = """
 .screen { position: relative; border-radius: 14px; overflow: hidden; background: var(--background-fill-secondary);
   border: 1px solid var(--border-color-primary); }
-canvas, .poster { width: 100%; height: 440px; object-fit: contain; }
-canvas:not([hidden]), .poster:not([hidden]) { display: block; }
+canvas, video, .poster { width: 100%; height: 440px; object-fit: contain; }
+:is(canvas, video, .poster):not([hidden]) { display: block; }
 .state { position: absolute; left: .7rem; bottom: .6rem; margin: 0; padding: .2rem .6rem; border-radius: 99px;
   font-size: .82rem; background: rgba(0, 0, 0, .6); color: white; }
 """
 # The sound is the clock. It starts once half a second of frames has arrived, and pauses when they run out.
-PLAYER = """
+PLAYER = (
+    CALL
+    + """
 let current = 0;
 async function talk(value) {
   const mine = ++current;
-  if (!value || !value.token) return;
+  if (value?.call) { call(value); return; }
+  if (value?.token && element.dataset.call) window.sfCannotCall = true;  // the next talk does not wait for a call
+  ended(value?.ended);
+  if (!value?.token) return;
   const canvas = element.querySelector('canvas'), state = element.querySelector('.state');
   const pen = canvas.getContext('2d'), sound = new Audio(value.sound), frames = [];
   let done = false, started = false, waits = 0, shown = -1;
@@ -181,7 +222,8 @@ async function talk(value) {
         if (canvas.width !== picture.width || canvas.height !== picture.height) {
           canvas.width = picture.width; canvas.height = picture.height;
         }
-        canvas.hidden = false; element.querySelector('.poster').hidden = true;
+        canvas.hidden = false;
+        element.querySelectorAll('.poster, video').forEach(other => { other.hidden = true; });
         pen.drawImage(picture, 0, 0);
         shown = index;
         state.textContent = waits ? 'Speaking (this machine is busy)' : 'Speaking, drawn live';
@@ -198,3 +240,4 @@ async function talk(value) {
 }
 watch('value', () => talk(props.value));
 """
+)

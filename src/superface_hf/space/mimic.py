@@ -11,6 +11,7 @@ from ..animation.retargeting import Relative
 from .background import FIRST_COLOUR, PICTURE, TRANSPARENT, background_of, in_settings
 from .device import on_gpu
 from .limits import read_picture, read_video, watched
+from .live_mimic import live_part
 from .look import lead
 from .messages import for_visitors, needed
 from .parts import (
@@ -61,6 +62,7 @@ def mimic_tab(context: TabContext) -> None:
                 label = label_choice()
         with gr.Column(elem_classes="sf-out"):
             result = video_result("mimic", context.examples["mimic"])
+    live_part(context, photo, consent, own, background, colour)
 
     @for_visitors
     @on_gpu

@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from .background import COLOUR, FIRST_COLOUR, PICTURE, WORDS, offered
+from .calls import Calls
 from .examples import Examples
 from .guide import Guide
 from .inputs import picture_input, sound_input, video_input
@@ -30,13 +31,14 @@ _AT_ONCE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class TabContext:
-    """The objects that every tab gets: models, limits, examples, and the files' store."""
+    """The objects that every tab gets: models, limits, examples, the files' store, and the calls."""
 
     studio: Studio
     limits: Limits
     examples: Examples
     guide: Guide
     store: Store
+    calls: Calls
 
     def stages(self, progress: gr.Progress) -> Stages:
         """Return the progress of one job, which ends when its time is up or the server stops."""

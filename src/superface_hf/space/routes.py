@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from .ice import NOT_UNDERSTOOD, BadOffer
 from .metrics import memory_bytes
 
 if TYPE_CHECKING:
@@ -80,6 +81,20 @@ def routes(demo: gr.Blocks, store: Store, limits: Limits, metrics: Metrics) -> l
             headers={"x-content-type-options": "nosniff", "cache-control": "private, max-age=600"},
         )
 
+    async def offer(request: Request) -> Response:
+        try:
+            given = await request.json()
+            token, sdp = given["token"], given["sdp"]
+            if not isinstance(token, str) or not isinstance(sdp, (str, type(None))):
+                raise ValueError
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return PlainTextResponse(NOT_UNDERSTOOD, 400)
+        try:
+            host = (request.scope.get("server") or ("", None))[0]
+            return JSONResponse({"sdp": await demo.calls.answer(token, sdp, host)})  # type: ignore[attr-defined]
+        except BadOffer as error:
+            return PlainTextResponse(str(error), 400)
+
     async def health(request: Request) -> Response:
         stopping = store.stopping.is_set()
         models = "ready" if demo.studio.ready else "loading"  # type: ignore[attr-defined]
@@ -92,6 +107,7 @@ def routes(demo: gr.Blocks, store: Store, limits: Limits, metrics: Metrics) -> l
         gauges: dict[str, tuple[str, float]] = {
             "queue_length": ("Calls that wait.", len(queue)),
             "busy": ("Calls that are being worked on.", sum(job is not None for job in queue.active_jobs)),
+            "live_calls": ("Connections by WebRTC.", len(demo.calls)),  # type: ignore[attr-defined]
             "memory_bytes": ("Resident memory of the server.", memory_bytes()),
             "files_kept": ("Uploads and results that are kept.", len(store)),
             "files_kept_bytes": ("Their size.", store.bytes_kept),
@@ -103,6 +119,7 @@ def routes(demo: gr.Blocks, store: Store, limits: Limits, metrics: Metrics) -> l
         Route("/gradio_api/upload", upload, methods=["POST"]),
         Route("/gradio_api/upload/", upload, methods=["POST"]),
         Route("/gradio_api/file={path:path}", file, methods=["GET", "HEAD"]),
+        Route("/live/offer", offer, methods=["POST"]),
         Route("/health", health),
         Route("/metrics", numbers),
     ]

@@ -140,6 +140,7 @@ def _stop_all_with(demo: Any, house: Housekeeping) -> None:
     def close_all(verbose: bool = True) -> None:
         demo.store.stopping.set()
         house.stop()
+        demo.calls.close()
         end_all()
         demo.store.sweep(0)  # first, as the server may be killed soon
         close(demo, verbose=verbose)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from .background import TRANSPARENT, background_of, in_settings
+from .carrying import NotConnected, carried
 from .distill import MIN_MINUTES, Distillation, can_distill, new_folder, packed, remove
 from .limits import check_picture, read_sound
-from .live import FPS, LiveTalks, close_up, player
+from .live import AFTER, BEFORE, FPS, LiveTalks, close_up, player, speak
 from .look import lead, note
 from .messages import for_visitors, needed, told
 from .parts import (
@@ -32,7 +34,11 @@ from .video_file import VideoPlan, video_output
 
 CHOICES = (("The one that comes with the app", BUNDLED), ("One of the Hugging Face Hub", OF_THE_HUB), ("My own", OWN))
 DISTILLING: dict[str, Any] = {"concurrency_id": "distilling", "concurrency_limit": 1}
+# Each takes less than a core.
+LIVE: dict[str, Any] = {"concurrency_limit": 2, "show_progress": "minimal"}
 LIVE_IS_NOT_TRANSPARENT = "Nothing behind the person is for files; live, the picture’s own background stays."
+SPARE = 20.0  # seconds that a call may last longer than what is said, on a busy machine
+SPOKEN = "Synthetic speech and picture, drawn live."
 KEEP_SECONDS = 3600  # how long a visitor's student is kept
 
 
@@ -80,13 +86,24 @@ def _talking(context: TabContext, students: Students, own: gr.State) -> None:
     @for_visitors
     def talk_live(
         speech: str, kind: str, repo_id: str, consent: bool, background: str, colour: str, folder: str | None
-    ) -> dict[str, Any]:
+    ) -> Iterator[dict[str, Any]]:
+        """Speak in a call, or where none comes about, as pictures that the page asks for."""
         behind = background_of(background, colour)
+        behind = None if behind == TRANSPARENT else behind
         pipe, sound = pick(kind, repo_id, folder, consent, speech)
-        frames = pipe.stream(
-            audio=sound, background=None if behind == TRANSPARENT else behind, fps=FPS, limit=context.limits.work
-        )
-        return talks.begin(close_up(frames, pipe.model.crop), sound)
+        if context.calls.usable:
+            from ..integrations import LiveFace
+
+            face = LiveFace(pipe, fps=FPS, background=behind)
+            longest = min(sound.seconds + BEFORE + AFTER + SPARE, context.limits.job_seconds)
+            with suppress(NotConnected), context.calls.invite(with_camera=False) as call:
+                yield call.invitation
+                for _ in carried(call, lambda: speak(call, face, sound), longest, context.store.stopping):
+                    yield gr.skip()
+                yield {"ended": SPOKEN}
+                return
+        frames = pipe.stream(audio=sound, background=behind, fps=FPS, limit=context.limits.work)
+        yield talks.begin(close_up(frames, pipe.model.crop), sound)
 
     @for_visitors
     def student(
@@ -123,14 +140,14 @@ def _talking(context: TabContext, students: Students, own: gr.State) -> None:
         kind, [repo_id, consent], **hidden,
     )  # fmt: skip
     live_inputs = [speech, kind, repo_id, consent, background, colour, own]
-    begun = live.click(talk_live, live_inputs, screen, concurrency_limit=2, **hidden)
+    begun = live.click(talk_live, live_inputs, screen, **LIVE, **hidden)
     event = film.click(
         student, [speech, kind, repo_id, consent, label, background, colour, own], result.outputs, api_name="student",
         **FILMING,
     )  # fmt: skip
     result.offer(event)
     chosen = example.click(lambda: (context.examples["speech"], BUNDLED), None, [speech, kind], **hidden)
-    shown = chosen.success(talk_live, live_inputs, screen, concurrency_limit=2, **hidden)
+    shown = chosen.success(talk_live, live_inputs, screen, **LIVE, **hidden)
     stop_with(stop, [begun, event, chosen, shown])
     stop.click(lambda: None, None, screen, queue=False, **hidden)
 
