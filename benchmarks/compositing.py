@@ -19,7 +19,6 @@ import torch.nn.functional as F
 from superface_hf.face_model.coordinates import Square
 from superface_hf.face_model.linear import FaceModel
 from superface_hf.layers.compositing import Compositor
-from superface_hf.layers.drawing import places_of
 from superface_hf.layers.motion import Window
 from superface_hf.layers.portrait import PortraitLayers
 from superface_hf.layers.rendered import RenderedWindow
@@ -153,11 +152,10 @@ def compositing(name: str, rounds: int) -> None:
     plan = compositor._plans(rendered, driving)[0]
     rect = plan.rect
     planned = milliseconds(lambda: compositor._plans(rendered, driving), rounds)
-    mapped = milliseconds(lambda: places_of(plan), rounds)
     composed = milliseconds(lambda: compositor._drawing(plan), rounds)
     print(
         f"{name}, person's box {rect[1].stop - rect[1].start} x {rect[0].stop - rect[0].start}: "
-        f"warp and compositing {composed:.1f} ms (map {mapped:.1f}); "
+        f"warp and compositing {composed:.1f} ms; "
         f"flow of the stage {planned:.1f} ms; made ready in {made:.0f} ms"
     )
 

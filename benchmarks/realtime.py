@@ -33,11 +33,11 @@ import torch
 from PIL import Image
 from transformers import pipeline
 
-from superface_hf import SuperFaceStudentModel
+from superface_hf import FaceModel, SuperFaceStudentModel
+from superface_hf.animation.portrait import stored_portrait
 from superface_hf.hub import weights_folder
-from superface_hf.layers.compositing import Compositor
 from superface_hf.media import Mp4Writer, load_sound
-from superface_hf.renderers.memory import keep_freed_memory
+from superface_hf.renderers.student import StudentRenderer
 from superface_hf.renderers.threads import in_order
 from superface_hf.utils.assets import SPEECH
 
@@ -45,6 +45,7 @@ RATE, FPS = 16000, 25.0
 WIDTH, HEIGHT = 1280, 720
 FACE_SHARE = 0.6  # of the picture's height that the crop around the face takes, where the picture allows it
 SECONDS = 6.0  # of each speed
+MOVED = torch.tensor([0.05, 0.02, 0.0])  # how far the face is from where it rests
 SETTLED = 20.0  # seconds of sound after which memory is compared with its end
 
 
@@ -101,13 +102,11 @@ def in_720p(student: SuperFaceStudentModel) -> None:
 def student_alone(student: SuperFaceStudentModel) -> dict[str, float]:
     """Measure the student alone: frame after frame with all threads, and several frames at once with one thread each,
     as the pipeline does where it can."""
-    keep_freed_memory(student)  # as the pipeline does
-    prepared, mesh = student.prepare(), student.landmarks[None]
-    compositor = Compositor(student.layers(), student.crop, student.landmarks.numpy(), prepared.prior)
+    ready = StudentRenderer(student).prepare(stored_portrait(student, FaceModel.default()), student.layers)
+    mesh = student.landmarks[None] + MOVED
 
-    @torch.inference_mode()
     def work(_: object) -> np.ndarray:
-        return compositor(student.render(prepared, mesh).rendered, mesh)[0]
+        return ready.frames(mesh)[0]
 
     def until(end: float) -> Iterator[None]:
         while time.perf_counter() < end:

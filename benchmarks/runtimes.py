@@ -4,10 +4,11 @@
 
     python benchmarks/runtimes.py [STUDENT] [--runs 5] [--no-browser]
 
-STUDENT is a folder or Hub id (default: the embedded one). Each run renders all frames of the sentence, from sound to pictures;
-the medians of the runs are printed, taken in turns, so that what else the machine does slows all alike. "CPU ms" is what one
-frame takes of all cores together, which other work changes less than the frames a second. The browser draws with WebGL in
-software (SwiftShader), without playing the sound. dB are those of the player's frames to torch's.
+STUDENT is a folder or Hub id (default: the embedded one). Each run renders all frames of the sentence, from sound to pictures
+or to an mp4; the medians of the runs are printed, taken in turns, so that whatever the machine does besides slows all alike.
+"CPU ms" is what one frame takes of all cores together, which other work changes less than the frames a second. "graph" and
+"drawing" are the player's two parts, on one thread. The browser draws with WebGL in software (SwiftShader), without playing the
+sound. dB are those of the player's frames to torch's.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from transformers import pipeline
 from superface_hf.export import export_folder
 from superface_hf.export.loading import load_exportable
 from superface_hf.media import load_sound
+from superface_hf.motion.rows import motion_rows
 from superface_hf.player import StudentPlayer
 from superface_hf.utils.assets import SPEECH
 
@@ -60,20 +62,36 @@ def main() -> None:
         for (runtime, folder), precision in zip(folders.items(), ("fp32", "fp16"), strict=True):
             print(export_folder(student, lips, folder, runtime, precision))  # type: ignore[arg-type]
         pipe, player = pipeline("talking-face", model=student, device="cpu"), StudentPlayer(folders["onnx"])  # type: ignore[call-overload]
-        works = {
-            "torch": lambda: list(pipe.stream(audio=(samples, RATE), fps=FPS, batch_size=2)),
+        works: dict[str, Callable[[], Any]] = {
+            "torch": lambda: list(pipe.stream(audio=(samples, RATE), fps=FPS, batch_size=4)),
             "player": lambda: list(player.frames((samples, RATE), fps=FPS)),
         }
         frames = {name: work() for name, work in works.items()}  # the first time is slower
-        count = len(frames["torch"])
+        count, path = len(frames["torch"]), Path(temporary) / "out.mp4"
         errors = [np.square(a.astype(float) - b).mean() for a, b in zip(*frames.values(), strict=True)]
         print(f"{count} frames; player to torch: {10 * np.log10(255**2 / max(float(np.mean(errors)), 1e-9)):.1f} dB")
+        works |= parts(player, samples)
+        works |= {
+            "torch to mp4": lambda: pipe.write(path, audio=(samples, RATE), fps=FPS, progress=False),
+            "player to mp4": lambda: player.write(path, (samples, RATE), fps=FPS),
+        }
         with browser(folders["web"], samples, not args.no_browser) as speak:
             rows = measured(works, speak, args.runs, count)
     for name, (rate, cpu) in rows.items():
-        print(f"{name:<10}{rate:>8.1f} frames/s{cpu:>10.1f} CPU ms" if cpu else f"{name:<10}{rate:>8.1f} frames/s")
+        print(f"{name:<16}{rate:>8.1f} frames/s" + (f"{cpu:>10.1f} CPU ms" if cpu else ""))
     print(f"player / torch: {rows['player'][0] / rows['torch'][0]:.2f} times as fast, ", end="")
     print(f"{rows['torch'][1] / rows['player'][1]:.2f} by CPU time")
+
+
+def parts(player: StudentPlayer, samples: np.ndarray) -> dict[str, Callable[[], Any]]:
+    """The player's parts for all frames of the samples, one frame after the other."""
+    rows = np.concatenate([motion_rows(motion) for motion in player.motions((samples, RATE), fps=FPS)])
+    graph, picture = player._graph, player._picture
+    maps = [{name: each[0] for name, each in graph(motion=row[None]).items()} for row in rows]
+    return {
+        "graph": lambda: [graph(motion=row[None]) for row in rows],
+        "drawing": lambda: [picture.frame(each) for each in maps],
+    }
 
 
 def measured(

@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from itertools import count, islice, takewhile
 from multiprocessing import get_context
 from pathlib import Path
@@ -45,7 +46,7 @@ from superface_hf.layers.compositing import Compositor
 from superface_hf.layers.motion import Window
 from superface_hf.media import VideoReader
 from superface_hf.models.embedded import embedded_tracker
-from superface_hf.renderers.memory import keep_freed_memory
+from superface_hf.renderers.student import StudentRenderer
 from superface_hf.renderers.threads import in_order
 from superface_hf.training.student.report import closeness, rendered
 from superface_hf.training.student.scene import Scene
@@ -97,23 +98,22 @@ def alone(work: Callable[..., Any], *args: Any) -> Any:
 
 def student_row(source: str, dtype: str, threads: int) -> dict[str, float]:
     student = loaded(SuperFaceStudentModel, source)
-    keep_freed_memory(student)
+    mesh = student.landmarks[None] + MOVED
+    ready = StudentRenderer(student).prepare(stored_portrait(student, FaceModel.default()), student.layers)
+    ready = replace(ready, dtype=torch.bfloat16 if dtype == "bf16" else torch.float32)
+
+    def work(_: int = 0) -> np.ndarray:
+        return ready.frames(mesh)[0]
+
     with torch.inference_mode():
-        prepared, mesh = student.prepare(), student.landmarks[None] + MOVED
-        compositor = Compositor(student.layers(), student.crop, student.landmarks.numpy(), prepared.prior)
-        row = _cost(student, prepared, compositor, student, dtype)
-
-        def work(_: int) -> np.ndarray:
-            with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == "bf16"):
-                window = Window.following(student.crop, student.landmarks, mesh)
-                return compositor(student.render(prepared, mesh, window).rendered, mesh)[0]
-
-        frames = in_order(work, [count()], threads)
-        next(frames)
-        start = time.perf_counter()
-        done = sum(1 for _ in takewhile(lambda _: time.perf_counter() - start < SECONDS, frames))
-        row[f"frames/s {dtype}, as the pipeline renders"] = done / (time.perf_counter() - start)
-        frames.close()  # type: ignore[attr-defined]
+        prepared = student.prepare()
+        row = _cost(work, lambda: student.render(prepared, mesh), student, dtype)
+    frames = in_order(work, [count()], threads)
+    next(frames)
+    start = time.perf_counter()
+    done = sum(1 for _ in takewhile(lambda _: time.perf_counter() - start < SECONDS, frames))
+    row[f"frames/s {dtype}, as the pipeline renders"] = done / (time.perf_counter() - start)
+    frames.close()  # type: ignore[attr-defined]
     return row
 
 
@@ -122,9 +122,16 @@ def teacher_row(source: str, teacher: str, dtype: str, threads: int) -> dict[str
     model, student = loaded(SuperFaceTeacherModel, teacher), loaded(SuperFaceStudentModel, source)
     scene, rest = Scene.stored(student), student.landmarks[None]
     compositor = Compositor(student.layers(), student.crop, student.landmarks.numpy())
+    mesh = rest + MOVED
+
+    def frame() -> Any:
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == "bf16"):
+            window = Window.following(student.crop, student.landmarks, mesh)
+            return compositor(model.render(prepared, mesh, window).rendered, mesh)
+
     with torch.inference_mode():
         prepared = model.prepare(scene.texture, scene.matte, rest)
-        return _cost(model, prepared, compositor, student, dtype)
+        return _cost(frame, lambda: model.render(prepared, mesh), model, dtype)
 
 
 def loaded(kind: Any, source: str) -> Any:
@@ -132,19 +139,10 @@ def loaded(kind: Any, source: str) -> Any:
         return kind.from_pretrained(source, dtype=torch.float32).eval().to(memory_format=torch.channels_last)
 
 
-def _cost(
-    model: Any, prepared: Any, compositor: Compositor, student: SuperFaceStudentModel, dtype: str
-) -> dict[str, float]:
-    mesh = student.landmarks[None] + MOVED
-
-    def frame() -> Any:
-        window = Window.following(student.crop, student.landmarks, mesh)
-        return compositor(model.render(prepared, mesh, window).rendered, mesh)
-
+def _cost(frame: Callable[[], Any], render: Callable[[], Any], model: Any, dtype: str) -> dict[str, float]:
     with FlopCounterMode(display=False) as counter:
-        model.render(prepared, mesh)
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == "bf16"):
-        speed, cpu = timed(frame)
+        render()
+    speed, cpu = timed(frame)
     return {
         "parameters (M)": sum(p.numel() for p in model.parameters()) / 1e6,
         "MMACs a frame": counter.get_total_flops() / 2e6,

@@ -19,7 +19,6 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -33,19 +32,24 @@ from transformers import pipeline
 import superface_hf
 from superface_hf import MediaError, SuperFaceError, SuperFaceStudentConfig, SuperFaceStudentModel, inspect_file
 from superface_hf.animation.portrait import stored_portrait
+from superface_hf.animation.retargeting import Changes, Retargeter
 from superface_hf.cli import main
 from superface_hf.drivers.idle import IdleMotion
 from superface_hf.export import export_folder
 from superface_hf.export.loading import load_exportable
+from superface_hf.export.runtime.face_graph import FaceGraph
 from superface_hf.export.runtime.student_graph import OUTPUTS, StudentRuntimeGraph
 from superface_hf.face_model import topology
 from superface_hf.hub import weights_folder
+from superface_hf.layers.compositing import Compositor
+from superface_hf.layers.motion import Window
 from superface_hf.media import VideoReader, load_sound
 from superface_hf.media.samples import Sound
+from superface_hf.models.student.picture import StudentPicture
+from superface_hf.motion import Motion
 from superface_hf.motion.rows import motion_rows, row_layout
 from superface_hf.player import StudentPlayer
 from superface_hf.player.command import main as play
-from superface_hf.player.picture import StudentPicture
 from superface_hf.renderers.student import StudentRenderer
 from superface_hf.utils.assets import SPEECH
 
@@ -131,20 +135,22 @@ def test_a_spoken_sentence_looks_as_with_torch(player, pipe_of_student, sentence
     assert decibels(frames, expected) > 45
 
 
-def test_a_student_of_another_size_and_wild_motion_too(tiny, exported, face_model):
-    """The graph as torch runs it, drawn by the player."""
+def test_a_student_of_another_size_and_wild_motion_too(tiny, face_model):
+    """The maps that the graph gives, drawn, against what the student renders, composed."""
     portrait = stored_portrait(tiny, face_model)
     graph = StudentRuntimeGraph(tiny, portrait, face_model).eval()
-    about = json.loads((exported / "manifest.json").read_text())
-    about |= {"image_size": 128, "face_width": float(np.ptp(portrait.landmarks[:, 0])) * portrait.crop.side / 2}
-    picture = StudentPicture(SimpleNamespace(about=about, layers=lambda: tiny.layer_files()._asdict()))
+    face = float(np.ptp(portrait.landmarks[:, 0])) * portrait.crop.side / 2
+    picture = StudentPicture(tiny.layers(), 128, face)
     layout = row_layout()
     rows = motion_rows(IdleMotion(strength=2.0).motion(200, 25.0)[20::60])
     rows[:, slice(*layout["mouth"])] = np.random.default_rng(0).normal(0, 1, (len(rows), 30))
     with torch.inference_mode():
         outputs = dict(zip(OUTPUTS, graph(torch.from_numpy(rows)), strict=True))
-    frames = [picture.frame({name: part[i].numpy() for name, part in outputs.items()}) for i in range(len(rows))]
-    expected = StudentRenderer(tiny).prepare(portrait, tiny.layers).frames(outputs["landmarks"])
+        frames = [picture.frame({name: part[i].numpy() for name, part in outputs.items()}) for i in range(len(rows))]
+        prepared, driving = tiny.prepare(), outputs["landmarks"]
+        window = Window.following(portrait.crop, tiny.landmarks, driving)
+        compositor = Compositor(tiny.layers(), portrait.crop, portrait.landmarks, prepared.prior)
+        expected = compositor(tiny.render(prepared, driving, window).rendered, driving)
     assert decibels(frames, expected) > 45
 
 
@@ -215,11 +221,31 @@ def test_a_folder_with_other_things_is_left_alone(tiny, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
-def test_drawn_eyes_are_refused(tiny, tmp_path, monkeypatch):
+def test_drawn_eyes_shut_as_with_torch(tiny, face_model, tmp_path, monkeypatch):
     monkeypatch.setattr(tiny.config, "drawn_eyes", True)
-    with pytest.raises(SuperFaceError, match=r"drawn eyes.*with torch"):
-        export_folder(tiny, load_exportable("audio_to_lip"), tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    portrait = stored_portrait(tiny, face_model)
+    assert portrait.drawn_eyes
+    export_folder(tiny, load_exportable("audio_to_lip"), tmp_path / "drawn")
+    shut = [Motion.neutral(1, 25.0).edit({"eyeBlinkLeft": share, "eyeBlinkRight": share}) for share in (0, 0.5, 1.0)]
+    wide = Motion.neutral(1, 25.0).edit({"eyeWideLeft": 1.0, "eyeWideRight": 1.0, "jawOpen": 0.5})
+    motion = Motion.concatenate([*shut, wide])
+    retarget = Retargeter(portrait, Changes.checked("auto", None, None, 25.0), face_model)
+    _, points = retarget(motion, motion.mouth)
+    with torch.inference_mode():
+        landmarks = FaceGraph(portrait, face_model)(torch.from_numpy(motion_rows(motion)))
+    assert (landmarks - points).abs().max() < 1e-4
+    lids = (
+        landmarks[:, [pair[1] for pair in topology.LEFT_LIDS], 1]
+        - landmarks[:, [pair[0] for pair in topology.LEFT_LIDS], 1]
+    )
+    gaps = lids.mean(1) / lids[0].mean()
+    assert 0.2 < gaps[1] < 0.8
+    assert gaps[2].abs() < 0.01
+    assert gaps[3] > 1.05
+    expected = StudentRenderer(tiny).prepare(portrait, tiny.layers).frames(points)
+    frames = list(StudentPlayer(tmp_path / "drawn").render([motion]))
+    assert np.abs(frames[2].astype(int) - frames[0]).max() > 30
+    assert decibels(frames, expected) > 45
 
 
 def test_a_runtime_folder_needs_a_student(tmp_path, capsys):

@@ -66,27 +66,48 @@ def test_sound_and_mouth_are_in_step(face, speech, rate):
     assert max(error) < 0.05 < max(late)
 
 
-def test_an_interruption_shuts_the_mouth_in_two_frames(face, speech):
+@pytest.mark.parametrize("slow", [0.0, 0.1])
+def test_an_interruption_shuts_the_mouth_in_the_next_picture(face, speech, monkeypatch, slow):
+    frames, drawn = type(face.ready).frames, []
+
+    def counted(self, landmarks):
+        drawn.append(None)
+        time.sleep(slow)
+        return frames(self, landmarks)
+
+    monkeypatch.setattr(type(face.ready), "frames", counted)
     with face.session(RATE) as live:
-        live.push(speech, RATE)
-        live.push(speech, RATE)
+        live.push(np.tile(speech, 4), RATE)
         spoken = 0
         while spoken < 8:
             part = live.next()
             spoken += part.frames * part.speaking
+        assert np.abs(part.mouth - face.shut).max() > 0.1
+        before = len(drawn)  # among them the one that is being drawn
         live.interrupt()
-        frames = 0
-        while frames < 2:
-            part = live.next()
-            assert not part.speaking
-            assert not part.sound.any()
-            # The part that was drawn when the interruption came is not shown.
-            frames += part.frames
+        part = live.next()
+        assert not part.speaking
+        assert not part.sound.any()
         assert np.abs(part.mouth - face.shut).max() < 1e-3
+        # That with the shut mouth, and those that were begun before this thread came to interrupt, or after it was told.
+        assert len(drawn) - before <= (2 if slow else 3)
         # And it speaks again.
         live.push(speech, RATE)
         live.end()
         assert sum(part.frames for part in said(live)) >= 30
+
+
+def test_the_picture_after_an_interruption_does_not_wait_for_its_time(scene, face_points):
+    torch.manual_seed(0)
+    model = trained_a_little(made_student(SuperFaceStudentConfig.of_size("tiny"), scene, face_points()))
+    with LiveFace(model, fps=0.5).session(RATE) as live:
+        live.push(np.tile(load_sound(SPEECH).mono(RATE), 2), RATE)
+        while not live.next().speaking:
+            pass
+        live.interrupt()
+        interrupted = time.monotonic()
+        assert not live.next().speaking
+        assert time.monotonic() - interrupted < 1.0  # half a frame
 
 
 def test_a_face_idles_while_it_listens(face):

@@ -29,6 +29,7 @@ from ..face_model.topology import (
     inter_ocular,
 )
 from ..motion import Motion
+from ..utils.easing import ArrayT
 
 # The window in which an eye is searched: half its side relative to the distance of the outer eye corners, and its side
 # in pixels.
@@ -97,43 +98,63 @@ def looks_flat(picture: np.ndarray, landmarks: np.ndarray) -> bool:
     return skin is not None and skin[1] < FLAT
 
 
+@dataclass(frozen=True, eq=False)
+class DrawnLids:
+    """How one drawn eye of a face shuts: everywhere between its corners, and its lids meet below the middle.
+
+    Attributes:
+        lids: the pairs of landmarks, upper and lower, by which its opening is measured.
+        upper, lower: (7,) indices of the landmarks along either lid.
+        moves: (478, 7) how a shut eye moves each landmark, in parts of the way from the upper lid to the lower one. Skin near
+            the lids moves along.
+    """
+
+    lids: tuple[tuple[int, int], ...]
+    upper: np.ndarray
+    lower: np.ndarray
+    moves: np.ndarray
+
+    @classmethod
+    def of(cls, shape: FaceShape) -> tuple[DrawnLids, DrawnLids]:
+        """Return the left and the right eye of a face."""
+        points = shape.points.double().numpy()[:, :2]
+        return cls._at(points, LEFT_EYE, LEFT_LIDS), cls._at(points, RIGHT_EYE, RIGHT_LIDS)
+
+    @classmethod
+    def _at(cls, points: np.ndarray, ring: np.ndarray, lids: tuple[tuple[int, int], ...]) -> DrawnLids:
+        lower, upper = ring[1:8], ring[:8:-1].copy()  # torch takes no index of negative steps
+        edges = np.concatenate([lower, upper])
+        middle, radii = (points[ring].min(0) + points[ring].max(0)) / 2, np.ptp(points[ring], axis=0) / 2
+        places = (points - middle) / np.maximum(radii, 1e-6)
+        share = np.square(np.clip((CALM - np.linalg.norm(places, axis=1)) / (CALM - 1), 0, 1))
+        share[np.abs(places[:, 0]) > 0.9] = 0  # beside the corners nothing moves
+        share[np.concatenate([ring, LEFT_IRIS, RIGHT_IRIS, LEFT_BROW, RIGHT_BROW])] = 0
+        # Each point goes with the part of the lid that is nearest.
+        shut = np.concatenate([(MEETING - 1) * np.eye(len(lower)), MEETING * np.eye(len(upper))])
+        moves = share[:, None] * shut[np.linalg.norm(points[:, None] - points[edges], axis=-1).argmin(1)]
+        moves[edges] = shut
+        return cls(lids, upper, lower, moves)
+
+    def shutting(self, opening: ArrayT) -> ArrayT:
+        """Return how far the eye is shut (T,), where the mean face's is open by ``opening`` (T,) of its usual gap: 1 is shut,
+        below 0 wide open. A nearly complete blink is made complete."""
+        return 1 - ((opening - SHUT) / (1 - SHUT)).clip(0, 1) - (opening - 1).clip(0, WIDEST - 1)
+
+
 def move_drawn_eyes(shape: FaceShape, motion: Motion, face_model: FaceModel) -> np.ndarray:
     """Return landmarks (T, 478, 3) in IMAGE coordinates of a face with drawn eyes, which are neutral as they are drawn.
 
-    The lids open and shut by the same share as the mean face's, everywhere between the corners, and meet below the middle.
+    The lids open and shut by the same share as the mean face's.
     """
     still = replace(motion, eyes=np.zeros_like(motion.eyes))
     driving = face_model.animate(shape, still).numpy()
     level = Motion.neutral(len(motion), motion.fps).replace({"eyes": motion})
     mean = face_model.animate(FaceShape(face_model.mean), level).numpy()
     usual = face_model.mean[None].numpy()
-    for ring, lids in ((LEFT_EYE, LEFT_LIDS), (RIGHT_EYE, RIGHT_LIDS)):
-        opening = lid_gap(mean, lids) / lid_gap(usual, lids)
-        # A nearly complete blink is made complete.
-        opening = np.where(opening < 1, np.clip((opening - SHUT) / (1 - SHUT), 0, 1), np.minimum(opening, WIDEST))
-        lower, upper = driving[:, ring[1:8], :2], driving[:, ring[:8:-1], :2]
-        meeting = upper + MEETING * (lower - upper)
-        share = (1 - opening)[:, None, None]
-        moves = np.concatenate([share * (meeting - lower), share * (meeting - upper)], axis=1)
-        driving[..., :2] += _with_skin(driving, ring, moves)
+    for eye in DrawnLids.of(shape):
+        shut = eye.shutting(lid_gap(mean, eye.lids) / lid_gap(usual, eye.lids))[:, None, None]
+        driving[..., :2] += shut * (eye.moves @ (driving[:, eye.lower, :2] - driving[:, eye.upper, :2]))
     return driving
-
-
-def _with_skin(driving: np.ndarray, ring: np.ndarray, moves: np.ndarray) -> np.ndarray:
-    """Return the movement (T, 478, 2) of the face when the lids move by (T, 14, 2), lower before upper: skin near them
-    moves along."""
-    edges = np.concatenate([ring[1:8], ring[:8:-1]])
-    first = driving[0, :, :2]
-    middle, (wide, high) = (first[ring].min(0) + first[ring].max(0)) / 2, np.ptp(first[ring], axis=0) / 2
-    places = (first - middle) / (max(wide, 1e-6), max(high, 1e-6))
-    share = np.square(np.clip((CALM - np.linalg.norm(places, axis=1)) / (CALM - 1), 0, 1))
-    share[np.abs(places[:, 0]) > 0.9] = 0  # beside the corners nothing moves
-    share[np.concatenate([ring, LEFT_IRIS, RIGHT_IRIS, LEFT_BROW, RIGHT_BROW])] = 0
-    # Each point goes with the part of the lid that is nearest.
-    nearest = np.linalg.norm(first[:, None] - first[edges], axis=-1).argmin(1)
-    whole = share[:, None] * moves[:, nearest]
-    whole[:, edges] = moves
-    return whole
 
 
 def _skin(picture: np.ndarray, landmarks: np.ndarray) -> tuple[np.ndarray, float] | None:

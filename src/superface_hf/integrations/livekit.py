@@ -57,7 +57,7 @@ class SuperFaceVideoGenerator(VideoGenerator):
             self.session.push(samples, frame.sample_rate)
 
     def clear_buffer(self) -> None:
-        """Interrupts the speech; the mouth is shut within 100 ms."""
+        """Interrupts the speech; the next picture's mouth is shut."""
         self.session.interrupt()
 
     def __aiter__(self) -> AsyncIterator[rtc.VideoFrame | rtc.AudioFrame | AudioSegmentEnd]:

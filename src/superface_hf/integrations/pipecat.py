@@ -60,7 +60,7 @@ class SuperFaceVideoService(AIService):
     """Speech frames in, pictures and the same speech in step out.
 
     Put it behind the text-to-speech. Speech goes on when its pictures are there; all other frames pass. Pictures come all the
-    time: the face idles while it listens. An interruption shuts the mouth in two frames.
+    time: the face idles while it listens. An interruption shuts the mouth in the next picture.
 
     :func:`transport_params` gives what the transport has to know.
 

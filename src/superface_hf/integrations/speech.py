@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 FIRST = 0.06  # seconds of mouths that are known before an utterance begins: chunks may come that much late
 PATIENCE = 0.3  # seconds after which speech that does not go on has ended
 AHEAD = 1.0  # seconds that are heard ahead of what is shown
+AT_ONCE = 0.1  # seconds that are heard at once: hearing all that is there would delay a picture
 SHUTTING = 0.2  # seconds in which a mouth shuts after the last sound
 
 
@@ -81,7 +82,9 @@ class Utterance:
         return self._flushed and not len(self._mouths)
 
     def _hear(self) -> None:
-        while self._waiting and len(self._mouths) < AHEAD * self._fps:
+        while self._waiting and len(self._mouths) < FIRST * self._fps:
+            self._take(*self._waiting.pop(0))
+        if self._waiting and len(self._mouths) < AHEAD * self._fps:
             self._take(*self._waiting.pop(0))
         if not self._waiting and time.monotonic() - self._came > PATIENCE:
             self._ending = True
@@ -89,8 +92,8 @@ class Utterance:
             self._finish()
 
     def _take(self, samples: np.ndarray, rate: int) -> None:
-        # A long chunk is heard in parts, so that no frame waits for all of it.
-        part = max(1, round(AHEAD * rate))
+        # Of a long chunk its beginning: the rest comes with the next frames.
+        part = max(1, round(AT_ONCE * rate))
         if len(samples) > part:
             self._waiting.insert(0, (samples[part:], rate))
             samples = samples[:part]

@@ -111,16 +111,11 @@ class Compositor:
         paint = feather * rendered.paint.detach().float()
         change = feather * rendered.alpha_change.detach().float()
         strength = torch.stack([part.abs().amax((1, 2, 3)) for part in (keep - 1, paint, change)]).amax(0)
-        empty = (strength < UNPAINTED).tolist()
+        added = (255 * torch.cat((paint, change), dim=1)).permute(0, 2, 3, 1).contiguous().cpu().numpy()
         return [
-            Painting(square, k[0], p, a[0], nothing)
-            for square, k, p, a, nothing in zip(
-                rendered.window.squares(self._crop),
-                keep.cpu().numpy(),
-                (255 * paint).permute(0, 2, 3, 1).contiguous().cpu().numpy(),
-                (255 * change).cpu().numpy(),
-                empty,
-                strict=True,
+            Painting(square, kept[0], adding) if most >= UNPAINTED else Painting(square)
+            for square, kept, adding, most in zip(
+                rendered.window.squares(self._crop), keep.cpu().numpy(), added, strength.tolist(), strict=True
             )
         ]
 

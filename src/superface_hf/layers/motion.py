@@ -62,6 +62,13 @@ class HeadMotion:
     chin: Tensor
     down: Tensor
 
+    def entered(self, window: Window) -> HeadMotion:
+        """Return the same motion in the coordinates of windows."""
+        before, after, chin = (
+            (place - window.centre) / window.scale[:, None] for place in (self.before, self.after, self.chin)
+        )
+        return HeadMotion(self.turn, before, after, self.width / window.scale, chin, self.down / window.scale[:, None])
+
 
 @lru_cache(maxsize=1)
 def skin_points() -> np.ndarray:

@@ -52,16 +52,21 @@ class Texture:
         pixels = cv2.merge([*cv2.split(around), alpha])
         return cls(pixels, fineness, (columns.start - left, rows.start - above))
 
-    def sample(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return colours (h, w, 3) and alpha (h, w) at places (h, w, 2) in PIXELS of the picture."""
+    def entered(self, places: np.ndarray) -> np.ndarray:
+        """Convert places (h, w, 2) in PIXELS of the picture to those in the texture."""
         scale, (x, y) = float(self.fineness), self.corner
-        there = cv2.transform(places, np.array([[scale, 0, -scale * (x + 0.5)], [0, scale, -scale * (y + 0.5)]]))
+        return cv2.transform(places, np.array([[scale, 0, -scale * (x + 0.5)], [0, scale, -scale * (y + 0.5)]]))
+
+    def places(self, there: np.ndarray) -> np.ndarray:
+        """Convert places (..., 2) in the texture to PIXELS of the picture."""
+        return there / np.float32(self.fineness) + np.array(self.corner, np.float32) + np.float32(0.5)
+
+    def sample(self, there: np.ndarray) -> np.ndarray:
+        """Return colours and alpha (h, w, 4) uint8 at places (h, w, 2) in the texture."""
         how = cv2.INTER_LINEAR if self.fineness > 1 else cv2.INTER_CUBIC
-        found = cv2.remap(  # type: ignore[call-overload]
+        return cv2.remap(  # type: ignore[call-overload]
             self.pixels, there, None, how, borderMode=cv2.BORDER_REPLICATE
         )
-        alpha = cv2.extractChannel(found, 3)
-        return cv2.cvtColor(found, cv2.COLOR_RGBA2RGB), alpha
 
 
 def _doubled(picture: np.ndarray, halfway: np.ndarray) -> np.ndarray:

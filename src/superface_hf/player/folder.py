@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import SuperFaceError, install_command
+from ..layers.portrait import PortraitLayers
+from ..models.student.stored_layers import LayerFiles
 
+Graph = Callable[..., dict[str, np.ndarray]]  # inputs by name -> outputs by name
 FORMAT, VERSION = "superface-student", 1
 MANIFEST, STUDENT, AUDIO_TO_LIP = "manifest.json", "student.onnx", "audio_to_lip.onnx"
-LAYERS = ("picture", "colours", "alpha", "plate")
-_SUFFIXES = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"RIFF": ".webp"}
-
-
-def layer_name(name: str, file: bytes) -> str:
-    """What a layer's file is called: by its name and kind."""
-    return name + next((suffix for start, suffix in _SUFFIXES.items() if file.startswith(start)), ".bin")
 
 
 @dataclass(frozen=True)
@@ -51,24 +48,21 @@ class RuntimeFolder:
             raise SuperFaceError(f"{path} is incomplete ({', '.join(missing)}): export or copy it again.")
         return cls(path, about)
 
-    def layers(self) -> dict[str, bytes]:
-        """The files of the picture and its layers."""
-        names = {Path(name).stem: name for name in self.about["files"] if Path(name).stem in LAYERS and "/" not in name}
-        return {layer: (self.path / names[layer]).read_bytes() for layer in LAYERS}
+    def layers(self) -> PortraitLayers:
+        """The layers of the portrait.
+
+        Raises:
+            HubError: they cannot be read.
+        """
+        names = {Path(name).stem: name for name in self.about["files"] if "/" not in name}
+        return LayerFiles(*((self.path / names[layer]).read_bytes() for layer in LayerFiles._fields)).decoded()
 
     def graph(self, name: str) -> Graph:
-        """One of the folder's graphs, ready to run."""
-        return Graph(self.path / name)
+        """Load one of the folder's graphs, which runs on one thread: several threads may run it at once.
 
-
-class Graph:
-    """An ONNX file that is run by onnxruntime, with one thread: several may run it at once.
-
-    Raises:
-        SuperFaceError: onnxruntime is not installed, or cannot read the file.
-    """
-
-    def __init__(self, path: Path) -> None:
+        Raises:
+            SuperFaceError: onnxruntime is not installed, or cannot read the file.
+        """
         try:
             import onnxruntime
         except ImportError as error:
@@ -78,14 +72,11 @@ class Graph:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(self.path / name, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own errors have no common parent but this
-            raise SuperFaceError(f"{path} cannot be read: {error}") from error
-        self._names = [output.name for output in self._session.get_outputs()]
-
-    def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Inputs by name -> outputs by name."""
-        return dict(zip(self._names, self._session.run(self._names, inputs), strict=True))
+            raise SuperFaceError(f"{self.path / name} cannot be read: {error}") from error
+        names = [output.name for output in session.get_outputs()]
+        return lambda **inputs: dict(zip(names, session.run(names, inputs), strict=True))
 
 
 def _has(path: Path, size: int) -> bool:

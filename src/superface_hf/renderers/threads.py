@@ -6,18 +6,15 @@ about two thirds of the time.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain, islice
 from threading import Event, Lock, Thread
-from typing import TypeVar
 
 import torch
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+from ..utils.ahead import Item, Result, ahead
 
 _changing = Lock()  # one thread at a time changes how many threads torch uses
 
@@ -45,19 +42,7 @@ def in_order(work: Callable[[Item], Result], groups: Iterable[Iterable[Item]], t
             if len(start) < 2:
                 yield from map(work, start)
             else:
-                yield from _ahead(work, chain(start, items), pool, threads)
-
-
-def _ahead(work: Callable[[Item], Result], items: Iterable[Item], pool: Executor, threads: int) -> Iterator[Result]:
-    """Yield the results in order. One item more than there are threads is submitted, so that no thread waits for the
-    consumer."""
-    waiting: deque[Future[Result]] = deque()
-    for item in items:
-        waiting.append(pool.submit(work, item))
-        if len(waiting) > threads:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+                yield from ahead(work, chain(start, items), pool, threads)
 
 
 @contextmanager

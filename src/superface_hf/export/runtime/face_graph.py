@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...animation.drawn_eyes import DrawnLids
 from ...animation.mouth_swap import SHUT
 from ...animation.portrait import Portrait
 from ...animation.portrait_mouth import PortraitMouth
 from ...animation.retargeting import MAX_GROWTH, MIN_GROWTH, SHUTTING, awake
-from ...face_model.linear import TURN_LIMIT, FaceModel
+from ...face_model import topology
+from ...face_model.linear import TURN_LIMIT, FaceModel, lid_gap
 from ...face_model.topology import POINTS
 from ...motion import Motion
 from ...motion.rows import row_layout
@@ -26,7 +28,8 @@ TINY = 1e-12
 class FaceGraph(nn.Module):
     """Rows (B, 66) of :mod:`superface_hf.motion.rows` -> landmarks (B, 478, 3) in IMAGE coordinates of the portrait's crop.
 
-    Head, eyes, brows and gaze are changes from rest; the mouth is absolute.
+    Head, eyes, brows and gaze are changes from rest; the mouth is absolute. Drawn eyes shut as
+    :func:`~superface_hf.animation.drawn_eyes.move_drawn_eyes` shuts them.
     """
 
     own_turn: Tensor
@@ -40,6 +43,7 @@ class FaceGraph(nn.Module):
     own_opener: Tensor
     own_points: Tensor
     own_basis: Tensor
+    own_gaps: Tensor
 
     def __init__(self, portrait: Portrait, face_model: FaceModel) -> None:
         super().__init__()
@@ -51,6 +55,7 @@ class FaceGraph(nn.Module):
         lids = np.zeros((blink.size, blink.size))
         for eye, half in enumerate((slice(0, blink.shape[1]), slice(blink.shape[1], None))):
             lids[half, half] = (blink[eye] / np.square(blink[eye]).sum())[:, None]
+        self._lids = DrawnLids.of(portrait.shape) if portrait.drawn_eyes else ()
         constants = {
             "turn": _quaternion_product(own.rotation[0]),
             "translation": own.translation,
@@ -63,6 +68,9 @@ class FaceGraph(nn.Module):
             "opener": spoken.opener,
             "points": portrait.shape.points.numpy().reshape(1, -1),
             "basis": _folded(portrait, face_model),
+            "gaps": np.stack(
+                [_opening(lids, face_model) for lids in (topology.LEFT_LIDS, topology.RIGHT_LIDS)], axis=1
+            ),
         }
         for name, value in constants.items():
             self.register_buffer(f"own_{name}", torch.tensor(np.array(value, np.float32)))
@@ -70,7 +78,9 @@ class FaceGraph(nn.Module):
     def forward(self, motion: Tensor) -> Tensor:
         part = {name: motion[:, first:last] for name, (first, last) in self._layout.items()}
         shut = smoothstep(part["eyes"] @ self.own_lids, SHUTTING, 1.0)
-        eyes = self.own_eyes + part["eyes"] - shut * self.own_eyes
+        eyes = meant = self.own_eyes + part["eyes"] - shut * self.own_eyes
+        if self._lids:
+            eyes = torch.zeros_like(meant)
         quaternion = self._turned(part["rotation"])
         vector = _vector(quaternion).clamp(-TURN_LIMIT, TURN_LIMIT)
         features = torch.cat((vector, vector * vector, vector * vector[:, [2, 0, 1]]), dim=1)
@@ -79,7 +89,16 @@ class FaceGraph(nn.Module):
         canonical = (self.own_points + coefficients @ self.own_basis).reshape(-1, POINTS, 3)
         scale = self._scale * part["scale"].clamp(MIN_GROWTH, MAX_GROWTH)
         shift = torch.nn.functional.pad(self.own_translation + self._scale * part["translation"], (0, 1))
-        return scale[:, :, None] * (canonical @ _matrix(quaternion).transpose(1, 2)) + shift[:, None]
+        points = scale[:, :, None] * (canonical @ _matrix(quaternion).transpose(1, 2)) + shift[:, None]
+        for eye, opening in zip(self._lids, (1 + meant @ self.own_gaps).unbind(1), strict=False):
+            points = points + self._shut(points, eye, opening)
+        return points
+
+    def _shut(self, points: Tensor, eye: DrawnLids, opening: Tensor) -> Tensor:
+        """What a drawn eye that is open by (B,) adds to the landmarks (B, 478, 3)."""
+        gap = points[:, eye.lower, :2] - points[:, eye.upper, :2]
+        moves = torch.from_numpy(eye.moves).float() @ gap
+        return torch.nn.functional.pad(eye.shutting(opening)[:, None, None] * moves, (0, 1))
 
     def _turned(self, vector: Tensor) -> Tensor:
         """The quaternion (B, 4), real part first, of the portrait's own turn followed by ``vector`` (B, 3) in its frame."""
@@ -102,6 +121,13 @@ def _folded(portrait: Portrait, face_model: FaceModel) -> np.ndarray:
     openings = np.repeat(face_model.openings(portrait.shape), half)[:, None]
     turn = face_model.turn_basis.flatten(1).double().numpy()
     return np.concatenate([turn, bases["mouth"], openings * bases["eyes"], bases["brows"], bases["gaze"]])
+
+
+def _opening(lids: tuple[tuple[int, int], ...], face_model: FaceModel) -> np.ndarray:
+    """(E,): by how much each coefficient of the eyes opens one of the mean face's, in parts of its usual gap."""
+    return lid_gap(face_model.bases["eyes"].double().numpy(), lids) / lid_gap(
+        face_model.mean[None].double().numpy(), lids
+    )
 
 
 def _quaternion_product(vector: np.ndarray) -> np.ndarray:

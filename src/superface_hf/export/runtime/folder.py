@@ -22,7 +22,7 @@ from ...models.audio_to_lip import SuperFaceAudioToLipModel
 from ...models.student.modeling_student import SuperFaceStudentModel
 from ...models.student.stored_layers import LayerFiles
 from ...motion.rows import motion_rows, row_layout
-from ...player.folder import AUDIO_TO_LIP, MANIFEST, STUDENT, layer_name
+from ...player.folder import AUDIO_TO_LIP, MANIFEST, STUDENT
 from ..audio_to_lip import audio_to_lip_graph
 from ..graph import Arrays, Case, Graph, Tolerance
 from ..onnx_file import checked_content
@@ -32,6 +32,7 @@ from .student_graph import OUTPUTS, StudentRuntimeGraph
 
 RUNTIMES = ("onnx", "web")
 CHECKED_FRAMES, BATCHES = 9, (1, 4)
+SUFFIXES = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"RIFF": ".webp"}
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,8 @@ def export_folder(
         precision: how weights are stored.
 
     Raises:
-        SuperFaceError: the student stores no portrait, or one with drawn eyes; audio-to-lip hears through another model; the
-            folder holds something else or cannot be written; onnx is missing; or a graph does not give what torch gives.
+        SuperFaceError: the student stores no portrait; audio-to-lip hears through another model; the folder holds something
+            else or cannot be written; onnx is missing; or a graph does not give what torch gives.
     """
     if runtime not in RUNTIMES:
         raise SuperFaceError(f"runtime must be one of {', '.join(RUNTIMES)}, not {runtime!r}.")
@@ -83,11 +84,6 @@ def export_folder(
         raise SuperFaceError(
             f"A runtime folder holds a student and an audio-to-lip model, not a {type(student).__name__} and a "
             f"{type(audio_to_lip).__name__}."
-        )
-    if student.config.drawn_eyes:
-        raise SuperFaceError(
-            "A student whose portrait has drawn eyes cannot be exported to a runtime: its graph shuts people's eyes only. "
-            "Use it with torch."
         )
     path = Path(path)
     _check_free(path)
@@ -99,7 +95,7 @@ def export_folder(
     heard, _ = checked_content(hears, precision, {**told, **hears.metadata})
     drawn, difference = checked_content(sees, precision, {**told, "meaning": about["outputs"]})
     contents = {AUDIO_TO_LIP: heard, STUDENT: drawn}
-    contents |= {layer_name(name, file): file for name, file in zip(LayerFiles._fields, files, strict=True)}
+    contents |= {_layer_name(name, file): file for name, file in zip(LayerFiles._fields, files, strict=True)}
     with _replacing(path) as temporary:
         for name, content in contents.items():
             (temporary / name).write_bytes(content)
@@ -160,6 +156,11 @@ def _levels(outputs: Arrays) -> np.ndarray:
     """All outputs of B frames beside each other, colours in levels: (B, N)."""
     units = {name: 255.0 if name.endswith(("paint", "matte", "landmarks")) else 1.0 for name in OUTPUTS}
     return np.concatenate([(units[name] * outputs[name]).reshape(len(outputs[name]), -1) for name in OUTPUTS], axis=1)
+
+
+def _layer_name(name: str, file: bytes) -> str:
+    """What a layer's file is called: by its name and kind."""
+    return name + next((suffix for start, suffix in SUFFIXES.items() if file.startswith(start)), ".bin")
 
 
 def _check_free(path: Path) -> None:

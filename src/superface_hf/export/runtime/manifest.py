@@ -11,12 +11,12 @@ from ...drivers import idle, loudness
 from ...face_model import topology
 from ...face_model.linear import FaceModel
 from ...models.student.modeling_student import SuperFaceStudentModel
+from ...models.student.picture import PATCHES
 from ...motion import Motion
 from ...motion.arkit import ARKIT_NAMES, ArkitMaps
 from ...player.folder import FORMAT, VERSION
 from ...provenance.marks import SOURCE_TYPE, VOCABULARY, statement
 from ...version import __version__
-from .student_graph import PATCHES
 
 LICENSE = "Apache-2.0"
 FPS = 25.0

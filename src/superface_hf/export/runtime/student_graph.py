@@ -1,43 +1,17 @@
-"""A student as a graph that gives all that is needed to draw a frame: rows of motion in, small maps out.
-
-As ``Compositor`` plans it, but what is coarse stays coarse: whoever draws enlarges it, where that is free. All places are
-PIXELS of the student's picture, and a map's channels lie beside each other, as in a texture.
-"""
+"""A student as a graph that gives all that is needed to draw a frame: rows of motion in, small maps out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...animation.portrait import Portrait
-from ...face_model.coordinates import MIN_CROP, STILL_GROWTH, STILL_SHIFT
 from ...face_model.linear import FaceModel
-from ...face_model.mesh_flow import identity_grid
-from ...layers.compositing import FEATHER, STAGE
-from ...layers.motion import FOLLOWING, Window
-from ...layers.outline import MARGIN, Outline
-from ...models.student.modeling_student import SuperFaceStudentModel, changes_of, moved_by, near_person, painted_over
-from ...models.student.seam_windows import SeamWindow
-from ...utils.easing import smoothstep
+from ...models.student.maps import StudentMaps
+from ...models.student.modeling_student import SuperFaceStudentModel
+from ...models.student.picture import MAPS
 from .face_graph import FaceGraph
 
-PATCHES = ("left_eye", "right_eye", "mouth")
-OUTPUTS = (
-    "landmarks", "window", "rect", "stage_square", "stage", "flow", "paint", "matte", "corners",
-    *(f"{name}_{part}" for name in PATCHES for part in ("flow", "paint", "matte")),
-)  # fmt: skip
-
-
-class _Squares(NamedTuple):
-    """Squares of the picture: ``corner`` (B, 2) and ``side`` (B,) in PIXELS, and the same as ``window`` of the crop."""
-
-    corner: Tensor
-    side: Tensor
-    window: Window
+OUTPUTS = ("landmarks", *MAPS)
 
 
 class StudentRuntimeGraph(nn.Module):
@@ -45,152 +19,8 @@ class StudentRuntimeGraph(nn.Module):
 
     def __init__(self, student: SuperFaceStudentModel, portrait: Portrait, face_model: FaceModel) -> None:
         super().__init__()
-        self.student = student
-        self.face = FaceGraph(portrait, face_model)
-        self._prepared = student.prepare()
-        layers = student.layers()
-        self._outline = Outline.of(layers, portrait.crop, student.landmarks)
-        self._size = layers.picture.shape[1::-1]
-        self._crop = torch.tensor([float(portrait.crop.left), float(portrait.crop.top)])
-        self._side = float(portrait.crop.side)
-        box = student.landmarks[:, :2]
-        self._box = (box.amin(0), box.amax(0))
+        self.face, self.maps = FaceGraph(portrait, face_model), StudentMaps(student, student.layers())
 
     def forward(self, motion: Tensor) -> tuple[Tensor, ...]:
-        prepared, size = self._prepared, self.student.config.image_size
-        prior = prepared.prior
         landmarks = self.face(motion)
-        frame = self._following(landmarks)
-        rect, cell, stage = self._stage(landmarks)
-        layer, places, around = self._layers(landmarks, frame.window, stage.window)
-        driving, source = frame.window.enter(landmarks), prior.entered(frame.window)
-        flows = torch.stack((layer, *prior.beside(layer, source, driving)), dim=1)
-        coarse = self.student.refined(prepared, flows, places, driving, frame.window)
-        stage_flow = around * (stage.side / 2)[:, None, None, None]
-        own = coarse.flow * (frame.side / 2)[:, None, None, None]
-        blended = self._blended(own, stage_flow, frame.window, stage.window)
-        moved = moved_by(prepared.appearance, coarse.flow, frame.window)
-        brush = self.student.generator(moved * coarse.occlusion, coarse.features)
-        changes = changes_of(brush, near_person(moved[:, -1:]))
-        corners, parts = [], []
-        for index, painter in enumerate(self.student.painters):
-            patch = SeamWindow.around(source, driving, index, size // 2)
-            around, rim = _at(torch.cat((coarse.flow, blended - own), dim=1), patch.grid).split(2, dim=1)
-            finer, stroke = self.student.paint_window(painter, patch, prepared, coarse.code, around, frame.window)
-            finer = finer * (frame.side / 2)[:, None, None, None] + rim
-            first = patch.grid[:, 0, 0]
-            corner = ((first + 1) * (size / 4) - 0.5).round()
-            drawn = painted_over(_enlarged_part(changes, corner / 2, stroke.shape[2:]), stroke)
-            inside = _feather_at(patch.grid).repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
-            corners.append(corner)
-            parts += [_beside(finer), *_painting(drawn, inside)]
-        whole = _painting(changes, _feather_at(identity_grid(changes.shape[-1], changes)))
-        squares = [
-            torch.cat((square.corner, side[:, None]), dim=1) for square, side in ((frame, frame.side), (stage, cell))
-        ]
-        return (landmarks, squares[0], rect, squares[1], _beside(stage_flow), _beside(blended), *whole,
-                torch.stack(corners, dim=1), *parts)  # fmt: skip
-
-    def _layers(self, landmarks: Tensor, window: Window, stage: Window) -> tuple[Tensor, Tensor, Tensor]:
-        """The layers' flow in the window and what belongs to skin and head there, and their flow on the stage."""
-        prior, size = self._prepared.prior, self.student.config.image_size // 8
-        if size != STAGE:
-            layer, places = prior.layer(prior.entered(window), window.enter(landmarks), window, size)
-            return layer, places, prior.flow(stage.enter(landmarks), stage, STAGE)
-        # One pass for both, as a graph's time is that of its nodes.
-        both = Window(torch.cat((window.centre, stage.centre)), torch.cat((window.scale, stage.scale)))
-        layer, places = prior.layer(prior.entered(both), both.enter(landmarks.repeat(2, 1, 1)), both, STAGE)
-        first, last = slice(None, landmarks.shape[0]), slice(landmarks.shape[0], None)
-        return layer[first], places[first], layer[last]
-
-    def _following(self, landmarks: Tensor) -> _Squares:
-        """As ``Square.following``: where the frames' windows lie."""
-        low, high = self._box
-        new_low, new_high = landmarks[..., :2].amin(1), landmarks[..., :2].amax(1)
-        growth = (new_high - new_low).amax(1) / float((high - low).max())
-        growth = growth / growth.clamp(1 / STILL_GROWTH, STILL_GROWTH)
-        side = (growth * self._side).round().clamp_min(MIN_CROP)
-        middle = (new_low + new_high) / 2 - growth[:, None] * (low + high) / 2
-        middle = middle - middle.clamp(-STILL_SHIFT, STILL_SHIFT)
-        corner = (self._crop + (middle + 1) * (self._side / 2) - side[:, None] / 2).round()
-        return self._squares(corner, side)
-
-    def _squares(self, corner: Tensor, side: Tensor) -> _Squares:
-        centre = (corner + side[:, None] / 2 - self._crop) * (2 / self._side) - 1
-        return _Squares(corner, side, Window(centre, side / self._side))
-
-    def _stage(self, landmarks: Tensor) -> tuple[Tensor, Tensor, _Squares]:
-        """As ``Outline.rects``: what of the picture may show the person (left, top, right, bottom), the side of the
-        stage's cells in pixels, and the stage around it."""
-        head = self._prepared.prior.head(landmarks, Window.same(landmarks))
-        a, b = head.turn[:, 0, 0], head.turn[:, 0, 1]
-        # What takes the source's plane to the driver's is the inverse of a turn and a growth.
-        back = torch.stack((torch.stack((a, -b), -1), torch.stack((b, a), -1)), dim=1) / (a * a + b * b)[:, None, None]
-        heads = (self._outline.head[None] - head.before[:, None]) @ back.transpose(1, 2) + head.after[:, None]
-        torsos = self._outline.torso[None] + FOLLOWING * (head.after - head.before)[:, None]
-        moved = torch.cat((heads, torsos, landmarks[..., :2]), dim=1)
-        low, high = ((end(moved) + 1) * (self._side / 2) + self._crop for end in (_least, _most))
-        rows, columns = self._outline.box
-        first = (low.floor() - MARGIN).minimum(low.new_tensor([columns.start, rows.start])).clamp_min(0)
-        last = (high.ceil() + MARGIN).maximum(high.new_tensor([columns.stop, rows.stop]))
-        last = last.minimum(high.new_tensor(self._size))
-        cell = ((last - first).amax(1) / (STAGE - 2)).ceil().clamp_min(1)
-        return torch.cat((first, last), dim=1), cell, self._squares(first - cell[:, None], STAGE * cell)
-
-    def _blended(self, flow: Tensor, stage: Tensor, window: Window, around: Window) -> Tensor:
-        """The window's flow, which goes over into the stage's at its border."""
-        grid = identity_grid(flow.shape[-1], flow)
-        here = window.centre[:, None, None] + window.scale[:, None, None, None] * grid
-        there = (here - around.centre[:, None, None]) / around.scale[:, None, None, None]
-        return torch.lerp(_at(stage, there), flow, _feather_at(grid))
-
-
-def _least(points: Tensor) -> Tensor:
-    return points.amin(1)
-
-
-def _most(points: Tensor) -> Tensor:
-    return points.amax(1)
-
-
-def _at(maps: Tensor, grid: Tensor) -> Tensor:
-    """Maps (B, C, s, s), enlarged, at places (B, h, w, 2): (B, C, h, w)."""
-    return F.grid_sample(maps, grid, padding_mode="border", align_corners=False)
-
-
-def _enlarged_part(maps: Tensor, corner: Tensor, shape: Sequence[int]) -> Tensor:
-    """A part of maps (B, C, s, s), four times as large and ``shape`` then; ``corner`` (B, 2) is its first cell. As a product of
-    matrices, for sampling place by place takes most of a graph's time."""
-    rows, columns = (side // 4 for side in shape)
-    y, x = (
-        (corner[:, axis : axis + 1] + torch.arange(-1, count + 1)).clamp(0, maps.shape[-1] - 1).long()
-        for axis, count in ((1, rows), (0, columns))
-    )
-    cells = (y[:, :, None] * maps.shape[-1] + x[:, None]).flatten(1)
-    part = maps.flatten(2).gather(2, cells[:, None].expand(-1, maps.shape[1], -1))
-    part = part.reshape(-1, maps.shape[1], rows + 2, columns + 2)
-    return _fourfold(rows) @ part @ _fourfold(columns).T
-
-
-def _fourfold(count: int) -> Tensor:
-    """(4 count, count + 2): linear means of ``count`` cells and one more at each side, at four places in each cell."""
-    place = (torch.arange(4 * count) + 0.5) / 4 + 0.5
-    return (1 - (place[:, None] - torch.arange(count + 2)).abs()).clamp_min(0)
-
-
-def _feather_at(grid: Tensor) -> Tensor:
-    """(B, h, w, 2) -> (B, 1, h, w): 1 inside the window, smoothly to 0 at its border."""
-    edges = smoothstep(1 - grid.abs(), 0.0, 2 * FEATHER)
-    return (edges[..., 0] * edges[..., 1])[:, None]
-
-
-def _painting(changes: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, 5, h, w) and (B, 1, h, w) -> what is kept and painted (B, h, w, 4) and what the matte changes by (B, h, w, 1)."""
-    kept = 1 + inside * (changes[:, :1] - 1)
-    painted = inside * changes[:, 1:]
-    return _beside(torch.cat((kept, painted[:, :3]), dim=1)), _beside(painted[:, 3:])
-
-
-def _beside(maps: Tensor) -> Tensor:
-    """(B, C, h, w) -> (B, h, w, C)."""
-    return maps.permute(0, 2, 3, 1)
+        return landmarks, *self.maps(landmarks)

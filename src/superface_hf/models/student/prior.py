@@ -106,10 +106,12 @@ class Prior:
         """As ``layers.motion.layer_flow``, from this face to meshes (B, 478, 3) in the windows: (B, 2, size, size)."""
         return self.layer(self.entered(window), driving, window, size)[0]
 
-    def layer(self, source: Tensor, driving: Tensor, window: Window, size: int) -> tuple[Tensor, Tensor]:
-        """The layers' flow, and how much each place belongs to skin and head, both (B, 2, size, size); meshes in the
-        windows."""
-        head = self.head(driving, window)
+    def layer(
+        self, source: Tensor, driving: Tensor, window: Window, size: int, head: HeadMotion | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The layers' flow, and how much each place belongs to skin and head, both (B, 2, size, size); meshes, and the head's
+        motion if it is known, in the windows."""
+        head = head or self.head(driving, window)
         grid = identity_grid(size, driving)[0].permute(2, 0, 1)
         away = grid[None] - head.after[:, :, None, None]
         hull = torch.einsum("bij,bjhw->bihw", head.turn, away) + head.before[:, :, None, None] - grid
