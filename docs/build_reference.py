@@ -96,7 +96,7 @@ PAGES = {
         "superface_hf.data.prepare.quality_filters: QualityThresholds",
         "superface_hf.training.teacher.config: TeacherTrainingConfig ModelSettings DataSettings LossWeights",
         "superface_hf.training.teacher.config: OptimizerSettings ScheduleSettings RunSettings",
-        "superface_hf.data.pairs.reenactment: PairSampling",
+        "superface_hf.data.pairs.drawing: PairSampling",
         "superface_hf.data.pairs.masking: MaskingConfig",
         "superface_hf.data.degradations: DegradationConfig",
         "superface_hf.training.student.config: DistillationConfig StudentLossWeights",)),

@@ -17,7 +17,7 @@ from ..face_model.linear import FaceModel, lid_gap
 from ..face_model.lips import CLOSED, mouth_opening
 from ..motion import Motion
 from ..motion.bundled import bundled_motion
-from ..motion.motion import HEAD
+from ..motion.regions import HEAD
 from ..utils.easing import smoothstep
 from .drawn_eyes import move_drawn_eyes
 from .portrait import Portrait

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
@@ -22,7 +21,7 @@ from ..metrics.identity import IdentityNetwork, identity_distance
 from ..models.tracker.base import FaceTracker
 from ..motion import Motion
 from ..motion.rotations import fit_similarity
-from .prepared_set import decode_jpeg
+from .jpeg import decode_batch, encode_jpeg
 
 LONGEST = 40.0  # seconds that are looked at
 PICTURES = 160  # of a video, evenly spread
@@ -50,9 +49,8 @@ class OwnVideo:
     landmarks: Tensor
 
     def decoded(self, chosen: Iterable[int]) -> Tensor:
-        """(n, 3, S, S) uint8."""
-        arrays = [decode_jpeg(self.pictures[index]) for index in chosen]
-        return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
+        """Return chosen pictures (n, 3, S, S) uint8."""
+        return decode_batch(self.pictures[index] for index in chosen)
 
 
 def read_own_video(video: Any, portrait: Portrait, tracker: FaceTracker, face_model: FaceModel, size: int) -> OwnVideo:
@@ -137,11 +135,5 @@ def shape_difference(shape: FaceShape, own: FaceShape) -> float:
 
 
 def _cut(picture: np.ndarray, square: Square, size: int) -> bytes:
-    left, top, side = int(square.left), int(square.top), int(square.side)
-    height, width = picture.shape[:2]
-    rows = np.clip(np.arange(side) + top, 0, height - 1)
-    columns = np.clip(np.arange(side) + left, 0, width - 1)
-    region = Image.fromarray(picture[rows[:, None], columns]).resize((size, size), Image.Resampling.BICUBIC)
-    file = io.BytesIO()
-    region.save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    return file.getvalue()
+    region = Image.fromarray(square.cut(picture)).resize((size, size), Image.Resampling.BICUBIC)
+    return encode_jpeg(np.asarray(region), JPEG_QUALITY)

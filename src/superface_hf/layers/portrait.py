@@ -125,13 +125,10 @@ def resize(pictures: Tensor, size: int) -> Tensor:
 
 
 def region(picture: np.ndarray, crop: Square) -> Tensor:
-    """The crop (1, C, side, side) in [0, 1], as it is."""
+    """Return the crop (1, C, side, side) in [0, 1], at the picture's own resolution."""
     import torch
 
-    height, width = picture.shape[:2]
-    rows = np.clip(np.arange(int(crop.side)) + int(crop.top), 0, height - 1)
-    columns = np.clip(np.arange(int(crop.side)) + int(crop.left), 0, width - 1)
-    return torch.from_numpy(picture[rows[:, None], columns]).permute(2, 0, 1)[None].float() / 255
+    return torch.from_numpy(crop.cut(picture)).permute(2, 0, 1)[None].float() / 255
 
 
 def to_uint8(frames: Tensor) -> np.ndarray:

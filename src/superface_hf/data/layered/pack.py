@@ -29,7 +29,8 @@ from ...face_model.linear import FaceModel
 from ...media import load_picture, replacing
 from ...media.container import open_container
 from ...models.tracker.mediapipe_backend import MediapipeTracker
-from .shards import LANDMARK_UNIT, MOTION_ARRAYS
+from ...motion.regions import ARRAYS
+from .shards import LANDMARK_UNIT
 
 SHARD_BYTES = 45 * 2**20
 MATTE_SIDE, MATTE_QUALITY = 128, 20  # pixels, x264's constant rate factor
@@ -92,7 +93,7 @@ def clip_arrays(labels: dict[str, np.ndarray], fps: float) -> dict[str, np.ndarr
     shape, motion = FaceModel.default().fit(points[used], fps=fps / 2)
     sources = np.arange(0, len(used), SOURCE_STEP)
     stored = np.rint(points[np.array(used)[sources]] * LANDMARK_UNIT).clip(-32767, 32767).astype(np.int16)
-    arrays = {name: getattr(motion, name).astype(np.float32) for name in MOTION_ARRAYS}
+    arrays = {name: getattr(motion, name).astype(np.float32) for name in ARRAYS}
     return {
         **arrays, "fps": np.float32(motion.fps), "shape": shape.points.numpy(), "frames": np.array(used, np.int32),
         "sources": sources.astype(np.int32), "source_landmarks": stored,
@@ -163,10 +164,7 @@ def pack_portrait(name: str, content: bytes, landmarker: MediapipeTracker, segme
     # A little more than the teacher's window, for its place and size to be drawn from.
     side = round(1.25 * face.side)
     square = Square(round(face.left - (side - face.side) / 2), round(face.top - (side - face.side) / 2), side)
-    height, width = picture.shape[:2]
-    rows = np.clip(np.arange(side) + int(square.top), 0, height - 1)
-    columns = np.clip(np.arange(side) + int(square.left), 0, width - 1)
-    region = picture[rows[:, None], columns]
+    region = square.cut(picture)
     matte = segmenter(region)
     stored = Image.fromarray(region)
     if side > PORTRAIT_SIDE:

@@ -17,11 +17,11 @@ from torch import Tensor
 
 from ...face_model.linear import FaceModel, FaceShape
 from ...motion import Motion
+from ...motion.regions import ARRAYS
 from ...motion.rotations import rotation_matrix
 
 # Landmarks are stored as 16-bit integers in these parts of an image unit.
 LANDMARK_UNIT = 8192
-MOTION_ARRAYS = ("rotation", "translation", "scale", "mouth", "eyes", "brows", "gaze")
 
 
 @dataclass(eq=False)
@@ -105,11 +105,11 @@ def _clip(name: str, parts: dict[str, bytes], device: torch.device, stride: int)
         arrays = dict(stored)
     kept = arrays["sources"] % stride == 0
     arrays["sources"], arrays["source_landmarks"] = arrays["sources"][kept] // stride, arrays["source_landmarks"][kept]
-    for key in ("frames", *MOTION_ARRAYS):
+    for key in ("frames", *ARRAYS):
         arrays[key] = arrays[key][::stride]
     frames = _decoded(parts["mp4"], arrays["frames"])
     mattes = _decoded(parts["matte.mp4"], arrays["frames"] // 2)[..., 0]
-    motion = Motion(**{key: arrays[key] for key in MOTION_ARRAYS}, fps=float(arrays["fps"]))
+    motion = Motion(**{key: arrays[key] for key in ARRAYS}, fps=float(arrays["fps"]))
     meshes = FaceModel.default().animate(FaceShape(torch.from_numpy(arrays["shape"])), motion)
     gap = (meshes[:, 14] - meshes[:, 13]).norm(dim=-1) / (meshes[:, 454] - meshes[:, 234]).norm(dim=-1)
     poses = rotation_matrix(motion.rotation) * motion.scale[:, None, None]

@@ -17,7 +17,8 @@ from ...face_model.coordinates import Square
 from ...face_model.linear import FaceModel
 from ...face_model.mesh_flow import mesh_flow, warp
 from ...motion import Motion
-from ..prepared_set import decode_jpeg, load_clips, load_portraits
+from ..jpeg import decode_jpeg
+from ..prepared_set import load_clips, load_portraits
 
 COLLECTION = "portraits_large"
 # Every fifth picture is kept for validation.

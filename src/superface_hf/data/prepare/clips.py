@@ -20,7 +20,8 @@ from ...face_model.linear import FaceModel
 from ...media import VideoReader
 from ...motion import Motion
 from ...utils.settings import number
-from ..prepared_set import POINTS, SCORES, Origin, PreparedClip, encode_jpeg
+from ..jpeg import encode_jpeg
+from ..prepared_set import POINTS, SCORES, Origin, PreparedClip
 from . import quality_filters as quality
 from .labels import Label, Labeller
 from .quality_filters import CutDetector, Drop, QualityThresholds, judge

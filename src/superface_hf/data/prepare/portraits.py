@@ -12,7 +12,8 @@ from PIL import Image
 
 from ...errors import MediaError, SuperFaceError
 from ...media import open_picture
-from ..prepared_set import PORTRAITS, Portraits, encode_jpeg
+from ..jpeg import encode_jpeg
+from ..prepared_set import PORTRAITS, Portraits
 from .labels import Label, Labeller
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})

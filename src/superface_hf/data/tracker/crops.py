@@ -15,7 +15,8 @@ from tqdm import tqdm
 from ...media import load_picture, open_picture
 from ...models.tracker.crops import FaceCrop
 from ...utils.files import write_arrays
-from ..prepared_set import decode_jpeg, load_clips, load_portraits
+from ..jpeg import decode_jpeg
+from ..prepared_set import load_clips, load_portraits
 
 # Every fifth portrait is held out, in both tables.
 HOLD_OUT = 5

@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ...data.prepared_set import decode_jpeg
+from ...data.jpeg import decode_batch, encode_jpeg
 from ...layers.motion import Window
 from ...layers.paste_back import to_uint8
 from ...models.teacher.modeling_teacher import PreparedSource, SuperFaceTeacherModel
@@ -56,9 +56,8 @@ class TeacherFrames:
         return len(self.pictures)
 
     def decoded(self, chosen: Iterable[int]) -> Tensor:
-        """(n, 3, S, S) uint8."""
-        arrays = [decode_jpeg(self.pictures[index]) for index in chosen]
-        return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
+        """Return chosen frames (n, 3, S, S) uint8."""
+        return decode_batch(self.pictures[index] for index in chosen)
 
     @classmethod
     def joined(cls, parts: list[TeacherFrames]) -> TeacherFrames:
@@ -165,11 +164,10 @@ def render_frames(
 
 
 def _encoded(picture: np.ndarray, exact: bool) -> bytes:
+    if not exact:
+        return encode_jpeg(picture, JPEG_QUALITY)
     file = io.BytesIO()
-    if exact:
-        Image.fromarray(picture).save(file, "PNG", compress_level=1)
-    else:
-        Image.fromarray(picture).save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    Image.fromarray(picture).save(file, "PNG", compress_level=1)
     return file.getvalue()
 
 

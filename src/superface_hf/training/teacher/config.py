@@ -11,8 +11,8 @@ from typing import Any, Literal, get_type_hints
 from huggingface_hub.errors import StrictDataclassError
 
 from ...data.degradations import DegradationConfig
+from ...data.pairs.drawing import PairSampling
 from ...data.pairs.masking import MaskingConfig
-from ...data.pairs.reenactment import PairSampling
 from ...models.teacher.configuration_teacher import SuperFaceTeacherConfig, TeacherSize
 from ...utils.settings import SettingsError, converted, nearest, number
 from ..losses.perceptual import PerceptualName

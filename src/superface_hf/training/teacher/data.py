@@ -12,7 +12,8 @@ from accelerate import Accelerator
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from transformers.utils import logging
 
-from ...data.pairs.reenactment import Pair, ReenactmentPairs, StreamedPairs
+from ...data.pairs.datasets import ReenactmentPairs, StreamedPairs
+from ...data.pairs.drawing import Pair
 from ...data.pairs.still import StillPairs
 from ...data.prepared_set import ClipStream
 from ...errors import SuperFaceError

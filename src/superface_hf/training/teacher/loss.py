@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...data.pairs.reenactment import Pair
+from ...data.pairs.drawing import Pair
 from ...face_model.mesh_flow import warp
 from ...face_model.mesh_image import opening_image
 from ...face_model.topology import LEFT_EYE, LIPS, RIGHT_EYE

@@ -20,7 +20,7 @@ from transformers.utils import logging
 
 from ...data.degradations import SourceDegradation
 from ...data.mattes import Mattes, known_plate, person_colours
-from ...data.pairs.reenactment import Pair
+from ...data.pairs.drawing import Pair
 from ...errors import SuperFaceError
 from ...face_model.linear import FaceModel
 from ...models.teacher.modeling_teacher import SuperFaceTeacherModel
