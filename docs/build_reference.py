@@ -92,7 +92,7 @@ PAGES = {
         ("superface_hf.space: build launch Limits Studio",),
     ),
     "training": Page("Settings", "What the YAML files and `--set` of `superface prepare`, `train` and `distill` can change.", (
-        "superface_hf.data.prepare.clips: PrepareSettings",
+        "superface_hf.data.prepare.settings: PrepareSettings",
         "superface_hf.data.prepare.quality_filters: QualityThresholds",
         "superface_hf.training.teacher.config: TeacherTrainingConfig ModelSettings DataSettings LossWeights",
         "superface_hf.training.teacher.config: OptimizerSettings ScheduleSettings RunSettings",

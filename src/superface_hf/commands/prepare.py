@@ -82,10 +82,10 @@ def run(options: argparse.Namespace) -> None:
     from ..errors import SuperFaceError, install_command
 
     try:
-        from ..data.prepare.clips import PrepareSettings
         from ..data.prepare.labels import LabelSource
         from ..data.prepare.portraits import picture_chunks
         from ..data.prepare.prepare import prepare
+        from ..data.prepare.settings import PrepareSettings
         from ..data.prepare.sources import videos_of
         from ..utils.settings import as_yaml, load_settings
     except ImportError as error:

@@ -45,7 +45,7 @@ CLIP_SCHEMA = pa.schema(
         ),
         "quality": pa.string(),  # JSON: what the filters measured
         "hashes": pa.binary(),  # uint8 (K, 8): perceptual hashes of K frames
-        "movement": pa.binary(),  # float16 (T', 3): see quality_filters.movement
+        "movement": pa.binary(),  # float16 (T', 3): see data/prepare/duplicates.py
     }
 )
 PORTRAIT_SCHEMA = pa.schema(
@@ -97,7 +97,7 @@ class PreparedClip:
         size: (height, width) of a frame in pixels.
         person: who is seen, as far as the source tells: clips of one person share it.
         quality: what the quality filters measured, by name; not a number where nothing could be measured.
-        hashes: (K, 8) uint8; movement: (T', 3) float16: duplicates are found by both, see ``quality_filters``.
+        hashes: (K, 8) uint8; movement: (T', 3) float16: duplicates are found by both (``data/prepare/duplicates.py``).
     """
 
     name: str
