@@ -19,7 +19,7 @@ from superface_hf import SuperFaceError, SuperFaceTeacherConfig, SuperFaceTeache
 from superface_hf.data.prepare.labels import LabelSource
 from superface_hf.data.prepare.settings import PrepareSettings
 from superface_hf.data.prepare.store import SetStore
-from superface_hf.training.core.checkpoints import cut_log
+from superface_hf.training.core.log import TrainingLog
 from superface_hf.training.core.run import TrainingError, TrainingRun
 from superface_hf.training.student.config import DistillationConfig
 from superface_hf.training.student.teacher_frames import FrameCache, TeacherFrames
@@ -75,7 +75,7 @@ class TestLogs:
         path = tmp_path / "log.jsonl"
         path.write_text('{"step": 1}\n{"step": 2, "validation": {"psnr": 3}}\n')
         before = path.stat().st_mtime_ns
-        cut_log(path, 2)
+        TrainingLog(tmp_path, Accelerator(cpu=True)).cut(2)
         assert path.stat().st_mtime_ns == before
 
 

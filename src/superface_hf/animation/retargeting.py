@@ -13,8 +13,9 @@ import torch
 
 from ..errors import MotionError, UnknownNameError
 from ..face_model import topology
-from ..face_model.linear import FaceModel, lid_gap
+from ..face_model.linear import FaceModel
 from ..face_model.lips import CLOSED, mouth_opening
+from ..face_model.topology import lid_gap
 from ..motion import Motion
 from ..motion.bundled import bundled_motion
 from ..motion.regions import HEAD

@@ -33,7 +33,7 @@ from ..models.speech_to_motion.windows import OVERLAP, MotionWindowSampler
 from ..motion import Motion
 from ..pipelines.speech_to_motion import SpeechToMotionPipeline
 from ..training.audio_to_lip.validation import correlation
-from ..training.speech_to_motion.data import FPS, MotionClip, load_motion_clips
+from ..training.speech_to_motion.clips import FPS, MotionClip, load_motion_clips
 
 SEEDS = 5
 WINDOW_HOP = 75 - OVERLAP  # frames from one window of the embedded diffusion to the next

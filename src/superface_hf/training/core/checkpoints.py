@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ...hub.quiet import quiet_loading
-from ...utils.files import follow_umask, write_tensors, write_text
+from ...utils.files import follow_umask, write_tensors
 from ...utils.settings import as_dict, as_yaml
 
 WEIGHTS_FILE = "model.safetensors"
@@ -83,24 +83,6 @@ def restore_average(averaged: nn.Module, checkpoint: Path) -> None:
     with quiet_loading():
         stored = type(averaged).from_pretrained(folder, dtype=torch.float32)
     averaged.load_state_dict(stored.state_dict())
-
-
-def cut_log(path: Path, step: int) -> None:
-    """Removes the lines of a log that a killed training wrote after its checkpoint of ``step``, half lines included: those
-    steps are taken, and logged, again."""
-    if not path.exists():
-        return
-    lines = path.read_text(errors="replace").splitlines()
-    kept = [line for line in lines if _logged_step(line) <= step]
-    if len(kept) < len(lines):
-        write_text(path, "".join(f"{line}\n" for line in kept))
-
-
-def _logged_step(line: str) -> float:
-    try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return float("inf")
 
 
 def _flush(folder: Path) -> None:

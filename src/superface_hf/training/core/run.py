@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import logging
 import shutil
 import time
@@ -21,7 +20,6 @@ from ...errors import SuperFaceError
 from ...utils.files import follow_umask, hold
 from .averaging import follow
 from .checkpoints import (
-    cut_log,
     progress_of,
     restore_average,
     under_own_names,
@@ -29,6 +27,7 @@ from .checkpoints import (
     write_checkpoint,
     write_network,
 )
+from .log import TrainingLog
 from .processes import share_gradients
 from .randomness import seed_torch
 from .schedules import set_rates
@@ -71,6 +70,7 @@ class TrainingRun:
         self.out, self.accelerator, self.averaged, self.ema, self.config = out, accelerator, averaged, ema, config
         if accelerator.is_main_process:
             hold(out, "a training")
+        self._log = TrainingLog(out, accelerator)
         self.step, self.seconds = 0, 0.0
         self.log_every = log_every
         self._steps, self._minutes, self._seed = steps, minutes, seed
@@ -215,23 +215,12 @@ class TrainingRun:
         return due
 
     def log(self, record: dict[str, Any]) -> None:
-        """A line of ``log.jsonl``, whose numbers go to the experiment trackers too."""
-        if not self.accelerator.is_main_process:
-            return
-        line = json.dumps(record)
-        with open(self.out / "log.jsonl", "a") as file:
-            file.write(line + "\n")
-        logger.info(line)
-        self.accelerator.log(_numbers(record), step=self.step)
+        """Writes a line of ``log.jsonl``, whose numbers go to the experiment trackers too."""
+        self._log.write(record, self.step)
 
     def log_picture(self, name: str, path: Path) -> None:
         """Shows a picture file in tensorboard, if that is one of the trackers."""
-        from ...media import load_picture
-
-        for tracker in self.accelerator.trackers:
-            if tracker.name == "tensorboard" and self.accelerator.is_main_process:
-                picture = load_picture(path)
-                tracker.log_images({name: picture[None]}, step=self.step, dataformats="NHWC")
+        self._log.show(name, path, self.step)
 
     def save(self, everyone: Any = None, validate: Validate | None = None, **progress: Any) -> None:
         """Writes the checkpoint beside the last one and swaps: at any moment a crash leaves a whole one.
@@ -281,8 +270,7 @@ class TrainingRun:
             TrainingError: it does not fit what is trained.
         """
         found = self.newest()
-        if self.accelerator.is_main_process:
-            cut_log(self.out / "log.jsonl", found[1]["step"] if found else 0)
+        self._log.cut(found[1]["step"] if found else 0)
         if found is None:
             return {}
         checkpoint, progress = found
@@ -301,14 +289,3 @@ class TrainingRun:
     def _folders(self) -> tuple[Path, Path, Path]:
         """The checkpoint, the one being written, and the last one while they are swapped."""
         return self.out / "checkpoint", self.out / "checkpoint.new", self.out / "checkpoint.old"
-
-
-def _numbers(record: dict[str, Any], section: str = "") -> dict[str, float]:
-    """Collects the numbers of a record for trackers, those of nested records as ``outer/inner``."""
-    numbers: dict[str, float] = {}
-    for name, value in record.items():
-        if isinstance(value, dict):
-            numbers.update(_numbers(value, f"{section}{name}/"))
-        elif isinstance(value, (int, float)) and name != "step":
-            numbers[section + name] = value
-    return numbers

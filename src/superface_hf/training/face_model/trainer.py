@@ -31,17 +31,16 @@ from ...face_model.regions import (
     triangulate,
 )
 from ...motion.arkit import ARKIT_NAMES
-from ...motion.rotations import fit_similarity, rotation_vector
 from ...utils.files import write_tensors
 from .arkit_maps import fit_arkit_maps, mirror_scores
 from .report import report
+from .template import align, build_template, centred, symmetric, upright
 
 SIZES = {"mouth": 24, "eyes": 8, "brows": 5}  # eyes and brows: each side; the mouth gets the sculpted shapes too
 # A sculpted shape at 1.0 counts as this many standard deviations.
 SCULPTED_SPREAD = 3.0
 IDENTITY_SIZE = 40
 FRAMES_PER_CLIP = 60
-TEMPLATE_ROUNDS = 4
 SAME_PERSON = 0.035  # root mean square distance of two neutral faces, inter-ocular distances
 
 
@@ -83,44 +82,6 @@ def load_frames(prepared: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, int
     scores.append(known_scores(portraits.blendshapes)[large])
     owner.append(clips + np.arange(large.sum()))
     return np.concatenate(landmarks).astype(np.float64), np.concatenate(scores), np.concatenate(owner), clips
-
-
-def build_template(landmarks: np.ndarray, weight: np.ndarray, mirror: np.ndarray | None) -> np.ndarray:
-    """The mean face (478, 3): centred, upright, symmetric, with an inter-ocular distance of 1."""
-    template = landmarks[0]
-    for _ in range(TEMPLATE_ROUNDS):
-        aligned, _ = align(landmarks, template)
-        template = (weight[:, None, None] * aligned).sum(0) / weight.sum()
-        if mirror is not None:
-            template = (template + template[mirror] * [-1, 1, 1]) / 2
-        template = (template - template.mean(0)) / topology.inter_ocular(template)
-    return template
-
-
-def centred(template: np.ndarray) -> np.ndarray:
-    return (template - template.mean(0)) / topology.inter_ocular(template)
-
-
-def symmetric(template: np.ndarray, mirror: np.ndarray) -> np.ndarray:
-    return centred((template + template[mirror] * [-1.0, 1.0, 1.0]) / 2)
-
-
-def upright(template: np.ndarray) -> np.ndarray:
-    """Turns the mean so that the eyes lie level and the face looks straight ahead (forehead and chin at one depth)."""
-    right = template[263] - template[33]
-    right /= np.linalg.norm(right)
-    down = template[152] - template[10]
-    down -= right * (down @ right)
-    down /= np.linalg.norm(down)
-    rotation = np.stack([right, down, np.cross(right, down)])
-    return template @ rotation.T
-
-
-def align(landmarks: np.ndarray, template: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Landmarks laid on the template by their stable points, and the rotation vectors (N, 3) that were taken out."""
-    rotation, scale, offset = fit_similarity(template[topology.STABLE], landmarks[:, topology.STABLE])
-    aligned = (landmarks - offset[:, None]) @ rotation / scale[:, None, None]
-    return aligned, rotation_vector(rotation)
 
 
 def owner_means(values: np.ndarray, owner: np.ndarray) -> np.ndarray:

@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from ...errors import MediaError
-from ...face_model.linear import FaceModel, lid_gap
-from ...face_model.topology import INNER_LIPS, LEFT_LIDS, RIGHT_LIDS, inter_ocular
+from ...face_model.linear import FaceModel
+from ...face_model.topology import INNER_LIPS, LEFT_LIDS, RIGHT_LIDS, inter_ocular, lid_gap
 from ...media import load_picture
 from ...media.video import VideoReader
 from ...models.embedded import embedded_tracker

@@ -23,8 +23,7 @@ from ...errors import MediaError
 from ...media import SoundReader
 from ...models.speech_to_portrait.modeling_portrait_denoiser import PortraitDenoiser
 from ...models.voice_encoder.modeling_voice_encoder import ENOUGH, SuperFaceVoiceEncoderModel
-from ...models.voice_encoder.voice import RATE
-from ...pipelines.speech_to_portrait import heard_part
+from ...models.voice_encoder.voice import RATE, heard_part
 from .faces import people
 
 FOLDS = 10

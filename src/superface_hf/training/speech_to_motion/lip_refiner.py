@@ -35,7 +35,7 @@ from ..audio_to_lip.validation import correlation
 from ..core.processes import accelerator_for
 from ..core.run import TrainingRun
 from ..core.schedules import falling_rate
-from .data import MotionClip, load_motion_clips
+from .clips import MotionClip, load_motion_clips
 
 logger = logging.get_logger(__name__)
 

@@ -21,8 +21,9 @@ from ...models.speech_to_motion.lip_refiner import LipRefiner
 from ...models.speech_to_motion.motion_statistics import STYLE_PARTS, MotionStatistics
 from ...models.speech_to_motion.motion_vector import region_slices
 from ...models.speech_to_motion.performance import GUIDANCE, Performance
-from .data import MotionClip, MotionWindows, load_motion_clips
+from .clips import MotionClip, load_motion_clips
 from .emotions import shown
+from .windows import MotionWindows
 
 GAIN_WINDOWS, MOST_GAIN = 96, 2.0
 MOVED = ("eyes", "brows", "gaze", "head")

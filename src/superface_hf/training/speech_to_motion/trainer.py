@@ -28,7 +28,8 @@ from ...utils.settings import number
 from ..core.processes import accelerator_for
 from ..core.run import TrainingRun
 from ..core.schedules import falling_rate
-from .data import MotionBatch, MotionClip, MotionWindows, fit_statistics, load_motion_clips
+from .clips import MotionClip, load_motion_clips
+from .windows import MotionBatch, MotionWindows, fit_statistics
 
 logger = logging.get_logger(__name__)
 

@@ -6,36 +6,32 @@ rest, with a learning rate that follows the share of the time that has passed. W
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from accelerate.utils import set_seed
-from PIL import Image
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 from transformers.utils import logging
 
-from ...animation.portrait import Portrait, find_portrait
+from ...animation.portrait import Portrait
 from ...data.motion_bank import MotionBank, build_bank, bundled_tracks
 from ...data.own_video import read_own_video
 from ...errors import SuperFaceError
 from ...face_model.linear import FaceModel
 from ...hub import weights_folder
 from ...layers.portrait import PortraitLayers
-from ...media import check_writable, load_picture
+from ...media import check_writable
 from ...models.embedded import load_audio_to_lip
 from ...models.student.configuration_student import SuperFaceStudentConfig
-from ...models.student.modeling_student import LARGEST_CROP, SuperFaceStudentModel
-from ...models.student.stored_layers import LARGEST_PICTURE, LayerFiles, picture_file
+from ...models.student.modeling_student import SuperFaceStudentModel
+from ...models.student.stored_layers import LayerFiles
 from ...models.teacher.modeling_teacher import SuperFaceTeacherModel
 from ...models.tracker.base import FaceTracker
 from ...utils.files import hold
@@ -46,6 +42,7 @@ from ..core.processes import accelerator_for
 from ..core.run import TrainingError, TrainingRun
 from ..losses.perceptual import perceptual_distance
 from .config import DistillationConfig
+from .portrait import found_portrait, portrait_layers, stored_portrait
 from .report import StudentReport, measure, write_card
 from .scene import Scene
 from .teacher_frames import SHARD, FrameCache, TeacherFrames, fingerprint, reduced_appearance, render_frames
@@ -88,7 +85,7 @@ class Distiller:
         if config.loss.perceptual or (config.loss.real and config.videos):
             self.perceptual = perceptual_distance(config.loss.perceptual_backbone).to(device)
         self.face_model = FaceModel.default()
-        picture, self.portrait = _stored(_found_portrait(config, tracker, self.face_model, size))
+        picture, self.portrait = stored_portrait(found_portrait(config, tracker, self.face_model, size))
         layers = (find_layers or portrait_layers)(self.portrait)
         seen = Scene.of(layers, self.portrait.crop, size).to(device)
         with torch.inference_mode():
@@ -243,14 +240,6 @@ def _load_teacher(source: str | None) -> SuperFaceTeacherModel:
         raise SuperFaceError(f"The teacher {where} cannot be loaded: {error}") from error
 
 
-def portrait_layers(portrait: Portrait) -> PortraitLayers:
-    """The portrait in layers, by the embedded models."""
-    from ...models.embedded import embedded_inpainter, embedded_matte
-
-    points = portrait.crop.to_pixels(portrait.landmarks)
-    return PortraitLayers.make(portrait.picture, points, embedded_matte(), embedded_inpainter())
-
-
 def _embedded_tracker(device: torch.device) -> FaceTracker:
     from ...models.embedded import embedded_tracker
 
@@ -270,27 +259,6 @@ def _student_config(
         return SuperFaceStudentConfig(**given)
     except (ValueError, TypeError) as error:
         raise SettingsError(f"student: {error}") from error
-
-
-def _found_portrait(config: DistillationConfig, tracker: FaceTracker, face_model: FaceModel, size: int) -> Portrait:
-    """The portrait, in a picture that is no larger than a student may store: frames of 512 pixels gain nothing from more."""
-    picture = load_picture(config.portrait)
-    portrait = find_portrait(picture, tracker, face_model, config.face, size)  # type: ignore[arg-type]
-    pixels = picture.shape[0] * picture.shape[1]
-    share = min((LARGEST_PICTURE / pixels) ** 0.5, 0.98 * LARGEST_CROP / portrait.crop.side)
-    if share >= 1:
-        return portrait
-    smaller = (int(share * picture.shape[1]), int(share * picture.shape[0]))
-    picture = np.array(Image.fromarray(picture).resize(smaller, Image.Resampling.LANCZOS))
-    return find_portrait(picture, tracker, face_model, config.face, size)  # type: ignore[arg-type]
-
-
-def _stored(portrait: Portrait) -> tuple[bytes, Portrait]:
-    """The picture as the student stores it, and the portrait with the very pixels that come out of that file."""
-    file = picture_file(portrait.picture)
-    return file, replace(
-        portrait, picture=np.array(Image.open(io.BytesIO(file), formats=("PNG", "JPEG")).convert("RGB"))
-    )
 
 
 def distill(config: DistillationConfig) -> StudentReport | None:
