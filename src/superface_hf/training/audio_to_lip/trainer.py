@@ -34,7 +34,7 @@ from ..core.processes import accelerator_for
 from ..core.run import TrainingRun
 from ..core.schedules import falling_rate
 from .loss import LipLossWeights, lip_loss
-from .validation import LAGS, lag_curve, validate
+from .validation import LAGS, lag_curve, measure_lips
 
 logger = logging.get_logger(__name__)
 
@@ -145,7 +145,7 @@ class AudioToLipTrainer:
             self.run.tick(self._train_step(batch))
             step = self.run.step
             if config.validate_every and step % config.validate_every == 0:
-                self.run.log({"step": step, "validation": validate(self.averaged, self.held_out, self.test_spoken)})
+                self.run.log({"step": step, "validation": measure_lips(self.averaged, self.held_out, self.test_spoken)})
         self.run.save()
         self.run.release()
 

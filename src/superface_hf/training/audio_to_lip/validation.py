@@ -16,7 +16,7 @@ LONG_SILENCE = 0.3  # seconds
 LAGS = np.round(np.arange(-0.32, 0.321, 0.02), 3)  # seconds
 
 
-def validate(
+def measure_lips(
     model: SuperFaceAudioToLipModel, clips: Sequence[SpeechClip], spoken: Sequence[Utterance]
 ) -> dict[str, float]:
     """Means over clips: correlation of the opening with the truth, how much it varies against the truth, and its lag.

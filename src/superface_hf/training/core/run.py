@@ -37,7 +37,7 @@ LOG_EVERY = 20  # steps
 SKIPS_ALLOWED = 10  # steps without finite gradients, one after the other
 
 # Measures the averaged weights; runs on the main process alone.
-Validate = Callable[[], Mapping[str, float]]
+Measure = Callable[[], Mapping[str, float]]
 
 
 class TrainingError(SuperFaceError):
@@ -184,10 +184,10 @@ class TrainingRun:
         self,
         terms: Mapping[str, float | Tensor],
         everyone: Any = None,
-        validate: Validate | None = None,
+        measure: Measure | None = None,
         **progress: Any,
     ) -> None:
-        """Counts a step; logs and saves when it is time to. ``everyone``, ``validate`` and ``progress``: see :meth:`save`.
+        """Counts a step; logs and saves when it is time to. ``everyone``, ``measure`` and ``progress``: see :meth:`save`.
 
         Terms may stay on the device: they are only read when they are logged, as means over the steps since the last time.
         """
@@ -201,7 +201,7 @@ class TrainingRun:
             self._sums = {}
             self.log({"step": self.step, "seconds": round(self.seconds, 1), **means})
         if self.step == self._first or due:
-            self.save(everyone, validate, **progress)
+            self.save(everyone, measure, **progress)
 
     def _read_clock(self) -> bool:
         """Adds what has passed to ``seconds``; whether it is time to save. All processes go by the main one's clock."""
@@ -222,22 +222,22 @@ class TrainingRun:
         """Shows a picture file in tensorboard, if that is one of the trackers."""
         self._log.show(name, path, self.step)
 
-    def save(self, everyone: Any = None, validate: Validate | None = None, **progress: Any) -> None:
+    def save(self, everyone: Any = None, measure: Measure | None = None, **progress: Any) -> None:
         """Writes the checkpoint beside the last one and swaps: at any moment a crash leaves a whole one.
 
         All processes call it at the same step.
 
         Args:
             everyone: what :meth:`resume` shall give back as the list ``everyone``, an entry of each process.
-            validate: measures the averaged weights, for the log.
+            measure: measures the averaged weights, for the log.
             progress: what else it shall give back. JSON must be able to hold all of it.
         """
         self._saved = time.monotonic()
         progress["everyone"] = gather_object([everyone])
         if not self.accelerator.is_main_process:
             return
-        if validate is not None:
-            self.log({"step": self.step, "minutes": round(self.seconds / 60, 2), "validation": dict(validate())})
+        if measure is not None:
+            self.log({"step": self.step, "minutes": round(self.seconds / 60, 2), "validation": dict(measure())})
         current, fresh, old = self._folders()
         shutil.rmtree(fresh, ignore_errors=True)
         try:

@@ -70,7 +70,7 @@ class InpainterTrainingConfig:
         weight_decay: of AdamW.
         ema: decay of the averaged weights that are released.
         clip_norm, judge_clip_norm: longer gradients of network and discriminator are shortened to these.
-        checkpoint_minutes: how often to save and validate.
+        checkpoint_minutes: how often to save, and to measure the averaged weights.
         seed: of everything that is drawn.
         loss: what each term counts.
         network: fields of ``SuperFaceInpainterConfig`` that differ from the defaults.
@@ -183,8 +183,8 @@ class InpainterTrainer:
             fall = cosine_after_warmup(step, config.warmup, run.progress)
             loss, terms = self._loss(batch, fall)
             run.descend(loss, self.model, self.optimizer, config.learning_rate * fall, config.clip_norm)
-            run.tick({"loss": loss.detach(), **terms}, validate=self.validate)
-        run.save(validate=self.validate)
+            run.tick({"loss": loss.detach(), **terms}, measure=self.measure)
+        run.save(measure=self.measure)
         run.release()
 
     def _loss(self, batch: HoleBatch, fall: float) -> tuple[Tensor, dict[str, Tensor]]:
@@ -204,7 +204,7 @@ class InpainterTrainer:
             terms |= judged
         return loss, {name: term.detach() for name, term in terms.items()}
 
-    def validate(self) -> dict[str, float]:
+    def measure(self) -> dict[str, float]:
         """The figures of the averaged network; see :func:`hole_figures`."""
         return hole_figures(self.averaged, self.held_out, self.distance)
 

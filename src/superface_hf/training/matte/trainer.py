@@ -46,7 +46,7 @@ class MatteTrainingConfig:
         weight_decay: of AdamW.
         ema: decay of the averaged weights that are released.
         clip_norm: longer gradients are shortened to this.
-        checkpoint_minutes: how often to save and validate.
+        checkpoint_minutes: how often to save, and to measure the averaged weights.
         seed: of everything that is drawn.
     """
 
@@ -98,7 +98,7 @@ def overlaps(network: nn.Module, data: PackedPictures, size: int, batch: int = 3
     return torch.cat(results)
 
 
-def validate(network: nn.Module, held_out: PackedPictures, size: int) -> dict[str, float]:
+def measure_matte(network: nn.Module, held_out: PackedPictures, size: int) -> dict[str, float]:
     """Mean intersection over union: of all pictures, of clips and of portraits; and the lowest of any."""
     found = overlaps(network, held_out, size)
     clips = torch.tensor([kind == "clip" for kind in held_out.kinds], device=found.device)
@@ -140,7 +140,7 @@ def run(config: MatteTrainingConfig, until: int | None = None) -> Path | None:
         rate = config.learning_rate * cosine_after_warmup(step, config.warmup, training.progress)
         training.descend(loss, model, optimizer, rate, config.clip_norm)
         shown = {name: term.detach() for name, term in {"loss": loss, **terms}.items()}
-        training.tick(shown, validate=lambda: validate(averaged, held_out, size))
-    training.save(validate=lambda: validate(averaged, held_out, size))
+        training.tick(shown, measure=lambda: measure_matte(averaged, held_out, size))
+    training.save(measure=lambda: measure_matte(averaged, held_out, size))
     training.release()
     return training.newest_weights

@@ -139,7 +139,7 @@ class SpeechToMotionTrainer:
             self.run.tick(self._train_step(batch))
             step = self.run.step
             if self.unseen is not None and config.validate_every and step % config.validate_every == 0:
-                self.run.log({"step": step, "validation": self.validate()})
+                self.run.log({"step": step, "validation": self.held_out_loss()})
         self.run.save()
         if self.run.progress == 1 and self.accelerator.is_main_process:
             final = self.run.final
@@ -148,7 +148,7 @@ class SpeechToMotionTrainer:
             training_scheduler().save_pretrained(final / "scheduler")
 
     @torch.no_grad()
-    def validate(self) -> dict[str, float]:
+    def held_out_loss(self) -> dict[str, float]:
         """The averaged network's loss on windows of people who are not trained on, with the same noise each time."""
         torch.manual_seed(0)
         assert self.unseen is not None

@@ -43,7 +43,7 @@ from ..core.run import TrainingError, TrainingRun
 from ..losses.perceptual import perceptual_distance
 from .config import DistillationConfig
 from .portrait import found_portrait, portrait_layers, stored_portrait
-from .report import StudentReport, measure, write_card
+from .report import StudentReport, measure_student, write_card
 from .scene import Scene
 from .teacher_frames import SHARD, FrameCache, TeacherFrames, fingerprint, reduced_appearance, render_frames
 from .trainer import StudentTraining
@@ -197,7 +197,7 @@ class Distiller:
             self.teacher.render(self.source, self.source.landmarks)
         mmacs = counter.get_total_flops() / 2e6
         untrained = self.new_student().float().cpu()
-        report = measure(student, untrained, self.held_out(), self.bank.held_out_names, mmacs, folder)
+        report = measure_student(student, untrained, self.held_out(), self.bank.held_out_names, mmacs, folder)
         report.save(folder / "report.json")
         if report.psnr < report.flow_psnr:
             logger.warning(

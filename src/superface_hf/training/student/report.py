@@ -92,7 +92,7 @@ def closeness(pictures: np.ndarray, targets: np.ndarray, landmarks: Tensor) -> n
     return np.array(scores)
 
 
-def measure(
+def measure_student(
     student: SuperFaceStudentModel,
     untrained: SuperFaceStudentModel,
     held_out: TeacherFrames,

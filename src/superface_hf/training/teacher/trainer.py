@@ -35,7 +35,7 @@ from ..losses.pixels import windows
 from .config import ModelSettings, TeacherTrainingConfig
 from .data import BatchParts
 from .loss import RESTORED_WINDOW, TeacherBatch, TeacherLoss, close_ups
-from .validation import ValidationClips, validate
+from .validation import ValidationClips, measure_teacher
 
 logger = logging.get_logger(__name__)
 
@@ -108,7 +108,7 @@ class TeacherTrainer:
             for parts in batches:
                 self.run.tick(self._train_step(parts), everyone=batches.place)
                 if validation is not None and self.run.step % config.run.validate_every == 0:
-                    self._validate(validation)
+                    self._log_validation(validation)
             self.run.save(everyone=batches.place)
         finally:
             for tracker in self.accelerator.trackers:
@@ -221,10 +221,10 @@ class TeacherTrainer:
                 f"weights with model.init={checkpoint / 'averaged'}."
             )
 
-    def _validate(self, clips: ValidationClips) -> None:
+    def _log_validation(self, clips: ValidationClips) -> None:
         """Runs on the main process; the others wait for it in their next step."""
         sheet = self.run.out / f"validation_{self.run.step:06d}.png"
-        self.run.log({"step": self.run.step, "validation": validate(self.averaged, clips, self.mattes, sheet)})
+        self.run.log({"step": self.run.step, "validation": measure_teacher(self.averaged, clips, self.mattes, sheet)})
         self.run.log_picture("validation", sheet)
 
 

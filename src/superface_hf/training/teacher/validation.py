@@ -37,7 +37,7 @@ class ValidationClips:
         prepared: folder or Hub id of a prepared set.
 
     Raises:
-        SuperFaceError: the set cannot be read, or has no clips to validate on.
+        SuperFaceError: the set cannot be read, or has no validation clips.
     """
 
     def __init__(self, prepared: str | Path, frames: int = 6, size: int = 512) -> None:
@@ -78,7 +78,7 @@ def _validation_clips(prepared: str | Path) -> list[PreparedClip]:
 
 
 @torch.inference_mode()
-def validate(
+def measure_teacher(
     model: SuperFaceTeacherModel, data: ValidationClips, mattes: Mattes, sheet: Path
 ) -> dict[str, float | list[float]]:
     """Mean PSNR of teacher and plain mesh flow over the whole picture and the eye and mouth boxes, and the worst clip.

@@ -146,7 +146,7 @@ class DetectorData:
 
 
 @torch.no_grad()
-def validate(detector: nn.Module, scenes: list[tuple[np.ndarray, list[FaceCrop]]]) -> dict[str, float]:
+def measure_detector(detector: nn.Module, scenes: list[tuple[np.ndarray, list[FaceCrop]]]) -> dict[str, float]:
     """Recall (a detection within a quarter of the face and of about its size) and false finds per scene, at 0.3."""
     detector.eval()
     found, total, wrong = 0, 0, 0
@@ -196,7 +196,7 @@ def train(
         backbone_and_heads(detector, config.backbone_rate, config.learning_rate),
         data,
         loss,
-        lambda network: validate(network, data.validation),
+        lambda network: measure_detector(network, data.validation),
         ema=0.995,
         warmup=30,
         clip_norm=5.0,

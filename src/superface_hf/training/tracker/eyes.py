@@ -239,7 +239,7 @@ def measures() -> dict[str, Callable[[Tensor], Tensor]]:
     return {"lids": opening, "gaze": lambda points: gaze(points)[:, 0]}
 
 
-def validate(refiner: nn.Module, held_out: HeldOut) -> dict[str, float]:
+def measure_eye_refiner(refiner: nn.Module, held_out: HeldOut) -> dict[str, float]:
     """Mean 2D error in percent of the eye's width, and how movement within a group is seen: slope and correlation."""
     predicted = held_out.seen_by(refiner)
     error = (predicted - held_out.points)[..., :2].norm(dim=-1).mean(dim=1) / _width(held_out.points)
@@ -262,7 +262,7 @@ def train(
         [(list(refiner.parameters()), config.learning_rate)],
         data,
         lambda network, batch: {"loss": eye_loss(network(batch.pictures), batch.points, config.movement)},
-        lambda network: validate(network, held_out),
+        lambda network: measure_eye_refiner(network, held_out),
         ema=0.995,
     )
     return train_part(part, config, accelerator, until)

@@ -207,7 +207,7 @@ class LandmarkData:
 
 
 @torch.no_grad()
-def validate(regressor: nn.Module, held_out: HeldOutFaces) -> dict[str, float]:
+def measure_regressor(regressor: nn.Module, held_out: HeldOutFaces) -> dict[str, float]:
     """2D errors in percent of the eye distance: the mean by the crops' weights, and the median."""
     regressor.eval()
     device = next(regressor.parameters()).device
@@ -244,7 +244,7 @@ def train(
         backbone_and_heads(regressor, config.backbone_rate, config.learning_rate),
         data,
         loss,
-        lambda network: validate(network, held_out),
+        lambda network: measure_regressor(network, held_out),
         ema=0.998,
         frozen_stages=config.frozen_stages,
     )

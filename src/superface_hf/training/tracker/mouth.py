@@ -133,7 +133,7 @@ def mouth_loss(predicted: Tensor, target: Tensor, movement: float) -> Tensor:
     return points + movement * movement_error(off[:, first] - off[:, second], beta=0.01)
 
 
-def validate(refiner: nn.Module, held_out: HeldOut) -> dict[str, float]:
+def measure_mouth_refiner(refiner: nn.Module, held_out: HeldOut) -> dict[str, float]:
     """Mean 2D error in percent of the eyes' distance, and how movement within a clip is seen: slope and correlation."""
     predicted = held_out.seen_by(refiner)
     error = (predicted - held_out.points)[..., :2].norm(dim=-1).mean() * SIDE / 2
@@ -163,7 +163,7 @@ def train(
         [(list(refiner.parameters()), config.learning_rate)],
         data,
         lambda network, batch: {"loss": mouth_loss(network(batch.pictures), batch.points, config.movement)},
-        lambda network: validate(network, held_out),
+        lambda network: measure_mouth_refiner(network, held_out),
         ema=0.998,
     )
     return train_part(part, config, accelerator, until, lambda network: settle(network, data))
@@ -174,6 +174,6 @@ def settle(refiner: nn.Module, data: MouthData) -> None:
     assert isinstance(refiner, CropRefiner)
     refiner.cpu()
     held_out = data.kept("tune")
-    logger.info("before: %s", validate(refiner, held_out))
+    logger.info("before: %s", measure_mouth_refiner(refiner, held_out))
     factors = stretch(refiner, held_out.seen_by(refiner), held_out.points, held_out.groups, measures())
-    logger.info("stretched by %s: %s", factors.tolist(), validate(refiner, held_out))
+    logger.info("stretched by %s: %s", factors.tolist(), measure_mouth_refiner(refiner, held_out))

@@ -37,7 +37,7 @@ class PartTrainingConfig:
         batch: items a step, in each process.
         learning_rate: the highest, of AdamW.
         weight_decay: of AdamW.
-        checkpoint_seconds: how often to save and validate.
+        checkpoint_seconds: how often to save, and to measure the averaged weights.
         seed: of everything that is drawn.
     """
 
@@ -97,7 +97,7 @@ class Part(Generic[BatchT]):
         rates: groups of parameters, each with its highest learning rate.
         draw: a batch by the random numbers of a step.
         loss: the terms of a batch's loss by their names; ``loss`` is what is minimised.
-        validate: measures a network on people who are not trained on.
+        measure: measures a network on people who are not trained on.
         ema: decay of the averaged weights, which are the result.
         warmup: steps over which the learning rate rises.
         clip_norm: longer gradients are shortened to this.
@@ -108,7 +108,7 @@ class Part(Generic[BatchT]):
     rates: list[tuple[list[nn.Parameter], float]]
     draw: Callable[[Draws], BatchT]
     loss: Callable[[nn.Module, BatchT], Mapping[str, Tensor]]
-    validate: Callable[[nn.Module], Mapping[str, float]]
+    measure: Callable[[nn.Module], Mapping[str, float]]
     ema: float
     warmup: int = 100
     clip_norm: float = 1.0
@@ -143,8 +143,8 @@ def train_part(
         terms = part.loss(network, batch)
         factor = cosine_after_warmup(step, part.warmup, run.progress)
         run.descend(terms["loss"], network, optimizer, [factor * peak for _, peak in part.rates], part.clip_norm)
-        run.tick({name: term.detach() for name, term in terms.items()}, validate=lambda: part.validate(averaged))
-    run.save(validate=lambda: part.validate(averaged))
+        run.tick({name: term.detach() for name, term in terms.items()}, measure=lambda: part.measure(averaged))
+    run.save(measure=lambda: part.measure(averaged))
     if not accelerator.is_main_process:
         return None
     if run.progress < 1:
