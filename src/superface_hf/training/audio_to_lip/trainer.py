@@ -30,6 +30,7 @@ from ...data.speech.windows import SpeechBatch, SpeechSampling, SpeechWindows
 from ...models.audio_to_lip.configuration_audio_to_lip import SuperFaceAudioToLipConfig
 from ...models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
 from ...utils.settings import number
+from ..core.averaging import averaged_copy
 from ..core.processes import accelerator_for
 from ..core.run import TrainingRun
 from ..core.schedules import falling_rate
@@ -123,9 +124,7 @@ class AudioToLipTrainer:
             model = SuperFaceAudioToLipModel.from_pretrained(config.init)
         else:
             model = SuperFaceAudioToLipModel(model_config or SuperFaceAudioToLipConfig(hidden_size=config.hidden_size))
-        self.averaged = SuperFaceAudioToLipModel(model.config).eval().requires_grad_(False)
-        self.averaged.load_state_dict(model.state_dict())
-        self.averaged.to(self.accelerator.device)
+        self.averaged = averaged_copy(model, self.accelerator.device)
         optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
         )

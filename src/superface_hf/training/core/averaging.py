@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+from typing import TypeVar
+
 import torch
 from torch import nn
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def averaged_copy(network: Network, device: torch.device) -> Network:
+    """Return the average with which a training starts: a copy of the network, on a device, in eval mode, without gradients."""
+    return copy.deepcopy(network).to(device).eval().requires_grad_(False)
 
 
 @torch.no_grad()

@@ -9,7 +9,6 @@ products), and by a discriminator of patches that learns along. The same command
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +23,7 @@ from ...data.pictures.packed import load_packed
 from ...models.inpainter.configuration_inpainter import SuperFaceInpainterConfig
 from ...models.inpainter.modeling_inpainter import SuperFaceInpainterModel
 from ...utils.settings import SettingsError, number
+from ..core.averaging import averaged_copy
 from ..core.layout import channels_last
 from ..core.processes import accelerator_for
 from ..core.run import TrainingRun
@@ -157,7 +157,7 @@ class InpainterTrainer:
         self.config = config
         self.accelerator = accelerator = accelerator_for(config.mixed_precision)
         network = channels_last(SuperFaceInpainterModel(_architecture(config.network)))
-        self.averaged = copy.deepcopy(network).to(accelerator.device).eval().requires_grad_(False)
+        self.averaged = averaged_copy(network, accelerator.device)
         self.run = TrainingRun(
             config.out, accelerator, self.averaged, config.ema, config.checkpoint_minutes, config, log_every=50,
             steps=config.steps, minutes=config.minutes, seed=config.seed,

@@ -10,7 +10,6 @@ its ``final``.
 
 from __future__ import annotations
 
-import copy
 import logging
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from ...models.backbone import LiteBackbone, load_imagenet
 from ...models.teacher.configuration_teacher import SuperFaceTeacherConfig, TeacherSize
 from ...models.teacher.modeling_teacher import SuperFaceTeacherModel, TeacherOutput
 from ...utils.settings import number
+from ..core.averaging import averaged_copy
 from ..core.layout import channels_last
 from ..core.processes import accelerator_for, share_gradients
 from ..core.randomness import numpy_generator, torch_generator
@@ -107,7 +107,7 @@ class LayeredTrainer:
         self.accelerator = accelerator = accelerator_for(config.mixed_precision)
         device = accelerator.device
         model = channels_last(initial_model(config)).train()
-        self.averaged = copy.deepcopy(model).to(device).eval().requires_grad_(False)
+        self.averaged = averaged_copy(model, device)
         discriminators = channels_last(Discriminators()).train()
         learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(learnt, config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay)

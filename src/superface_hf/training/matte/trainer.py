@@ -8,7 +8,6 @@ The same command goes on from the newest checkpoint in ``out``; the finished wei
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,6 +22,7 @@ from ...data.pictures.random_windows import sample
 from ...hub import weights_folder
 from ...models.matte.modeling_matte import SuperFaceMatteModel
 from ...utils.settings import number
+from ..core.averaging import averaged_copy
 from ..core.layout import channels_last
 from ..core.processes import accelerator_for
 from ..core.run import TrainingRun
@@ -119,7 +119,7 @@ def run(config: MatteTrainingConfig, until: int | None = None) -> Path | None:
     torch.backends.cudnn.benchmark = True
     accelerator = accelerator_for(config.mixed_precision)
     network = channels_last(SuperFaceMatteModel.from_pretrained(config.init or weights_folder("matte")))
-    averaged = copy.deepcopy(network).to(accelerator.device).eval().requires_grad_(False)
+    averaged = averaged_copy(network, accelerator.device)
     training = TrainingRun(
         config.out, accelerator, averaged, config.ema, config.checkpoint_minutes, config, log_every=50,
         steps=config.steps, minutes=config.minutes, seed=config.seed,

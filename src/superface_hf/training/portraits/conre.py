@@ -13,7 +13,6 @@ command resumes from the newest checkpoint in ``out``; the finished weights are 
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 
 from ...data.batch import Batch
 from ...utils.settings import number
+from ..core.averaging import averaged_copy
 from ..core.checkpoints import write_network
 from ..core.processes import accelerator_for
 from ..core.randomness import torch_generator
@@ -135,7 +135,7 @@ def train(pairs: VoicePairs, config: ConReTrainingConfig, until: int | None = No
     accelerator = accelerator_for()
     torch.manual_seed(config.seed)
     model = ConRe(pairs.voices.shape[1], pairs.latents.shape[1], config.size)
-    slow = copy.deepcopy(model).to(accelerator.device).eval().requires_grad_(False)
+    slow = averaged_copy(model, accelerator.device)
     bank = Bank(config.size)
     optimizer = torch.optim.AdamW(model.parameters(), config.learning_rate)
     network, optimizer = accelerator.prepare(model, optimizer)

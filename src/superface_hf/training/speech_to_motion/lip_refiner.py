@@ -32,6 +32,7 @@ from ...models.speech_to_motion.motion_vector import region_slices
 from ...utils.settings import number
 from ..audio_to_lip.loss import LipLossWeights, lip_loss
 from ..audio_to_lip.validation import correlation
+from ..core.averaging import averaged_copy
 from ..core.processes import accelerator_for
 from ..core.run import TrainingRun
 from ..core.schedules import falling_rate
@@ -143,7 +144,7 @@ def train_refiner(
     accelerator = accelerator_for()
     torch.manual_seed(config.seed)
     refiner = LipRefiner(mouth_size=windows.truth.shape[-1], condition_size=windows.condition.shape[-1])
-    averaged = copy.deepcopy(refiner).to(accelerator.device).eval().requires_grad_(False)
+    averaged = averaged_copy(refiner, accelerator.device)
     optimizer = torch.optim.AdamW(refiner.parameters(), lr=config.learning_rate, weight_decay=0.02)
     model, optimizer = accelerator.prepare(refiner, optimizer)
     training = TrainingRun(

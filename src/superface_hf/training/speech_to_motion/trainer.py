@@ -25,6 +25,7 @@ from ...models.speech_to_motion.denoiser import MotionDenoiser
 from ...models.speech_to_motion.motion_statistics import MotionStatistics
 from ...models.speech_to_motion.motion_vector import region_slices
 from ...utils.settings import number
+from ..core.averaging import averaged_copy
 from ..core.processes import accelerator_for
 from ..core.run import TrainingRun
 from ..core.schedules import falling_rate
@@ -106,9 +107,7 @@ class SpeechToMotionTrainer:
         model = MotionDenoiser(
             motion_size=shown[0].vectors.shape[1], condition_size=shown[0].condition.shape[1], **sizes
         )
-        self.averaged = MotionDenoiser.from_config(model.config).eval().requires_grad_(False)
-        self.averaged.load_state_dict(model.state_dict())
-        self.averaged.to(self.accelerator.device)
+        self.averaged = averaged_copy(model, self.accelerator.device)
         optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
         )

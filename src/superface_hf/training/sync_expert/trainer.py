@@ -30,6 +30,7 @@ from ...errors import MotionError
 from ...models.sync_expert.configuration_sync_expert import SuperFaceSyncExpertConfig
 from ...models.sync_expert.modeling_sync_expert import SuperFaceSyncExpertModel, at_rate
 from ...utils.settings import number
+from ..core.averaging import averaged_copy
 from ..core.processes import accelerator_for
 from ..core.run import TrainingRun
 from ..core.schedules import cosine, rising
@@ -124,11 +125,9 @@ class SyncExpertTrainer:
             model = SuperFaceSyncExpertModel.from_pretrained(config.init)
         else:
             model = SuperFaceSyncExpertModel(model_config or SuperFaceSyncExpertConfig())
-        self.averaged = SuperFaceSyncExpertModel(model.config).eval().requires_grad_(False)
-        self.averaged.load_state_dict(model.state_dict())
+        self.averaged = averaged_copy(model, self.accelerator.device)
         optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
         self.model, self.optimizer = self.accelerator.prepare(model.train(), optimizer)
-        self.averaged.to(self.accelerator.device)
         self.run = TrainingRun(
             Path(config.out), self.accelerator, self.averaged, config.ema, config.checkpoint_minutes, config,
             steps=config.steps, seed=config.seed,

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ...data.batch import Batch
 from ...models.backbone import LiteBackbone
 from ...utils.settings import number
+from ..core.averaging import averaged_copy
 from ..core.checkpoints import WEIGHTS_FILE, write_network
 from ..core.randomness import numpy_generator, torch_generator
 from ..core.run import TrainingRun
@@ -130,7 +131,7 @@ def train_part(
     freeze_stages(part.network, part.frozen_stages)
     groups = [{"params": [p for p in parameters if p.requires_grad]} for parameters, _ in part.rates]
     optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
-    averaged = copy.deepcopy(part.network).to(accelerator.device).eval().requires_grad_(False)
+    averaged = averaged_copy(part.network, accelerator.device)
     network, optimizer = accelerator.prepare(part.network, optimizer)
     run = TrainingRun(
         config.out, accelerator, averaged, part.ema, config.checkpoint_seconds / 60, config, log_every=LOG_EVERY,
