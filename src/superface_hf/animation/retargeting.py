@@ -197,7 +197,7 @@ def rest_of(motion: Motion, tracked: bool = False) -> Rest:
 
 
 def awake(portrait: Portrait, face_model: FaceModel) -> Motion:
-    """A portrait's motion (1 frame) with its eyes open: what opens and shuts from there would never open shut ones."""
+    """Return a portrait's motion (1 frame) with its eyes open: what opens and shuts from there would never open shut ones."""
     own = portrait.motion
     level = replace(own, rotation=np.zeros((1, 3)), translation=np.zeros((1, 2)), scale=np.ones(1))
     blink = Motion.neutral(1, own.fps).edit({"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}).eyes

@@ -54,7 +54,7 @@ def run_batch(
     dtype: str = "float32",
     progress: bool | None = None,
 ) -> BatchReport:
-    """Renders a table of jobs.
+    """Render a table of jobs.
 
     A row that fails is reported and stops no other. A row that is finished is skipped when the batch runs again: rows are
     known by their options and by the content of the files that they name, clips by their own content. A clip appears complete
@@ -120,7 +120,7 @@ def _table(jobs: Any) -> tuple[list[dict[str, Any]], Path | None]:
 def _sorted_out(
     rows: list[dict[str, Any]], base: Path | None
 ) -> tuple[dict[int, dict[str, Any]], list[tuple[int, str, dict[str, Any]]]]:
-    """Rows that cannot work, and the rest as (number, key, row), by model."""
+    """Return the rows that cannot work, and the rest as (number, key, row), by model."""
     failed: dict[int, dict[str, Any]] = {}
     waiting: list[tuple[int, str, dict[str, Any]]] = []
     taken: dict[str, tuple[int, str]] = {}
@@ -142,7 +142,7 @@ def _sorted_out(
 
 
 def _once(waiting: list[tuple[int, str, dict[str, Any]]]) -> dict[int, tuple[dict[str, Any], list[int]]]:
-    """Rows to render, by their numbers, each with the numbers of all rows that are the same."""
+    """Return the rows to render, by their numbers, each with the numbers of all rows that are the same."""
     first: dict[str, int] = {}
     same: dict[int, tuple[dict[str, Any], list[int]]] = {}
     for number, key, row in waiting:

@@ -117,7 +117,7 @@ class SourceDegradation:
 
     @torch.no_grad()
     def __call__(self, pictures: Tensor, generator: torch.Generator, follows: Tensor | None = None) -> Tensor:
-        """Degrades some of the pictures.
+        """Degrade some of the pictures.
 
         Args:
             pictures: (B, 3, S, S) float in [0, 1], on any device.
@@ -179,7 +179,7 @@ class Draws:
 def degrade_once(
     picture: Tensor, full: tuple[int, int], strengths: DegradationRound, draws: Draws, scale: float | None = None
 ) -> Tensor:
-    """One round: blur, resize, noise, JPEG: (1, 3, h, w) in [0, 1] -> (1, 3, h', w').
+    """Degrade in one round of blur, resize, noise and JPEG: (1, 3, h, w) in [0, 1] -> (1, 3, h', w').
 
     ``full`` is the (height, width) of the picture before all rounds; ``scale`` takes the place of the one drawn.
     """
@@ -203,7 +203,7 @@ def degrade_once(
 
 
 def random_kernel(strengths: DegradationRound, draws: Draws, unit: float = 1.0) -> Tensor:
-    """A blur kernel (K, K) that sums to one; ``unit`` is how many pixels a standard deviation of one has."""
+    """Return a blur kernel (K, K) that sums to one; ``unit`` is how many pixels a standard deviation of one has."""
     first, second = (max(unit * draws.uniform(*strengths.blur_sigma), 1e-2) for _ in range(2))
     angle = draws.uniform(0, math.pi)
     if draws.chance(strengths.isotropic):
@@ -224,7 +224,7 @@ def random_kernel(strengths: DegradationRound, draws: Draws, unit: float = 1.0) 
 
 
 def blur(picture: Tensor, kernel: Tensor) -> Tensor:
-    """(B, C, H, W) with an odd, point-symmetric kernel (K, K), by Fourier transform: its cost hardly grows with K."""
+    """Blur (B, C, H, W) with an odd, point-symmetric kernel (K, K), by Fourier transform: its cost hardly grows with K."""
     reach = kernel.shape[-1] // 2
     height, width = picture.shape[-2:]
     size = [smooth_number(side + 2 * reach) for side in (height, width)]
@@ -238,7 +238,7 @@ def blur(picture: Tensor, kernel: Tensor) -> Tensor:
 
 @lru_cache(maxsize=1024)
 def smooth_number(side: int) -> int:
-    """The next side that is a product of 2, 3 and 5 only: Fourier transforms of others are slow."""
+    """Return the next side that is a product of 2, 3 and 5 only: Fourier transforms of others are slow."""
     while True:
         rest = side
         for factor in (2, 3, 5):
@@ -250,7 +250,7 @@ def smooth_number(side: int) -> int:
 
 
 def resize(picture: Tensor, size: tuple[int, int], mode: str) -> Tensor:
-    """(B, 3, H, W) to ``size`` (height, width) in one of ``RESIZE_MODES``.
+    """Resize (B, 3, H, W) to ``size`` (height, width) in one of ``RESIZE_MODES``.
 
     "smooth" averages where it shrinks; the others alias there, as cheap scalers do.
     """
@@ -263,6 +263,6 @@ def resize(picture: Tensor, size: tuple[int, int], mode: str) -> Tensor:
 
 
 def check_share(owner: str, name: str, value: object) -> None:
-    """Raises DegradationError if ``value`` is no share in [0, 1]."""
+    """Raise DegradationError if ``value`` is no share in [0, 1]."""
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 1:
         raise DegradationError(f"{owner}.{name} is {value!r}: it is a share, give a number from 0 to 1.")

@@ -1,4 +1,4 @@
-"""Simulates the loss of a JPEG on any device, without writing a file: colour transform, cosine transform, quantisation."""
+"""Simulate the loss of a JPEG on any device, without writing a file: colour transform, cosine transform, quantisation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CHROMINANCE = """17 18 24 47 99 99 99 99  18 21 26 66 99 99 99 99  24 26 56 99 
 
 
 def simulate_jpeg(picture: Tensor, quality: int) -> Tensor:
-    """Compresses (B, 3, H, W) in [0, 1] as a JPEG of this quality would (1 to 100, colours at half the resolution).
+    """Compress (B, 3, H, W) in [0, 1] as a JPEG of this quality would (1 to 100, colours at half the resolution).
 
     The lossy steps only: colour transform, cosine transform of 8x8 blocks, quantisation, and back.
     """
@@ -38,7 +38,7 @@ def simulate_jpeg(picture: Tensor, quality: int) -> Tensor:
 
 
 def _quantised(planes: Tensor, table: Tensor) -> Tensor:
-    """Rounds the cosine coefficients of (B, C, H, W) to multiples of ``table`` (8, 8)."""
+    """Round the cosine coefficients of (B, C, H, W) to multiples of ``table`` (8, 8)."""
     cosine = _cosines(planes.device).to(planes.dtype)
     height, width = planes.shape[-2:]
     rows = cosine @ planes.reshape(-1, 8, width)
@@ -51,7 +51,7 @@ def _quantised(planes: Tensor, table: Tensor) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _cosines(device: torch.device) -> Tensor:
-    """The orthonormal cosine transform of 8 samples: (8 frequencies, 8 places)."""
+    """Return the orthonormal cosine transform of 8 samples: (8 frequencies, 8 places)."""
     place, frequency = torch.arange(8.0), torch.arange(8.0)[:, None]
     matrix = 0.5 * torch.cos((2 * place + 1) * frequency * math.pi / 16)
     matrix[0] /= math.sqrt(2)
@@ -71,7 +71,7 @@ def _colour_matrix(device: torch.device, back: bool = False) -> Tensor:
 
 @lru_cache(maxsize=256)
 def _table(standard: str, quality: int, device: torch.device) -> Tensor:
-    """The standard's table (8, 8) scaled to a quality, as libjpeg does it."""
+    """Return the standard's table (8, 8) scaled to a quality, as libjpeg does it."""
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
     table = torch.tensor([int(entry) for entry in standard.split()]).reshape(8, 8)
     return ((table * percent + 50) // 100).clamp(1, 255).float().to(device)

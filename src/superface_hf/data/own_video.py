@@ -37,7 +37,8 @@ WHAT_TO_DO = "Pass a video of the same person, or leave it out."
 
 @dataclass(frozen=True, eq=False)
 class OwnVideo:
-    """
+    """The person's own video, tracked.
+
     Attributes:
         motion: of the whole video.
         pictures: files of some frames, cut out around the face, S x S pixels.
@@ -54,7 +55,8 @@ class OwnVideo:
 
 
 def read_own_video(video: Any, portrait: Portrait, tracker: FaceTracker, face_model: FaceModel, size: int) -> OwnVideo:
-    """
+    """Read a video of the portrait's person, and track their face.
+
     Args:
         video: as :class:`~superface_hf.media.VideoReader` takes it.
         size: of the student's pictures, in pixels.
@@ -98,7 +100,7 @@ def read_own_video(video: Any, portrait: Portrait, tracker: FaceTracker, face_mo
 
 
 def check_same_person(shape: FaceShape, own: FaceShape, video: str) -> None:
-    """Raises SuperFaceError where two neutral faces differ more than pictures of one person do."""
+    """Raise SuperFaceError where two neutral faces differ more than pictures of one person do."""
     difference = shape_difference(shape, own)
     if difference > SAME_SHAPE:
         raise SuperFaceError(
@@ -108,7 +110,7 @@ def check_same_person(shape: FaceShape, own: FaceShape, video: str) -> None:
 
 
 def check_same_face(video: OwnVideo, portrait: Portrait, name: str) -> None:
-    """Compares the two faces by a face recognition network, where one is installed (see ``metrics.identity``)."""
+    """Compare the two faces by a face recognition network, where one is installed (see ``metrics.identity``)."""
     try:
         network = IdentityNetwork()
     except SuperFaceError:
@@ -127,7 +129,7 @@ def check_same_face(video: OwnVideo, portrait: Portrait, name: str) -> None:
 
 
 def shape_difference(shape: FaceShape, own: FaceShape) -> float:
-    """Root mean square distance in the plane of all points except the irises', after the best alignment."""
+    """Return the root mean square distance in the plane of all points except the irises', after the best alignment."""
     a, b = (face.points[:FACE_POINTS].double().numpy() for face in (shape, own))
     rotation, scale, offset = fit_similarity(a, b)
     moved = scale * a @ rotation.T + offset

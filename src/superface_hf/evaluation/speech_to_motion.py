@@ -92,7 +92,8 @@ def figures(move: Mover, clips: Sequence[MotionClip], seeds: int = SEEDS) -> dic
 
 
 def head_steps(motions: Sequence[Motion]) -> tuple[float, float]:
-    """How far the head goes in a frame, degrees: the mean where two windows of the embedded diffusion meet, and elsewhere."""
+    """Return how far the head goes in a frame, degrees: the mean where two windows of the embedded diffusion meet, and
+    elsewhere."""
     meeting, elsewhere = [], []
     for motion in motions:
         steps = np.degrees(np.linalg.norm(np.diff(motion.rotation, axis=0), axis=1))

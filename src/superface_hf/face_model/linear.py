@@ -246,7 +246,7 @@ class FaceModel:
         return [float(lid_gap(self._mean[None], lids)[0]) for lids in LIDS]
 
     def openings(self, shape: FaceShape) -> np.ndarray:
-        """(2,): how far a person's left and right eye open, against the mean's."""
+        """Return the openings (2,) of a person's left and right eye, relative to the mean face's."""
         return self._openings(shape.points.double().numpy())
 
     def _openings(self, points: np.ndarray) -> np.ndarray:

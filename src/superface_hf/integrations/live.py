@@ -202,7 +202,7 @@ class LiveSession:
             yield part
 
     async def parts(self) -> AsyncIterator[LivePart]:
-        """The same for asyncio."""
+        """Yield the parts, for asyncio."""
         with ThreadPoolExecutor(1, "superface-parts") as waiter:
             while (part := await asyncio.get_running_loop().run_in_executor(waiter, self.next)) is not None:
                 yield part

@@ -112,7 +112,7 @@ class SuperFaceAvatarSession(AvatarSession):
         agent_session.output.audio = output
 
     async def aclose(self) -> None:
-        """Ends it. The agent stays in the room."""
+        """End the session. The agent stays in the room."""
         if self._runner is not None:
             await self._runner.aclose()
             self._runner = None

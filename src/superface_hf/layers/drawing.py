@@ -1,4 +1,4 @@
-"""Draws frames of a portrait in layers, once it is known where everything comes from and what is painted.
+"""Draw frames of a portrait in layers, once it is known where everything comes from and what is painted.
 
 One lookup in the person's own colours, the window's painting on them, and ``alpha * person + (1 - alpha) * plate``. Without
 torch: :mod:`.compositing` plans frames from tensors, and the player from what ONNX graphs give.
@@ -66,7 +66,7 @@ class Drawing:
         self._unexplained = _Unexplained.of(layers)
 
     def __call__(self, plan: Plan, behind: np.ndarray | None = None, transparent: bool = False) -> np.ndarray:
-        """One frame (H, W, 3) uint8, over another picture ``behind`` (H, W, 3) if there is one; transparent ones
+        """Compose one frame (H, W, 3) uint8, over another picture ``behind`` (H, W, 3) if there is one; transparent ones
         (H, W, 4)."""
         rect = plan.rect
         places = places_of(plan)
@@ -102,7 +102,7 @@ class _Unexplained:
         return cls(rows + layers.box[0].start, columns + layers.box[1].start, missing[rows, columns])
 
     def add_where_still(self, frame: np.ndarray, rect: Box, places: np.ndarray) -> None:
-        """``places`` (h, w, 2) in PIXELS from where the rectangle's pixels come."""
+        """Add the pixels that stay where they are; ``places`` (h, w, 2) in PIXELS is where the rectangle's pixels come from."""
         if not len(self.rows):
             return
         there = places[self.rows - rect[0].start, self.columns - rect[1].start]
@@ -117,7 +117,7 @@ class _Unexplained:
 
 
 def blended(person: np.ndarray, alpha: np.ndarray, behind: np.ndarray) -> np.ndarray:
-    """The person (h, w, 3) over what is behind, all uint8; exactly one of them where alpha (h, w) is 255 or 0."""
+    """Return the person (h, w, 3) over what is behind, all uint8; exactly one of them where alpha (h, w) is 255 or 0."""
     part = cv2.merge([alpha, alpha, alpha])
     return cv2.add(
         cv2.multiply(person, part, scale=1 / 255), cv2.multiply(behind, cv2.bitwise_not(part), scale=1 / 255)
@@ -125,7 +125,7 @@ def blended(person: np.ndarray, alpha: np.ndarray, behind: np.ndarray) -> np.nda
 
 
 def places_of(plan: Plan) -> np.ndarray:
-    """(h, w, 2) float32, in PIXELS: from where each pixel of the rectangle comes."""
+    """Return from where each pixel of the rectangle comes: (h, w, 2) float32, in PIXELS."""
     (high, wide), cell = size_of(plan.rect), plan.cell
     # One cell of margin at each side: toward a border, what is enlarged stands still.
     used = plan.stage[: -(-high // cell) + 2, : -(-wide // cell) + 2]
@@ -141,7 +141,7 @@ def places_of(plan: Plan) -> np.ndarray:
 
 
 def _paint(person: np.ndarray, alpha: np.ndarray, plan: Plan) -> None:
-    """Lays the window's painting on the rectangle's person (h, w, 3) and alpha (h, w), in place."""
+    """Lay the window's painting on the rectangle's person (h, w, 3) and alpha (h, w), in place."""
     painting = plan.painting
     inside, part = _overlap(plan.rect, painting.square, 0)
     if painting.empty or inside is None:
@@ -163,7 +163,7 @@ def _resized(layer: np.ndarray, side: int) -> np.ndarray:
 
 
 def _overlap(rect: Box, square: Square, inset: int) -> tuple[Box | None, Box]:
-    """Where a square, less its rim, lies in a rectangle of the picture, and which part of the square that is."""
+    """Return where a square, less its rim, lies in a rectangle of the picture, and which part of the square that is."""
     inside, part = [], []
     for span, start in zip(rect, (square.top, square.left), strict=True):
         first = max(span.start, int(start) + inset)

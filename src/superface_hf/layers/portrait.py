@@ -151,7 +151,7 @@ def _box(mask: np.ndarray) -> Box:
 
 
 def _fade(size: int) -> np.ndarray:
-    """Return weights (size,) float32: 1 inside, smoothly 0 at both ends."""
+    """Return the weights (size,) float32: 1 inside, smoothly 0 at both ends."""
     place = np.minimum(np.arange(size) + 0.5, size - np.arange(size) - 0.5) / (RESTORED_FADE * size)
     return smoothstep(place).astype(np.float32)
 

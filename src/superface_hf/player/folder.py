@@ -19,7 +19,7 @@ _SUFFIXES = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"RIFF": ".webp"}
 
 
 def layer_name(name: str, file: bytes) -> str:
-    """What a layer's file is called: by its name and kind."""
+    """Return the name of a layer's file, from the layer's name and kind."""
     return name + next((suffix for start, suffix in _SUFFIXES.items() if file.startswith(start)), ".bin")
 
 
@@ -32,7 +32,8 @@ class RuntimeFolder:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> RuntimeFolder:
-        """
+        """Open an exported student.
+
         Raises:
             SuperFaceError: the folder is none that ``superface export --runtime`` wrote, or incomplete.
         """
@@ -52,12 +53,12 @@ class RuntimeFolder:
         return cls(path, about)
 
     def layers(self) -> dict[str, bytes]:
-        """The files of the picture and its layers."""
+        """Return the files of the picture and its layers."""
         names = {Path(name).stem: name for name in self.about["files"] if Path(name).stem in LAYERS and "/" not in name}
         return {layer: (self.path / names[layer]).read_bytes() for layer in LAYERS}
 
     def graph(self, name: str) -> Graph:
-        """One of the folder's graphs, ready to run."""
+        """Return one of the folder's graphs, ready to run."""
         return Graph(self.path / name)
 
 
@@ -84,7 +85,7 @@ class Graph:
         self._names = [output.name for output in self._session.get_outputs()]
 
     def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Inputs by name -> outputs by name."""
+        """Run the graph: inputs by name -> outputs by name."""
         return dict(zip(self._names, self._session.run(self._names, inputs), strict=True))
 
 

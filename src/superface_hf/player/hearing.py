@@ -19,7 +19,7 @@ class GraphAudioToLip:
         self.config = SimpleNamespace(sampling_rate=int(about["sampling_rate"]))
 
     def stream(self, fps: float) -> MouthStream:
-        """Mouth frames while the sound is still coming.
+        """Start a stream of mouth frames, for sound that is still coming.
 
         Raises:
             MotionError: ``fps`` is not above zero.
@@ -39,13 +39,14 @@ class MouthStream:
         self._samples = 0
 
     def push(self, samples: np.ndarray) -> np.ndarray:
-        """The next samples (N,) -> the frames that are now known, (n, mouth_size) float32."""
+        """Add the next samples (N,), and return the frames that are now known, (n, mouth_size) float32."""
         self._samples += len(samples)
         self._hear(samples)
         return self._track.read(self._until_now)
 
     def flush(self) -> np.ndarray:
-        """Ends the sound, silence follows -> the frames still missing, (n, mouth_size); at least one, if there was sound."""
+        """End the sound, after which silence follows, and return the frames still missing, (n, mouth_size); at least one,
+        if there was sound."""
         frames = max(1, self._until_now) if self._samples else 0
         parts = [self._track.read(0)]
         while self._track.done < frames:

@@ -42,7 +42,7 @@ class StudentPicture:
         return self._draw(Plan(rect, (x, y), cell, stage, self._flow(outputs, square), self._painting(outputs, square)))
 
     def _flow(self, outputs: Outputs, square: Square) -> np.ndarray:
-        """(S/2, S/2, 2) places in PIXELS."""
+        """Return places (S/2, S/2, 2) in PIXELS."""
         size = self._size // 2
         flow = cv2.resize(outputs["flow"], (size, size), interpolation=cv2.INTER_LINEAR)
         for name, (column, row) in zip(self._patches, outputs["corners"].astype(int), strict=True):
@@ -75,7 +75,7 @@ _NOTHING = (np.zeros((1, 1), np.float32),) * 3
 
 
 def _strength(paint: np.ndarray, matte: np.ndarray) -> float:
-    """How much anything is changed at most."""
+    """Return how much anything is changed at most."""
     low, high = paint.reshape(-1, 4).min(0), paint.reshape(-1, 4).max(0)
     low[0], high[0] = low[0] - 1, high[0] - 1
     return float(max(-low.min(), high.max(), np.abs(matte).max()))
@@ -83,6 +83,6 @@ def _strength(paint: np.ndarray, matte: np.ndarray) -> float:
 
 @lru_cache
 def _middles(size: int) -> np.ndarray:
-    """(size, size, 2): the middles of the cells of a square from 0 to 1, x and y."""
+    """Return (size, size, 2): the middles of the cells of a square from 0 to 1, x and y."""
     middles = (np.arange(size, dtype=np.float32) + 0.5) / size
     return np.stack(np.meshgrid(middles, middles), axis=-1)

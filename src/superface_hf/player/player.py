@@ -57,7 +57,7 @@ class StudentPlayer:
     def motions(
         self, sound: Any, fps: float | None = None, sampling_rate: float | None = None, idle: IdleMotion | None = None
     ) -> Iterator[Motion]:
-        """What the face does while it says a sound, in parts, each as soon as it is known.
+        """Yield the motion of the face while it says a sound, in parts, each as soon as it is known.
 
         Args:
             sound: as :class:`~superface_hf.media.SoundReader` takes it, or a generator of chunks of samples, which are taken as

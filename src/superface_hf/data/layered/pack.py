@@ -1,4 +1,4 @@
-"""Labels clips and portraits and packs them into shards of at most 45 MiB that travel to a machine with a GPU.
+"""Label clips and portraits, and pack them into shards of at most 45 MiB that travel to a machine with a GPU.
 
 A shard is a tar file. Of each clip it holds the video as it is (``NAME.mp4``), the person's matte as a small grey video
 (``NAME.matte.mp4``) and ``NAME.npz``: the motion of the frames that are used, the person's shape, and the landmarks of some
@@ -84,7 +84,7 @@ def pictures(video: Path) -> Iterator[np.ndarray]:
 
 
 def clip_arrays(labels: dict[str, np.ndarray], fps: float) -> dict[str, np.ndarray] | None:
-    """Makes the arrays of a clip's ``.npz``, in coordinates of the square clip; None if too few frames show a face."""
+    """Make the arrays of a clip's ``.npz``, in coordinates of the square clip; None if too few frames show a face."""
     points = labels["landmarks"] * 2 - 1
     points[..., 2] = labels["landmarks"][..., 2] * -2
     used = [i for i in range(0, len(points), 2) if np.isfinite(points[i]).all()]
@@ -101,7 +101,7 @@ def clip_arrays(labels: dict[str, np.ndarray], fps: float) -> dict[str, np.ndarr
 
 
 def matte_video(mattes: np.ndarray) -> bytes:
-    """(T, 256, 256) uint8 -> a grey mp4 of MATTE_SIDE pixels."""
+    """Encode mattes (T, 256, 256) uint8 as a grey mp4 of MATTE_SIDE pixels."""
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:
         stream: Any = container.add_stream("libx264", rate=25)
@@ -142,7 +142,7 @@ class Shards:
 
 
 def pack_clip(video: Path, labels: dict[str, np.ndarray], fps: float, person: int) -> dict[str, bytes]:
-    """The files of one clip; none if it cannot be used."""
+    """Return the files of one clip; none if it cannot be used."""
     arrays = clip_arrays(labels, fps)
     if arrays is None:
         return {}
@@ -155,7 +155,7 @@ def pack_clip(video: Path, labels: dict[str, np.ndarray], fps: float, person: in
 
 
 def pack_portrait(name: str, content: bytes, landmarker: MediapipeTracker, segmenter: Segmenter) -> dict[str, bytes]:
-    """The files of one portrait: a square around its face; none if it does not show exactly one."""
+    """Return the files of one portrait: a square around its face; none if it does not show exactly one."""
     picture = load_picture(content)
     faces = landmarker.find_faces(picture)
     if len(faces) != 1:

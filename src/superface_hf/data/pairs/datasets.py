@@ -92,7 +92,7 @@ class StreamedPairs(IterableDataset[Pair]):
         self._clips: Iterator[PreparedClip] | None = None
 
     def __iter__(self) -> Iterator[Pair]:
-        """Yields pairs from where the last iteration, or the loaded state, ended."""
+        """Yield the pairs from where the last iteration, or the loaded state, ended."""
         while True:
             self._fill(self.pool + (self._index - self._index % 2) // self.renewal)
             weights = person_weights(self._pooled, self.drawer.sampling.person_balance)
@@ -101,7 +101,7 @@ class StreamedPairs(IterableDataset[Pair]):
             yield item
 
     def state_dict(self) -> dict[str, Any]:
-        """The state, as JSON can hold it, from which :meth:`load_state_dict` continues with the same next items."""
+        """Return the state, as JSON can hold it, from which :meth:`load_state_dict` continues with the same next items."""
         return {
             "index": self._index,
             "read": self._read - len(self._pooled),
@@ -109,14 +109,14 @@ class StreamedPairs(IterableDataset[Pair]):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Reads the clips of the pool again when it is next iterated."""
+        """Read the clips of the pool again when it is next iterated."""
         self.stream.load_state_dict(state["stream"])
         self._index, self._read, self._clips = state["index"], state["read"], None
         self._pooled.clear()
         self._states.clear()
 
     def _fill(self, wanted: int) -> None:
-        """Reads until ``wanted`` clips have been read since the start."""
+        """Read until ``wanted`` clips have been read since the start."""
         if self._clips is None:
             self._clips = iter(self.stream)
         while self._read < wanted:

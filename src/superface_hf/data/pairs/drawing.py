@@ -1,4 +1,4 @@
-"""Draws pairs of frames of one person: a source, a target and both meshes.
+"""Draw pairs of frames of one person: a source, a target and both meshes.
 
 The meshes are made as at inference: the source's are its landmarks, and the driving ones are the source's own neutral face
 with the target's motion, so that whatever a motion cannot say is no hint in training either.
@@ -102,7 +102,7 @@ class PairDrawer:
         self.mirror = self.face_model.mirror.numpy()
 
     def item(self, clips: Sequence[Footage], weights: np.ndarray, index: int, *seed: int) -> Pair:
-        """Item ``index`` of an endless list that the seed determines; items 2k and 2k + 1 may belong together."""
+        """Return the item ``index`` of an endless list that the seed determines; items 2k and 2k + 1 may belong together."""
         place, which = divmod(index, 2)
         rng = np.random.default_rng((*seed, place))
         still = self.stills is not None and rng.random() < self.sampling.stills
@@ -116,7 +116,7 @@ class PairDrawer:
     def draw(
         self, clips: Sequence[Footage], weights: np.ndarray, rng: np.random.Generator, which: int | None = None
     ) -> Pair:
-        """A pair of frames of one of the clips, which are chosen with probabilities ``weights``.
+        """Return a pair of frames of one of the clips, which are chosen with probabilities ``weights``.
 
         ``which`` asks for the first (0) or second (1) of two pairs with neighbouring targets; both need the same ``rng``.
         """
@@ -155,7 +155,8 @@ class PairDrawer:
     def _pictures(
         self, clip: Footage, source: int, target: int, replacement: Replacement | None, box: Square, fitted: bool
     ) -> tuple[list[np.ndarray], list[np.ndarray], bool, np.ndarray]:
-        """Source and target (S, S, 3) uint8, their meshes in image coordinates of the box, sharpness, what is known."""
+        """Return the source and target (S, S, 3) uint8, their meshes in image coordinates of the box, sharpness, what is
+        known."""
         size = self.sampling.image_size
 
         def placed(mesh: np.ndarray) -> np.ndarray:
@@ -177,7 +178,7 @@ class PairDrawer:
         return pictures, [placed(meshes[0]), placed(driving)], bool(box.side >= 0.9 * size), known
 
     def _moved(self, clip: Footage, source: int, target: int, replacement: Replacement | None) -> np.ndarray:
-        """The source's own face (478, 3) with the target's motion, some regions of it replaced."""
+        """Return the source's own face (478, 3) with the target's motion, some regions of it replaced."""
         shape = self.face_model.neutral_shape(clip.mesh(source), clip.motion[source])
         motion = clip.motion[target]
         return self.face_model.animate(shape, motion if replacement is None else replacement(motion))[0].numpy()
@@ -195,7 +196,7 @@ class PairDrawer:
         rng: np.random.Generator,
         follows: bool = False,
     ) -> Pair:
-        """Noise on the meshes, mirroring, tensors: source and target (S, S, 3) uint8, (478, 3) image coordinates."""
+        """Add noise to the meshes (478, 3, image coordinates), mirror some pairs, and return the tensors of a pair."""
         # Both meshes err alike where the tracker errs by habit, and a little on their own.
         common = rng.normal(size=landmarks[0].shape)
         noise = self.sampling.landmark_noise
@@ -219,7 +220,7 @@ class PairDrawer:
         )
 
     def _crop_box(self, clip: Footage, frames: list[int], rng: np.random.Generator) -> Square:
-        """A square inside the clip's frame, in its pixels, that holds the faces of some kept frames."""
+        """Return a square inside the clip's frame, in its pixels, that holds the faces of some kept frames."""
         whole = min(clip.clip.size)
         if rng.random() < 0.5:
             return Square(0, 0, whole)

@@ -46,27 +46,28 @@ class Footage:
         return Motion(**{name: getattr(motion, name)[kept] for name in ARRAYS}, fps=self.clip.fps)
 
     def mesh(self, position: int) -> np.ndarray:
-        """Landmarks (478, 3) of a kept frame."""
+        """Return the landmarks (478, 3) of a kept frame."""
         return self.square.to_image(self.clip.landmarks[self.clip.jpeg_index[position]])
 
     def picture(self, position: int, box: Square, size: int) -> np.ndarray:
-        """A square of a kept frame, (size, size, 3) uint8."""
+        """Return a square of a kept frame, (size, size, 3) uint8."""
         edges = (box.left, box.top, box.left + box.side, box.top + box.side)
         whole = Image.fromarray(self.clip.picture(position))
         return np.asarray(whole.resize((size, size), Image.Resampling.BICUBIC, box=edges))
 
     def neighbour(self, position: int) -> int:
-        """The kept frame next to a kept one."""
+        """Return the kept frame next to a kept one."""
         return position + 1 if position + 1 < len(self) else position - 1
 
 
 def usable(clip: PreparedClip) -> bool:
-    """Whether a clip has enough pictures, each with a face."""
+    """Return whether a clip has enough pictures, each with a face."""
     return len(clip.jpegs) >= FEWEST_PICTURES and bool(clip.found[clip.jpeg_index].all())
 
 
 def person_weights(clips: Sequence[Footage], balance: float) -> np.ndarray:
-    """Probabilities (N,): many clips show the same person, and count less each. Clips without a name are one person each."""
+    """Return the probabilities (N,): many clips show the same person, and count less each. Clips without a name are one person
+    each."""
     people = [footage.clip.person or footage.clip.name for footage in clips]
     count = Counter(people)
     weights = np.array([count[person] ** -balance for person in people])
@@ -74,7 +75,7 @@ def person_weights(clips: Sequence[Footage], balance: float) -> np.ndarray:
 
 
 def openness(landmarks: np.ndarray) -> np.ndarray:
-    """How far mouth and eyes are open: (T, 478, 3) -> (T, 2), in inter-ocular distances (eyes weighted up)."""
+    """Return how far mouth and eyes are open: (T, 478, 3) -> (T, 2), in inter-ocular distances (eyes weighted up)."""
     unit = inter_ocular(landmarks)
 
     def gap(pairs: tuple[tuple[int, int], ...]) -> np.ndarray:

@@ -45,7 +45,8 @@ class StillPairs:
             self.motions.append(self.face_model.fit(square.to_image(clip.landmarks[clip.found][::3]), clip.fps)[1])
 
     def draw(self, rng: np.random.Generator, size: int) -> tuple[list[np.ndarray], list[np.ndarray], bool]:
-        """Source and target (size, size, 3) uint8, their landmarks (478, 3) in image coordinates, and whether sharp."""
+        """Return the source and target (size, size, 3) uint8, their landmarks (478, 3) in image coordinates, and whether
+        sharp."""
         number = int(rng.integers(len(self.jpegs)))
         picture = Image.fromarray(decode_jpeg(self.jpegs[number]))
         square = self._jittered(Square.around_face(self.landmarks[number]), rng)
@@ -75,7 +76,7 @@ class StillPairs:
 
 
 def crop(picture: Image.Image, square: Square, size: int) -> np.ndarray:
-    """The square of the picture at (size, size, 3) uint8; where it leaves the picture, the edge is repeated."""
+    """Return a square of the picture at (size, size, 3) uint8; where it leaves the picture, the edge is repeated."""
     left, top = int(np.floor(square.left)), int(np.floor(square.top))
     right, bottom = int(np.ceil(square.left + square.side)), int(np.ceil(square.top + square.side))
     pad = ((max(0, -top), max(0, bottom - picture.height)), (max(0, -left), max(0, right - picture.width)), (0, 0))

@@ -1,4 +1,4 @@
-"""Makes tracked, cropped clips of one raw video.
+"""Make tracked, cropped clips of one raw video.
 
 The video is read twice: once to find the shots, follow the main face through each and measure what landmarks can tell, and
 once more to cut the pictures of what is kept.
@@ -41,7 +41,7 @@ MIN_FACES = 3  # frames, below which there is nothing to measure
 
 
 def clips_of(raw: RawVideo, labeller: Labeller, settings: PrepareSettings, report: RawReport) -> Iterator[PreparedClip]:
-    """The clips of a raw video that pass the filters; the report is filled on the way.
+    """Yield the clips of a raw video that pass the filters, and fill in the report meanwhile.
 
     Raises:
         MediaError: the video cannot be read.
@@ -71,7 +71,7 @@ def clips_of(raw: RawVideo, labeller: Labeller, settings: PrepareSettings, repor
 
 
 def crop_square(landmarks: np.ndarray, height: int, width: int) -> Square:
-    """The square of a raw video that holds a whole track with some room, inside the frame, on whole pixels.
+    """Return the square of a raw video that holds a whole track with some room, inside the frame, on whole pixels.
 
     The face takes about half of it (as of the crops that renderers see), less if it moves about. A video that is such a crop
     already is kept whole.
@@ -92,7 +92,7 @@ def crop_square(landmarks: np.ndarray, height: int, width: int) -> Square:
 
 
 def _measured_on_track(segment: Segment, size: tuple[int, int], fps: float, settings: PrepareSettings) -> Drop | None:
-    """Fills in what landmarks can tell, and the crop; the first check that fails."""
+    """Measure what landmarks can tell, choose the crop, and return the first check that fails."""
     measures = segment.measures
     measures["seconds"] = len(segment.found) / fps
     measures["seen"] = float(segment.found.mean())
@@ -116,7 +116,7 @@ def _measured_on_track(segment: Segment, size: tuple[int, int], fps: float, sett
 
 
 def _measured_on_sound(segment: Segment, track: SoundTrack, fps: float) -> dict[str, float]:
-    """Offset and confidence of the sound under a segment; nothing where it is silent, too short or damaged."""
+    """Return the offset and confidence of the sound under a segment; nothing where it is silent, too short or damaged."""
     try:
         samples = track.between(segment.start / fps, segment.stop / fps)
     except MediaError:
@@ -132,7 +132,7 @@ def _measured_on_sound(segment: Segment, track: SoundTrack, fps: float) -> dict[
 def _cut_out(
     video: VideoReader, segments: list[Segment], settings: PrepareSettings
 ) -> Iterator[tuple[Segment, list[np.ndarray], list[int]]]:
-    """Reads the video once more: of each segment the pictures to be kept, cropped, and their frames' numbers in it."""
+    """Read the video once more: of each segment the pictures to be kept, cropped, and their frames' numbers in it."""
     if not segments:
         return
     frames = iter(video)

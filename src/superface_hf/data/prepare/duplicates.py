@@ -1,4 +1,4 @@
-"""Finds clips that were seen before: they look the same, and they move the same."""
+"""Find clips that were seen before: they look the same, and they move the same."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ USUAL_OPENING, USUAL_TURN = 0.05, 0.05  # inter-ocular distances, radians: what 
 
 
 def perceptual_hash(picture: np.ndarray) -> np.ndarray:
-    """(8,) uint8: 64 bits, the signs of a small grey picture's slowest waves against their median.
+    """Return (8,) uint8: 64 bits, the signs of a small grey picture's slowest waves against their median.
 
     Scaling, another codec and a change of brightness alter few of them.
     """
@@ -28,7 +28,7 @@ def perceptual_hash(picture: np.ndarray) -> np.ndarray:
 
 
 def _cosines(count: int, size: int) -> np.ndarray:
-    """(count, size): the slowest waves of the discrete cosine transform."""
+    """Return (count, size): the slowest waves of the discrete cosine transform."""
     return np.cos(np.pi * np.arange(count)[:, None] * (np.arange(size) + 0.5) / size)
 
 
@@ -36,7 +36,7 @@ _WAVES = _cosines(8, HASH_PIXELS)
 
 
 def movement(motion: Motion, found: np.ndarray) -> np.ndarray:
-    """(T', 3) float16, 25 a second: how far the mouth is open, and how the head is turned, in usual amounts.
+    """Return (T', 3) float16, 25 a second: how far the mouth is open, and how the head is turned, in usual amounts.
 
     Args:
         motion: of the frames that are ``found`` (T,).
@@ -49,7 +49,8 @@ def movement(motion: Motion, found: np.ndarray) -> np.ndarray:
 
 
 def same_movement(one: np.ndarray, other: np.ndarray) -> float:
-    """How alike two movements (T, 3), (T', 3) are where they agree best: a correlation, over half of the shorter at least.
+    """Return how alike two movements (T, 3), (T', 3) are where they agree best: a correlation, over half of the shorter at
+    least.
 
     Copies of a clip, cut and coded again, have 0.99; two takes of one person who says one word up to 0.96.
     """
@@ -79,7 +80,7 @@ class DuplicateIndex:
         self._bands: dict[tuple[int, int], set[int]] = defaultdict(set)
 
     def add(self, name: str, hashes: np.ndarray, moves: np.ndarray) -> None:
-        """Remembers a clip by the hashes (K, 8) of its frames and its ``movement``."""
+        """Remember a clip by the hashes (K, 8) of its frames and its ``movement``."""
         for entry in self._entries(hashes):
             self._bands[entry].add(len(self._names))
         self._names.append(name)
@@ -87,7 +88,8 @@ class DuplicateIndex:
         self._movements.append(moves)
 
     def find(self, hashes: np.ndarray, moves: np.ndarray) -> tuple[float, str]:
-        """``same_movement`` with the earlier clip that moves most alike among those that look the same, and its name."""
+        """Find the earlier clip that moves most alike among those that look the same: ``same_movement`` with it, and its
+        name."""
         near = {clip for entry in self._entries(hashes) for clip in self._bands.get(entry, ())}
         best, name = 0.0, ""
         for clip in near:
@@ -104,7 +106,7 @@ class DuplicateIndex:
 
 
 def looks_alike(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether a third of the frames of the shorter clip look like some of the other: hashes (K, 8), (K', 8)."""
+    """Return whether a third of the frames of the shorter clip look like some of the other: hashes (K, 8), (K', 8)."""
     fewer, more = sorted((one, other), key=len)
     apart = np.unpackbits(fewer[:, None] ^ more[None], axis=-1).sum(-1)
     return bool((apart.min(1) <= HASH_TOLERANCE).mean() >= 1 / 3)

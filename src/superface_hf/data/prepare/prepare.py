@@ -1,4 +1,4 @@
-"""Turns raw videos and portraits into a prepared set (see ``prepared_set``); ``superface prepare`` calls it.
+"""Turn raw videos and portraits into a prepared set (see ``prepared_set``); ``superface prepare`` calls it.
 
 Each raw video is one piece of work (``workers``), whose clips go into a file of their own in ``OUT/.parts``. When there are
 enough, they are packed into a shard, the manifest names the shard, and the parts are deleted (``store``). So a run that was
@@ -28,7 +28,7 @@ def prepare(
     workers: int = 1,
     total: int | None = None,
 ) -> dict[str, Any]:
-    """Prepares what is not prepared yet, and returns the manifest.
+    """Prepare what is not prepared yet, and return the manifest.
 
     Args:
         out: folder of the set; one that an earlier run with the same settings left is gone on with.

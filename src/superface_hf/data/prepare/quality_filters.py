@@ -106,7 +106,7 @@ CHECKS = (
 
 
 def judge(measures: Mapping[str, float], thresholds: QualityThresholds) -> Drop | None:
-    """The first check that fails; measures that are not there are not judged."""
+    """Return the first check that fails; measures that are not there are not judged."""
     for check in CHECKS:
         limit = getattr(thresholds, check.threshold)
         value = measures.get(check.measure)
@@ -116,23 +116,23 @@ def judge(measures: Mapping[str, float], thresholds: QualityThresholds) -> Drop 
 
 
 def face_sides(landmarks: np.ndarray) -> np.ndarray:
-    """The longer side of each face's box: (T, 478, 3) -> (T,), in the unit of the landmarks."""
+    """Return the longer side of each face's box: (T, 478, 3) -> (T,), in the unit of the landmarks."""
     return np.ptp(landmarks[..., :2], axis=1).max(1)
 
 
 def furthest_turn(rotation: np.ndarray) -> float:
-    """How far the head turns to the side, up or down (a roll costs nothing): rotation vectors (T, 3), radians."""
+    """Return how far the head turns to the side, up or down (a roll costs nothing): rotation vectors (T, 3), radians."""
     return float(np.percentile(np.abs(rotation[:, :2]).max(1), REACH))
 
 
 def turn_range(rotation: np.ndarray) -> float:
-    """How far the head moves about the axis it moves most about: rotation vectors (T, 3), radians."""
+    """Return how far the head moves about the axis it moves most about: rotation vectors (T, 3), radians."""
     low, high = np.percentile(rotation, [100 - REACH, REACH], axis=0)
     return float((high - low).max())
 
 
 def identity_drift(faces: np.ndarray, fps: float) -> float:
-    """How much the person's neutral face differs between the halves of a clip, in inter-ocular distances.
+    """Return how much the person's neutral face differs between the halves of a clip, in inter-ocular distances.
 
     Args:
         faces: (T, 478, 3) image coordinates of the frames with a face.
@@ -151,13 +151,15 @@ def identity_drift(faces: np.ndarray, fps: float) -> float:
 
 
 def other_faces(sizes: Sequence[Sequence[float]]) -> float:
-    """Share of the frames looked at that show a second face of note; of each frame the faces' sides, largest first."""
+    """Return the share of the frames looked at that show a second face of note; of each frame the faces' sides, largest
+    first."""
     crowded = [len(sides) > 1 and sides[1] >= OTHER_SIDE * sides[0] for sides in sizes]
     return float(np.mean(crowded)) if crowded else 0.0
 
 
 def sharpness(picture: np.ndarray, landmarks: np.ndarray) -> float:
-    """Variance of the Laplacian in the face's box, brought to 160 pixels: what a larger picture would not show better.
+    """Return the variance of the Laplacian in the face's box at a width of 160 pixels, so that larger pictures have no
+    advantage.
 
     Args:
         picture: (H, W, 3) uint8.
@@ -176,7 +178,7 @@ def sharpness(picture: np.ndarray, landmarks: np.ndarray) -> float:
 
 
 def sync(samples: np.ndarray, mouth: np.ndarray, fps: float, expert: SuperFaceSyncExpertModel) -> dict[str, float]:
-    """``sync_offset`` (seconds by which the picture is late) and ``sync_confidence``; nothing if the clip is too short.
+    """Measure ``sync_offset`` (seconds by which the picture is late) and ``sync_confidence``; nothing if the clip is too short.
 
     Args:
         samples: (N,) mono at the expert's sampling rate, heard from the first frame on.

@@ -1,4 +1,4 @@
-"""Finds the stretches of a raw video in which one face is followed: from scene cut to scene cut."""
+"""Find the stretches of a raw video in which one face is followed: from scene cut to scene cut."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Segment:
 def find_segments(
     video: VideoReader, labeller: Labeller, settings: PrepareSettings, report: RawReport
 ) -> tuple[list[Segment], tuple[int, int]]:
-    """Reads the video through: its segments in order, and its (height, width)."""
+    """Read the whole video, and return its segments in order and its (height, width)."""
     is_cut = CutDetector(settings.cut_difference)
     shot, frames, size = 0, 0, (0, 0)
 
@@ -78,7 +78,7 @@ def find_segments(
 def _track_shot(
     frames: Iterator[np.ndarray], start: int, labeller: Labeller, fps: float, settings: PrepareSettings
 ) -> list[Segment]:
-    """Follows the main face of a shot; all of its frames are in one of the segments."""
+    """Follow the main face of a shot; all of its frames are in one of the segments."""
     every = max(1, round(fps))
     others: list[tuple[int, list[float]]] = []
 
@@ -106,7 +106,7 @@ def _track_shot(
 
 
 def _scores(labels: list[Label | None]) -> np.ndarray | None:
-    """(T, 52), zero where there is no face; None if the labeller gives none."""
+    """Return (T, 52), zero where there is no face; None if the labeller gives none."""
     if all(label is None or label.blendshapes is None for label in labels):
         return None
     nothing = np.zeros(SCORES, np.float32)
@@ -114,7 +114,7 @@ def _scores(labels: list[Label | None]) -> np.ndarray | None:
 
 
 def _parts(landmarks: np.ndarray, found: np.ndarray, fps: float, settings: PrepareSettings) -> list[tuple[int, int]]:
-    """Chooses where to cut a shot, as (first, last + 1): before other faces, around long gaps, and at the longest length."""
+    """Choose where to cut a shot, as (first, last + 1): before other faces, around long gaps, and at the longest length."""
     edges = {0, len(found), *face_jumps(landmarks, found).tolist()}
     seen = np.flatnonzero(found)
     around = np.concatenate([[-1], seen, [len(found)]])
@@ -145,7 +145,7 @@ class CutDetector:
         self._recent: list[float] = []
 
     def __call__(self, frame: np.ndarray) -> bool:
-        """Whether this frame (H, W, 3) uint8 is the first after a cut."""
+        """Return whether this frame (H, W, 3) uint8 is the first after a cut."""
         small = Image.fromarray(frame).resize((self.SIDE, self.SIDE), Image.Resampling.BOX, reducing_gap=2.0)
         thumbnail = np.asarray(small, np.float32) / 255
         last, self._last = self._last, thumbnail
@@ -158,7 +158,8 @@ class CutDetector:
 
 
 def face_jumps(landmarks: np.ndarray, found: np.ndarray, distance: float = 1.0, growth: float = 0.4) -> np.ndarray:
-    """Frames at which another face is followed: no head moves by an inter-ocular distance from one frame to the next.
+    """Return the frames at which another face is followed: no head moves by an inter-ocular distance from one frame to the
+    next.
 
     Args:
         landmarks: (T, 478, 3) pixels; found: (T,) bool.

@@ -117,7 +117,7 @@ class SetStore:
         return store
 
     def add(self, part: Part) -> None:
-        """Takes over a finished part; packs a shard if there is enough for one."""
+        """Take over a finished part, and pack a shard if there is enough for one."""
         report = part.read_report()
         if report.kind == "pictures":
             with pq.ParquetFile(part.rows) as file:
@@ -131,7 +131,7 @@ class SetStore:
             self._flush(report.split)
 
     def close(self) -> dict[str, Any]:
-        """Packs what is left, and returns the manifest."""
+        """Pack what is left, and return the manifest."""
         for split in self._packs:
             self._flush(split)
         shutil.rmtree(self.parts, ignore_errors=True)
@@ -141,7 +141,7 @@ class SetStore:
         return pack.size >= self.settings.shard_megabytes * 2**20
 
     def _without_duplicates(self, part: Part, report: RawReport) -> list[int]:
-        """Chooses the rows to keep, by number, and notes the others in the report."""
+        """Choose the rows to keep, by number, and note the others in the report."""
         kept: list[int] = []
         columns = ["name", "fps", "frames", "origin", "hashes", "movement"]
         limit = self.settings.filters.max_duplicate
@@ -161,7 +161,7 @@ class SetStore:
         self._names.add(row["name"])
 
     def _flush(self, split: str) -> None:
-        """A shard of what waits for it; then the manifest, which makes it count; then the parts go."""
+        """Write the waiting parts as a shard, then the manifest that names it, and then delete the parts."""
         pack, self._packs[split] = self._packs[split], _Pack()
         if not pack.parts:
             return
@@ -180,7 +180,8 @@ class SetStore:
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
-    """
+    """Read the manifest of a set.
+
     Raises:
         SuperFaceError: it is none.
     """
@@ -194,7 +195,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 
 def count(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Counts raw videos, kept clips, and those that each filter dropped."""
+    """Count raw videos, kept clips, and those that each filter dropped."""
     videos = [entry for entry in manifest["raw"].values() if entry["kind"] == "video"]
     dropped = [drop for entry in videos for drop in entry.get("dropped", ())]
     rows = Counter[str]()
@@ -212,7 +213,7 @@ def count(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def _looks(row: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Hashes and movement of a row."""
+    """Return the hashes and the movement of a row."""
     return (
         np.frombuffer(row["hashes"], np.uint8).reshape(-1, 8),
         np.frombuffer(row["movement"], np.float16).reshape(-1, 3),
@@ -227,7 +228,7 @@ def _rows(pack: _Pack) -> Iterator[dict[str, Any]]:
 
 
 def _changed(before: Any, now: Any) -> str:
-    """Names the settings that differ, with both values."""
+    """Name the settings that differ, with both values."""
     if not isinstance(before, dict) or not isinstance(now, dict):
         return f"{before}, now {now}"
     different = [key for key in now if before.get(key) != now[key]]

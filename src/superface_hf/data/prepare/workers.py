@@ -1,4 +1,4 @@
-"""Works on raw files, in this process or in several."""
+"""Work on raw files, in this process or in several."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ AHEAD = 3  # pieces of work that wait for each worker
 
 
 def work(piece: RawPiece, parts: Path, settings: PrepareSettings, labels: LabelSource) -> Part:
-    """Does one piece of work; its clips and report are on disk afterwards."""
+    """Do one piece of work; its clips and report are on disk afterwards."""
     part = Part.of(piece, parts)
     labeller = load_labeller(labels)
     if isinstance(piece, RawPictures):
@@ -43,7 +43,7 @@ def work(piece: RawPiece, parts: Path, settings: PrepareSettings, labels: LabelS
 
 
 def _until_unreadable(clips: Iterator[PreparedClip], report: RawReport) -> Iterator[PreparedClip]:
-    """A bad video among thousands is reported, and does not end the run."""
+    """Yield clips until the video cannot be read further: that is reported, and does not end the run."""
     try:
         yield from clips
     except (SuperFaceError, OSError) as error:
@@ -53,7 +53,7 @@ def _until_unreadable(clips: Iterator[PreparedClip], report: RawReport) -> Itera
 def finished_parts(
     pieces: Iterable[RawPiece], parts: Path, settings: PrepareSettings, labels: LabelSource, workers: int
 ) -> Iterator[Part]:
-    """Parts in the order of their pieces, worked out in this process or in others."""
+    """Yield the parts in the order of their pieces, worked out in this process or in others."""
     if workers <= 1:
         for piece in pieces:
             part = Part.of(piece, parts)
@@ -101,7 +101,7 @@ def _start_worker() -> None:
 
 
 def _work_until_ended(piece: RawPiece, parts: Path, settings: PrepareSettings, labels: LabelSource) -> Part:
-    """A pool takes the end of a worker for the failure of one piece, and would hand it the next."""
+    """Do one piece of work, and end the process if it is told to: the pool would hand it the next piece."""
     try:
         return work(piece, parts, settings, labels)
     except SystemExit as end:
@@ -113,7 +113,7 @@ def _end_worker(number: int, frame: object) -> None:
 
 
 def _end_with_parent() -> None:
-    """A main process that was killed cannot end its workers, and they would wait for ever."""
+    """End this worker when the main process has ended: one that was killed cannot end its workers."""
     parent = parent_process()
     if parent is not None:
         parent.join()

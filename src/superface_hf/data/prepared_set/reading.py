@@ -1,4 +1,4 @@
-"""Reads the clips and portraits of a prepared set."""
+"""Read the clips and portraits of a prepared set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .records import CLIP_SCHEMA, POINTS, PORTRAITS, SCORES, Portraits, Prepared
 
 
 def load_clips(prepared: Path, split: str, pictures: bool = True) -> Iterator[PreparedClip]:
-    """The prepared clips of one split, in name order; without ``pictures`` much faster and smaller.
+    """Yield the prepared clips of one split, in name order; without ``pictures`` this is much faster.
 
     Raises:
         SuperFaceError: the folder holds no prepared set.
@@ -30,7 +30,7 @@ def load_clips(prepared: Path, split: str, pictures: bool = True) -> Iterator[Pr
 
 
 def load_portraits(prepared: Path, collection: str | None = None) -> Portraits:
-    """The portraits of one collection (the name of its source, such as ``portraits_large``), or of all.
+    """Return the portraits of one collection (the name of its source, such as ``portraits_large``), or of all.
 
     Raises:
         SuperFaceError: the folder holds no prepared set, or no such collection.
@@ -52,7 +52,7 @@ def load_portraits(prepared: Path, collection: str | None = None) -> Portraits:
 
 
 def known_scores(blendshapes: np.ndarray | None) -> np.ndarray:
-    """Blendshapes for who cannot do without.
+    """Return the blendshapes, for code that needs them.
 
     Raises:
         SuperFaceError: the set has none.
@@ -65,7 +65,7 @@ def known_scores(blendshapes: np.ndarray | None) -> np.ndarray:
 
 
 def shards(prepared: Path, split: str) -> list[Path]:
-    """The parquet files of a split, or of the portraits.
+    """Return the parquet files of a split, or of the portraits.
 
     Raises:
         SuperFaceError: the folder holds no prepared set.

@@ -116,7 +116,7 @@ class PreparedClip:
     movement: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.float16))
 
     def picture(self, position: int) -> np.ndarray:
-        """The ``position``-th kept picture, (H, W, 3) uint8."""
+        """Return the ``position``-th kept picture, (H, W, 3) uint8."""
         return decode_jpeg(self.jpegs[position])
 
     @property
@@ -124,7 +124,7 @@ class PreparedClip:
         return len(self.found) / self.fps
 
     def to_row(self) -> dict[str, Any]:
-        """Makes a row of ``CLIP_SCHEMA``."""
+        """Make a row of ``CLIP_SCHEMA``."""
         scores = self.blendshapes
         return {
             "name": self.name,
@@ -147,7 +147,7 @@ class PreparedClip:
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> PreparedClip:
-        """Reads a row as ``datasets`` or pyarrow give it; without ``jpegs`` the clip has no pictures."""
+        """Read a row as ``datasets`` or pyarrow give it; without ``jpegs`` the clip has no pictures."""
         scores = row["blendshapes"]
         square = row["origin"]["square"]
         return cls(
@@ -186,7 +186,7 @@ class Portraits:
 
 
 def portrait_rows(collection: str, portraits: Portraits, first: int = 0) -> Iterator[dict[str, Any]]:
-    """Makes rows of ``PORTRAIT_SCHEMA``, with pictures numbered from ``first``."""
+    """Make rows of ``PORTRAIT_SCHEMA``, with pictures numbered from ``first``."""
     for number, jpeg in enumerate(portraits.jpegs):
         own = portraits.picture_of == number
         scores = portraits.blendshapes

@@ -1,4 +1,4 @@
-"""Streams the clips of a prepared set without end, for sets that do not fit into memory."""
+"""Stream the clips of a prepared set without end, for sets that do not fit into memory."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ClipStream:
         self._place = _Place()
 
     def __iter__(self) -> Iterator[PreparedClip]:
-        """Yields clips from where the last iteration, or the loaded state, ended."""
+        """Yield clips from where the last iteration, or the loaded state, ended."""
         while True:
             rows = self._rows(self._place)
             while block := list(islice(rows, self.buffer)):
@@ -52,11 +52,11 @@ class ClipStream:
             self._place = _Place(self._place.epoch + 1)
 
     def state_dict(self) -> dict[str, int]:
-        """The stream's position, as JSON can hold it."""
+        """Return the stream's position, as JSON can hold it."""
         return {**asdict(self._place), "shards": self._data.num_shards, "seed": self.seed, "buffer": self.buffer}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """The next clip is the one that would have come after :meth:`state_dict`.
+        """Continue with the clip that would have come after :meth:`state_dict`.
 
         Raises:
             SuperFaceError: the state is of a stream over other shards, or with another seed or buffer.
@@ -70,7 +70,7 @@ class ClipStream:
         self._place = _Place(state["epoch"], state["shard"], state["row"], state["taken"])
 
     def _rows(self, place: _Place) -> Iterator[tuple[_Place, dict[str, Any]]]:
-        """Rows of this pass from ``place`` on, each with the place after it."""
+        """Yield the rows of this pass from ``place`` on, each with the place after it."""
         count = self._data.num_shards
         order = np.random.default_rng((self.seed, place.epoch)).permutation(count)
         for position in range(place.shard, count):
@@ -93,7 +93,7 @@ class _Place:
 
 
 def _streamed(source: str | Path, split: str) -> Any:
-    """The rows of a split as a ``datasets.IterableDataset``."""
+    """Return the rows of a split as a ``datasets.IterableDataset``."""
     import datasets
 
     try:

@@ -163,7 +163,8 @@ def _levels(outputs: Arrays) -> np.ndarray:
 
 
 def _check_free(path: Path) -> None:
-    """
+    """Check that a folder may be written.
+
     Raises:
         SuperFaceError: something else is there.
     """

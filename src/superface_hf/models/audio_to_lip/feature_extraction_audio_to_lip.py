@@ -179,7 +179,7 @@ class LogMelStream:
 
 
 def check_samples(sound: Any) -> np.ndarray:
-    """Return samples (N,) as float32, N may be 0.
+    """Return the samples (N,) as float32, N may be 0.
 
     Raises:
         MediaError: they are not one-dimensional, not finite, or integers.

@@ -1,4 +1,4 @@
-"""Trains audio-to-lip: first on synthetic speech, then on real clips with some synthetic speech among them.
+"""Train audio-to-lip: first on synthetic speech, then on real clips with some synthetic speech among them.
 
 ::
 
@@ -135,7 +135,7 @@ class AudioToLipTrainer:
         )  # fmt: skip
 
     def train(self, until: int | None = None) -> None:
-        """Trains to the end, or to step ``until``; writes a checkpoint in both cases."""
+        """Train to the end, or to step ``until``, and write a checkpoint in both cases."""
         config = self.config
         self.run.resume()
         sampling = SpeechSampling(config.seconds, config.real if self.clips else 0.0, config.quiet)
@@ -159,7 +159,7 @@ class AudioToLipTrainer:
 
 
 def align(clips: list[SpeechClip], model: SuperFaceAudioToLipModel) -> list[SpeechClip]:
-    """The clips with the offset at which their mouths fit best to what ``model`` makes of their sound, and how well.
+    """Return the clips with the offset at which their mouths fit best to what ``model`` makes of their sound, and how well.
 
     A few seconds can fit by chance somewhere else: the clips of one person, mostly of one recording, vote with each other.
     Most recordings are in step, so the middle of all clear offsets is taken for what the model itself is early or late by.
@@ -178,13 +178,13 @@ def align(clips: list[SpeechClip], model: SuperFaceAudioToLipModel) -> list[Spee
 
 
 def split_people(clips: list[SpeechClip]) -> tuple[list[SpeechClip], list[SpeechClip]]:
-    """Splits clips into those to train on and those of about every ``HOLD_OUT``-th person, chosen by name alone."""
+    """Split clips into those to train on and those of about every ``HOLD_OUT``-th person, chosen by name alone."""
     held_out = {clip.person for clip in clips if zlib.crc32(clip.person.encode()) % HOLD_OUT == 2}
     return [clip for clip in clips if clip.person not in held_out], [clip for clip in clips if clip.person in held_out]
 
 
 def run(config: AudioToLipTrainingConfig, until: int | None = None) -> Path | None:
-    """Loads what ``config`` names, and trains to the end, or to step ``until``.
+    """Load what ``config`` names, and train to the end, or to step ``until``.
 
     Returns:
         The folder of the newest weights; None in all processes except the main one.

@@ -18,7 +18,7 @@ def averaged_copy(network: Network, device: torch.device) -> Network:
 
 @torch.no_grad()
 def follow(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
-    """Takes ``average`` a step toward ``network``, statistics of batch norms included.
+    """Take ``average`` a step toward ``network``, statistics of batch norms included.
 
     Args:
         decay: how much of the average stays, once it is no longer young. A young one follows quickly, or it would keep the

@@ -60,7 +60,7 @@ def _logged_step(line: str) -> float:
 
 
 def _numbers(record: dict[str, Any], section: str = "") -> dict[str, float]:
-    """Collects the numbers of a record for trackers, those of nested records as ``outer/inner``."""
+    """Collect the numbers of a record for trackers, those of nested records as ``outer/inner``."""
     numbers: dict[str, float] = {}
     for name, value in record.items():
         if isinstance(value, dict):

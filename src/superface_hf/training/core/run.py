@@ -104,13 +104,13 @@ class TrainingRun:
         return self.final if self.progress == 1 and self.final.is_dir() else self.out / "checkpoint" / "averaged"
 
     def steps_left(self, until: int | None = None) -> Iterator[int]:
-        """Yields the number of each step until the training is over, or step ``until`` is reached."""
+        """Yield the number of each step until the training is over, or step ``until`` is reached."""
         while self.progress < 1 and (until is None or self.step < until):
             self._seed_step()
             yield self.step
 
     def batches(self, windows: Dataset[Any], size: int, end: int, workers: int = 0) -> Iterator[Any]:
-        """Yields this process's batch of each step, from the next one to ``end``, on its device.
+        """Yield this process's batch of each step, from the next one to ``end``, on its device.
 
         Args:
             windows: numbered items with a method ``collate``; step s takes the items from s * size * processes on.
@@ -125,14 +125,14 @@ class TrainingRun:
             yield batch
 
     def _seed_step(self) -> None:
-        """Starts torch's random numbers anew: dropout and noise must not depend on how often the training was stopped."""
+        """Start torch's random numbers anew: dropout and noise must not depend on how often the training was stopped."""
         seed_torch(self._seed, self.step, self.accelerator.process_index)
 
     def descend(
         self, loss: Tensor, model: nn.Module, optimizer: torch.optim.Optimizer, rates: float | Sequence[float],
         clip_norm: float,
     ) -> Tensor:  # fmt: skip
-        """Takes one step of the optimizer, and the averaged weights along; a gradient that is not finite is skipped.
+        """Take one step of the optimizer, and the averaged weights along; a gradient that is not finite is skipped.
 
         Args:
             rates: learning rates, one for all groups of parameters or one for each.
@@ -158,7 +158,7 @@ class TrainingRun:
         return norm
 
     def counts(self, finite: bool, allowed: int = SKIPS_ALLOWED) -> bool:
-        """Returns ``finite``, and stops the training after more than ``allowed`` steps in a row that were not.
+        """Return ``finite``, and stop the training after more than ``allowed`` steps in a row that were not.
 
         Raises:
             TrainingError: there were too many.
@@ -177,7 +177,7 @@ class TrainingRun:
         return False
 
     def follow(self, model: nn.Module) -> None:
-        """Takes the averaged weights a little toward the trained ones; a young average follows quickly."""
+        """Take the averaged weights a little toward the trained ones; a young average follows quickly."""
         follow(self.averaged, self.accelerator.unwrap_model(model), self.ema, self.step)
 
     def tick(
@@ -187,7 +187,7 @@ class TrainingRun:
         measure: Measure | None = None,
         **progress: Any,
     ) -> None:
-        """Counts a step; logs and saves when it is time to. ``everyone``, ``measure`` and ``progress``: see :meth:`save`.
+        """Count a step, and log and save when it is time to. ``everyone``, ``measure`` and ``progress``: see :meth:`save`.
 
         Terms may stay on the device: they are only read when they are logged, as means over the steps since the last time.
         """
@@ -204,7 +204,7 @@ class TrainingRun:
             self.save(everyone, measure, **progress)
 
     def _read_clock(self) -> bool:
-        """Adds what has passed to ``seconds``; whether it is time to save. All processes go by the main one's clock."""
+        """Add the time that has passed to ``seconds``, and return whether to save. All processes use the main one's clock."""
         now = time.monotonic()
         self.seconds, self._ticked = self.seconds + now - self._ticked, now
         due = now - self._saved > self._period
@@ -215,15 +215,15 @@ class TrainingRun:
         return due
 
     def log(self, record: dict[str, Any]) -> None:
-        """Writes a line of ``log.jsonl``, whose numbers go to the experiment trackers too."""
+        """Write a line of ``log.jsonl``, whose numbers go to the experiment trackers too."""
         self._log.write(record, self.step)
 
     def log_picture(self, name: str, path: Path) -> None:
-        """Shows a picture file in tensorboard, if that is one of the trackers."""
+        """Show a picture file in tensorboard, if that is one of the trackers."""
         self._log.show(name, path, self.step)
 
     def save(self, everyone: Any = None, measure: Measure | None = None, **progress: Any) -> None:
-        """Writes the checkpoint beside the last one and swaps: at any moment a crash leaves a whole one.
+        """Write the checkpoint beside the last one, and swap them: a crash at any moment leaves a complete one.
 
         All processes call it at the same step.
 
@@ -253,18 +253,18 @@ class TrainingRun:
         shutil.rmtree(old, ignore_errors=True)
 
     def release(self) -> None:
-        """Writes the averaged weights in half precision to ``final``, if the training is over; they load as float32."""
+        """Write the averaged weights in half precision to ``final``, if the training is over; they load as float32."""
         if self.progress == 1 and self.accelerator.is_main_process:
             write_network(copy.deepcopy(self.averaged).half(), self.final)
             follow_umask(self.final)
 
     def newest(self) -> tuple[Path, dict[str, Any]] | None:
-        """Finds the complete checkpoint with most steps, also one that a crash left half swapped, and its progress."""
+        """Find the complete checkpoint with most steps, also one that a crash left half swapped, and its progress."""
         found = [(folder, progress) for folder in self._folders() if (progress := progress_of(folder)) is not None]
         return max(found, key=lambda pair: pair[1]["step"], default=None)
 
     def resume(self) -> dict[str, Any]:
-        """Loads the newest checkpoint, if there is one, and returns what was saved with it.
+        """Load the newest checkpoint, if there is one, and return what was saved with it.
 
         Raises:
             TrainingError: it does not fit what is trained.
@@ -287,5 +287,5 @@ class TrainingRun:
         return progress
 
     def _folders(self) -> tuple[Path, Path, Path]:
-        """The checkpoint, the one being written, and the last one while they are swapped."""
+        """Return the checkpoint, the one being written, and the last one while they are swapped."""
         return self.out / "checkpoint", self.out / "checkpoint.new", self.out / "checkpoint.old"

@@ -11,7 +11,7 @@ TEMPLATE_ROUNDS = 4
 
 
 def build_template(landmarks: np.ndarray, weight: np.ndarray, mirror: np.ndarray | None) -> np.ndarray:
-    """The mean face (478, 3): centred, upright, symmetric, with an inter-ocular distance of 1."""
+    """Return the mean face (478, 3): centred, upright, symmetric, with an inter-ocular distance of 1."""
     template = landmarks[0]
     for _ in range(TEMPLATE_ROUNDS):
         aligned, _ = align(landmarks, template)
@@ -31,7 +31,7 @@ def symmetric(template: np.ndarray, mirror: np.ndarray) -> np.ndarray:
 
 
 def upright(template: np.ndarray) -> np.ndarray:
-    """Turns the mean so that the eyes lie level and the face looks straight ahead (forehead and chin at one depth)."""
+    """Turn the mean so that the eyes lie level and the face looks straight ahead (forehead and chin at one depth)."""
     right = template[263] - template[33]
     right /= np.linalg.norm(right)
     down = template[152] - template[10]
@@ -42,7 +42,7 @@ def upright(template: np.ndarray) -> np.ndarray:
 
 
 def align(landmarks: np.ndarray, template: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Landmarks laid on the template by their stable points, and the rotation vectors (N, 3) that were taken out."""
+    """Lay landmarks on the template by their stable points; return them and the rotation vectors (N, 3) that were removed."""
     rotation, scale, offset = fit_similarity(template[topology.STABLE], landmarks[:, topology.STABLE])
     aligned = (landmarks - offset[:, None]) @ rotation / scale[:, None, None]
     return aligned, rotation_vector(rotation)

@@ -1,4 +1,4 @@
-"""Fits the linear face model on tracked clips and portraits, and prints how well it does on val clips.
+"""Fit the linear face model on tracked clips and portraits, and print how well it does on val clips.
 
 ::
 
@@ -59,13 +59,14 @@ class Frames:
 
 
 def usable_frames(clip: PreparedClip, limit: int) -> np.ndarray:
-    """Evenly spread indices of frames with a face."""
+    """Return evenly spread indices of frames with a face."""
     found = np.flatnonzero(clip.found)
     return found[np.unique(np.linspace(0, len(found) - 1, min(limit, len(found))).astype(int))] if len(found) else found
 
 
 def load_frames(prepared: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Landmarks (N, 478, 3), scores (N, 52) and owner (N,): clips first, then each portrait as an owner of its own."""
+    """Return the landmarks (N, 478, 3), scores (N, 52) and owner (N,): clips first, then each portrait as an owner of its
+    own."""
     landmarks, scores, owner = [], [], []
     clips = 0
     for clip in load_clips(prepared, "train", pictures=False):
@@ -85,21 +86,21 @@ def load_frames(prepared: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, int
 
 
 def owner_means(values: np.ndarray, owner: np.ndarray) -> np.ndarray:
-    """Mean of (N, ...) values over the frames of each owner, (owners, ...)."""
+    """Return the mean of (N, ...) values over the frames of each owner, (owners, ...)."""
     count = np.bincount(owner)
     starts = np.flatnonzero(np.r_[True, np.diff(owner) > 0])
     return np.add.reduceat(values, starts) / count.reshape(-1, *[1] * (values.ndim - 1))
 
 
 def weighted_ridge(x: np.ndarray, y: np.ndarray, weight: np.ndarray, ridge: float) -> np.ndarray:
-    """Solves ``x @ result = y`` in weighted least squares; ``ridge`` is relative to the mean variance of x."""
+    """Solve ``x @ result = y`` in weighted least squares; ``ridge`` is relative to the mean variance of x."""
     gram = (x * weight[:, None]).T @ x
     gram += ridge * np.trace(gram) / len(gram) * np.eye(len(gram))
     return np.linalg.solve(gram, (x * weight[:, None]).T @ y)
 
 
 def neutral_scores(scores: np.ndarray) -> np.ndarray:
-    """The landmarker's scores (52,) on a neutral face: typical for eyes and brows, low for the mouth."""
+    """Return the landmarker's scores (52,) on a neutral face: typical for eyes and brows, low for the mouth."""
     low = np.percentile(scores, 15, axis=0)
     middle = np.median(scores, axis=0)
     is_mouth = np.array([name.startswith(("mouth", "jaw")) for name in ARKIT_NAMES])
@@ -110,7 +111,7 @@ def neutral_scores(scores: np.ndarray) -> np.ndarray:
 def principal_components(
     offsets: np.ndarray, weight: np.ndarray, importance: np.ndarray, count: int
 ) -> tuple[np.ndarray, float]:
-    """Leading components (count, 478, 3) of (N, 478, 3) offsets, each scaled to one standard deviation.
+    """Return the leading components (count, 478, 3) of (N, 478, 3) offsets, each scaled to one standard deviation.
 
     ``importance`` (478, 3) weighs the squared errors. Also returns the share of the variance they explain.
     """
@@ -134,7 +135,7 @@ def mirrored_rotations(vectors: np.ndarray) -> np.ndarray:
 
 
 def fit_metric() -> np.ndarray:
-    """Weights (478, 3) of squared errors: what people look at counts more, the landmarker's depth less."""
+    """Return the weights (478, 3) of squared errors: what people look at counts more, the landmarker's depth less."""
     importance = np.ones(topology.POINTS)
     importance[topology.FACE_OVAL] = 0.5
     importance[np.r_[topology.LEFT_BROW, topology.RIGHT_BROW]] = 2.0
@@ -144,7 +145,8 @@ def fit_metric() -> np.ndarray:
 
 
 def owner_weights(owner: np.ndarray, neutrals: np.ndarray) -> np.ndarray:
-    """Weights (N,) of frames such that each person counts alike: clips with nearly the same face share one weight."""
+    """Return the weights (N,) of frames such that each person counts alike: clips with nearly the same face share one
+    weight."""
     flat = neutrals.reshape(len(neutrals), -1)
     square = (flat**2).sum(1)
     distance = np.sqrt(np.maximum(square[:, None] + square[None] - 2 * flat @ flat.T, 0) / topology.POINTS)
@@ -153,7 +155,7 @@ def owner_weights(owner: np.ndarray, neutrals: np.ndarray) -> np.ndarray:
 
 
 def separate(frames: Frames, mean: np.ndarray, mirror: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Splits aligned clip frames into what the scores, the head's turn and the person explain.
+    """Split aligned clip frames into what the scores, the head's turn and the person explain.
 
     Returns:
         by_scores (52, 478, 3) and by_turn (9, 478, 3), linear in ``scores`` and :func:`turn_features`.
@@ -170,7 +172,7 @@ def separate(frames: Frames, mean: np.ndarray, mirror: np.ndarray) -> tuple[np.n
 def expression_bases(
     offsets: np.ndarray, weight: np.ndarray, mean: np.ndarray, mirror: np.ndarray, metric: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Regional components of (N, 478, 3) offsets from each person's neutral face."""
+    """Return the regional components of (N, 478, 3) offsets from each person's neutral face."""
     regions = region_memberships(mean)
     both = np.concatenate([offsets, mirrored(offsets, mirror)])
     weight = np.tile(weight, 2)
@@ -190,7 +192,7 @@ def expression_bases(
 
 
 def beyond(shapes: np.ndarray, basis: np.ndarray, metric: np.ndarray) -> np.ndarray:
-    """The part of ``shapes`` (S, 478, 3) that the ``basis`` (N, 478, 3) does not span."""
+    """Return the part of ``shapes`` (S, 478, 3) that the ``basis`` (N, 478, 3) does not span."""
     weight = metric.reshape(-1)
     rows, flat = basis.reshape(len(basis), -1), shapes.reshape(len(shapes), -1)
     known = np.linalg.solve((rows * weight) @ rows.T, (rows * weight) @ flat.T)
@@ -198,7 +200,7 @@ def beyond(shapes: np.ndarray, basis: np.ndarray, metric: np.ndarray) -> np.ndar
 
 
 def save(tensors: dict[str, np.ndarray], path: Path) -> None:
-    """Bases go to half precision, the mean stays in single."""
+    """Write the tensors: bases in half precision, the mean in single."""
     kinds = {"triangles": np.int64, "mirror": np.int64, "mean": np.float32}
     stored = {
         name: np.ascontiguousarray(
@@ -212,7 +214,7 @@ def save(tensors: dict[str, np.ndarray], path: Path) -> None:
 
 
 def fit_tensors(prepared: Path) -> dict[str, np.ndarray]:
-    """All tensors of ``face_model.safetensors``."""
+    """Return all tensors of ``face_model.safetensors``."""
     landmarks, scores, owner, clips = load_frames(prepared)
     weight = 1 / np.bincount(owner)[owner]
     mean = centred(upright(build_template(landmarks, weight, None)))

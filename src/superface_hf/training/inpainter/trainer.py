@@ -1,4 +1,4 @@
-"""Trains the inpainter on packed pictures that stay on the device::
+"""Train the inpainter on packed pictures that stay on the device::
 
     superface train inpainter --set shards=.shards_matte --out runs/inpainter
 
@@ -103,7 +103,7 @@ class PictureLoss:
         self.distance = distance
 
     def __call__(self, painted: Tensor, batch: HoleBatch) -> dict[str, Tensor]:
-        """Terms of the loss; ``painted`` is the true picture where nothing was asked."""
+        """Return the terms of the loss; ``painted`` is the true picture where nothing was asked."""
         wanted, asked = batch.pictures, batch.asked
         near = F.avg_pool2d(F.pad(1 - asked, (12, 12, 12, 12), mode="replicate"), 25, 1)
         weight = asked * (1 + BORDER * near)
@@ -123,7 +123,7 @@ class PictureLoss:
 
 
 def _products(features: Tensor, weight: Tensor) -> Tensor:
-    """(B, C, C) means of products of channels (Gatys et al. 2016), of features brought to the same strength."""
+    """Return the means (B, C, C) of products of channels (Gatys et al. 2016), of features brought to the same strength."""
     # (half precision, in which products would be taken, is too coarse for the differences between them)
     features = features / features.square().mean((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-3)
     flat = (features * weight.sqrt()).flatten(2)
@@ -135,7 +135,8 @@ def _products(features: Tensor, weight: Tensor) -> Tensor:
 def hole_figures(
     network: nn.Module, held_out: HoleBatch, distance: PerceptualDistance, batch: int = 16
 ) -> dict[str, float]:
-    """Perceptual distance and PSNR in the asked part of held-out holes, of the network's paint and of the plain fill."""
+    """Return the perceptual distance and PSNR in the asked part of held-out holes, of the network's paint and of the plain
+    fill."""
     sums: dict[str, list[Tensor]] = {"perceptual": [], "perceptual_fill": [], "psnr": [], "psnr_fill": []}
     for start in range(0, len(held_out.pictures), batch):
         picture, known, asked = (x[start : start + batch] for x in (held_out.pictures, held_out.known, held_out.asked))
@@ -175,7 +176,7 @@ class InpainterTrainer:
             self.discriminator = HoleDiscriminator(accelerator, config.judge_rate, config.judge_clip_norm)
 
     def train(self, until: int | None = None) -> None:
-        """Trains to the end, or to step ``until``; writes a checkpoint in both cases."""
+        """Train to the end, or to step ``until``, and write a checkpoint in both cases."""
         run, config = self.run, self.config
         run.resume()
         for step in run.steps_left(until):
@@ -188,7 +189,7 @@ class InpainterTrainer:
         run.release()
 
     def _loss(self, batch: HoleBatch, fall: float) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted sum, and its terms without gradients; lets the discriminator learn from the batch."""
+        """Return the weighted sum, and its terms without gradients; the discriminator learns from the batch."""
         weights, progress = self.config.loss, self.run.progress
         with self.accelerator.autocast():
             painted = self.model(batch.pictures, batch.known).pictures
@@ -205,12 +206,13 @@ class InpainterTrainer:
         return loss, {name: term.detach() for name, term in terms.items()}
 
     def measure(self) -> dict[str, float]:
-        """The figures of the averaged network; see :func:`hole_figures`."""
+        """Return the figures of the averaged network; see :func:`hole_figures`."""
         return hole_figures(self.averaged, self.held_out, self.distance)
 
 
 def _architecture(changes: dict[str, Any]) -> SuperFaceInpainterConfig:
-    """
+    """Return the network's configuration with some fields changed.
+
     Raises:
         SettingsError: an unknown field, or a value that cannot be.
     """
@@ -221,7 +223,7 @@ def _architecture(changes: dict[str, Any]) -> SuperFaceInpainterConfig:
 
 
 def run(config: InpainterTrainingConfig, until: int | None = None) -> Path | None:
-    """Trains until steps or minutes are over, or to step ``until``.
+    """Train until steps or minutes are over, or to step ``until``.
 
     Returns:
         The folder of the newest weights; None in all processes except the main one.

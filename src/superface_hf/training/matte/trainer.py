@@ -1,4 +1,4 @@
-"""Trains the matte network on, from the embedded weights, on packed pictures that stay on the device::
+"""Continue the training of the matte network, from the embedded weights, on packed pictures that stay on the device::
 
     python -m superface_hf.data.pictures.pack ...
     superface train matte --set shards=.shards_matte --out runs/matte
@@ -67,7 +67,7 @@ class MatteTrainingConfig:
 
 
 def matte_loss(logits: Tensor, batch: MatteBatch) -> dict[str, Tensor]:
-    """Cross-entropy, more of it along outlines; the overlap as a whole; and the outline's steepness."""
+    """Return the loss: cross-entropy, more of it along outlines; the overlap as a whole; and the outline's steepness."""
     logits = logits.float()
     wanted, known = batch.mattes, batch.known
     edge = F.max_pool2d(wanted, 9, 1, 4) + F.max_pool2d(-wanted, 9, 1, 4)
@@ -87,7 +87,7 @@ def _slope(x: Tensor, dim: int) -> Tensor:
 
 @torch.no_grad()
 def overlaps(network: nn.Module, data: PackedPictures, size: int, batch: int = 32) -> Tensor:
-    """(N,) intersection over union with the labels, in the windows of inference."""
+    """Return the intersection over union (N,) with the labels, in the windows of inference."""
     results = []
     for numbers in torch.arange(len(data), device=data.faces.device).split(batch):
         maps = around_face(data.faces[numbers], REACH)
@@ -99,7 +99,7 @@ def overlaps(network: nn.Module, data: PackedPictures, size: int, batch: int = 3
 
 
 def measure_matte(network: nn.Module, held_out: PackedPictures, size: int) -> dict[str, float]:
-    """Mean intersection over union: of all pictures, of clips and of portraits; and the lowest of any."""
+    """Return the mean intersection over union: of all pictures, of clips and of portraits; and the lowest of any."""
     found = overlaps(network, held_out, size)
     clips = torch.tensor([kind == "clip" for kind in held_out.kinds], device=found.device)
     return {
@@ -111,7 +111,7 @@ def measure_matte(network: nn.Module, held_out: PackedPictures, size: int) -> di
 
 
 def run(config: MatteTrainingConfig, until: int | None = None) -> Path | None:
-    """Trains until steps or minutes are over, or to step ``until``.
+    """Train until steps or minutes are over, or to step ``until``.
 
     Returns:
         The folder of the newest weights; None in all processes except the main one.

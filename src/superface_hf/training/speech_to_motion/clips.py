@@ -58,7 +58,7 @@ class MotionClip:
 
 
 def load_motion_clips(data: Path, cache: Path) -> list[MotionClip]:
-    """The stretches of all tracked clips; what was made of each clip is kept beside it."""
+    """Return the stretches of all tracked clips; what was made of each clip is kept beside it."""
     model = embedded_audio_to_lip()
     weights = digest(*(parameter.detach().numpy() for parameter in model.parameters()))
     found = []
@@ -87,7 +87,7 @@ def _restore(path: Path) -> list[MotionClip]:
 
 
 def motion_clips(clip: TrackedClip, model: SuperFaceAudioToLipModel) -> list[MotionClip]:
-    """The stretches of one clip that can be believed and are in step with their sound; none if nothing is."""
+    """Return the stretches of one clip that can be believed and are in step with their sound; none if nothing is."""
     person = person_at(clip.repo, clip.path)
     held_out = clip.split == "val" or zlib.crc32(person.encode()) % HOLD_OUT == 2
     stretches = [_fitted(clip, *span) for span in _spans(clip.shots, clip.fps)]
@@ -116,27 +116,27 @@ def motion_clips(clip: TrackedClip, model: SuperFaceAudioToLipModel) -> list[Mot
 
 
 def _longest(inside: np.ndarray) -> slice:
-    """The longest run of True (T,)."""
+    """Return the longest run of True (T,)."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], inside, [0]]).astype(int)))
     runs = edges.reshape(-1, 2)
     return slice(*max(runs.tolist(), key=lambda run: run[1] - run[0], default=(0, 0)))
 
 
 def _spans(shots: np.ndarray, fps: float) -> list[tuple[int, int]]:
-    """First and last-plus-one frames of stretches of one shot in which the face is always seen."""
+    """Return the first and last-plus-one frames of stretches of one shot in which the face is always seen."""
     edges = np.flatnonzero(np.diff(shots)) + 1
     parts = np.split(np.arange(len(shots)), edges)
     return [(part[0], part[-1] + 1) for part in parts if shots[part[0]] >= 0 and len(part) >= SHORTEST * fps / FPS]
 
 
 def _fitted(clip: TrackedClip, start: int, stop: int) -> tuple[int, Motion, Motion]:
-    """When a stretch starts (frames of 25 fps), its smoothed motion, and its motion as it was tracked."""
+    """Return a stretch's start (frames of 25 fps), its smoothed motion, and its motion as it was tracked."""
     _, motion = FaceModel.default().fit(clip.landmarks[start:stop], clip.fps)
     return round(start * FPS / clip.fps), motion.smooth().resample(FPS), motion.resample(FPS)
 
 
 def _heard(samples: np.ndarray, model: SuperFaceAudioToLipModel) -> tuple[np.ndarray, np.ndarray]:
-    """(T, 286) features at one loudness, and (T,) decibels."""
+    """Return what is heard: (T, 286) features at one loudness, and (T,) decibels."""
     levelled = LoudnessNormalizer(SAMPLING_RATE, speech_level([samples], SAMPLING_RATE)).push(samples)
     features = SpeechFeatures(model, FPS)
     rows = np.concatenate([features.push(levelled), features.flush()])
@@ -151,13 +151,13 @@ def _mouth(motion: Motion) -> np.ndarray:
 
 
 def _mouth_rest(motion: Motion) -> np.ndarray:
-    """(M,) this person's closed mouth: the mean of the least open frames."""
+    """Return this person's closed mouth (M,): the mean of the least open frames."""
     least = np.argsort(mouth_opening(motion.mouth))[: max(3, round(REST_SHARE * len(motion)))]
     return motion.mouth[least].mean(0)
 
 
 def _in_step(openings: Sequence[tuple[int, np.ndarray]], expected: np.ndarray) -> tuple[int, float]:
-    """Finds by how many frames the picture is early against its sound, and the correlation at that lag."""
+    """Find by how many frames the picture is early against its sound, and the correlation at that lag."""
     scores = []
     for lag in LAGS:
         pairs = []

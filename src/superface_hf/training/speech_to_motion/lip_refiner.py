@@ -1,4 +1,4 @@
-"""Trains the lip refiner on top of a finished motion diffusion, and chooses its gate.
+"""Train the lip refiner on top of a finished motion diffusion, and choose its gate.
 
 ::
 
@@ -87,7 +87,7 @@ class LipWindows(Batch):
 
     @classmethod
     def joined(cls, parts: Sequence[LipWindows]) -> LipWindows:
-        """All windows of several clips."""
+        """Return all windows of several clips."""
         names = ("condition", "diffused", "truth", "valid")
         return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
 
@@ -96,7 +96,7 @@ class LipWindows(Batch):
 def lip_windows(
     clip: MotionClip, denoiser: MotionDenoiser, statistics: MotionStatistics, scheduler: DDIMScheduler, seed: int
 ) -> LipWindows:
-    """A clip in windows, with the mouth that the diffusion gives to each on its own."""
+    """Return a clip in windows, with the mouth that the diffusion gives to each on its own."""
     frames, before = denoiser.config.frames, denoiser.config.known_frames
     heard = scaled_condition(clip.condition, statistics)
     count = -(-len(heard) // frames)
@@ -126,7 +126,7 @@ def lip_windows(
 
 
 def refined(refiner: LipRefiner, statistics: MotionStatistics, windows: LipWindows, gate: float) -> Tensor:
-    """(N, F, M) audio-to-lip's mouth and so much of the residual, in the mouth's own unit."""
+    """Return audio-to-lip's mouth (N, F, M) with so much of the residual, in the mouth's own unit."""
     part = region_slices()["mouth"]
     own = windows.condition[..., -MOUTH:]
     residual = refiner(windows.condition, windows.diffused)
@@ -136,7 +136,7 @@ def refined(refiner: LipRefiner, statistics: MotionStatistics, windows: LipWindo
 def train_refiner(
     config: LipRefinerTrainingConfig, windows: LipWindows, statistics: MotionStatistics, until: int | None = None
 ) -> tuple[TrainingRun, LipRefiner]:
-    """Trains to the end, or to step ``until``; goes on from the newest checkpoint in ``config.out``.
+    """Train to the end, or to step ``until``; continue from the newest checkpoint in ``config.out``.
 
     Returns:
         The run, and the averaged refiner.
@@ -175,7 +175,7 @@ def train_refiner(
 def opening_correlation(
     refiner: LipRefiner, statistics: MotionStatistics, clips: Sequence[LipWindows], gate: float
 ) -> float:
-    """The mean over clips of how truly the mouth opens and shuts (Pearson's correlation)."""
+    """Return the mean over clips of how truly the mouth opens and shuts (Pearson's correlation)."""
     scores = []
     for windows in clips:
         valid = windows.valid.bool()
@@ -185,13 +185,13 @@ def opening_correlation(
 
 
 def choose_gate(held_out: dict[float, float], validation: dict[float, float]) -> float:
-    """The best gate for those held out, of those that are no worse than none for validation."""
+    """Return the best gate for those held out, of those that are no worse than none for validation."""
     allowed = [gate for gate in held_out if validation[gate] >= validation[0.0]]
     return max(allowed, key=lambda gate: held_out[gate])
 
 
 def run(config: LipRefinerTrainingConfig, until: int | None = None) -> Path | None:
-    """Trains to the end, or to step ``until``; in the end chooses the gate, and writes refiner and ``gates.json``.
+    """Train to the end, or to step ``until``; in the end choose the gate, and write the refiner and ``gates.json``.
 
     Returns:
         The folder of the newest weights; None in all processes except the main one.

@@ -1,4 +1,4 @@
-"""Trains the motion diffusion on tracked clips of speaking people.
+"""Train the motion diffusion on tracked clips of speaking people.
 
 ::
 
@@ -79,7 +79,7 @@ class SpeechToMotionTrainingConfig:
 
 
 def training_scheduler() -> DDIMScheduler:
-    """The noise schedule: cosine (Nichol and Dhariwal 2021), the network tells the clean sample."""
+    """Return the noise schedule: cosine (Nichol and Dhariwal 2021), the network tells the clean sample."""
     return DDIMScheduler(
         num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2", prediction_type="sample", clip_sample=False,
         timestep_spacing="trailing",
@@ -124,14 +124,14 @@ class SpeechToMotionTrainer:
         self.weight = coefficient_weights(shown[0].vectors.shape[1]).to(self.accelerator.device)
 
     def _scales(self, clips: Sequence[MotionClip]) -> MotionStatistics:
-        """Those that the run began with: a training may be gone on with when more clips have been tracked."""
+        """Return the statistics with which the run began: a training may be continued after more clips have been tracked."""
         folder = Path(self.config.out) / "statistics"
         if not folder.exists():
             fit_statistics(clips).save_pretrained(folder)
         return MotionStatistics.from_pretrained(folder)
 
     def train(self, until: int | None = None) -> None:
-        """Trains to the end, or to step ``until``; writes a checkpoint in both cases."""
+        """Train to the end, or to step ``until``, and write a checkpoint in both cases."""
         config = self.config
         self.run.resume()
         for batch in self.run.batches(self.windows, config.batch_size, until or config.steps):
@@ -148,7 +148,7 @@ class SpeechToMotionTrainer:
 
     @torch.no_grad()
     def held_out_loss(self) -> dict[str, float]:
-        """The averaged network's loss on windows of people who are not trained on, with the same noise each time."""
+        """Return the averaged network's loss on windows of people who are not trained on, with the same noise each time."""
         torch.manual_seed(0)
         assert self.unseen is not None
         numbers = torch.arange(VALIDATION_WINDOWS).split(self.config.batch_size)
@@ -164,7 +164,7 @@ class SpeechToMotionTrainer:
         return {**terms, "gradient": norm}
 
     def _loss(self, model: torch.nn.Module, batch: MotionBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The objective on one batch, and its terms: errors of the clean motion and of its differences, by region."""
+        """Return the objective on one batch, and its terms: errors of the clean motion and of its differences, by region."""
         config, device = self.config, self.accelerator.device
         batch = batch.to(device)
         motion, given = batch.motion, batch.known_given
@@ -198,7 +198,7 @@ class SpeechToMotionTrainer:
 
 
 def coefficient_weights(size: int) -> Tensor:
-    """(size,) how much the squared error of each number counts; sums to 1."""
+    """Return weights (size,): how much the squared error of each number counts; sums to 1."""
     weight = torch.zeros(size)
     for region, part in region_slices().items():
         weight[part] = REGION_WEIGHTS[region] / (part.stop - part.start)
@@ -210,7 +210,7 @@ def _mean(values: Tensor, weight: Tensor) -> Tensor:
 
 
 def run(config: SpeechToMotionTrainingConfig, until: int | None = None) -> Path | None:
-    """Loads what ``config`` names, and trains to the end, or to step ``until``.
+    """Load what ``config`` names, and train to the end, or to step ``until``.
 
     Returns:
         The folder of the newest weights; None in all processes except the main one.

@@ -23,7 +23,7 @@ BALANCE = 0.7  # clips of a person who has n of them weigh n ** -balance
 
 
 def fit_statistics(clips: Sequence[MotionClip]) -> MotionStatistics:
-    """Scales and styles of the people in ``clips``, each counting the same."""
+    """Fit the scales and styles of the people in ``clips``, each counting the same."""
     people = Counter(clip.person for clip in clips)
     weights = np.concatenate(
         [np.full(len(clip.vectors), 1 / people[clip.person] / len(clip.vectors)) for clip in clips]
@@ -48,7 +48,7 @@ def fit_statistics(clips: Sequence[MotionClip]) -> MotionStatistics:
 
 
 def fit_styles(statistics: MotionStatistics, clips: Sequence[MotionClip]) -> None:
-    """Fits the distribution of people's styles in ``clips``, each person counting the same, for ``drawn_style``."""
+    """Fit the distribution of people's styles in ``clips``, each person counting the same, for ``drawn_style``."""
     codes = np.stack([style_code(clip.vectors) for clip in clips])
     scaled = (codes - statistics.style_mean.numpy()) / statistics.style_spread.numpy()
     counts = _equally(clips)
@@ -60,7 +60,7 @@ def fit_styles(statistics: MotionStatistics, clips: Sequence[MotionClip]) -> Non
 
 
 def _equally(clips: Sequence[MotionClip]) -> np.ndarray:
-    """Weights of clips under which all people count the same; they sum to 1."""
+    """Return the weights of clips under which all people count the same; they sum to 1."""
     people = Counter(clip.person for clip in clips)
     counts = np.array([1 / people[clip.person] for clip in clips])
     return counts / counts.sum()

@@ -1,4 +1,4 @@
-"""Distils a teacher into a student of one person: ``superface distill --portrait alice.jpg --name alice -o out/``.
+"""Distil a teacher into a student of one person: ``superface distill --portrait alice.jpg --name alice -o out/``.
 
 The teacher renders the portrait over a bank of motions for a part of the time, into a cache; the student learns from it for the
 rest, with a learning rate that follows the share of the time that has passed. Whatever is stopped goes on where it was.
@@ -130,7 +130,7 @@ class Distiller:
     # Rendering
 
     def render(self) -> tuple[TeacherFrames, float]:
-        """The teacher's frames to learn from, and the seconds that went into all that came before training."""
+        """Return the teacher's frames to learn from, and the seconds that went into all that came before training."""
         config, world = self.config, self.accelerator.num_processes
         if self.accelerator.is_main_process:
             self.cache("frames")
@@ -161,7 +161,7 @@ class Distiller:
         return seconds
 
     def _check_time(self, spent: float, shards: int) -> None:
-        """Raises TrainingError early where the time will not suffice."""
+        """Raise TrainingError early where the time will not suffice."""
         needed = spent / shards * (LEAST_FRAMES / SHARD) / self.config.render_share / 60
         if needed > 2 * self.config.minutes:
             raise TrainingError(
@@ -171,7 +171,7 @@ class Distiller:
             )
 
     def held_out(self) -> TeacherFrames:
-        """The frames that the student is measured on, rendered in float32 and kept without loss."""
+        """Return the frames that the student is measured on, rendered in float32 and kept without loss."""
         cache = self.cache("held_out")
         if not cache.path(0).exists():
             start = time.monotonic()
@@ -190,7 +190,7 @@ class Distiller:
         return FrameCache(self.config.work / kind, fingerprint(self.teacher, *made_from))
 
     def report(self, student: SuperFaceStudentModel) -> StudentReport:
-        """Saves the student in ``config.out``, measures it there, and writes its card."""
+        """Save the student in ``config.out``, measure it there, and write its card."""
         config, folder = self.config, self.config.folder
         student.save_pretrained(folder)
         with torch.inference_mode(), FlopCounterMode(display=False) as counter:
@@ -217,7 +217,7 @@ class Distiller:
     # Training
 
     def new_student(self) -> SuperFaceStudentModel:
-        """Untrained: the layers of the portrait."""
+        """Return an untrained student, which renders the layers of the portrait."""
         student = SuperFaceStudentModel(self.student_config).to(self.accelerator.device)
         portrait = self.portrait
         student.store(
@@ -262,7 +262,7 @@ def _student_config(
 
 
 def distill(config: DistillationConfig) -> StudentReport | None:
-    """Makes a student and writes it to ``config.out``, with a model card that says how near it comes to the teacher.
+    """Make a student, and write it to ``config.out``, with a model card that says how near it comes to the teacher.
 
     Returns:
         What was measured; None on all but the main process.
@@ -279,5 +279,5 @@ def distill(config: DistillationConfig) -> StudentReport | None:
 
 
 def run(config: DistillationConfig) -> Path | None:
-    """As :func:`distill`; gives the student's folder, and None in all processes except the main one."""
+    """Make a student, as :func:`distill`; return its folder, and None in all processes except the main one."""
     return None if distill(config) is None else config.folder

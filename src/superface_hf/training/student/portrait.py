@@ -19,7 +19,8 @@ from .config import DistillationConfig
 
 
 def found_portrait(config: DistillationConfig, tracker: FaceTracker, face_model: FaceModel, size: int) -> Portrait:
-    """The portrait, in a picture that is no larger than a student may store: frames of 512 pixels gain nothing from more."""
+    """Return the portrait, in a picture that is no larger than a student may store: frames of 512 pixels gain nothing from
+    more."""
     picture = load_picture(config.portrait)
     portrait = find_portrait(picture, tracker, face_model, config.face, size)  # type: ignore[arg-type]
     pixels = picture.shape[0] * picture.shape[1]
@@ -32,7 +33,7 @@ def found_portrait(config: DistillationConfig, tracker: FaceTracker, face_model:
 
 
 def stored_portrait(portrait: Portrait) -> tuple[bytes, Portrait]:
-    """The picture as the student stores it, and the portrait with the very pixels that come out of that file."""
+    """Return the picture as the student stores it, and the portrait with the very pixels that come out of that file."""
     file = picture_file(portrait.picture)
     return file, replace(
         portrait, picture=np.array(Image.open(io.BytesIO(file), formats=("PNG", "JPEG")).convert("RGB"))
@@ -40,7 +41,7 @@ def stored_portrait(portrait: Portrait) -> tuple[bytes, Portrait]:
 
 
 def portrait_layers(portrait: Portrait) -> PortraitLayers:
-    """The portrait in layers, by the embedded models."""
+    """Return the portrait in layers, by the embedded models."""
     from ...models.embedded import embedded_inpainter, embedded_matte
 
     points = portrait.crop.to_pixels(portrait.landmarks)

@@ -65,7 +65,7 @@ class TeacherFrames:
         return cls([picture for part in parts for picture in part.pictures], *tensors)
 
     def save(self, path: Path, seconds: float) -> None:
-        """``seconds`` is what it took to render them."""
+        """Write the frames to a file, with the ``seconds`` that they took to render."""
         lengths = torch.tensor([len(picture) for picture in self.pictures])
         joined = torch.from_numpy(np.frombuffer(b"".join(self.pictures), np.uint8).copy())
         tensors = {name: getattr(self, name) for name in _TENSORS}
@@ -108,7 +108,7 @@ class FrameCache:
         return self.folder / f"shard_{shard:05d}.safetensors"
 
     def load(self) -> tuple[TeacherFrames, float]:
-        """All that there is, and what it took in seconds.
+        """Return all stored frames, and the seconds that they took.
 
         Raises:
             TrainingError: nothing.
@@ -127,7 +127,7 @@ def _fingerprint_in(manifest: Path) -> object:
 
 
 def fingerprint(teacher: SuperFaceTeacherModel, *parts: bytes) -> str:
-    """Tells apart what frames depend on."""
+    """Return a text that changes with anything that the frames depend on."""
     digest = hashlib.sha256()
     digest.update(repr([float(p.detach().double().sum()) for p in teacher.parameters()]).encode())
     for part in parts:
@@ -146,7 +146,7 @@ def render_frames(
     dtype: torch.dtype,
     exact: bool,
 ) -> TeacherFrames:
-    """Renders meshes (N, 478, 3) in their windows (N, 3), before the plate of ``scene``. ``exact`` keeps pictures without
+    """Render meshes (N, 478, 3) in their windows (N, 3), before the plate of ``scene``. ``exact`` keeps pictures without
     loss."""
     size, device = teacher.config.image_size, teacher.device
     pictures, alphas, flows, codes = [], [], [], []
@@ -172,8 +172,8 @@ def _encoded(picture: np.ndarray, exact: bool) -> bytes:
 
 
 def reduced_appearance(source: PreparedSource, channels: int, size: int) -> Tensor:
-    """The teacher's appearance volume (1, D, C, s, s) as its ``channels`` strongest components over the plane: (1, channels,
-    size, size), each with unit variance."""
+    """Return the teacher's appearance volume (1, D, C, s, s) as its ``channels`` strongest components over the plane: (1,
+    channels, size, size), each with unit variance."""
     volume = source.volume.float().flatten(1, 2)
     if volume.shape[-1] != size:
         volume = F.interpolate(volume, size=(size, size), mode="bilinear", align_corners=False)

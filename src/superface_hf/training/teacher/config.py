@@ -49,7 +49,7 @@ class ModelSettings:
         self.architecture()
 
     def architecture(self) -> SuperFaceTeacherConfig:
-        """The model's configuration, where it does not start from weights."""
+        """Return the model's configuration, where it does not start from weights."""
         try:
             return SuperFaceTeacherConfig.of_size(self.size, **self.overrides)
         except (StrictDataclassError, TypeError, ValueError) as error:
@@ -204,7 +204,7 @@ class TeacherTrainingConfig:
     run: RunSettings = field(default_factory=RunSettings)
 
     def __post_init__(self) -> None:
-        """Pairs are drawn at the model's size, whatever it is."""
+        """Draw pairs at the model's size, whatever it is."""
         sampling, size = self.data.sampling, self.model.architecture().image_size
         if self.model.init is not None or sampling.image_size == size:
             return
@@ -221,7 +221,7 @@ class TeacherTrainingConfig:
         return Path(self.run.out)
 
     def micro_batch(self, processes: int) -> int:
-        """Pairs that one process takes at a time."""
+        """Return the pairs that one process takes at a time."""
         parts = processes * self.run.accumulation
         if self.run.batch_size % parts:
             raise SettingsError(
@@ -232,6 +232,6 @@ class TeacherTrainingConfig:
 
 
 def _architecture_hints() -> dict[str, Any]:
-    """The types of the fields that ``SuperFaceTeacherConfig`` itself has, and not every model's configuration."""
+    """Return the types of the fields that ``SuperFaceTeacherConfig`` itself has, and not every model's configuration."""
     own = type("Own", (), {"__annotations__": SuperFaceTeacherConfig.__annotations__})
     return get_type_hints(own, vars(sys.modules[SuperFaceTeacherConfig.__module__]))

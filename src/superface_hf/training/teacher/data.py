@@ -143,7 +143,7 @@ class _StreamedParts(IterableDataset[tuple[int, dict[str, Any], Pair]]):
 
 
 def streamed_pairs(config: TeacherTrainingConfig, image_size: int, reader: int) -> StreamedPairs:
-    """The pairs of one of the readers: each has its own order of clips, and its own draws."""
+    """Return the pairs of one of the readers: each has its own order of clips, and its own draws."""
     data = config.data
     sampling = replace(data.sampling, image_size=image_size)
     if sampling.stills and not Path(data.prepared).is_dir():
@@ -157,7 +157,7 @@ def streamed_pairs(config: TeacherTrainingConfig, image_size: int, reader: int) 
 
 
 def _place(places: list[Any], rank: int, processes: int, workers: int) -> dict[str, Any]:
-    """The place at which this process's stream resumes; the start if other readers wrote the checkpoint."""
+    """Return the place at which this process's stream resumes; the start if other readers wrote the checkpoint."""
     place = places[rank] if len(places) == processes else None
     if place is not None and len(place["workers"]) == workers:
         return place

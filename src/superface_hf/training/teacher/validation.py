@@ -66,7 +66,7 @@ class ValidationClips:
 
 
 def _validation_clips(prepared: str | Path) -> list[PreparedClip]:
-    """All clips of the split ``val``, in name order."""
+    """Return all clips of the split ``val``, in name order."""
     if Path(prepared).is_dir():
         return list(load_clips(Path(prepared), "val"))
     clips: dict[str, PreparedClip] = {}
@@ -81,7 +81,8 @@ def _validation_clips(prepared: str | Path) -> list[PreparedClip]:
 def measure_teacher(
     model: SuperFaceTeacherModel, data: ValidationClips, mattes: Mattes, sheet: Path
 ) -> dict[str, float | list[float]]:
-    """Mean PSNR of teacher and plain mesh flow over the whole picture and the eye and mouth boxes, and the worst clip.
+    """Return the mean PSNR of teacher and plain mesh flow over the whole picture and the eye and mouth boxes, and the worst
+    clip.
 
     Writes a contact sheet: for each clip the source, two targets, and these two by the mesh flow and by the teacher.
     """
@@ -105,7 +106,7 @@ def measure_teacher(
 
 
 def _rendered(model: SuperFaceTeacherModel, clip: _Clip, mattes: Mattes) -> dict[str, Tensor]:
-    """The clip's frames by the plain mesh flow and by the teacher, (T, 3, S, S) each."""
+    """Return the clip's frames by the plain mesh flow and by the teacher, (T, 3, S, S) each."""
     device = model.device
     source, landmarks, driving = (x.to(device) for x in (clip.source, clip.source_landmarks, clip.target_landmarks))
     matte = mattes(source)

@@ -85,7 +85,7 @@ class Draws:
 
     @classmethod
     def of(cls, *numbers: int) -> Draws:
-        """Random numbers that follow from whole numbers: the seed, the step, the process."""
+        """Return the random numbers that follow from whole numbers: the seed, the step, the process."""
         return cls(numpy_generator(*numbers), torch_generator(*numbers))
 
 
@@ -120,7 +120,7 @@ def train_part(
     part: Part[BatchT], config: PartTrainingConfig, accelerator: Accelerator, until: int | None = None,
     settle: Callable[[nn.Module], None] | None = None,
 ) -> Path | None:  # fmt: skip
-    """Trains until steps or minutes are over, or to step ``until``; goes on from the newest checkpoint in ``config.out``.
+    """Train until steps or minutes are over, or to step ``until``; continue from the newest checkpoint in ``config.out``.
 
     Args:
         settle: changes the averaged weights in the end, before they are written.
@@ -158,25 +158,25 @@ def train_part(
 
 
 def frozen_modules(backbone: LiteBackbone, stages: int) -> list[nn.Module]:
-    """The stem and the first ``stages`` stages, which keep their ImageNet weights; none at 0."""
+    """Return the stem and the first ``stages`` stages, which keep their ImageNet weights; none at 0."""
     return [backbone.stem, *backbone.stages[:stages]] if stages else []
 
 
 def freeze_stages(network: nn.Module, stages: int) -> None:
-    """Takes a network's frozen stages out of training, so that no gradient is computed for them."""
+    """Take a network's frozen stages out of training, so that no gradient is computed for them."""
     for module in frozen_modules(typing.cast(LiteBackbone, network.backbone), stages) if stages else []:
         module.requires_grad_(False)
 
 
 def train_mode(wrapped: nn.Module, network: nn.Module, stages: int) -> None:
-    """Brings a network into training mode, except for the batch norms of its frozen stages."""
+    """Bring a network into training mode, except for the batch norms of its frozen stages."""
     wrapped.train()
     for module in frozen_modules(typing.cast(LiteBackbone, network.backbone), stages) if stages else []:
         module.eval()
 
 
 def backbone_and_heads(network: nn.Module, backbone_rate: float, rate: float) -> list[tuple[list[nn.Parameter], float]]:
-    """The parameters of a network on an ImageNet backbone, in two groups with a learning rate each."""
+    """Return the parameters of a network on an ImageNet backbone, in two groups with a learning rate each."""
     named = list(network.named_parameters())
     backbone = [parameter for name, parameter in named if name.startswith("backbone.")]
     heads = [parameter for name, parameter in named if not name.startswith("backbone.")]
