@@ -1,4 +1,4 @@
-"""What is finished already: known by what goes into a row and by what came out, not by names."""
+"""Find out which rows are finished: by the content of their inputs and of their clips, not by names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A whole batch: every row once, whatever happens to the others, and a report of all."""
+"""Run a batch: every row once, even if others fail, and a report of all."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def _run(rows: list[dict[str, Any]], work: RenderRow, engine: Engine, workers: i
 
 
 class _Report:
-    """The report as a file: complete whenever it is there, and never far behind."""
+    """The report as a file, which is always complete and updated often."""
 
     def __init__(self, path: Path, count: int, results: dict[int, dict[str, Any]]) -> None:
         self.path, self.results, self._written = path, {}, 0.0

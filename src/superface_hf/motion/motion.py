@@ -1,4 +1,4 @@
-"""``Motion``: what a face does over time, without whose face it is."""
+"""``Motion``: what a face does over time, without the identity of the face."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``superface-player``: an exported student says a sound file."""
+"""``superface-player``: make an exported student say a sound file."""
 
 from __future__ import annotations
 

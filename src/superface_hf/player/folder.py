@@ -1,4 +1,4 @@
-"""Reads an exported student."""
+"""Read an exported student."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draws what a student's graph gives, as the compositor does with torch."""
+"""Draw what a student's graph gives, as the compositor does with torch."""
 
 from __future__ import annotations
 

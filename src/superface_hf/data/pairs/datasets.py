@@ -50,7 +50,7 @@ class ReenactmentPairs(Dataset[Pair]):
 
 
 class Stream(Protocol):
-    """Clips for ever, as ``prepared_set.ClipStream`` gives them."""
+    """An endless stream of clips, such as ``prepared_set.ClipStream``."""
 
     def __iter__(self) -> Iterator[PreparedClip]: ...
 

@@ -28,7 +28,7 @@ LARGEST_TURN = 0.35  # radians between source and target: further, a warped pict
 
 
 class StillPairs:
-    """Draws such pairs. Motions are borrowed from every ``every``-th training clip."""
+    """Draws pairs from still portraits; their motions come from every ``every``-th training clip."""
 
     def __init__(self, prepared: Path, every: int = 5) -> None:
         self.face_model = FaceModel.default()

@@ -39,7 +39,7 @@ class Labeller(Protocol):
 
 @dataclass(frozen=True)
 class LabelSource:
-    """Which labeller: ``tracker`` (the embedded one; on ``device``) or ``mediapipe`` (its ``landmarker`` file)."""
+    """The choice of a labeller: ``tracker`` (the embedded one; on ``device``) or ``mediapipe`` (its ``landmarker`` file)."""
 
     kind: Literal["tracker", "mediapipe"] = "tracker"
     landmarker: Path | None = None

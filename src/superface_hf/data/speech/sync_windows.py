@@ -79,7 +79,7 @@ class SyncBatch(Batch):
 
 
 class SyncWindows(Dataset[SyncBatch]):
-    """Pieces without end: piece i is always the same for the same seed, whenever it is asked for."""
+    """An endless dataset of pieces: piece i is always the same for the same seed."""
 
     collate = staticmethod(SyncBatch.collate)
 

@@ -56,7 +56,7 @@ class SpeechBatch(Batch):
 
 
 class SpeechWindows(Dataset[SpeechBatch]):
-    """Windows without end: window i is always the same for the same seed, whenever it is asked for."""
+    """An endless dataset of windows: window i is always the same for the same seed."""
 
     collate = staticmethod(SpeechBatch.collate)
 

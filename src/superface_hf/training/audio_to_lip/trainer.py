@@ -98,7 +98,7 @@ class AudioToLipTrainingConfig:
 
 
 class AudioToLipTrainer:
-    """One training run; ``train()`` goes on from the newest checkpoint, exactly where it stopped.
+    """One training run; ``train()`` continues from the newest checkpoint, exactly where it stopped.
 
     Args:
         spoken, clips: synthetic and real speech to train on.

@@ -1,4 +1,4 @@
-"""The run of every trainer: it counts steps and time, follows the weights by their average, logs, saves and resumes."""
+"""The run of every trainer: it counts steps and time, averages the weights, logs, saves and resumes."""
 
 from __future__ import annotations
 

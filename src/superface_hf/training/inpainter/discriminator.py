@@ -1,4 +1,4 @@
-"""The discriminator of painted holes: it judges patches, and is asked only where a hole was."""
+"""The discriminator of painted holes: it judges patches, only where a hole was."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ BORDER = 3.0  # how much more a pixel at the hole's border counts than one far i
 
 @dataclass(frozen=True)
 class LossWeights:
-    """What each term counts.
+    """The weight of each term of the loss.
 
     Attributes:
         pixels: the error of pixels.
@@ -150,7 +150,7 @@ def hole_figures(
 
 
 class InpainterTrainer:
-    """One training run; ``train()`` goes on from the newest checkpoint, exactly where it stopped."""
+    """One training run; ``train()`` continues from the newest checkpoint, exactly where it stopped."""
 
     def __init__(self, config: InpainterTrainingConfig) -> None:
         torch.backends.cudnn.benchmark = True

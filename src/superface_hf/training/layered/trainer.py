@@ -1,4 +1,4 @@
-"""Train the teacher on layers from shards, on one device or several, for so many minutes, whatever the devices' speed::
+"""Train the teacher on layers from shards, on one device or several, for so many minutes, however fast they are::
 
     superface train layered-teacher --set shards=shards/ --out runs/layered
 
@@ -98,7 +98,7 @@ class LayeredTrainingConfig:
 
 
 class LayeredTrainer:
-    """One training run; ``train()`` goes on from the newest checkpoint, exactly where it stopped."""
+    """One training run; ``train()`` continues from the newest checkpoint, exactly where it stopped."""
 
     def __init__(self, config: LayeredTrainingConfig) -> None:
         self.config = config

@@ -1,4 +1,4 @@
-"""ConRe, a recipe for large sets: contrast draws voice and face into one space.
+"""ConRe, a recipe for large sets: a contrastive loss brings voices and faces into one space.
 
 After "See the Speaker" (arXiv 2510.26819). InfoNCE of voice embeddings against FaceSpace latents, with a memory bank, and
 negatives of the speaker's own presentation only, so that presentation alone cannot win. It needs sets of VoxCeleb's or
@@ -85,7 +85,7 @@ class VoicePairs(Batch):
 
 
 class Bank:
-    """The newest pairs of earlier steps: what their voices and faces became, (K, 2, E), and their numbers (K,)."""
+    """The newest pairs of earlier steps: the embeddings of their voices and faces, (K, 2, E), and their numbers (K,)."""
 
     def __init__(self, size: int) -> None:
         self.keys, self.rows = torch.zeros(0, 2, size), torch.zeros(0, dtype=torch.long)

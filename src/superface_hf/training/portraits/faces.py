@@ -1,4 +1,4 @@
-"""The gathered faces as a training set: who is left out, who is whom, and everything laid on one mesh."""
+"""The gathered faces as a training set: unsuitable ones left out, numbered by person, and laid on one mesh."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def training_scheduler() -> DDIMScheduler:
 
 
 class SpeechToMotionTrainer:
-    """One training run; ``train()`` goes on from the newest checkpoint, exactly where it stopped.
+    """One training run; ``train()`` continues from the newest checkpoint, exactly where it stopped.
 
     Args:
         clips: to train on, and (those with ``held_out``) to look at in ``validate_every``.

@@ -86,7 +86,7 @@ class MotionBatch(Batch):
 
 
 class MotionWindows(Dataset[MotionBatch]):
-    """Windows without end: window i is always the same for the same seed, whenever it is asked for."""
+    """An endless dataset of windows: window i is always the same for the same seed."""
 
     collate = staticmethod(MotionBatch.collate)
 

@@ -35,7 +35,8 @@ def log_squared(frames: Tensor, target: Tensor, weights: Tensor) -> Tensor:
 
 
 class Delivery(nn.Module):
-    """Asks of the student's p (B, code) that the teacher's p_d (B, C) follows from it linearly; not part of the student."""
+    """The error with which the teacher's p_d (B, C) follows linearly from the student's p (B, code); not part of the
+    student."""
 
     mean: Tensor
     std: Tensor
@@ -61,7 +62,7 @@ def steepness(texture: Tensor, size: int) -> Tensor:
 
 
 class MotionLoss:
-    """Delivered motion alone: the teacher's flow and its p_d.
+    """The loss of the motion alone: the teacher's flow and its p_d.
 
     An error of the flow counts by what it does to the picture: little where the portrait is of one colour, and hardly where
     nobody is.

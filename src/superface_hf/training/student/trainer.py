@@ -1,4 +1,4 @@
-"""Teaches a student what the teacher rendered: first how everything moves, then what it looks like.
+"""Train a student on what the teacher rendered: first on its motion, then on its pictures.
 
 Motion comes first because it is cheap to teach (no picture is rendered) and nearly all of a picture: moved by the teacher's own
 flow, the portrait's pixels alone are at 40 dB to its frames.

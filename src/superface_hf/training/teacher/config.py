@@ -144,7 +144,8 @@ class OptimizerSettings:
 
 @dataclass(frozen=True)
 class ScheduleSettings:
-    """For how long. A step is one step of the optimizer, on ``run.batch_size`` pairs, however many processes share them.
+    """The length of a training. A step is one step of the optimizer, on ``run.batch_size`` pairs, however many processes share
+    them.
 
     Attributes:
         steps: length of the training.

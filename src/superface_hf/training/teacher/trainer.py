@@ -45,7 +45,7 @@ _WINDOWS, _DEGRADATION, _RESTORED = range(3)
 
 
 class TeacherTrainer:
-    """One training run; ``train()`` goes on from the newest checkpoint, exactly where it stopped."""
+    """One training run; ``train()`` continues from the newest checkpoint, exactly where it stopped."""
 
     def __init__(self, config: TeacherTrainingConfig) -> None:
         self.config = config

@@ -1,4 +1,4 @@
-"""Looks at a teacher on the validation clips: numbers against the plain mesh flow, and a contact sheet to look at."""
+"""Measure a teacher on the validation clips against the plain mesh flow, and write a contact sheet."""
 
 from __future__ import annotations
 

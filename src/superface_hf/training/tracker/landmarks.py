@@ -141,7 +141,8 @@ class LandmarkData:
         return CropSet.load(path)
 
     def _backgrounds(self, config: LandmarkTrainingConfig, model: SuperFaceTrackerConfig) -> list[np.ndarray]:
-        """Return places without a face, each (N, S, S, 3) uint8: random ones and, with a detector, those it falls for."""
+        """Return places without a face, each (N, S, S, 3) uint8: random ones and, with a detector, those that it mistakes
+        for faces."""
         side = self.size * 3 // 2
         groups = []
         for name in ("random", "mistaken"):

@@ -1,4 +1,5 @@
-"""Places without a face for the landmark regressor's face score: random ones, and those a trained detector falls for."""
+"""Places without a face for the landmark regressor's face score: random ones, and those that a trained detector mistakes
+for faces."""
 
 from __future__ import annotations
 
