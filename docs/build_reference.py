@@ -100,7 +100,7 @@ PAGES = {
         "superface_hf.data.pairs.masking: MaskingConfig",
         "superface_hf.data.degradations: DegradationConfig",
         "superface_hf.training.student.config: DistillationConfig StudentLossWeights",)),
-    "batch": Page("Batches", "A table of jobs, and a face that is there all the time.", (
+    "batch": Page("Batches", "A table of jobs, and a live face.", (
         "superface_hf.batch: run_batch BatchReport RenderRow",
         "superface_hf.integrations: LiveFace LiveSession LivePart",)),
     "errors": Page("Errors", "Everything that is raised on bad input.", (

@@ -134,7 +134,7 @@ def _sorted_out(
             before, known = taken.setdefault(file, (number, key))
             if known != key:
                 raise MediaError(f"Row {before} writes {file} already: name another output.")
-            # Cells go on as they came, but for places, which are absolute now.
+            # Cells stay as they came, except paths, which are absolute now.
             waiting.append((number, key, {**row, **{name: values[name] for name in PLACES if name in values}}))
         except SuperFaceError as error:
             failed[number] = {"status": "failed", "error": " ".join(str(error).split())}

@@ -194,7 +194,7 @@ def degrade_once(
         even, sensor = draws.uniform(*strengths.noise_level) / 255, draws.uniform(*strengths.photons)
         noise = draws.normal(1, channels, *picture.shape[-2:]).to(picture)
         if draws.chance(strengths.poisson):
-            # Counts of photons this large are as good as normally distributed, and quicker to draw.
+            # Counts of photons this large are almost normally distributed, and a normal distribution is quicker to draw.
             light = picture if channels == 3 else picture.mean(1, keepdim=True)
             picture = picture + noise * (light / sensor).sqrt()
         else:

@@ -29,7 +29,7 @@ from .speech import Utterance
 SOUND_RATE = 24_000
 # After an interruption the mouth shuts in so many seconds' frames: two at 25 frames a second, one at 12.
 SHUTTING = 0.08
-KEPT = 2  # parts that wait for whoever takes them
+KEPT = 2  # parts that wait to be taken
 PAUSE = 1.0  # seconds without a part after which the clock starts anew: the machine slept, or nobody took parts
 _ids = itertools.count(1)
 
@@ -211,7 +211,7 @@ class LiveSession:
         """Ends the session."""
         self._closed.set()
         self._thread.join()
-        while True:  # whoever waits is told
+        while True:  # tell the waiting consumer
             try:
                 self._parts.put_nowait(None)
                 return

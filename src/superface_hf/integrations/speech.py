@@ -26,7 +26,7 @@ class Utterance:
         model: makes the mouth; one that streams.
         fps: frames a second.
         rate: of the sound that comes out, in samples a second.
-        levelled: brings speech to one loudness; goes on from one utterance to the next.
+        levelled: brings speech to one loudness; it continues from one utterance to the next.
     """
 
     def __init__(self, model: SuperFaceAudioToLipModel, fps: float, rate: int, levelled: LoudnessNormalizer) -> None:

@@ -1,6 +1,6 @@
 """A portrait in layers: the person's own colours, how much of each pixel is theirs, and the picture behind them.
 
-Torch is imported where tensors are made: whoever only draws with layers needs none.
+Torch is imported where tensors are made: code that only draws with layers does without it.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ class StudentPlayer:
                 waiting: deque[Future[np.ndarray]] = deque()
                 for row in self._rows(motion):
                     waiting.append(pool.submit(self._frame, row))
-                    # One more than there are threads, so that none waits for whoever takes the frames.
+                    # One more than there are threads, so that no thread waits for the consumer of the frames.
                     if len(waiting) > self._threads:
                         yield waiting.popleft().result()
                 while waiting:

@@ -56,7 +56,7 @@ class LayeredBatch:
 
 
 class Batches:
-    """Draws batches: persons evenly, whatever the number of their clips; a share of them from still portraits.
+    """Draws batches: each person as often, with many clips or few; a share of them from still portraits.
 
     Args:
         clips, portraits: of the shards.

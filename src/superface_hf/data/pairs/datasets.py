@@ -19,7 +19,7 @@ from .still import StillPairs
 class ReenactmentPairs(Dataset[Pair]):
     """Pairs from a prepared set that fits into memory.
 
-    Item i is always the same pair for the same seed, so that a resumed training goes on where it stopped. Each item:
+    Item i is always the same pair for the same seed, so that a resumed training continues where it stopped. Each item:
     ``source``, ``target`` (3, S, S) uint8; ``source_landmarks``, ``target_landmarks`` (478, 3) in image coordinates;
     ``sharp`` a bool, whether the footage has the full resolution; ``known`` (1, S / 8, S / 8) in [0, 1], where the target
     is a picture of what drives (see ``masking``); ``follows`` a bool, whether source and all else are those of the item

@@ -31,7 +31,7 @@ def prepare(
     """Prepare what is not prepared yet, and return the manifest.
 
     Args:
-        out: folder of the set; one that an earlier run with the same settings left is gone on with.
+        out: folder of the set; a set of an earlier run with the same settings is continued.
         source: what the manifest calls the source.
         workers: processes; 1 works in this one.
         total: how many pieces there are, if that is known.

@@ -65,7 +65,7 @@ class ClipStream:
         for key in ("shards", "seed", "buffer"):
             if state[key] != own[key]:
                 raise SuperFaceError(
-                    f"This state of a clip stream cannot be gone on from: {key} was {state[key]}, but is {own[key]}."
+                    f"A clip stream cannot continue from this state: {key} was {state[key]}, but is {own[key]}."
                 )
         self._place = _Place(state["epoch"], state["shard"], state["row"], state["taken"])
 

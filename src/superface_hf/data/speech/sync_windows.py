@@ -34,7 +34,7 @@ class SyncSampling:
         synthetic: share of the pieces that come from synthetic speech, if there is any.
         person_balance: a person with n clips counts n ** -person_balance for each.
         speed: pieces are played faster or slower by up to this factor.
-        mouth_rest: standard deviation of a constant added to each coefficient: nobody's mouth rests like another's.
+        mouth_rest: standard deviation of a constant added to each coefficient: mouths at rest differ between people.
         mouth_gain: the mouth moves more or less by up to this factor.
         mouth_noise: standard deviation of the noise on each coefficient.
     """

@@ -1,7 +1,7 @@
 """A student as a graph that gives all that is needed to draw a frame: rows of motion in, small maps out.
 
-As ``Compositor`` plans it, but what is coarse stays coarse: whoever draws enlarges it, where that is free. All places are
-PIXELS of the student's picture, and a map's channels lie beside each other, as in a texture.
+As ``Compositor`` plans it, but coarse maps stay coarse: the program that draws enlarges them, which costs it nothing. All
+places are PIXELS of the student's picture, and a map's channels lie beside each other, as in a texture.
 """
 
 from __future__ import annotations

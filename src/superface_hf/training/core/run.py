@@ -280,10 +280,10 @@ class TrainingRun:
         except Exception as error:  # pickles, zip files and tensors each have errors of their own for what is damaged
             raise TrainingError(
                 f"The checkpoint {checkpoint} is damaged or does not fit this training ({' '.join(str(error).split())[:300]}): "
-                f"go on with the settings it was begun with (its config), or choose another folder for a new training."
+                f"continue with the settings of its start (its config), or choose another folder for a new training."
             ) from error
         self.step, self.seconds = progress["step"], progress.get("seconds", 0.0)
-        logger.info(f"The training goes on from step {self.step}.")
+        logger.info(f"The training continues from step {self.step}.")
         return progress
 
     def _folders(self) -> tuple[Path, Path, Path]:

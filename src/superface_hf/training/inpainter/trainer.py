@@ -3,7 +3,7 @@
     superface train inpainter --set shards=.shards_matte --out runs/inpainter
 
 What it paints is judged by pixels, by the features of an ImageNet network (their places and, for texture, their means of
-products), and by a discriminator of patches that learns along. The same command goes on from the newest checkpoint in
+products), and by a discriminator of patches that learns along. The same command continues from the newest checkpoint in
 ``out``; the finished weights are in its ``final``.
 """
 

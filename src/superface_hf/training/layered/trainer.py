@@ -4,7 +4,7 @@
 
 ``start`` begins with weights: those of ``layered.warm_start``, or earlier ones. On a CPU discriminators cost more than they
 teach in the time: ``discriminators=false`` leaves them out. The learning rate and the weights of the discriminators follow the
-part of the training that is done. The same command goes on from the newest checkpoint in ``out``; the finished weights are in
+part of the training that is done. The same command continues from the newest checkpoint in ``out``; the finished weights are in
 its ``final``.
 """
 

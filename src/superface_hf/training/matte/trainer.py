@@ -3,7 +3,7 @@
     python -m superface_hf.data.pictures.pack ...
     superface train matte --set shards=.shards_matte --out runs/matte
 
-The same command goes on from the newest checkpoint in ``out``; the finished weights are in its ``final``.
+The same command continues from the newest checkpoint in ``out``; the finished weights are in its ``final``.
 """
 
 from __future__ import annotations

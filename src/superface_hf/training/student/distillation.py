@@ -1,7 +1,7 @@
 """Distil a teacher into a student of one person: ``superface distill --portrait alice.jpg --name alice -o out/``.
 
 The teacher renders the portrait over a bank of motions for a part of the time, into a cache; the student learns from it for the
-rest, with a learning rate that follows the share of the time that has passed. Whatever is stopped goes on where it was.
+rest, with a learning rate that follows the share of the time that has passed. A stopped distillation continues where it was.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ class Distiller:
             logger.warning(
                 f"The student is no nearer to the teacher ({report.psnr:.2f} dB) than the untrained layers "
                 f"({report.flow_psnr:.2f} dB): it has not learnt for long enough. Start it again "
-                f"with more --minutes; it goes on from here."
+                f"with more --minutes; it continues from here."
             )
         videos = f" and {len(self.own)} videos" if self.own else ""
         made = (

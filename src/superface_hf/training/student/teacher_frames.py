@@ -1,6 +1,6 @@
 """The teacher's frames of one portrait, cached on disk: pictures, and the features that it delivers.
 
-A cache is a folder of shards, each written whole or not at all, so that rendering goes on where it was stopped.
+A cache is a folder of shards, each written whole or not at all, so that stopped rendering continues where it was.
 """
 
 from __future__ import annotations

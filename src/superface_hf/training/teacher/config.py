@@ -205,7 +205,7 @@ class TeacherTrainingConfig:
     run: RunSettings = field(default_factory=RunSettings)
 
     def __post_init__(self) -> None:
-        """Draw pairs at the model's size, whatever it is."""
+        """Draw pairs at the model's size."""
         sampling, size = self.data.sampling, self.model.architecture().image_size
         if self.model.init is not None or sampling.image_size == size:
             return

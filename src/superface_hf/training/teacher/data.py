@@ -25,13 +25,13 @@ logger = logging.get_logger(__name__)
 class BatchParts:
     """For each step, this process's parts of the batch, joined into one :class:`Pair` each.
 
-    A set in memory needs no place to go on from: pairs are numbered, step s takes those from s * batch_size on, and the
+    A set in memory needs no place to continue from: pairs are numbered, step s takes those from s * batch_size on, and the
     parts of the processes follow each other. A stream has a place.
 
     Args:
         image_size: side of the pictures in pixels.
-        steps: from the one to go on with to the last.
-        places: ``place`` of every process at the step to go on with.
+        steps: from the next one to the last.
+        places: ``place`` of every process at the next step.
 
     Attributes:
         place: where this process's stream is after the step that was given out last; None for a set in memory.
@@ -131,7 +131,7 @@ class _StreamedParts(IterableDataset[tuple[int, dict[str, Any], Pair]]):
 
     def __iter__(self) -> Iterator[tuple[int, dict[str, Any], Pair]]:
         info, states = get_worker_info(), self.place["workers"]
-        # The loader asks its workers in turn, beginning with the first; the training goes on with the one whose turn it was.
+        # The loader asks its workers in turn, beginning with the first; the training continues with the one whose turn it was.
         worker = ((0 if info is None else info.id) + self.place["given"]) % len(states)
         pairs = streamed_pairs(self.config, self.image_size, self.rank * len(states) + worker)
         if states[worker] is not None:

@@ -4,7 +4,7 @@
     superface train tracker-detector --prepared .cache/prepared --set start=src/superface_hf/weights/tracker
 
 The second command trains the detector of a tracker on; ``superface train tracker --set only_detector=true`` puts it in place.
-Checkpoints are written every few minutes; the same command goes on from the last one.
+Checkpoints are written every few minutes; the same command continues from the last one.
 """
 
 from __future__ import annotations

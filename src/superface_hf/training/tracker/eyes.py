@@ -2,7 +2,7 @@
 
     superface train tracker-eyes --prepared .cache/prepared
 
-``superface train tracker --set only_eyes=true`` trains it and puts it into a model folder. The same command goes on from the
+``superface train tracker --set only_eyes=true`` trains it and puts it into a model folder. The same command continues from the
 newest checkpoint.
 """
 

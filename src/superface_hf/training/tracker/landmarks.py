@@ -2,7 +2,7 @@
 
     superface train tracker-landmarks --prepared .cache/prepared
 
-Checkpoints are written every few minutes; the same command goes on from the last one.
+Checkpoints are written every few minutes; the same command continues from the last one.
 """
 
 from __future__ import annotations
