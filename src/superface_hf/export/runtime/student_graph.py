@@ -154,7 +154,7 @@ def _most(points: Tensor) -> Tensor:
 
 
 def _at(maps: Tensor, grid: Tensor) -> Tensor:
-    """Maps (B, C, s, s), enlarged, at places (B, h, w, 2): (B, C, h, w)."""
+    """Enlarge maps (B, C, s, s) and sample them at places (B, h, w, 2): (B, C, h, w)."""
     return F.grid_sample(maps, grid, padding_mode="border", align_corners=False)
 
 
