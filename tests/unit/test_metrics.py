@@ -368,7 +368,7 @@ def test_the_picture_modules_give_what_the_functions_give(load, picture):
 
 
 def test_videos_are_lists_of_pictures(load, picture):
-    true = [picture // 2] * 5
+    true = [picture[::8, ::8] // 2] * 5
     blinking = [frame + np.uint8(5 * (index % 2)) for index, frame in enumerate(true)]
     result = load("temporal_flicker").compute(predictions=[blinking, true], references=[true, true])
     assert result["temporal_flicker"] == pytest.approx(5, abs=1e-3)
