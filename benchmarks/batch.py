@@ -1,4 +1,4 @@
-"""How many seconds of clips a batch renders a second, and how that grows with Ray's workers.
+"""Measure how many seconds of clips a batch renders a second, and how that grows with Ray's workers.
 
 ::
 
@@ -57,7 +57,7 @@ def median(rows: list[dict], engine: str, workers: int, runs: int) -> float:
 
 
 def seconds_of(rows: list[dict], engine: str, workers: int) -> float:
-    """Seconds of clips a second."""
+    """Return the seconds of clips that are rendered in a second."""
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         report = run_batch(rows, folder, engine, workers, device="cpu", progress=False)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The official landmarker's own blendshape step (``face_blendshapes.tflite`` in ``face_landmarker.task``) on any meshes."""
+"""Run the official landmarker's own blendshape step (``face_blendshapes.tflite`` in ``face_landmarker.task``) on any meshes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A contact sheet of one made-up face that says the bundled sentence with different emotions and styles.
+"""Draw a contact sheet of one made-up face that says the bundled sentence with different emotions and styles.
 
     python benchmarks/performance_sheet.py docs/images/performances.jpg
 
@@ -26,7 +26,7 @@ WINDOW = (0.25, 0.19, 0.75, 0.69)  # of the picture: the face
 
 
 def rows(emotions: tuple[str, ...], styles: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """What each row asks for."""
+    """Return the arguments of each row."""
     asked: dict[str, dict[str, Any]] = {"no emotion": {"idle": "diffusion"}}
     asked |= {name: {"emotion": {name: 1.5}} for name in emotions}
     return asked | {f"style {name}": {"style": name, "strength": 1.3} for name in styles}

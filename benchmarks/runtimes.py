@@ -1,4 +1,4 @@
-"""A student's runtimes beside each other on the bundled sentence: torch, the player without torch, and headless Chromium.
+"""Compare a student's runtimes on the bundled sentence: torch, the player without torch, and headless Chromium.
 
 ::
 
@@ -120,7 +120,7 @@ class Served(SimpleHTTPRequestHandler):
 
 @contextmanager
 def browser(folder: Path, samples: np.ndarray, wanted: bool) -> Iterator[Callable[[], float] | None]:
-    """What has the student say the samples in headless Chromium, and gives how many seconds that took; None without one."""
+    """Yield a function that lets the student speak in headless Chromium and returns the seconds; None without Chromium."""
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
     if not wanted or program is None:
         yield None

@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def contact_sheet(pictures: list[np.ndarray], seeds: int) -> np.ndarray:
-    """Faces of the first voices, a column of ``SHOWN_SEEDS`` for each voice, in lines of ``COLUMNS`` voices.
+    """Return the faces of the first voices, a column of ``SHOWN_SEEDS`` for each voice, in lines of ``COLUMNS`` voices.
 
     Args:
         pictures: (H, W, 3) uint8, ``seeds`` of each voice one after the other.

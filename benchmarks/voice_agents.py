@@ -1,4 +1,4 @@
-"""A face behind a voice agent, as its transport gets it: offset between sound and lips, and how the pace is kept.
+"""Measure a face behind a voice agent: the offset between sound and lips, and whether the face keeps pace with the clock.
 
 ::
 
@@ -140,7 +140,7 @@ def apart(face: LiveFace, parts: list[LivePart]) -> tuple[float, float]:
 
 
 def opening(face: LiveFace, mouths: np.ndarray) -> np.ndarray:
-    """(T, M) -> (T,) how far a mouth is open, as the ARKit blendshape jawOpen."""
+    """Return how far a mouth is open (T,), as the ARKit blendshape jawOpen, from coefficients (T, M)."""
     jaw = Motion.neutral(1, face.fps).edit({"jawOpen": 1.0}).mouth[0]
     return mouths @ jaw / (jaw @ jaw)
 

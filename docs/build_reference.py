@@ -92,15 +92,15 @@ PAGES = {
         ("superface_hf.space: build launch Limits Studio",),
     ),
     "training": Page("Settings", "What the YAML files and `--set` of `superface prepare`, `train` and `distill` can change.", (
-        "superface_hf.data.prepare.clips: PrepareSettings",
+        "superface_hf.data.prepare.settings: PrepareSettings",
         "superface_hf.data.prepare.quality_filters: QualityThresholds",
         "superface_hf.training.teacher.config: TeacherTrainingConfig ModelSettings DataSettings LossWeights",
         "superface_hf.training.teacher.config: OptimizerSettings ScheduleSettings RunSettings",
-        "superface_hf.data.pairs.reenactment: PairSampling",
+        "superface_hf.data.pairs.drawing: PairSampling",
         "superface_hf.data.pairs.masking: MaskingConfig",
         "superface_hf.data.degradations: DegradationConfig",
         "superface_hf.training.student.config: DistillationConfig StudentLossWeights",)),
-    "batch": Page("Batches", "A table of jobs, and a face that is there all the time.", (
+    "batch": Page("Batches", "A table of jobs, and a live face.", (
         "superface_hf.batch: run_batch BatchReport RenderRow",
         "superface_hf.integrations: LiveFace LiveSession LivePart",)),
     "errors": Page("Errors", "Everything that is raised on bad input.", (

@@ -1,4 +1,8 @@
-"""Shared by all tests: the embedded weights, and stand-ins that make a scene predictable."""
+"""Fixtures of all tests: the embedded weights, and stand-ins that make a scene predictable.
+
+Torch and the package are imported where they are used: the process that hands tests out to workers imports this file too, and
+they would wait for it.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,16 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing here may need a network
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import torch
 
-from superface_hf import FaceModel, Motion, SuperFaceTeacherConfig, SuperFaceTeacherModel
-from superface_hf.models.tracker.base import Face
-from superface_hf.utils.assets import PORTRAIT
+if TYPE_CHECKING:
+    import torch
+
+    from superface_hf import FaceModel, Motion, SuperFaceTeacherModel
+    from superface_hf.models.tracker.base import Face
 
 HEIGHT, WIDTH = 240, 320
 FACE_AT = (160.0, 130.0)  # pixels
@@ -25,6 +31,8 @@ FACE_SIZE = 60.0  # pixels from eye corner to eye corner
 
 @pytest.fixture(scope="session")
 def face_model() -> FaceModel:
+    from superface_hf import FaceModel
+
     return FaceModel.default()
 
 
@@ -41,6 +49,10 @@ def face_points(face_model):
 @pytest.fixture
 def scene() -> np.ndarray:
     """A smooth picture with some texture, (240, 320, 3) uint8."""
+    return smooth_picture()
+
+
+def smooth_picture() -> np.ndarray:
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
     waves = [128 + 80 * np.sin(x / (9 + 4 * c) + c) * np.cos(y / (11 + 3 * c)) for c in range(3)]
     return np.stack(waves, axis=-1).astype(np.uint8)
@@ -58,6 +70,8 @@ class ScriptedTracker:
         return self.faces
 
     def follow(self, frames: Iterable[np.ndarray]) -> Iterator[Face | None]:
+        from superface_hf.models.tracker.base import Face
+
         for index, _ in enumerate(frames):
             self.frames_read += 1
             points = self.script[index % len(self.script)]
@@ -67,6 +81,8 @@ class ScriptedTracker:
 @pytest.fixture
 def tracker(face_points) -> ScriptedTracker:
     """Sees one face in the scene, and a driving person who sways and comes nearer."""
+    from superface_hf.models.tracker.base import Face
+
     sway = [face_points(150 + 6 * np.sin(t / 3), 120 + 3 * np.cos(t / 4), 50 + 0.3 * t) for t in range(12)]
     return ScriptedTracker([Face.of(face_points(), 1.0)], list(sway))
 
@@ -74,6 +90,10 @@ def tracker(face_points) -> ScriptedTracker:
 @pytest.fixture(scope="session")
 def small_teacher(face_model) -> SuperFaceTeacherModel:
     """A teacher of 128 pixels, untrained: the plain mesh flow. Renders quickly."""
+    import torch
+
+    from superface_hf import SuperFaceTeacherConfig, SuperFaceTeacherModel
+
     torch.manual_seed(0)
     model = SuperFaceTeacherModel(SuperFaceTeacherConfig.of_size("tiny"))
     model.canonical.copy_(face_model.mean)
@@ -84,9 +104,11 @@ class OvalMatte:
     """Sees a person as an oval where a face is expected in the square that it is shown."""
 
     config = SimpleNamespace(image_size=64)
-    device = torch.device("cpu")
+    device = "cpu"
 
     def __call__(self, pixels: torch.Tensor) -> SimpleNamespace:
+        import torch
+
         y, x = (torch.arange(64) + 0.5).div(64)[:, None], (torch.arange(64) + 0.5)[None].div(64)
         inside = 1 - ((x - 0.5) / 0.24).square() - ((y - 0.47) / 0.32).square()
         return SimpleNamespace(logits=(12 * inside).expand(len(pixels), 1, 64, 64))
@@ -96,9 +118,11 @@ class GreyInpainter:
     """Paints grey where a person was."""
 
     config = SimpleNamespace(working_size=64)
-    device = torch.device("cpu")
+    device = "cpu"
 
     def __call__(self, pixels: torch.Tensor, known: torch.Tensor) -> SimpleNamespace:
+        import torch
+
         return SimpleNamespace(pictures=torch.lerp(torch.full_like(pixels, 0.5), pixels, known))
 
 
@@ -128,6 +152,7 @@ def pipe():
 @pytest.fixture(scope="session")
 def astronaut() -> np.ndarray:
     from superface_hf.media import load_picture
+    from superface_hf.utils.assets import PORTRAIT
 
     return load_picture(PORTRAIT)
 
@@ -136,10 +161,10 @@ def astronaut() -> np.ndarray:
 def warnings_logged(monkeypatch) -> list[str]:
     """The warnings that the pipeline logs."""
     from superface_hf.drivers import watching
-    from superface_hf.pipelines import talking_face
+    from superface_hf.pipelines import rendering
 
     messages: list[str] = []
-    for module in (watching, talking_face):
+    for module in (watching, rendering):
         monkeypatch.setattr(module.logger, "warning", messages.append)
     return messages
 
@@ -151,6 +176,8 @@ def frames_of(count: int) -> np.ndarray:
 
 def swaying(frames: int, fps: float = 25.0, far: float = 0.1) -> Motion:
     """A head that sways and a mouth that opens."""
+    from superface_hf import Motion
+
     motion = Motion.neutral(frames, fps)
     time = np.arange(frames)[:, None] / fps
     return replace(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from superface_hf.data.prepared_set import PreparedClip, encode_jpeg, write_clips
+from superface_hf.data.jpeg import encode_jpeg
+from superface_hf.data.prepared_set import PreparedClip, write_clips
 from superface_hf.face_model.linear import FaceModel
 from superface_hf.training.teacher.config import TeacherTrainingConfig
 from superface_hf.utils.settings import build

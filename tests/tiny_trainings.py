@@ -183,7 +183,7 @@ def motion_clip(number: int) -> Any:
     from superface_hf.drivers.idle import IdleMotion
     from superface_hf.models.speech_to_motion.motion_vector import to_vectors
     from superface_hf.motion import Motion
-    from superface_hf.training.speech_to_motion.data import MotionClip
+    from superface_hf.training.speech_to_motion.clips import MotionClip
 
     random = np.random.default_rng(number)
     rows = to_vectors(IdleMotion(seed=number).motion(40, 25), Motion.neutral(1, 25))

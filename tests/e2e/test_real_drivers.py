@@ -17,9 +17,8 @@ from superface_hf.drivers.following import SpeechHeard, follow_face
 from superface_hf.drivers.loudness import LoudnessNormalizer, speech_level
 from superface_hf.drivers.video import video_to_motion
 from superface_hf.drivers.watching import levels_of
-from superface_hf.face_model.linear import lid_gap
 from superface_hf.face_model.lips import CLOSED, mouth_opening
-from superface_hf.face_model.topology import LEFT_LIDS
+from superface_hf.face_model.topology import LEFT_LIDS, lid_gap
 from superface_hf.media import Sound, load_picture, load_sound, write_mp4
 from superface_hf.models.embedded import load_audio_to_lip
 from superface_hf.models.tracker.base import Face

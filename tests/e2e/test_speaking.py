@@ -30,9 +30,9 @@ from superface_hf.face_model.lips import CLOSED, mouth_opening
 from superface_hf.face_model.topology import INNER_LIPS
 from superface_hf.media import Sound, SoundReader, VideoReader, load_sound, write_mp4
 from superface_hf.models.tracker.base import Face
+from superface_hf.motion.regions import ARRAYS
 
 RATE = 16000
-ARRAYS = ("rotation", "translation", "scale", "mouth", "eyes", "brows", "gaze")
 
 
 @pytest.fixture(scope="session")

@@ -18,8 +18,9 @@ from superface_hf.models.face_space.canonical import SIZE, Upright, mean_landmar
 from superface_hf.models.face_space.modeling_face_space import FaceSpace
 from superface_hf.models.face_space.prior import Group
 from superface_hf.models.speech_to_portrait.modeling_portrait_denoiser import PortraitDenoiser
+from superface_hf.models.voice_encoder.voice import heard_part
 from superface_hf.pipelines.made_up import first_seconds
-from superface_hf.pipelines.speech_to_portrait import SpeechToPortraitPipeline, heard_part
+from superface_hf.pipelines.speech_to_portrait import SpeechToPortraitPipeline
 from superface_hf.provenance.marks import DISCLAIMER, MADE_UP
 from superface_hf.training.portraits.conre import ConReTrainingConfig, VoicePairs, train
 from superface_hf.training.portraits.faces import Faces

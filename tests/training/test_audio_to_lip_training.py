@@ -32,7 +32,7 @@ from superface_hf.face_model.lips import CLOSED, mouth_opening
 from superface_hf.motion.arkit import arkit_index
 from superface_hf.training.audio_to_lip.loss import LipLossWeights, lip_loss
 from superface_hf.training.audio_to_lip.trainer import AudioToLipTrainer, AudioToLipTrainingConfig, align, split_people
-from superface_hf.training.audio_to_lip.validation import validate
+from superface_hf.training.audio_to_lip.validation import measure_lips
 
 
 def beeps(seconds: float, rng: np.random.Generator) -> tuple[np.ndarray, list[Phoneme]]:
@@ -102,9 +102,9 @@ def test_a_resumed_training_ends_with_the_same_weights(spoken, clips, tmp_path):
 def test_training_learns_to_open_on_tones_and_close_in_silence(spoken, tmp_path):
     settings = replace(config(tmp_path, 40), batch_size=4, learning_rate=5e-3, ema=0.8, quiet=0.0)
     trainer = AudioToLipTrainer(settings, spoken, [], model_config=tiny())
-    untrained = validate(trainer.averaged, [], spoken)
+    untrained = measure_lips(trainer.averaged, [], spoken)
     trainer.train()
-    trained = validate(trainer.averaged, [], spoken)
+    trained = measure_lips(trainer.averaged, [], spoken)
     assert trained["synthetic_correlation"] > max(untrained["synthetic_correlation"], 0.4)
 
 

@@ -15,9 +15,9 @@ from superface_hf.data.degradations import (
     Draws,
     SourceDegradation,
     blur,
-    jpeg,
     random_kernel,
 )
+from superface_hf.data.jpeg_simulation import simulate_jpeg
 from superface_hf.errors import SuperFaceError
 
 ALWAYS = DegradationConfig(share=1.0)
@@ -84,7 +84,7 @@ def test_the_jpeg_is_pillows(portrait, quality):
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
     expected = np.asarray(Image.open(buffer)).astype(float)
-    ours = jpeg(portrait[..., :120, :99], quality)[0].permute(1, 2, 0).numpy() * 255
+    ours = simulate_jpeg(portrait[..., :120, :99], quality)[0].permute(1, 2, 0).numpy() * 255
     loss = np.sqrt(((expected - pixels) ** 2).mean())
     assert np.sqrt(((ours - expected) ** 2).mean()) < 0.35 * loss
     assert np.sqrt(((ours - pixels) ** 2).mean()) == pytest.approx(loss, rel=0.05)

@@ -47,7 +47,7 @@ def test_a_killed_training_ends_as_one_that_was_not(name, data, tmp_path, monkey
     assert whole.run is not None
     assert whole.run.step == STEPS
 
-    def until_killed(self: TrainingRun, terms, everyone=None, validate=None, **progress) -> None:
+    def until_killed(self: TrainingRun, terms, everyone=None, measure=None, **progress) -> None:
         tick(self, terms, everyone, **progress)
         if self.step == 1:
             self.save(everyone, **progress)

@@ -24,12 +24,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from superface_hf import cli
-from superface_hf.data.prepare import prepare as preparing
-from superface_hf.data.prepare.clips import PrepareSettings, crop_square
+from superface_hf.data.prepare import store as set_store
+from superface_hf.data.prepare import workers
+from superface_hf.data.prepare.clips import crop_square
 from superface_hf.data.prepare.labels import Label, LabelSource
 from superface_hf.data.prepare.portraits import picture_chunks
 from superface_hf.data.prepare.prepare import prepare
 from superface_hf.data.prepare.quality_filters import QualityThresholds
+from superface_hf.data.prepare.settings import PrepareSettings
 from superface_hf.data.prepare.sources import split_of, videos_of
 from superface_hf.data.prepared_set import load_clips, load_portraits
 from superface_hf.errors import SuperFaceError
@@ -87,7 +89,7 @@ class RedSquares:
 @pytest.fixture
 def labeller(monkeypatch, face_model) -> RedSquares:
     found = RedSquares(face_model.mean.numpy())
-    monkeypatch.setattr(preparing, "load_labeller", lambda _: found)
+    monkeypatch.setattr(workers, "load_labeller", lambda _: found)
     return found
 
 
@@ -239,7 +241,7 @@ class TestGoingOn:
             raise RuntimeError("crash")
 
         with monkeypatch.context() as broken:
-            broken.setattr(preparing, "_rows" if moment == "before the shard" else "count", crash)
+            broken.setattr(set_store, "_rows" if moment == "before the shard" else "count", crash)
             with pytest.raises(RuntimeError):
                 run(videos, tmp_path / "out")
         labeller.videos = 0
@@ -257,7 +259,7 @@ class TestGoingOn:
         assert len(everything(tmp_path / "whole")) == len(whole) + 1
 
     def test_shards_are_closed_when_they_are_large(self, videos, labeller, tmp_path, monkeypatch):
-        monkeypatch.setattr(preparing.SetStore, "_full", lambda store, pack: len(pack.parts) == 2)
+        monkeypatch.setattr(set_store.SetStore, "_full", lambda store, pack: len(pack.parts) == 2)
         manifest = run(videos, tmp_path / "out")
         assert sum(manifest["shards"].values()) == 4
         assert max(manifest["shards"].values()) == 2

@@ -15,13 +15,13 @@ pytest.importorskip("datasets")
 
 import datasets
 
+from superface_hf.data.jpeg import encode_jpeg
 from superface_hf.data.prepared_set import (
     CLIP_SCHEMA,
     ClipStream,
     Origin,
     Portraits,
     PreparedClip,
-    encode_jpeg,
     known_scores,
     load_clips,
     load_portraits,

@@ -13,8 +13,11 @@ from PIL import Image
 
 pytest.importorskip("yaml")
 
+from superface_hf.data.prepare import duplicates
 from superface_hf.data.prepare import quality_filters as quality
-from superface_hf.data.prepare.quality_filters import CHECKS, CutDetector, DuplicateIndex, QualityThresholds, judge
+from superface_hf.data.prepare.duplicates import DuplicateIndex
+from superface_hf.data.prepare.quality_filters import CHECKS, QualityThresholds, judge
+from superface_hf.data.prepare.shots import CutDetector, face_jumps
 from superface_hf.models.sync_expert import SuperFaceSyncExpertConfig, SuperFaceSyncExpertModel
 from superface_hf.motion import Motion
 from superface_hf.motion.rotations import rotation_matrix
@@ -104,9 +107,9 @@ class TestMeasures:
         track = np.stack([face_points(50 + index, 60, 30) for index in range(10)])
         track[6:] += [80, 0, 0]
         found = np.ones(10, bool)
-        assert quality.face_jumps(track, found).tolist() == [6]
+        assert face_jumps(track, found).tolist() == [6]
         found[5] = False  # what lies between is not known
-        assert quality.face_jumps(track, found).tolist() == []
+        assert face_jumps(track, found).tolist() == []
 
 
 def quality_shape(face_model, seed: int):
@@ -136,14 +139,14 @@ class TestCuts:
 class TestDuplicates:
     def looks(self, face_model, seed: int, place: int, part: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
         motion = moving(face_model, 120, seed)[part]
-        hashes = np.stack([quality.perceptual_hash(textured(place)) for _ in range(4)])
-        return hashes, quality.movement(motion, np.ones(len(motion), bool))
+        hashes = np.stack([duplicates.perceptual_hash(textured(place)) for _ in range(4)])
+        return hashes, duplicates.movement(motion, np.ones(len(motion), bool))
 
     def test_hashes_outlive_another_codec_and_tell_pictures_apart(self):
-        first = quality.perceptual_hash(textured(0))
-        again, other = quality.perceptual_hash(recoded(textured(0))), quality.perceptual_hash(textured(1))
+        first = duplicates.perceptual_hash(textured(0))
+        again, other = duplicates.perceptual_hash(recoded(textured(0))), duplicates.perceptual_hash(textured(1))
         apart = [int(np.unpackbits(first ^ hashed).sum()) for hashed in (again, other)]
-        assert apart[0] <= quality.HASH_TOLERANCE < apart[1]
+        assert apart[0] <= duplicates.HASH_TOLERANCE < apart[1]
 
     def test_a_copy_is_found_even_cut(self, face_model):
         index = DuplicateIndex()
@@ -164,7 +167,7 @@ class TestDuplicates:
 
     def test_a_face_that_does_not_move_equals_nothing(self):
         still = np.zeros((50, 3), np.float16)
-        assert quality.same_movement(still, still) == 0
+        assert duplicates.same_movement(still, still) == 0
 
 
 def test_sound_too_short_to_judge_is_not_judged():

@@ -16,17 +16,12 @@ import torch
 pytest.importorskip("datasets")
 
 from superface_hf import FaceModel, Motion
+from superface_hf.data.jpeg import encode_jpeg
+from superface_hf.data.pairs.datasets import ReenactmentPairs, StreamedPairs
+from superface_hf.data.pairs.drawing import Pair, PairDrawer, PairSampling
+from superface_hf.data.pairs.footage import Footage, person_weights
 from superface_hf.data.pairs.masking import MaskingConfig
-from superface_hf.data.pairs.reenactment import (
-    Footage,
-    Pair,
-    PairDrawer,
-    PairSampling,
-    ReenactmentPairs,
-    StreamedPairs,
-    person_weights,
-)
-from superface_hf.data.prepared_set import ClipStream, PreparedClip, encode_jpeg, write_clips
+from superface_hf.data.prepared_set import ClipStream, PreparedClip, write_clips
 from superface_hf.errors import SuperFaceError
 
 SIDE, FRAMES = 96, 10

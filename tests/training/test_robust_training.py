@@ -16,10 +16,10 @@ import torch
 from accelerate import Accelerator
 
 from superface_hf import SuperFaceError, SuperFaceTeacherConfig, SuperFaceTeacherModel, cli
-from superface_hf.data.prepare.clips import PrepareSettings
 from superface_hf.data.prepare.labels import LabelSource
-from superface_hf.data.prepare.prepare import SetStore
-from superface_hf.training.core.checkpoints import cut_log
+from superface_hf.data.prepare.settings import PrepareSettings
+from superface_hf.data.prepare.store import SetStore
+from superface_hf.training.core.log import TrainingLog
 from superface_hf.training.core.run import TrainingError, TrainingRun
 from superface_hf.training.student.config import DistillationConfig
 from superface_hf.training.student.teacher_frames import FrameCache, TeacherFrames
@@ -75,7 +75,7 @@ class TestLogs:
         path = tmp_path / "log.jsonl"
         path.write_text('{"step": 1}\n{"step": 2, "validation": {"psnr": 3}}\n')
         before = path.stat().st_mtime_ns
-        cut_log(path, 2)
+        TrainingLog(tmp_path, Accelerator(cpu=True)).cut(2)
         assert path.stat().st_mtime_ns == before
 
 
@@ -249,12 +249,12 @@ def test_a_worker_of_prepare_that_is_ended_leaves_nothing_half_written(tmp_path)
     """What the main process does to its workers when it is told to stop."""
     code = (
         "import sys, time, signal\nfrom pathlib import Path\n"
-        "from superface_hf.data.prepare import prepare\nfrom superface_hf.media import replacing\n"
+        "from superface_hf.data.prepare import workers\nfrom superface_hf.media import replacing\n"
         "def slow(*_):\n"
         "    with replacing(Path(sys.argv[1]) / 'rows.parquet') as temporary:\n"
         "        temporary.write_bytes(b'half'); print('working', flush=True); time.sleep(60)\n"
-        "prepare.work = slow\nsignal.signal(signal.SIGTERM, prepare._end_worker)\n"
-        "prepare._work_until_ended(None, None, None, None)\n"
+        "workers.work = slow\nsignal.signal(signal.SIGTERM, workers._end_worker)\n"
+        "workers._work_until_ended(None, None, None, None)\n"
     )
     worker = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert worker.stdout is not None

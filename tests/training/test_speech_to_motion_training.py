@@ -20,8 +20,8 @@ from superface_hf.metrics.movement import (
 from superface_hf.models.speech_to_motion.motion_statistics import STYLE_PARTS, MotionStatistics, style_code
 from superface_hf.models.speech_to_motion.motion_vector import from_vectors, region_slices, to_vectors
 from superface_hf.motion import Motion
-from superface_hf.training.speech_to_motion import data
-from superface_hf.training.speech_to_motion.data import MotionClip, MotionWindows, fit_statistics
+from superface_hf.training.speech_to_motion import clips as motion_clips
+from superface_hf.training.speech_to_motion.clips import MotionClip
 from superface_hf.training.speech_to_motion.emotions import shown, without_opening
 from superface_hf.training.speech_to_motion.lip_refiner import (
     LipRefinerTrainingConfig,
@@ -37,6 +37,7 @@ from superface_hf.training.speech_to_motion.trainer import (
     SpeechToMotionTrainingConfig,
     training_scheduler,
 )
+from superface_hf.training.speech_to_motion.windows import MotionWindows, fit_statistics
 
 NETWORK = {"hidden_size": 24, "num_layers": 1, "num_heads": 2, "frames": 20, "known_frames": 4}
 
@@ -181,10 +182,10 @@ class TestMetrics:
 
 
 def test_clips_come_back_from_the_cache_as_they_were(clips, tmp_path) -> None:
-    data._store([clips[0], clips[4]], tmp_path / "clip.npz")
-    for one, other in zip(data._restore(tmp_path / "clip.npz"), (clips[0], clips[4]), strict=True):
+    motion_clips._store([clips[0], clips[4]], tmp_path / "clip.npz")
+    for one, other in zip(motion_clips._restore(tmp_path / "clip.npz"), (clips[0], clips[4]), strict=True):
         for name, value in vars(other).items():
             assert np.array_equal(getattr(one, name), value)
             assert type(getattr(one, name)) is type(value)
-    data._store([], tmp_path / "none.npz")
-    assert data._restore(tmp_path / "none.npz") == []
+    motion_clips._store([], tmp_path / "none.npz")
+    assert motion_clips._restore(tmp_path / "none.npz") == []

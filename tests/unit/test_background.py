@@ -16,14 +16,12 @@ from superface_hf.media.transparent import check_transparent_path
 CORNER = (slice(0, 20), slice(0, 20))  # nobody is there
 
 
-@pytest.mark.parametrize(
-    ("background", "colour"),
-    [("#204060", (32, 64, 96)), ("white", (255, 255, 255)), ((1, 2, 3), (1, 2, 3))],
-)
-def test_a_colour_stands_behind_the_person(quick_pipe, scene, background, colour):
-    plain, clip = (quick_pipe(scene, motion=swaying(3), background=each) for each in (None, background))
-    assert (clip.frames[(slice(None), *CORNER)] == colour).all()
-    assert np.abs(clip.frames[:, 120:150, 150:170].astype(int) - plain.frames[:, 120:150, 150:170]).max() <= 1
+def test_a_colour_stands_behind_the_person(quick_pipe, scene):
+    plain = quick_pipe(scene, motion=swaying(2))
+    for background, colour in (("#204060", (32, 64, 96)), ("white", (255, 255, 255)), ((1, 2, 3), (1, 2, 3))):
+        clip = quick_pipe(scene, motion=swaying(2), background=background)
+        assert (clip.frames[(slice(None), *CORNER)] == colour).all()
+        assert np.abs(clip.frames[:, 120:150, 150:170].astype(int) - plain.frames[:, 120:150, 150:170]).max() <= 1
 
 
 def test_a_picture_covers_and_a_video_goes_on_from_its_start(quick_pipe, scene):
@@ -44,13 +42,13 @@ def test_the_blurred_background_shows_nothing_of_the_person(quick_pipe, scene):
 
 
 def test_a_transparent_clip_over_its_plate_is_the_clip(quick_pipe, scene):
-    plain, clip = (quick_pipe(scene, motion=swaying(3), background=each) for each in (None, "transparent"))
+    plain, clip = (quick_pipe(scene, motion=swaying(2), background=each) for each in (None, "transparent"))
     assert clip.alpha.shape == clip.frames.shape[:3]
     assert (clip.alpha[(slice(None), *CORNER)] == 0).all()
     plate = quick_pipe.ready(quick_pipe.preprocess(scene)).plate
     share = clip.alpha[..., None] / 255
     assert np.abs(share * clip.frames + (1 - share) * plate - plain.frames)[:, 90:].mean() < 1.5
-    assert quick_pipe(scene, motion=swaying(2)).alpha is None
+    assert plain.alpha is None
 
 
 def test_streams_may_be_transparent(quick_pipe, scene):

@@ -11,7 +11,8 @@ import torch
 from superface_hf import FaceModel, FaceShape
 from superface_hf.errors import MotionError
 from superface_hf.face_model import topology
-from superface_hf.face_model.linear import LIDS, lid_gap
+from superface_hf.face_model.linear import LIDS
+from superface_hf.face_model.topology import lid_gap
 from superface_hf.motion import Motion
 from superface_hf.motion.arkit import ARKIT_NAMES, arkit_index, mirrored_name
 from superface_hf.motion.bundled import bundled_motion

@@ -372,7 +372,7 @@ def test_the_pipeline_and_the_command_refuse_them_too(student, tmp_path, capsys)
 
 def test_a_portrait_that_is_too_large_to_store_is_made_smaller(face_model, monkeypatch):
     from superface_hf.models.tracker.base import Face
-    from superface_hf.training.student import distillation
+    from superface_hf.training.student import portrait
     from superface_hf.training.student.config import DistillationConfig
 
     class Tracker:
@@ -381,9 +381,9 @@ def test_a_portrait_that_is_too_large_to_store_is_made_smaller(face_model, monke
             points = face_model.mean.numpy() * 0.2 * width + np.array([width / 2, height / 2, 0])
             return [Face.of(points.astype(np.float32), 1.0)]
 
-    monkeypatch.setattr(distillation, "LARGEST_PICTURE", 40_000)
+    monkeypatch.setattr(portrait, "LARGEST_PICTURE", 40_000)
     config = DistillationConfig(portrait=np.full((300, 400, 3), 90, np.uint8), name="x", out="x")  # type: ignore[arg-type]
-    found = distillation._found_portrait(config, Tracker(), face_model, 128)
+    found = portrait.found_portrait(config, Tracker(), face_model, 128)
     assert found.picture.shape[0] * found.picture.shape[1] <= 40_000
-    monkeypatch.setattr(distillation, "LARGEST_CROP", 100)
-    assert distillation._found_portrait(config, Tracker(), face_model, 128).crop.side <= 100
+    monkeypatch.setattr(portrait, "LARGEST_CROP", 100)
+    assert portrait.found_portrait(config, Tracker(), face_model, 128).crop.side <= 100

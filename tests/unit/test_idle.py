@@ -7,7 +7,7 @@ import pytest
 
 from superface_hf import Motion, MotionError
 from superface_hf.drivers.idle import IdleMotion
-from superface_hf.motion.motion import HEAD
+from superface_hf.motion.regions import HEAD
 
 FPS = 25.0
 ARRAYS = (*HEAD, "mouth", "eyes", "brows", "gaze")

@@ -112,7 +112,7 @@ def test_the_picture_after_an_interruption_does_not_wait_for_its_time(scene, fac
 
 def test_a_face_idles_while_it_listens(face):
     with face.session(RATE) as live:
-        parts = [live.next() for _ in range(40)]
+        parts = [live.next() for _ in range(25)]
     assert not any(part.sound.any() or part.speaking for part in parts)
     assert all(np.abs(part.mouth - face.shut).max() < 1e-3 for part in parts)
     assert any((parts[0].picture != part.picture).any() for part in parts)

@@ -31,12 +31,12 @@ from superface_hf.models.speech_to_motion.motion_vector import (
 )
 from superface_hf.models.speech_to_motion.performance import Performance
 from superface_hf.models.speech_to_motion.windows import Resampled
+from superface_hf.motion.regions import ARRAYS
 from superface_hf.pipelines.request import Request
 from superface_hf.pipelines.speech_to_motion import SpeechToMotionPipeline, seed_of
 from superface_hf.training.speech_to_motion.trainer import training_scheduler
 from superface_hf.utils.assets import SPEECH
 
-ARRAYS = ("rotation", "translation", "scale", "mouth", "eyes", "brows", "gaze")
 STEPS = {"num_inference_steps": 2}
 
 

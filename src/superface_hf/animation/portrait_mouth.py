@@ -49,7 +49,7 @@ class PortraitMouth:
         self.touching = 0.0 if self.own_gap > CLOSED else TOUCHING
 
     def __call__(self, mouth: np.ndarray) -> np.ndarray:
-        """(T, M) -> (T, M)."""
+        """Return mouths (T, M) that open and close on this portrait as meant in mouths (T, M)."""
         gaps = self.gap + mouth @ self.opens
         change = np.array([meant_gap(gap, self.touching) for gap in gaps.tolist()]) - gaps
         return mouth + self.correction + change[:, None] * self.opener

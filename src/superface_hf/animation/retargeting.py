@@ -13,11 +13,12 @@ import torch
 
 from ..errors import MotionError, UnknownNameError
 from ..face_model import topology
-from ..face_model.linear import FaceModel, lid_gap
+from ..face_model.linear import FaceModel
 from ..face_model.lips import CLOSED, mouth_opening
+from ..face_model.topology import lid_gap
 from ..motion import Motion
 from ..motion.bundled import bundled_motion
-from ..motion.motion import HEAD
+from ..motion.regions import HEAD
 from ..utils.easing import smoothstep
 from .drawn_eyes import move_drawn_eyes
 from .portrait import Portrait
@@ -196,7 +197,7 @@ def rest_of(motion: Motion, tracked: bool = False) -> Rest:
 
 
 def awake(portrait: Portrait, face_model: FaceModel) -> Motion:
-    """A portrait's motion (1 frame) with its eyes open: what opens and shuts from there would never open shut ones."""
+    """Return a portrait's motion (1 frame) with its eyes open: what opens and shuts from there would never open shut ones."""
     own = portrait.motion
     level = replace(own, rotation=np.zeros((1, 3)), translation=np.zeros((1, 2)), scale=np.ones(1))
     blink = Motion.neutral(1, own.fps).edit({"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}).eyes

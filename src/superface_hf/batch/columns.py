@@ -57,7 +57,7 @@ GROUP = ("presentation", "age", "tone")
 
 
 def check_columns(names: Iterable[str]) -> None:
-    """Refuses columns that do not exist.
+    """Refuse columns that do not exist.
 
     Raises:
         UnknownNameError: names the first of them, and what it may have meant.
@@ -70,7 +70,7 @@ def check_columns(names: Iterable[str]) -> None:
 
 
 def read_row(row: Mapping[str, Any], base: Path | None = None) -> dict[str, Any]:
-    """The cells that are filled, as what they mean.
+    """Return the cells that are filled, as what they mean.
 
     Args:
         row: cells by column; None and empty ones are left out.
@@ -95,7 +95,7 @@ def read_row(row: Mapping[str, Any], base: Path | None = None) -> dict[str, Any]
 
 
 def arguments_of(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``TalkingFacePipeline.write`` is called with, besides the file and the picture.
+    """Return the arguments of ``TalkingFacePipeline.write``, besides the file and the picture.
 
     Raises:
         MotionError: two columns exclude each other.

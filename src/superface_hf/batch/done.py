@@ -1,4 +1,4 @@
-"""What is finished already: known by what goes into a row and by what came out, not by names."""
+"""Find out which rows are finished: by the content of their inputs and of their clips, not by names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_ATTEMPTS = 3  # processes that may die over a row
 
 
 def key_of(values: Mapping[str, Any]) -> str:
-    """A row's identity: its options, the content of the files that it names, and the version of the package."""
+    """Return a row's identity: its options, the content of the files that it names, and the version of the package."""
     digest = hashlib.sha256(__version__.encode())
     for name in sorted(values):
         digest.update(f"\0{name}\0".encode())
@@ -33,7 +33,7 @@ def key_of(values: Mapping[str, Any]) -> str:
 
 
 def content_of(path: Path) -> str:
-    """SHA-256 of a file, or of a folder's files and their names."""
+    """Return the SHA-256 of a file, or of a folder's files and their names."""
     if path.is_file():
         about = path.stat()
         return _digest(path, about.st_size, about.st_mtime_ns)
@@ -45,7 +45,7 @@ def content_of(path: Path) -> str:
 
 @lru_cache(maxsize=4096)
 def _digest(path: Path, size: int, changed: int) -> str:
-    """SHA-256 of a file of this size and time of its last change: many rows name the same photo or model."""
+    """Return the SHA-256 of a file of this size and time of its last change: many rows name the same photo or model."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -61,7 +61,7 @@ class Notes:
         self._folder, self._clips = folder / NOTES, folder
 
     def finished(self, key: str) -> dict[str, Any] | None:
-        """What was noted when the row was finished; None where it was not, or its clip is no longer what it was."""
+        """Return what was noted when the row was finished; None where it was not, or its clip is no longer what it was."""
         try:
             note = json.loads((self._folder / f"{key}.json").read_text(encoding="utf-8"))
             return note if content_of(self._clips / note["file"]) == note["content"] else None
@@ -69,13 +69,13 @@ class Notes:
             return None
 
     def finish(self, key: str, file: str, frames: int, seconds: float) -> None:
-        """Notes that the row is done. The clip is there already."""
+        """Note that the row is done. The clip is there already."""
         content = content_of(self._clips / file)
         note = {"file": file, "content": content, "frames": frames, "seconds": seconds}
         write_text(self._folder / f"{key}.json", json.dumps(note))
 
     def attempt(self, key: str) -> None:
-        """Notes that this process begins; :meth:`leave` has to follow.
+        """Note that this process begins; :meth:`leave` has to follow.
 
         Raises:
             MediaError: the processes of so many that began before have died over it.
@@ -88,11 +88,11 @@ class Notes:
             file.write(f"{os.getpid()}\n")
 
     def leave(self, key: str) -> None:
-        """Whoever began is still alive, whatever became of the row."""
+        """Note that the process is still alive, whether the row succeeded or failed."""
         self._begun(key).unlink(missing_ok=True)
 
     def forget_attempts(self) -> None:
-        """A new run begins."""
+        """Forget the attempts of earlier runs."""
         for path in self._folder.glob("*.begun"):
             path.unlink(missing_ok=True)
 

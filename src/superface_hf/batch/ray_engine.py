@@ -10,7 +10,7 @@ from .worker import RenderRow
 
 
 def on_ray(rows: list[dict[str, Any]], work: RenderRow, workers: int) -> Iterator[dict[str, Any]]:
-    """Results as they come, in any order.
+    """Yield the results as they come, in any order.
 
     Args:
         rows: cells by column.

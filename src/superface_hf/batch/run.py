@@ -1,4 +1,4 @@
-"""A whole batch: every row once, whatever happens to the others, and a report of all."""
+"""Run a batch: every row once, even if others fail, and a report of all."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def run_batch(
     dtype: str = "float32",
     progress: bool | None = None,
 ) -> BatchReport:
-    """Renders a table of jobs.
+    """Render a table of jobs.
 
     A row that fails is reported and stops no other. A row that is finished is skipped when the batch runs again: rows are
     known by their options and by the content of the files that they name, clips by their own content. A clip appears complete
@@ -120,7 +120,7 @@ def _table(jobs: Any) -> tuple[list[dict[str, Any]], Path | None]:
 def _sorted_out(
     rows: list[dict[str, Any]], base: Path | None
 ) -> tuple[dict[int, dict[str, Any]], list[tuple[int, str, dict[str, Any]]]]:
-    """Rows that cannot work, and the rest as (number, key, row), by model."""
+    """Return the rows that cannot work, and the rest as (number, key, row), by model."""
     failed: dict[int, dict[str, Any]] = {}
     waiting: list[tuple[int, str, dict[str, Any]]] = []
     taken: dict[str, tuple[int, str]] = {}
@@ -134,7 +134,7 @@ def _sorted_out(
             before, known = taken.setdefault(file, (number, key))
             if known != key:
                 raise MediaError(f"Row {before} writes {file} already: name another output.")
-            # Cells go on as they came, but for places, which are absolute now.
+            # Cells stay as they came, except paths, which are absolute now.
             waiting.append((number, key, {**row, **{name: values[name] for name in PLACES if name in values}}))
         except SuperFaceError as error:
             failed[number] = {"status": "failed", "error": " ".join(str(error).split())}
@@ -142,7 +142,7 @@ def _sorted_out(
 
 
 def _once(waiting: list[tuple[int, str, dict[str, Any]]]) -> dict[int, tuple[dict[str, Any], list[int]]]:
-    """Rows to render, by their numbers, each with the numbers of all rows that are the same."""
+    """Return the rows to render, by their numbers, each with the numbers of all rows that are the same."""
     first: dict[str, int] = {}
     same: dict[int, tuple[dict[str, Any], list[int]]] = {}
     for number, key, row in waiting:
@@ -163,7 +163,7 @@ def _run(rows: list[dict[str, Any]], work: RenderRow, engine: Engine, workers: i
 
 
 class _Report:
-    """The report as a file: complete whenever it is there, and never far behind."""
+    """The report as a file, which is always complete and updated often."""
 
     def __init__(self, path: Path, count: int, results: dict[int, dict[str, Any]]) -> None:
         self.path, self.results, self._written = path, {}, 0.0

@@ -41,7 +41,7 @@ class RenderRow:
         return self.__dict__ | {"_pipes": {}, "_voices": {}}
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Renders a row, unless it is finished already.
+        """Render a row, unless it is finished already.
 
         Args:
             row: cells by column, named as the options of ``superface generate``; those that are empty or None are left out.
@@ -115,7 +115,7 @@ class RenderRow:
 
 
 def file_of(values: Mapping[str, Any], key: str) -> str:
-    """Where a row's clip goes, within the batch's folder: what ``output`` says, or a name of what goes in.
+    """Return where a row's clip goes, within the batch's folder: what ``output`` says, or a name of what goes in.
 
     Raises:
         MediaError: that would not be within the folder.
@@ -133,5 +133,5 @@ def file_of(values: Mapping[str, Any], key: str) -> str:
 
 
 def _kind(error: Exception) -> str:
-    """Our own errors say what is wrong; of others the type is needed too."""
+    """Return what to note of an error: our own say what is wrong; of others the type is needed too."""
     return "" if isinstance(error, SuperFaceError) else f"{type(error).__name__}: "

@@ -24,7 +24,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--engine", choices=("local", "ray"), default="local", help="this process (default), or the actors of Ray Data"
     )
-    parser.add_argument("--workers", type=int, default=2, help="how many actors, with --engine ray (default: 2)")
+    parser.add_argument("--workers", type=int, default=2, help="number of actors, with --engine ray (default: 2)")
     parser.add_argument("--device", default=AUTO, help=DEVICE_HELP)
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
     add_json_option(parser)

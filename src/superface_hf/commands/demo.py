@@ -17,7 +17,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--student",
         action="store_true",
-        help="let the student of that portrait speak instead, who is many times as fast",
+        help="let the student of that portrait speak instead, which is many times as fast",
     )
     add_json_option(parser)
     parser.set_defaults(run=run)

@@ -31,10 +31,12 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--portrait", required=True, help="a picture of the person: a path or URL")
     parser.add_argument("--name", required=True, help="the person's name, for the model card")
     parser.add_argument(
-        "--video", dest="videos", action="append", default=[], help="of the same person; may be repeated"
+        "--video", dest="videos", action="append", default=[], help="a video of the same person; may be repeated"
     )
     parser.add_argument("-o", "--out", required=True, help="folder for the student")
-    parser.add_argument("--minutes", type=float, default=20.0, help="for everything (default: 20)")
+    parser.add_argument(
+        "--minutes", type=float, default=20.0, help="minutes for rendering and training together (default: 20)"
+    )
     parser.add_argument("--teacher", help="a teacher: a Hub id or folder (default: the embedded one)")
     parser.add_argument("--face", type=which_face, default="only", help='"only", "largest", or an index, 0 the largest')
     parser.add_argument(

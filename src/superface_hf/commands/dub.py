@@ -14,8 +14,8 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "dub",
         help="video + other speech -> mp4",
-        description="Gives a video of a person other words: only the region of the mouth changes. Frames without a face stay "
-        "as they are.",
+        description="Dubs a video of a person with other speech: only the region of the mouth changes. Frames without a face "
+        "stay as they are.",
     )
     parser.add_argument("video", help="a path or URL")
     add_speech_options(parser, required=True)

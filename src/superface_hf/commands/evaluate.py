@@ -22,9 +22,9 @@ def add_parser(commands: Any) -> None:
     renderers = parser.add_subparsers(title="renderers", required=True, metavar="RENDERER")
     teacher = renderers.add_parser(
         "teacher",
-        help="against the plain mesh flow, the untrained layers and the source as it is",
-        description="Measures a teacher against the plain mesh flow, the untrained layers and the source as it is, in one run. "
-        "Needs the extras [metrics] and [train].",
+        help="measure a teacher against the plain mesh flow, the untrained layers and the unchanged source",
+        description="Measures a teacher against the plain mesh flow, the untrained layers and the unchanged source, in one "
+        "run. Needs the extras [metrics] and [train].",
         epilog="protocols: self (a clip's first frame becomes its later frames), degraded (the same from a degraded first "
         "frame), cross (portraits moved by clips), regions (what else moves when one region is driven), colour (whether "
         "colours stay where nothing moves), turns (heads turn by 10, 20 and 30 degrees: hair, outline, and whether the world "
@@ -39,7 +39,12 @@ def add_parser(commands: Any) -> None:
     )
     teacher.add_argument("--out", type=Path, required=True, help="folder to write to")
     teacher.add_argument(
-        "--protocols", nargs="+", choices=PROTOCOLS, default=list(PROTOCOLS), metavar="NAME", help="default: all"
+        "--protocols",
+        nargs="+",
+        choices=PROTOCOLS,
+        default=list(PROTOCOLS),
+        metavar="NAME",
+        help="protocols (default: all)",
     )
     teacher.add_argument("--clips", type=int, help="at most so many clips (default: all)")
     teacher.add_argument(
@@ -48,7 +53,7 @@ def add_parser(commands: Any) -> None:
     teacher.add_argument(
         "--window", type=int, default=8, help="consecutive frames of each clip for flicker (default: 8)"
     )
-    teacher.add_argument("--portraits", type=int, default=20, help="default: 20")
+    teacher.add_argument("--portraits", type=int, default=20, help="number of portraits (default: 20)")
     teacher.add_argument("--batch", type=int, default=4, help="frames rendered at a time (default: 4)")
     teacher.add_argument(
         "--landmarker",

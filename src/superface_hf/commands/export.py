@@ -51,7 +51,7 @@ def add_parser(commands: Any) -> None:
         "--audio-to-lip",
         default="audio_to_lip",
         metavar="FOLDER_OR_MODEL",
-        help="with --runtime: what hears for the student (default: the embedded model)",
+        help="with --runtime: the audio-to-lip model that hears for the student (default: the embedded one)",
     )
     parser.add_argument(
         "--precision",

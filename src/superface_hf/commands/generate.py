@@ -50,7 +50,7 @@ def add_parser(commands: Any) -> None:
         "--driving-face",
         type=which_face,
         default="largest",
-        help="where the driving video shows several people, who is imitated: "
+        help="the person to imitate, if the driving video shows several: "
         '"largest" (default), "only" (refuse to choose), "speaking" (whose mouth moves most, and with the sound), or an '
         "index, 0 the largest in the first frame that shows a face",
     )
@@ -62,7 +62,7 @@ def add_parser(commands: Any) -> None:
         help="the mp4 to write (with --background transparent: .webm, .mov, or a folder)",
     )
     _add_accompaniment(parser)
-    parser.add_argument("--seed", type=int, help="which of the possible idle motions (default: 0)")
+    parser.add_argument("--seed", type=int, help="seed of the idle motion (default: 0)")
     parser.add_argument(
         "--set",
         dest="edit",

@@ -18,7 +18,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("audio", help="speech: a path or URL of a sound or video file")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the folder for 00.png, 01.png, ...")
-    parser.add_argument("-n", "--number", type=int, default=1, help="how many (default: 1)")
+    parser.add_argument("-n", "--number", type=int, default=1, help="number of portraits (default: 1)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the random faces (default: 0)")
     parser.add_argument("--size", type=int, default=512, help="side of the pictures in pixels (default: 512)")
     add_group_options(parser)

@@ -56,11 +56,11 @@ def add_parser(commands: Any) -> None:
         "--labels",
         choices=("tracker", "mediapipe"),
         default="tracker",
-        help="who finds the landmarks: the embedded tracker (default), or MediaPipe, which gives blendshapes too",
+        help="source of the landmarks: the embedded tracker (default), or MediaPipe, which gives blendshapes too",
     )
     parser.add_argument("--landmarker", type=Path, metavar="FILE", help="MediaPipe's face_landmarker.task")
     parser.add_argument("--split", default="train", help="split of the dataset to read (default: train)")
-    parser.add_argument("--column", help="column of the dataset with the videos, where its type does not tell")
+    parser.add_argument("--column", help="column of the dataset with the videos, if its type does not tell")
     parser.add_argument("--person-column", help="column of the dataset that says who is seen")
     parser.add_argument("--config", type=Path, help="YAML file of settings, filters among them")
     parser.add_argument(
@@ -82,10 +82,10 @@ def run(options: argparse.Namespace) -> None:
     from ..errors import SuperFaceError, install_command
 
     try:
-        from ..data.prepare.clips import PrepareSettings
         from ..data.prepare.labels import LabelSource
         from ..data.prepare.portraits import picture_chunks
         from ..data.prepare.prepare import prepare
+        from ..data.prepare.settings import PrepareSettings
         from ..data.prepare.sources import videos_of
         from ..utils.settings import as_yaml, load_settings
     except ImportError as error:

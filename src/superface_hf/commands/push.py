@@ -20,13 +20,15 @@ def add_parser(commands: Any) -> None:
         metavar="FOLDER_OR_MODEL",
         help="the folder of a checkpoint, or an embedded one: teacher, student, audio_to_lip, tracker, sync_expert",
     )
-    parser.add_argument("repo", metavar="ORG/NAME", help="where to; it is made if need be")
+    parser.add_argument("repo", metavar="ORG/NAME", help="the repository; it is made if it does not exist")
     parser.add_argument(
         "--private", action="store_true", default=None, help="only its members see it (default: the organization's)"
     )
-    parser.add_argument("--token", help="a token that may write (default: HF_TOKEN, or who is logged in)")
-    parser.add_argument("--revision", metavar="BRANCH", help="the branch to push to, made if need be (default: main)")
-    parser.add_argument("--message", help="of the commit")
+    parser.add_argument("--token", help="a token that may write (default: HF_TOKEN, or the login of this machine)")
+    parser.add_argument(
+        "--revision", metavar="BRANCH", help="the branch to push to; made if it does not exist (default: main)"
+    )
+    parser.add_argument("--message", help="message of the commit")
     add_json_option(parser)
     parser.set_defaults(run=run)
 

@@ -17,7 +17,7 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "track",
         help="video or speech -> motion file",
-        description="Saves the motion of the face in a video, or what a face does that speaks.",
+        description="Saves the motion of the face in a video, or of a face that speaks.",
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("video", nargs="?", help="a path or URL")

@@ -21,20 +21,20 @@ class Batch:
 
     @classmethod
     def collate(cls: type[BatchT], items: Sequence[BatchT]) -> BatchT:
-        """Stacks items, for ``DataLoader``."""
+        """Stack items, for ``DataLoader``."""
         return cls(**{name: _stacked([getattr(item, name) for item in items]) for name in _names(cls)})
 
     def mapped(self: BatchT, change: Callable[[Tensor], Tensor]) -> BatchT:
-        """Changes every tensor of the batch."""
+        """Apply a function to every tensor of the batch."""
         values = {name: getattr(self, name) for name in _names(type(self))}
         return type(self)(**{name: None if value is None else change(value) for name, value in values.items()})
 
     def to(self: BatchT, device: torch.device | str, non_blocking: bool = False) -> BatchT:
-        """Copies the batch to a device."""
+        """Copy the batch to a device."""
         return self.mapped(lambda value: value.to(device, non_blocking=non_blocking))
 
     def pin_memory(self: BatchT) -> BatchT:
-        """Copies the batch to pinned memory, from which a GPU copies in the background."""
+        """Copy the batch to pinned memory, from which a GPU copies in the background."""
         return self.mapped(Tensor.pin_memory)
 
 

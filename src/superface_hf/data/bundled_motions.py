@@ -1,4 +1,4 @@
-"""Makes the bundled motions from smooth curves on blendshapes and head pose.
+"""Make the bundled motions from smooth curves on blendshapes and head pose.
 
 ::
 
@@ -44,7 +44,7 @@ SPEECH = [
 
 
 def curve(seconds: float, keys: list[tuple[float, float]]) -> np.ndarray:
-    """Samples minimum-jerk movements from key to key (second, value): at rest at every key."""
+    """Sample minimum-jerk movements from key to key (second, value): at rest at every key."""
     time = np.arange(round(seconds * FPS)) / FPS
     at, values = np.array(keys, float).T
     segment = np.clip(np.searchsorted(at, time, side="right") - 1, 0, len(at) - 2)
@@ -54,7 +54,7 @@ def curve(seconds: float, keys: list[tuple[float, float]]) -> np.ndarray:
 
 
 def blink(seconds: float, starts: list[float], depth: float = 1.0) -> np.ndarray:
-    """Closes in a tenth of a second and opens in twice that."""
+    """Return the closing of the eyes in a blink: they close in a tenth of a second, and open in twice that."""
     keys = [(0.0, 0.0)]
     for start in starts:
         keys += [(start, 0.0), (start + 0.12, depth), (start + 0.16, depth), (start + 0.40, 0.0)]
@@ -67,7 +67,7 @@ def perform(
     turn: tuple[np.ndarray | float, np.ndarray | float, np.ndarray | float] = (0.0, 0.0, 0.0),
     hold_gaze: float = 0.0,
 ) -> Motion:
-    """A motion from curves.
+    """Return a motion from curves.
 
     Args:
         shapes: blendshape -> values; a name without its side sets both.
@@ -95,7 +95,7 @@ def nod() -> Motion:
 
 
 def look_around() -> Motion:
-    """The eyes go first, the head follows; a blink goes with the long turn."""
+    """Return a look around: the eyes go first, the head follows, and a blink accompanies the long turn."""
     seconds = 4.0
     eyes = curve(seconds, [(0, 0), (0.16, 0), (0.32, 0.7), (0.9, 0.25), (1.40, 0.25), (1.64, -0.7), (2.3, -0.25), (2.8, -0.25),
                            (3.0, 0.3), (3.5, 0), (4.0, 0)])  # fmt: skip

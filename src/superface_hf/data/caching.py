@@ -1,4 +1,4 @@
-"""Names for files of a cache that follow from all that their content follows from: other data never finds old files."""
+"""Name files of a cache after everything that their content depends on, so that other data never finds old files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def digest(*facts: Any) -> str:
-    """Twelve characters that stand for arrays, by their numbers, and other facts, by how they print."""
+    """Return twelve characters that stand for arrays, by their numbers, and other facts, by how they print."""
     total = hashlib.sha256()
     for fact in facts:
         if isinstance(fact, np.ndarray):
@@ -22,7 +22,7 @@ def digest(*facts: Any) -> str:
 
 
 def cached(folder: Path, name: str, prepared: Path, *facts: Any) -> Path:
-    """The path of a file of a cache, named after all that its content follows from; the folder is made.
+    """Return the path of a file of a cache, named after everything that its content depends on, and make its folder.
 
     Args:
         name: how the file's name begins, and its ending.

@@ -17,17 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import SuperFaceError
+from .jpeg_simulation import simulate_jpeg
 
 RESIZE_MODES = ("smooth", "bilinear", "bicubic")
 # Strengths are given for pictures of this side and follow the side of others.
 REFERENCE_SIDE = 512
 # A kernel ends at this many standard deviations, and at this many pixels from its middle.
 KERNEL_REACH, LARGEST_REACH = 3.0, 12
-# The quantisation tables that the JPEG standard suggests (annex K) and nearly every encoder scales by its "quality".
-_LUMINANCE = """16 11 10 16 24 40 51 61  12 12 14 19 26 58 60 55  14 13 16 24 40 57 69 56  14 17 22 29 51 87 80 62
-    18 22 37 56 68 109 103 77  24 35 55 64 81 104 113 92  49 64 78 87 103 121 120 101  72 92 95 98 112 100 103 99"""
-_CHROMINANCE = """17 18 24 47 99 99 99 99  18 21 26 66 99 99 99 99  24 26 56 99 99 99 99 99  47 66 99 99 99 99 99 99
-    99 99 99 99 99 99 99 99  99 99 99 99 99 99 99 99  99 99 99 99 99 99 99 99  99 99 99 99 99 99 99 99"""
 
 
 class DegradationError(SuperFaceError, ValueError):
@@ -121,7 +117,7 @@ class SourceDegradation:
 
     @torch.no_grad()
     def __call__(self, pictures: Tensor, generator: torch.Generator, follows: Tensor | None = None) -> Tensor:
-        """Degrades some of the pictures.
+        """Degrade some of the pictures.
 
         Args:
             pictures: (B, 3, S, S) float in [0, 1], on any device.
@@ -183,7 +179,7 @@ class Draws:
 def degrade_once(
     picture: Tensor, full: tuple[int, int], strengths: DegradationRound, draws: Draws, scale: float | None = None
 ) -> Tensor:
-    """One round: blur, resize, noise, JPEG: (1, 3, h, w) in [0, 1] -> (1, 3, h', w').
+    """Degrade in one round of blur, resize, noise and JPEG: (1, 3, h, w) in [0, 1] -> (1, 3, h', w').
 
     ``full`` is the (height, width) of the picture before all rounds; ``scale`` takes the place of the one drawn.
     """
@@ -198,16 +194,16 @@ def degrade_once(
         even, sensor = draws.uniform(*strengths.noise_level) / 255, draws.uniform(*strengths.photons)
         noise = draws.normal(1, channels, *picture.shape[-2:]).to(picture)
         if draws.chance(strengths.poisson):
-            # Counts of photons this large are as good as normally distributed, and quicker to draw.
+            # Counts of photons this large are almost normally distributed, and a normal distribution is quicker to draw.
             light = picture if channels == 3 else picture.mean(1, keepdim=True)
             picture = picture + noise * (light / sensor).sqrt()
         else:
             picture = picture + noise * even
-    return jpeg(picture.clamp(0, 1), round(draws.uniform(*strengths.quality)))
+    return simulate_jpeg(picture.clamp(0, 1), round(draws.uniform(*strengths.quality)))
 
 
 def random_kernel(strengths: DegradationRound, draws: Draws, unit: float = 1.0) -> Tensor:
-    """A blur kernel (K, K) that sums to one; ``unit`` is how many pixels a standard deviation of one has."""
+    """Return a blur kernel (K, K) that sums to one; ``unit`` is how many pixels a standard deviation of one has."""
     first, second = (max(unit * draws.uniform(*strengths.blur_sigma), 1e-2) for _ in range(2))
     angle = draws.uniform(0, math.pi)
     if draws.chance(strengths.isotropic):
@@ -228,7 +224,7 @@ def random_kernel(strengths: DegradationRound, draws: Draws, unit: float = 1.0) 
 
 
 def blur(picture: Tensor, kernel: Tensor) -> Tensor:
-    """(B, C, H, W) with an odd, point-symmetric kernel (K, K), by Fourier transform: its cost hardly grows with K."""
+    """Blur (B, C, H, W) with an odd, point-symmetric kernel (K, K), by Fourier transform: its cost hardly grows with K."""
     reach = kernel.shape[-1] // 2
     height, width = picture.shape[-2:]
     size = [smooth_number(side + 2 * reach) for side in (height, width)]
@@ -242,7 +238,7 @@ def blur(picture: Tensor, kernel: Tensor) -> Tensor:
 
 @lru_cache(maxsize=1024)
 def smooth_number(side: int) -> int:
-    """The next side that is a product of 2, 3 and 5 only: Fourier transforms of others are slow."""
+    """Return the next side that is a product of 2, 3 and 5 only: Fourier transforms of others are slow."""
     while True:
         rest = side
         for factor in (2, 3, 5):
@@ -254,7 +250,7 @@ def smooth_number(side: int) -> int:
 
 
 def resize(picture: Tensor, size: tuple[int, int], mode: str) -> Tensor:
-    """(B, 3, H, W) to ``size`` (height, width) in one of ``RESIZE_MODES``.
+    """Resize (B, 3, H, W) to ``size`` (height, width) in one of ``RESIZE_MODES``.
 
     "smooth" averages where it shrinks; the others alias there, as cheap scalers do.
     """
@@ -266,68 +262,7 @@ def resize(picture: Tensor, size: tuple[int, int], mode: str) -> Tensor:
     return F.interpolate(picture, size=size, mode=mode, align_corners=False).clamp(0, 1)
 
 
-def jpeg(picture: Tensor, quality: int) -> Tensor:
-    """Compresses (B, 3, H, W) in [0, 1] as a JPEG of this quality would (1 to 100, colours at half the resolution).
-
-    The lossy steps only: colour transform, cosine transform of 8x8 blocks, quantisation, and back.
-    """
-    height, width = picture.shape[-2:]
-    to_ycc = _colour_matrix(picture.device).to(picture.dtype)
-    if width % 16 or height % 16:
-        picture = F.pad(picture, (0, -width % 16, 0, -height % 16), mode="replicate")
-    ycc = to_ycc @ (picture * 255).round_().flatten(2)
-    ycc = ycc.unflatten(2, picture.shape[-2:])
-    light, colour = ycc[:, :1] - 128, F.avg_pool2d(ycc[:, 1:], 2)
-    light = _quantised(light, _table(_LUMINANCE, quality, picture.device).to(picture.dtype))
-    colour = _quantised(colour, _table(_CHROMINANCE, quality, picture.device).to(picture.dtype))
-    colour = F.interpolate(colour, scale_factor=2.0, mode="bilinear", align_corners=False)
-    decoded = _colour_matrix(picture.device, back=True).to(picture.dtype) @ torch.cat((light + 128, colour), 1).flatten(
-        2
-    )
-    return decoded.round_().mul_(1 / 255).clamp_(0, 1).unflatten(2, picture.shape[-2:])[..., :height, :width]
-
-
-def _quantised(planes: Tensor, table: Tensor) -> Tensor:
-    """Rounds the cosine coefficients of (B, C, H, W) to multiples of ``table`` (8, 8)."""
-    cosine = _cosines(planes.device).to(planes.dtype)
-    height, width = planes.shape[-2:]
-    rows = cosine @ planes.reshape(-1, 8, width)
-    blocks = rows.reshape(-1, 8, width // 8, 8) @ cosine.T
-    steps = table[:, None]
-    blocks = (blocks * (1 / steps)).round_().mul_(steps)
-    columns = (blocks @ cosine).reshape(-1, 8, width)
-    return (cosine.T @ columns).reshape(*planes.shape[:2], height, width)
-
-
-@lru_cache(maxsize=8)
-def _cosines(device: torch.device) -> Tensor:
-    """The orthonormal cosine transform of 8 samples: (8 frequencies, 8 places)."""
-    place, frequency = torch.arange(8.0), torch.arange(8.0)[:, None]
-    matrix = 0.5 * torch.cos((2 * place + 1) * frequency * math.pi / 16)
-    matrix[0] /= math.sqrt(2)
-    return matrix.to(device)
-
-
-@lru_cache(maxsize=8)
-def _colour_matrix(device: torch.device, back: bool = False) -> Tensor:
-    """Red, green, blue to brightness and two colour differences (JFIF) without the offset of 128, or back."""
-    red, blue = 0.299, 0.114
-    light = torch.tensor([red, 1 - red - blue, blue])
-    towards_blue = (torch.tensor([0.0, 0.0, 1.0]) - light) / (2 * (1 - blue))
-    towards_red = (torch.tensor([1.0, 0.0, 0.0]) - light) / (2 * (1 - red))
-    matrix = torch.stack((light, towards_blue, towards_red))
-    return (torch.linalg.inv(matrix) if back else matrix).to(device)
-
-
-@lru_cache(maxsize=256)
-def _table(standard: str, quality: int, device: torch.device) -> Tensor:
-    """The standard's table (8, 8) scaled to a quality, as libjpeg does it."""
-    percent = 5000 // quality if quality < 50 else 200 - 2 * quality
-    table = torch.tensor([int(entry) for entry in standard.split()]).reshape(8, 8)
-    return ((table * percent + 50) // 100).clamp(1, 255).float().to(device)
-
-
 def check_share(owner: str, name: str, value: object) -> None:
-    """Raises DegradationError if ``value`` is no share in [0, 1]."""
+    """Raise DegradationError if ``value`` is no share in [0, 1]."""
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 1:
         raise DegradationError(f"{owner}.{name} is {value!r}: it is a share, give a number from 0 to 1.")

@@ -31,14 +31,14 @@ class Mattes:
 
 
 def known_plate(source: Tensor, matte: Tensor, target: Tensor, target_matte: Tensor) -> Tensor:
-    """Composes a plate (B, 3, S, S): the target's background, the source's where the person hides it, else what is near."""
+    """Compose a plate (B, 3, S, S): the target's background, the source's where the person hides it, else what is near."""
     beside = (grown(target_matte) < NOBODY).float()
     known = (grown(matte) < NOBODY).float()
     return pull_push(torch.lerp(source, target, beside), torch.maximum(known, beside))
 
 
 def exact_matte(picture: Tensor, matte: Tensor) -> Tensor:
-    """A soft matte drawn to the picture's edges by a guided filter (He et al. 2010): (B, 3, S, S), (B, 1, S, S)."""
+    """Return a soft matte drawn to the picture's edges by a guided filter (He et al. 2010): (B, 3, S, S), (B, 1, S, S)."""
     guide = (picture * picture.new_tensor(LUMINANCE)[:, None, None]).sum(1, keepdim=True)
 
     def mean(x: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ def exact_matte(picture: Tensor, matte: Tensor) -> Tensor:
 
 
 def person_colours(picture: Tensor, matte: Tensor, plate: Tensor) -> Tensor:
-    """The person's own colours where the background shines through, such as between hairs: (B, 3, S, S) twice.
+    """Return the person's own colours where the background shines through, such as between hairs: (B, 3, S, S) twice.
 
     Laid over the plate again, they give the picture, so a person at rest looks as before.
     """
@@ -66,7 +66,7 @@ def grown(matte: Tensor, radius: int = 6) -> Tensor:
 
 
 def pull_push(picture: Tensor, known: Tensor) -> Tensor:
-    """Fills what is not known from what is near: (B, 3, S, S), (B, 1, S, S) in [0, 1]."""
+    """Fill what is not known from what is near: (B, 3, S, S), (B, 1, S, S) in [0, 1]."""
     if picture.shape[-1] <= 2:
         return picture
     weight = F.avg_pool2d(known, 2)

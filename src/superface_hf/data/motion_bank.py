@@ -73,7 +73,7 @@ class Track:
 
 
 def bundled_tracks(audio_to_lip: SuperFaceAudioToLipModel) -> list[Track]:
-    """Loads the bundled motions, and the bundled sentence as speech with idle motion."""
+    """Load the bundled motions, and the bundled sentence as speech with idle motion."""
     tracks = [Track(name, bundled_motion(name).resample(FPS)) for name in BUNDLED_MOTIONS]
     idle = IdleMotion(seed=11, strength=1.5)
     return [*tracks, Track("speech", speech_to_motion(load_sound(SPEECH), FPS, audio_to_lip, idle), spoken=True)]
@@ -88,7 +88,8 @@ def build_bank(
     seed: int = 0,
     face_model: FaceModel | None = None,
 ) -> MotionBank:
-    """
+    """Build the bank of motions that a student learns from.
+
     Args:
         tracks: see :func:`bundled_tracks`; each is cut into a part to learn from and a part that is held out.
         own: motions tracked in the person's own videos, on top.
@@ -145,13 +146,14 @@ def build_bank(
 
 
 def windows_of(landmarks: Tensor, crop: Square, own: Tensor) -> Tensor:
-    """The frames' windows for meshes (N, 478, 3) of a portrait whose own landmarks are (478, 3): middles and sizes, (N, 3)."""
+    """Return the frames' windows for meshes (N, 478, 3) of a portrait whose own landmarks are (478, 3): middles and sizes, (N,
+    3)."""
     window = Window.following(crop, own, landmarks)
     return torch.cat((window.centre, window.scale[:, None]), dim=1)
 
 
 def _parted(frames: int) -> tuple[slice, list[slice]]:
-    """Splits so many frames into those held out, and those before and after."""
+    """Split so many frames into those held out, and those before and after."""
     begin, end, gap = frames * (1 - HELD_OUT) / 2, frames * (1 + HELD_OUT) / 2, frames * GAP
     middle = slice(int(begin), max(int(begin) + 1, round(end)))
     around = [slice(0, round(begin - gap)), slice(round(end + gap), frames)]
@@ -159,7 +161,7 @@ def _parted(frames: int) -> tuple[slice, list[slice]]:
 
 
 def _placed(motion: Motion, portrait: Portrait, face_model: FaceModel) -> Tensor:
-    """Meshes (T, 478, 3) of a motion that is the portrait's own already."""
+    """Return the meshes (T, 478, 3) of a motion that is the portrait's own already."""
     rest = replace(portrait.motion, fps=motion.fps)
     retarget = Retargeter(portrait, Changes.checked(True, None, None, motion.fps), face_model)
     retarget(rest)  # the frame that changes are measured from
@@ -171,7 +173,7 @@ def _repeated(rest: Motion, frames: int) -> Motion:
 
 
 def _turned(motion: Motion, rng: np.random.Generator, strength: tuple[float, float]) -> Motion:
-    """Samples a head pose for each frame around its own, at a distance between two shares of the spreads."""
+    """Sample a head pose for each frame around its own, at a distance between two shares of the spreads."""
     frames = len(motion)
     strengths = rng.uniform(*strength, (frames, 1))
     turns = np.clip(strengths * TURN_SPREAD * rng.standard_normal((frames, 3)), -TURN_LIMIT, TURN_LIMIT)
@@ -185,7 +187,7 @@ def _turned(motion: Motion, rng: np.random.Generator, strength: tuple[float, flo
 
 
 def _with_gaze(motion: Motion, rng: np.random.Generator, share: float = 0.5) -> Motion:
-    """Samples gazes, the same for both eyes, in some frames."""
+    """Sample gazes, the same for both eyes, in some frames."""
     frames = len(motion)
     look = np.clip(GAZE_SPREAD * rng.standard_normal((frames, 2)), -GAZE_LIMIT, GAZE_LIMIT)
     chosen = rng.random((frames, 1)) < share
@@ -193,7 +195,7 @@ def _with_gaze(motion: Motion, rng: np.random.Generator, share: float = 0.5) -> 
 
 
 def _with_blinks(motion: Motion, rng: np.random.Generator, share: float = 0.3) -> Motion:
-    """Shuts the eyes partly or fully in some frames, mostly both alike."""
+    """Shut the eyes partly or fully in some frames, mostly both alike."""
     frames = len(motion)
     lids = Motion.neutral(1, FPS).edit({"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}).eyes[0]
     both = rng.uniform(0, 1.05, (frames, 1)) * (rng.random((frames, 1)) < share)
@@ -202,7 +204,7 @@ def _with_blinks(motion: Motion, rng: np.random.Generator, share: float = 0.3) -
 
 
 def _mixtures(tracked: Motion, rest: Motion, frames: int, rng: np.random.Generator) -> Motion:
-    """Mixes mouths, eyes and brows of different moments on sampled heads, as edits and combined drivers do."""
+    """Mix mouths, eyes and brows of different moments on sampled heads, as edits and combined drivers do."""
     moments = {region: rng.integers(len(tracked), size=frames) for region in ("mouth", "eyes", "brows")}
     mixed = replace(
         _repeated(rest, frames), **{region: getattr(tracked, region)[index] for region, index in moments.items()}
@@ -211,7 +213,7 @@ def _mixtures(tracked: Motion, rest: Motion, frames: int, rng: np.random.Generat
 
 
 def _blendshapes(tracked: Motion, rest: Motion, frames: int, rng: np.random.Generator) -> Motion:
-    """Samples one to four ARKit blendshapes at a time, each of them often."""
+    """Sample one to four ARKit blendshapes at a time, each of them often."""
     scores = np.zeros((frames, len(ARKIT_NAMES)), np.float32)
     for frame in range(frames):
         others = rng.choice(len(ARKIT_NAMES), size=rng.integers(0, 4), replace=False)
@@ -224,12 +226,12 @@ def _blendshapes(tracked: Motion, rest: Motion, frames: int, rng: np.random.Gene
 
 
 def _poses(rest: Motion, frames: int, rng: np.random.Generator) -> Motion:
-    """Puts the portrait's own expression on heads that turn far."""
+    """Put the portrait's own expression on heads that turn far."""
     return _with_gaze(_turned(_repeated(rest, frames), rng, (0.5, 1.5)), rng, share=0.3)
 
 
 def _evenly(parts: list[tuple[str, Tensor]], count: int) -> tuple[list[str], Tensor]:
-    """About ``count`` meshes, evenly spread over parts and over time in each."""
+    """Return about ``count`` meshes, evenly spread over parts and over time in each."""
     each = max(1, round(count / max(1, len(parts))))
     names, chosen = [], []
     for name, points in parts:

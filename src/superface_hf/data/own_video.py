@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
@@ -22,7 +21,7 @@ from ..metrics.identity import IdentityNetwork, identity_distance
 from ..models.tracker.base import FaceTracker
 from ..motion import Motion
 from ..motion.rotations import fit_similarity
-from .prepared_set import decode_jpeg
+from .jpeg import decode_batch, encode_jpeg
 
 LONGEST = 40.0  # seconds that are looked at
 PICTURES = 160  # of a video, evenly spread
@@ -38,7 +37,8 @@ WHAT_TO_DO = "Pass a video of the same person, or leave it out."
 
 @dataclass(frozen=True, eq=False)
 class OwnVideo:
-    """
+    """The person's own video, tracked.
+
     Attributes:
         motion: of the whole video.
         pictures: files of some frames, cut out around the face, S x S pixels.
@@ -50,13 +50,13 @@ class OwnVideo:
     landmarks: Tensor
 
     def decoded(self, chosen: Iterable[int]) -> Tensor:
-        """(n, 3, S, S) uint8."""
-        arrays = [decode_jpeg(self.pictures[index]) for index in chosen]
-        return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
+        """Return chosen pictures (n, 3, S, S) uint8."""
+        return decode_batch(self.pictures[index] for index in chosen)
 
 
 def read_own_video(video: Any, portrait: Portrait, tracker: FaceTracker, face_model: FaceModel, size: int) -> OwnVideo:
-    """
+    """Read a video of the portrait's person, and track their face.
+
     Args:
         video: as :class:`~superface_hf.media.VideoReader` takes it.
         size: of the student's pictures, in pixels.
@@ -100,7 +100,7 @@ def read_own_video(video: Any, portrait: Portrait, tracker: FaceTracker, face_mo
 
 
 def check_same_person(shape: FaceShape, own: FaceShape, video: str) -> None:
-    """Raises SuperFaceError where two neutral faces differ more than pictures of one person do."""
+    """Raise SuperFaceError where two neutral faces differ more than pictures of one person do."""
     difference = shape_difference(shape, own)
     if difference > SAME_SHAPE:
         raise SuperFaceError(
@@ -110,7 +110,7 @@ def check_same_person(shape: FaceShape, own: FaceShape, video: str) -> None:
 
 
 def check_same_face(video: OwnVideo, portrait: Portrait, name: str) -> None:
-    """Compares the two faces by a face recognition network, where one is installed (see ``metrics.identity``)."""
+    """Compare the two faces by a face recognition network, where one is installed (see ``metrics.identity``)."""
     try:
         network = IdentityNetwork()
     except SuperFaceError:
@@ -129,7 +129,7 @@ def check_same_face(video: OwnVideo, portrait: Portrait, name: str) -> None:
 
 
 def shape_difference(shape: FaceShape, own: FaceShape) -> float:
-    """Root mean square distance in the plane of all points except the irises', after the best alignment."""
+    """Return the root mean square distance in the plane of all points except the irises', after the best alignment."""
     a, b = (face.points[:FACE_POINTS].double().numpy() for face in (shape, own))
     rotation, scale, offset = fit_similarity(a, b)
     moved = scale * a @ rotation.T + offset
@@ -137,11 +137,5 @@ def shape_difference(shape: FaceShape, own: FaceShape) -> float:
 
 
 def _cut(picture: np.ndarray, square: Square, size: int) -> bytes:
-    left, top, side = int(square.left), int(square.top), int(square.side)
-    height, width = picture.shape[:2]
-    rows = np.clip(np.arange(side) + top, 0, height - 1)
-    columns = np.clip(np.arange(side) + left, 0, width - 1)
-    region = Image.fromarray(picture[rows[:, None], columns]).resize((size, size), Image.Resampling.BICUBIC)
-    file = io.BytesIO()
-    region.save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    return file.getvalue()
+    region = Image.fromarray(square.cut(picture)).resize((size, size), Image.Resampling.BICUBIC)
+    return encode_jpeg(np.asarray(region), JPEG_QUALITY)

@@ -48,7 +48,7 @@ def text_to_sound(text: str, tts: TextToSpeech | None, device: Any = "cpu") -> S
 
 
 def load_tts(name: str, device: Any) -> Callable[[str], Any]:
-    """Loads a text-to-speech model by its Hub id or folder (SuperFaceError)."""
+    """Load a text-to-speech model by its Hub id or folder (SuperFaceError)."""
     from transformers import pipeline
 
     try:

@@ -17,8 +17,7 @@ from ..face_model.coordinates import Square
 from ..face_model.linear import FaceModel
 from ..metrics.keypoints import face_width
 from ..models.tracker.base import FaceTracker
-from ..motion import Motion
-from ..motion.motion import REGIONS
+from ..motion import REGIONS, Motion
 from ..motion.rotations import rotation_matrix, rotation_vector
 from .data import NamedPortrait
 from .methods import Methods

@@ -33,7 +33,7 @@ from ..models.speech_to_motion.windows import OVERLAP, MotionWindowSampler
 from ..motion import Motion
 from ..pipelines.speech_to_motion import SpeechToMotionPipeline
 from ..training.audio_to_lip.validation import correlation
-from ..training.speech_to_motion.data import FPS, MotionClip, load_motion_clips
+from ..training.speech_to_motion.clips import FPS, MotionClip, load_motion_clips
 
 SEEDS = 5
 WINDOW_HOP = 75 - OVERLAP  # frames from one window of the embedded diffusion to the next
@@ -92,7 +92,8 @@ def figures(move: Mover, clips: Sequence[MotionClip], seeds: int = SEEDS) -> dic
 
 
 def head_steps(motions: Sequence[Motion]) -> tuple[float, float]:
-    """How far the head goes in a frame, degrees: the mean where two windows of the embedded diffusion meet, and elsewhere."""
+    """Return how far the head goes in a frame, degrees: the mean where two windows of the embedded diffusion meet, and
+    elsewhere."""
     meeting, elsewhere = [], []
     for motion in motions:
         steps = np.degrees(np.linalg.norm(np.diff(motion.rotation, axis=0), axis=1))

@@ -1,6 +1,6 @@
 """Audio-to-lip as a graph: samples and a state in, mouths and the next state out; for whole sounds and for streams.
 
-The log-mel spectrum is inside: a runtime that must compute it by itself will get a detail of it wrong. Its Fourier transform is
+The log-mel spectrum is inside: a runtime with its own implementation would get a detail of it wrong. Its Fourier transform is
 a convolution with fixed kernels, which every runtime has (ONNX's STFT few do), and which takes a thousandth of real time.
 """
 

@@ -1,4 +1,4 @@
-"""Finds what is to be exported, by folder, Hub id, or the name of an embedded checkpoint."""
+"""Find what is to be exported, by folder, Hub id, or the name of an embedded checkpoint."""
 
 from __future__ import annotations
 

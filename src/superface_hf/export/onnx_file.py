@@ -91,7 +91,7 @@ def export_onnx(
 def checked_content(
     graph: Graph, precision: Precision, metadata: dict[str, Any]
 ) -> tuple[bytes, tuple[float, float] | None]:
-    """A graph as an ONNX file, and its largest and mean difference to torch (None where onnxruntime is not installed).
+    """Return a graph as an ONNX file, and its largest and mean difference to torch (None where onnxruntime is not installed).
 
     Raises:
         SuperFaceError: onnx is missing, or the graph does not give what torch gives.

@@ -57,6 +57,17 @@ class Square:
         left, top = np.array([self.left, self.top]) + (middle + 1) * (self.side / 2) - side / 2
         return Square(round(float(left)), round(float(top)), side)
 
+    def cut(self, picture: np.ndarray) -> np.ndarray:
+        """Return the pixels (side, side, ...) of a picture (H, W, ...) in this square, which must lie on whole pixels.
+
+        Beyond the picture its border pixels are repeated.
+        """
+        height, width = picture.shape[:2]
+        offsets = np.arange(int(self.side))
+        rows = np.clip(offsets + int(self.top), 0, height - 1)
+        columns = np.clip(offsets + int(self.left), 0, width - 1)
+        return picture[rows[:, None], columns]
+
     def to_image(self, points: np.ndarray) -> np.ndarray:
         """Convert PIXELS (..., 3) to IMAGE coordinates, float32."""
         scaled = (points - np.array([self.left, self.top, 0.0])) * (2.0 / self.side)

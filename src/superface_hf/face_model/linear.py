@@ -20,6 +20,7 @@ from ..motion import Motion
 from ..motion.arkit import EXPRESSION_REGIONS, FACE_MODEL_FILE
 from ..motion.rotations import fit_similarity, rotation_matrix, rotation_vector
 from . import topology
+from .topology import lid_gap
 
 # Standard deviations, in inter-ocular distances, of what the bases leave unexplained: within a clip, and of a person.
 TRACKING_NOISE = 0.006
@@ -245,7 +246,7 @@ class FaceModel:
         return [float(lid_gap(self._mean[None], lids)[0]) for lids in LIDS]
 
     def openings(self, shape: FaceShape) -> np.ndarray:
-        """(2,): how far a person's left and right eye open, against the mean's."""
+        """Return the openings (2,) of a person's left and right eye, relative to the mean face's."""
         return self._openings(shape.points.double().numpy())
 
     def _openings(self, points: np.ndarray) -> np.ndarray:
@@ -275,13 +276,6 @@ def turn_features(vectors: np.ndarray) -> np.ndarray:
     """Return the features (T, 9) of rotation vectors (T, 3): the vectors, their squares and their products."""
     v = np.clip(np.asarray(vectors, np.float64), -TURN_LIMIT, TURN_LIMIT)
     return np.concatenate([v, v * v, v * np.roll(v, 1, axis=1)], axis=1)
-
-
-def lid_gap(points: np.ndarray, lids: tuple[tuple[int, int], ...]) -> np.ndarray:
-    """Return how far an eye is open (T,): the mean vertical distance of its lids, in the unit of ``points`` (T, 478, 2
-    or 3)."""
-    upper, lower = np.array(lids).T
-    return (points[:, lower, 1] - points[:, upper, 1]).mean(1)
 
 
 def ridge_solver(basis: np.ndarray, weights: np.ndarray, spread: np.ndarray) -> np.ndarray:

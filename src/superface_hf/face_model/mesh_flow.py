@@ -94,7 +94,7 @@ class Spread:
         return cls(points, near, radius, size, weights)
 
     def __call__(self, values: Tensor) -> Tensor:
-        """Spread values (B, N, C) to a field (B, C, size, size)."""
+        """Spread values (B, N, C) over a field (B, C, size, size)."""
         carried = values.transpose(1, 2).repeat(1, 1, self._kernels)[..., None] * self._columns[:, None]
         return (self._rows[:, None] @ carried) / self._density
 

@@ -64,3 +64,10 @@ def _box(points: np.ndarray, margin: float) -> np.ndarray:
     low, high = points.min(-2), points.max(-2)
     pad = margin * (high - low).max(-1, keepdims=True)
     return np.concatenate([low - pad, high + pad], -1)
+
+
+def lid_gap(points: np.ndarray, lids: tuple[tuple[int, int], ...]) -> np.ndarray:
+    """Return how far an eye is open (T,): the mean vertical distance of its lids, in the unit of ``points`` (T, 478, 2
+    or 3)."""
+    upper, lower = np.array(lids).T
+    return (points[:, lower, 1] - points[:, upper, 1]).mean(1)

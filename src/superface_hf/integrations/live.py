@@ -231,7 +231,7 @@ class LiveSession:
             yield part
 
     async def parts(self) -> AsyncIterator[LivePart]:
-        """The same for asyncio."""
+        """Yield the parts, for asyncio."""
         with ThreadPoolExecutor(1, "superface-parts") as waiter:
             while (part := await asyncio.get_running_loop().run_in_executor(waiter, self.next)) is not None:
                 yield part
@@ -241,7 +241,7 @@ class LiveSession:
         self._closed.set()
         self._hurry.set()
         self._thread.join()
-        while True:  # whoever waits is told
+        while True:  # tell the waiting consumer
             try:
                 self._parts.put_nowait(None)
                 return

@@ -49,7 +49,7 @@ class SuperFaceVideoGenerator(VideoGenerator):
         )  # fmt: skip
 
     async def push_audio(self, frame: rtc.AudioFrame | AudioSegmentEnd) -> None:
-        """Takes speech, or its end."""
+        """Take speech, or its end."""
         if isinstance(frame, AudioSegmentEnd):
             self.session.end()
         else:
@@ -64,7 +64,7 @@ class SuperFaceVideoGenerator(VideoGenerator):
         return self._frames()
 
     async def aclose(self) -> None:
-        """Ends the session."""
+        """End the session."""
         await asyncio.to_thread(self.session.close)
 
     async def _frames(self) -> AsyncIterator[rtc.VideoFrame | rtc.AudioFrame | AudioSegmentEnd]:
@@ -104,7 +104,7 @@ class SuperFaceAvatarSession(AvatarSession):
         return "superface-hf"
 
     async def start(self, agent_session: Any, room: rtc.Room) -> None:
-        """Takes the agent's speech, and publishes pictures and sound. Call it before ``agent_session.start``."""
+        """Take the agent's speech, and publish pictures and sound. Call it before ``agent_session.start``."""
         await super().start(agent_session, room)
         output = QueueAudioOutput(sample_rate=self._generator.session.rate, wait_playback_start=True)
         self._runner = AvatarRunner(room, audio_recv=output, video_gen=self._generator, options=self._generator.options)
@@ -112,7 +112,7 @@ class SuperFaceAvatarSession(AvatarSession):
         agent_session.output.audio = output
 
     async def aclose(self) -> None:
-        """Ends it. The agent stays in the room."""
+        """End the session. The agent stays in the room."""
         if self._runner is not None:
             await self._runner.aclose()
             self._runner = None

@@ -44,14 +44,15 @@ document.forms[0].onsubmit = event => { event.preventDefault();
 
 
 def transport_params(face: LiveFace, **more: Any) -> TransportParams:
-    """What a transport has to know to show ``face``, and whatever else is to be set."""
+    """Return the transport's parameters that show ``face``, with any others that are given."""
     width, height = face.size
     picture = {"video_out_width": width, "video_out_height": height, "video_out_framerate": max(1, round(face.fps))}
     return TransportParams(**{"audio_out_enabled": True, "video_out_enabled": True, **picture, **more})
 
 
 def speech_frames(spoken: Mapping[str, Any]) -> tuple[Frame, ...]:
-    """The frames of what a transformers text-to-speech pipeline gave: ``{"audio", "sampling_rate"}``, floats in [-1, 1]."""
+    """Return the frames of what a transformers text-to-speech pipeline gave: ``{"audio", "sampling_rate"}``, floats in [-1,
+    1]."""
     samples = (np.clip(np.ravel(spoken["audio"]), -1, 1) * 32767).astype(np.int16)
     return TTSStartedFrame(), TTSAudioRawFrame(samples.tobytes(), spoken["sampling_rate"], 1), TTSStoppedFrame()
 

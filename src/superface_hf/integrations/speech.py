@@ -27,7 +27,7 @@ class Utterance:
         model: makes the mouth; one that streams.
         fps: frames a second.
         rate: of the sound that comes out, in samples a second.
-        levelled: brings speech to one loudness; goes on from one utterance to the next.
+        levelled: brings speech to one loudness; it continues from one utterance to the next.
     """
 
     def __init__(self, model: SuperFaceAudioToLipModel, fps: float, rate: int, levelled: LoudnessNormalizer) -> None:
@@ -41,12 +41,12 @@ class Utterance:
         self._came = time.monotonic()
 
     def push(self, samples: np.ndarray, rate: int) -> None:
-        """The next chunk, (n,) float32 at ``rate``."""
+        """Add the next chunk, (n,) float32 at ``rate``."""
         self._waiting.append((samples, rate))
         self._came = time.monotonic()
 
     def end(self) -> None:
-        """Nothing follows."""
+        """End the utterance: nothing follows."""
         self._ending = True
 
     @property
@@ -60,7 +60,7 @@ class Utterance:
         return self._begun
 
     def step(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """The sound (n,) float32 and the mouth (M,) of the next frame; None where it is not known yet, or no more.
+        """Return the sound (n,) float32 and the mouth (M,) of the next frame; None where it is not known yet, or no more.
 
         The first frames are kept back until :data:`FIRST` seconds of them are known.
         """

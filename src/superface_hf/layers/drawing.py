@@ -1,4 +1,4 @@
-"""Draws frames of a portrait in layers, once it is known where everything comes from and what is painted.
+"""Draw frames of a portrait in layers, once it is known where everything comes from and what is painted.
 
 One lookup in the person's own colours, the window's painting on them, and ``alpha * person + (1 - alpha) * plate``. Without
 torch: :mod:`.compositing` plans frames from tensors, and the player from what ONNX graphs give.
@@ -71,7 +71,7 @@ class Drawing:
         self._unexplained = _Unexplained(layers, self._texture)
 
     def __call__(self, plan: Plan, behind: np.ndarray | None = None, transparent: bool = False) -> np.ndarray:
-        """One frame (H, W, 3) uint8, over another picture ``behind`` (H, W, 3) if there is one; transparent ones
+        """Compose one frame (H, W, 3) uint8, over another picture ``behind`` (H, W, 3) if there is one; transparent ones
         (H, W, 4)."""
         beneath = self.plate if behind is None else behind
         frame = np.zeros((*beneath.shape[:2], 4), np.uint8) if transparent else beneath.copy()
@@ -215,7 +215,7 @@ class _Unexplained:
 
 
 def blended(person: np.ndarray, alpha: np.ndarray, behind: np.ndarray) -> np.ndarray:
-    """The person (h, w, 3) over what is behind, all uint8; exactly one of them where alpha (h, w) is 255 or 0."""
+    """Return the person (h, w, 3) over what is behind, all uint8; exactly one of them where alpha (h, w) is 255 or 0."""
     part = cv2.merge([alpha, alpha, alpha])
     return cv2.add(
         cv2.multiply(person, part, scale=1 / 255), cv2.multiply(behind, cv2.bitwise_not(part), scale=1 / 255)
@@ -230,7 +230,7 @@ def _resized(layer: np.ndarray, side: int) -> np.ndarray:
 
 
 def _overlap(rect: Box, square: Square, inset: int) -> tuple[Box | None, Box]:
-    """Where a square, less its rim, lies in a rectangle of the picture, and which part of the square that is."""
+    """Return where a square, less its rim, lies in a rectangle of the picture, and which part of the square that is."""
     inside, part = [], []
     for span, start in zip(rect, (square.top, square.left), strict=True):
         first = max(span.start, int(start) + inset)

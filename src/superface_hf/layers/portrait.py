@@ -1,6 +1,6 @@
 """A portrait in layers: the person's own colours, how much of each pixel is theirs, and the picture behind them.
 
-Torch is imported where tensors are made: whoever only draws with layers needs none.
+Torch is imported where tensors are made: code that only draws with layers does without it.
 """
 
 from __future__ import annotations
@@ -125,13 +125,10 @@ def resize(pictures: Tensor, size: int) -> Tensor:
 
 
 def region(picture: np.ndarray, crop: Square) -> Tensor:
-    """The crop (1, C, side, side) in [0, 1], as it is."""
+    """Return the crop (1, C, side, side) in [0, 1], at the picture's own resolution."""
     import torch
 
-    height, width = picture.shape[:2]
-    rows = np.clip(np.arange(int(crop.side)) + int(crop.top), 0, height - 1)
-    columns = np.clip(np.arange(int(crop.side)) + int(crop.left), 0, width - 1)
-    return torch.from_numpy(picture[rows[:, None], columns]).permute(2, 0, 1)[None].float() / 255
+    return torch.from_numpy(crop.cut(picture)).permute(2, 0, 1)[None].float() / 255
 
 
 def to_uint8(frames: Tensor) -> np.ndarray:
@@ -154,7 +151,7 @@ def _box(mask: np.ndarray) -> Box:
 
 
 def _fade(size: int) -> np.ndarray:
-    """Return weights (size,) float32: 1 inside, smoothly 0 at both ends."""
+    """Return the weights (size,) float32: 1 inside, smoothly 0 at both ends."""
     place = np.minimum(np.arange(size) + 0.5, size - np.arange(size) - 0.5) / (RESTORED_FADE * size)
     return smoothstep(place).astype(np.float32)
 

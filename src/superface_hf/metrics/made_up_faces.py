@@ -9,7 +9,7 @@ NEAR = 0.45  # dlib's distance below which a made-up face would be too near to a
 
 
 def face_diversity(embeddings: np.ndarray, voices: np.ndarray) -> float:
-    """The mean distance between the faces of one voice, averaged over voices.
+    """Return the mean distance between the faces of one voice, averaged over voices.
 
     Args:
         embeddings: (N, D).
@@ -28,12 +28,12 @@ def face_diversity(embeddings: np.ndarray, voices: np.ndarray) -> float:
 
 
 def nearest_training_face(embeddings: np.ndarray, training: np.ndarray) -> np.ndarray:
-    """(N,) the distance of each of (N, D) embeddings to the nearest of (M, D) training faces."""
+    """Return the distance (N,) of each of (N, D) embeddings to the nearest of (M, D) training faces."""
     return np.linalg.norm(embeddings[:, None] - training[None], axis=2).min(1)
 
 
 def presentation_agreement(pictures: np.ndarray, people: np.ndarray) -> dict[str, float]:
-    """The share of pictures that look as masculine or feminine as their people do, of all and of each kind.
+    """Return the share of pictures that look as masculine or feminine as their people do, of all and of each kind.
 
     Args:
         pictures, people: (N,) how masculine, 0 to 1.

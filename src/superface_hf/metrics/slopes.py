@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..face_model.linear import LIDS, FaceModel, lid_gap
-from ..face_model.topology import INNER_LIPS, LEFT_BROW, RIGHT_BROW
+from ..face_model.linear import LIDS, FaceModel
+from ..face_model.topology import INNER_LIPS, LEFT_BROW, RIGHT_BROW, lid_gap
 
 MEASURES = ("opening", "width", "lids", "brows")
 MOUTH_CORNERS = (61, 291)

@@ -81,7 +81,8 @@ class SuperFaceConfig(PreTrainedConfig):
                 check_number(field.name, value, *self.bounds[field.name], whole=isinstance(default, int))
 
     def check_lengths(self, length: int, *names: str) -> None:
-        """
+        """Check that lists have so many entries.
+
         Raises:
             ValueError: a list of widths has another length.
         """
@@ -90,7 +91,8 @@ class SuperFaceConfig(PreTrainedConfig):
                 raise ValueError(f"{name} needs {_COUNTS[length]} widths, got {getattr(self, name)}")
 
     def check_multiples(self, factor: int, *names: str) -> None:
-        """
+        """Check that sizes are multiples of a factor.
+
         Raises:
             ValueError: a size is no multiple of ``factor``.
         """
@@ -102,7 +104,7 @@ class SuperFaceConfig(PreTrainedConfig):
 def of_size(
     kind: type[ConfigT], what: str, sizes: Mapping[str, Mapping[str, Any]], size: str, **overrides: Any
 ) -> ConfigT:
-    """A configuration of a named size.
+    """Return a configuration of a named size.
 
     Args:
         what: the model's name, for the message.

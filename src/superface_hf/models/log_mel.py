@@ -55,7 +55,7 @@ class LogMelConfig(SuperFaceConfig):
         return round(self.sampling_rate / self.hop_length / self.frame_rate)
 
     def validate_architecture(self) -> None:
-        """Refuses combinations that cannot work."""
+        """Refuse combinations that cannot work."""
         super().validate_architecture()
         if not self.dilations:
             raise ValueError("dilations needs one whole number above zero for each block, got none")

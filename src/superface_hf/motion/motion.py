@@ -1,4 +1,4 @@
-"""``Motion``: what a face does over time, without whose face it is."""
+"""``Motion``: what a face does over time, without the identity of the face."""
 
 from __future__ import annotations
 
@@ -9,24 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import MotionError, UnknownNameError
-from .arkit import ARKIT_NAMES, EXPRESSION_REGIONS, ArkitMaps, arkit_index, nearest_names
+from ..errors import MotionError
+from .arkit import ARKIT_NAMES, EXPRESSION_REGIONS, ArkitMaps, arkit_index
+from .regions import ARRAYS, HEAD, REGIONS, arrays_of, checked_regions
 from .rotations import mean_rotation, rotation_matrix, rotation_vector, slerp
 from .smoothing import one_euro
 from .storage import load_arrays, save_arrays
 
-REGIONS = ("mouth", "eyes", "brows", "gaze", "head")
-HEAD = ("rotation", "translation", "scale")
 # The change of a quick movement in one second, in each array's unit. Divided by it, all arrays have comparable speeds.
-TYPICAL_RANGE = {
-    "rotation": 0.1,
-    "translation": 0.1,
-    "scale": 0.1,
-    "mouth": 1.0,
-    "eyes": 1.0,
-    "brows": 1.0,
-    "gaze": 0.2,
-}
+TYPICAL_RANGE = {"rotation": 0.1, "translation": 0.1, "scale": 0.1, "mouth": 1.0, "eyes": 1.0, "brows": 1.0,
+                 "gaze": 0.2}  # fmt: skip
 EDIT_RANGE = (-1.0, 2.0)
 # Frame rates of a motion. A rate beyond them is a mistake, and resampling to it could fill the memory.
 FPS_RANGE = (0.1, 1000.0)
@@ -61,7 +53,7 @@ class Motion:
 
     def __post_init__(self) -> None:
         widths = {"rotation": (3,), "translation": (2,), "scale": ()}
-        for name in (*HEAD, *EXPRESSION_REGIONS):
+        for name in ARRAYS:
             array = _frozen(getattr(self, name), name)
             width = widths.get(name, array.shape[1:] if array.ndim == 2 else None)
             if array.ndim == 0 or array.shape[1:] != width or len(array) != len(np.atleast_1d(self.rotation)):
@@ -109,7 +101,7 @@ class Motion:
         first = motions[0]
         for other in motions[1:]:
             first._check_same_kind(other)
-        joined: dict[str, Any] = {name: np.concatenate([getattr(m, name) for m in motions]) for name in _ARRAYS}
+        joined: dict[str, Any] = {name: np.concatenate([getattr(m, name) for m in motions]) for name in ARRAYS}
         return replace(first, **joined)
 
     def resample(self, fps: float) -> Motion:
@@ -140,7 +132,7 @@ class Motion:
         around = rotation_vector(middle.T @ rotation_matrix(self.rotation))
         head_unit = TYPICAL_RANGE["scale"] * float(np.median(self.scale))
         units = {**TYPICAL_RANGE, "translation": head_unit, "scale": head_unit}
-        signals = {name: (around if name == "rotation" else getattr(self, name)) for name in _ARRAYS}
+        signals = {name: (around if name == "rotation" else getattr(self, name)) for name in ARRAYS}
         smoothed: dict[str, Any] = {}
         for name, signal in signals.items():
             rows = signal.reshape(len(self), -1).astype(np.float64) / units[name]
@@ -152,7 +144,7 @@ class Motion:
     def mask(self, regions: Iterable[str]) -> Motion:
         """Put regions to rest: expressions become neutral, the head stays as it is in the first frame."""
         changes: dict[str, Any] = {}
-        for region in _checked_regions(regions):
+        for region in checked_regions(regions):
             if region == "head":
                 changes |= {name: np.repeat(getattr(self, name)[:1], len(self), axis=0) for name in HEAD}
             else:
@@ -165,9 +157,9 @@ class Motion:
         ``motion.replace({"mouth": other})`` keeps everything of ``motion`` but its mouth.
         """
         changes: dict[str, Any] = {}
-        for region, other in zip(_checked_regions(regions), regions.values(), strict=True):
+        for region, other in zip(checked_regions(regions), regions.values(), strict=True):
             other = self._matched(other)
-            changes |= {name: getattr(other, name) for name in _arrays_of(region)}
+            changes |= {name: getattr(other, name) for name in arrays_of(region)}
         return replace(self, **changes)
 
     def blend(self, other: Motion, weight: float, regions: Iterable[str] = REGIONS) -> Motion:
@@ -176,8 +168,8 @@ class Motion:
             raise MotionError(f"The weight of a blend must be finite, not {weight}.")
         other = self._matched(other)
         changes: dict[str, Any] = {}
-        for region in _checked_regions(regions):
-            for name in _arrays_of(region):
+        for region in checked_regions(regions):
+            for name in arrays_of(region):
                 mine, theirs = getattr(self, name), getattr(other, name)
                 changes[name] = mine + weight * (theirs - mine)
             if region == "head":
@@ -249,7 +241,7 @@ class Motion:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a safetensors file (to a temporary name first, so that no half-written file remains)."""
-        save_arrays(path, {name: getattr(self, name) for name in _ARRAYS}, self.fps)
+        save_arrays(path, {name: getattr(self, name) for name in ARRAYS}, self.fps)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Motion:
@@ -259,11 +251,11 @@ class Motion:
             MediaError: the file is missing, or is no safetensors file.
             MotionError: the file holds no motion.
         """
-        arrays, fps = load_arrays(path, _ARRAYS)
+        arrays, fps = load_arrays(path, ARRAYS)
         return cls(**arrays, fps=fps)
 
     def _map(self, function: Callable[[np.ndarray], np.ndarray]) -> Motion:
-        changed: dict[str, Any] = {name: function(getattr(self, name)) for name in _ARRAYS}
+        changed: dict[str, Any] = {name: function(getattr(self, name)) for name in ARRAYS}
         return replace(self, **changed)
 
     def _check_same_kind(self, other: Motion, same_fps: bool = True) -> None:
@@ -288,27 +280,10 @@ class Motion:
         return other._map(lambda array: np.repeat(array, len(self), axis=0))
 
 
-_ARRAYS = (*HEAD, *EXPRESSION_REGIONS)
-
-
 def check_fps(fps: float) -> None:
     """Raise MotionError if ``fps`` is no usable frame rate."""
     if not FPS_RANGE[0] <= fps <= FPS_RANGE[1]:  # refuses NaN too
         raise MotionError(f"fps must be above zero, from {FPS_RANGE[0]:g} to {FPS_RANGE[1]:g}, not {fps}.")
-
-
-def _arrays_of(region: str) -> tuple[str, ...]:
-    return HEAD if region == "head" else (region,)
-
-
-def _checked_regions(regions: Iterable[str]) -> list[str]:
-    if isinstance(regions, str):
-        raise MotionError(f"Regions are a list of names, such as [{regions!r}], not a string.")
-    names = list(regions)
-    for name in names:
-        if name not in REGIONS:
-            raise UnknownNameError(f"Unknown region {name!r}. {nearest_names(name, REGIONS)}")
-    return names
 
 
 def _frozen(value: object, name: str) -> np.ndarray:

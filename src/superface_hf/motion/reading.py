@@ -1,4 +1,4 @@
-"""Reads a track of one frame rate at another, as it comes."""
+"""Read a track of one frame rate at another, as it comes."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ class TrackReader:
         self.done = 0
 
     def add(self, rows: np.ndarray) -> None:
-        """The next rows (n, size)."""
+        """Add the next rows (n, size)."""
         skipped = min(self._undecided, len(rows))
         self._undecided -= skipped
         self._rows = np.concatenate((self._rows, rows[skipped:]))
 
     def missing(self, frames: int) -> int:
-        """How many rows must come until so many frames can be read."""
+        """Return how many rows must come until so many frames can be read."""
         return math.ceil(self._position(frames - 1)) + 1 - self._first - len(self._rows) + self._undecided
 
     def read(self, limit: int) -> np.ndarray:
-        """The frames now known, (n, size) float32, of those before frame ``limit``.
+        """Return the frames now known, (n, size) float32, of those before frame ``limit``.
 
         Frames between two rows are interpolated, so the later of the two must be known.
         """
@@ -60,7 +60,7 @@ class TrackReader:
         return frames
 
     def _position(self, frame: int | np.ndarray) -> np.ndarray:
-        """In rows. Rounded, as 2.9999999 would wait for row 3 and 3.0000001 for row 4."""
+        """Return the position in rows. It is rounded, as 2.9999999 would wait for row 3 and 3.0000001 for row 4."""
         return np.round(np.asarray(frame * self._step, np.float64), 6)
 
 

@@ -6,22 +6,23 @@ import numpy as np
 
 from ..errors import MotionError
 from .arkit import EXPRESSION_REGIONS, ArkitMaps
-from .motion import HEAD, Motion
-
-PARTS = (*HEAD, *EXPRESSION_REGIONS)
+from .motion import Motion
+from .regions import ARRAYS
 
 
 def row_layout() -> dict[str, tuple[int, int]]:
     """Return where each array lies in a row: name -> first and last column, the last one not included."""
     sizes = {"rotation": 3, "translation": 2, "scale": 1}
     sizes |= {name: ArkitMaps.default().sizes[name] for name in EXPRESSION_REGIONS}
-    ends = np.cumsum([sizes[name] for name in PARTS]).tolist()
-    return {name: (end - sizes[name], end) for name, end in zip(PARTS, ends, strict=True)}
+    ends = np.cumsum([sizes[name] for name in ARRAYS]).tolist()
+    return {name: (end - sizes[name], end) for name, end in zip(ARRAYS, ends, strict=True)}
 
 
 def motion_rows(motion: Motion) -> np.ndarray:
     """Return (T, 66) float32, one row a frame: rotation 3, translation 2, scale 1, mouth, eyes, brows, gaze."""
-    return np.concatenate([getattr(motion, name).reshape(len(motion), -1) for name in PARTS], axis=1).astype(np.float32)
+    return np.concatenate([getattr(motion, name).reshape(len(motion), -1) for name in ARRAYS], axis=1).astype(
+        np.float32
+    )
 
 
 def motion_of(rows: np.ndarray, fps: float) -> Motion:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, MutableSequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from itertools import islice
 import numpy as np
 import torch
 from torch import Tensor
+from transformers.utils import logging
 
 from ..errors import MediaError
 from ..layers.portrait import cut_out, to_uint8
@@ -17,7 +19,13 @@ from ..media import SoundReader
 from ..motion import Motion
 from ..renderers.base import ReadyPortrait, Renderer
 from ..renderers.threads import in_order, on_one_thread
+from ..utils.progress import progress_bar
+from .clip import TalkingFaceClip
+from .driving import Dubbing
+from .dubbing import Dubber
 from .request import Request
+
+logger = logging.get_logger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +66,26 @@ class Rendering:
             collected[count] = frame
             count += 1
         return collected[:count]
+
+    def to_clip(self, progress: bool | None) -> TalkingFaceClip:
+        """Render all frames and return them as a clip, with the sound cut or padded to their length.
+
+        Args:
+            progress: shows or hides the progress bar, as in a :class:`~superface_hf.pipelines.request.Request`.
+
+        Raises:
+            MediaError: the frames do not fit into memory.
+        """
+        with progress_bar("Rendering", self.total, progress) as bar:
+            frames = self.collected(bar.over(self.frames))
+        audio, rate = None, None
+        if self.sound:
+            sound = self.sound.read().fit(len(frames) / self.fps)
+            audio, rate = sound.samples, sound.rate
+        motion = Motion.concatenate(self.motions)
+        alpha = np.ascontiguousarray(frames[..., 3]) if frames.shape[-1] == 4 else None
+        frames = frames if alpha is None else np.ascontiguousarray(frames[..., :3])
+        return TalkingFaceClip(frames, self.fps, motion, audio, rate, self.missing, alpha)
 
 
 def render(
@@ -104,6 +132,40 @@ def render(
     threads = renderer.side_by_side
     frames = (frame for batch in in_order(work, map(with_behind, groups), threads) for frame in batch)
     return on_one_thread(frames) if streaming and threads > 1 else frames
+
+
+def render_dubbed(dubber: Dubber, dubbing: Dubbing, request: Request, streaming: bool) -> Rendering:
+    """Start the rendering of a video that is dubbed; frames without a face stay as they were, and are warned about.
+
+    Args:
+        dubber: renders the mouths.
+        dubbing: the video, and the mouth of each frame.
+        request: the arguments of the call.
+        streaming: whether only the last motion is kept.
+    """
+    motions: MutableSequence[Motion] = deque(maxlen=1) if streaming else []
+    missing: list[int] = []
+
+    def pictures() -> Iterator[np.ndarray]:
+        unseen = index = 0
+        for index, dubbed in enumerate(dubber.frames(dubbing.video, dubbing.mouth, request.when_short)):
+            if dubbed.motion is None:
+                missing.append(index)
+                unseen += 1
+            else:
+                held = motions[-1] if motions else dubbed.motion
+                motions.extend([*[held] * unseen, dubbed.motion])
+                unseen = 0
+            yield dubbed.picture
+        motions.extend([motions[-1]] * unseen if motions else [])
+        if missing:
+            logger.warning(
+                f"No face was found in {len(missing)} of {index + 1} frames (first: {missing[0]}); "
+                "they are left as they were."
+            )
+
+    frames = request.work.timed(pictures())
+    return Rendering(dubbing.video.fps, frames, motions, missing, dubbing.frames, dubbing.sound)
 
 
 def batched(pieces: Iterable[Tensor], size: int) -> Iterator[Tensor]:

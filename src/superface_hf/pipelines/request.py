@@ -33,6 +33,9 @@ ARTICULATION = 0.5, 1.5  # the range of ``articulation``
 DIFFUSION = "diffusion"  # the value of ``idle`` that chooses the motion diffusion
 DIRECTIONS = "style=, emotion=, strength= and guidance_scale="
 
+#: What a call does: it animates a portrait, dubs a video, or makes up a portrait and animates that.
+Task = Literal["animate", "dub", "make up"]
+
 Result = TypeVar("Result")
 
 
@@ -197,10 +200,35 @@ class Request:
         """Whether there is speech."""
         return self.audio is not None or self.text is not None
 
-    @property
-    def makes_up(self) -> bool:
-        """Whether a face is made up if there is no picture: for speech without a video."""
-        return self.spoken and self.video is None and self.portrait is not False
+    def task(self, image: Any, brings_portrait: bool) -> Task:
+        """Return what the call does with its picture, or without one.
+
+        Args:
+            image: the picture, or None.
+            brings_portrait: whether the renderer has a portrait of its own.
+
+        Raises:
+            MediaError: a picture is needed, or the arguments do not fit what is done.
+        """
+        has_portrait = image is not None or brings_portrait
+        makes_up = not has_portrait and self.spoken and self.video is None and self.portrait is not False
+        if isinstance(self.portrait, Mapping) and not makes_up:
+            raise MediaError(
+                "portrait= says what a made-up face looks like: leave the picture and the video out, and pass speech."
+            )
+        if has_portrait:
+            return "animate"
+        if makes_up:
+            return "make up"
+        if self.video is None or not self.spoken:
+            raise MediaError(
+                "A picture of the person is needed: pass its path, URL, bytes, PIL image or array. "
+                "(Speech alone needs none: a face is made up, unless portrait=False. A video that is to be dubbed needs none "
+                "either: pass video= and audio=.)"
+            )
+        if self.behind is not None:
+            raise MediaError("A video that is dubbed keeps its background: background= needs a portrait.")
+        return "dub"
 
     @property
     def transparent(self) -> bool:

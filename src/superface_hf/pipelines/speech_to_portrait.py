@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,11 +15,12 @@ from transformers.utils import logging
 
 from ..errors import SuperFaceError, UnknownNameError
 from ..hub import WEIGHTS
-from ..media import SPEECH_RATE, SoundReader
+from ..media import SoundReader
 from ..models.face_space.modeling_face_space import FaceSpace
 from ..models.face_space.prior import OLDEST, YOUNGEST, Group
 from ..models.speech_to_portrait.modeling_portrait_denoiser import PortraitDenoiser
 from ..models.voice_encoder.modeling_voice_encoder import Hearing, SuperFaceVoiceEncoderModel
+from ..models.voice_encoder.voice import heard_part
 from ..provenance.marks import DISCLAIMER
 from .carded import CardedPipeline
 
@@ -30,8 +30,6 @@ EMBEDDED = WEIGHTS / "speech_to_portrait"
 PRESENTATIONS = {"feminine": 0.0, "androgynous": 0.5, "masculine": 1.0}
 SIZES = 64, 2048  # pixels
 MAX_IMAGES = 64
-HEARD_SECONDS = 60  # the seconds of a long recording that are heard, in parts spread over it
-PART_SECONDS = 3
 UNCLEAR = 0.5  # the least probability that the sound is a voice
 NOTHING_HEARD = Hearing(0.5, 40.0, 0.0, 0.0, 0.0, 0.0)
 
@@ -241,32 +239,6 @@ def default_scheduler() -> DDIMScheduler:
         clip_sample=False,
         timestep_spacing="trailing",
     )
-
-
-def heard_part(reader: SoundReader) -> np.ndarray:
-    """Return the part of a sound that is heard, (N,) float32 at 16 kHz: all of a short sound, and a minute of a long
-    one, in parts spread over it."""
-    seconds = reader.seconds or 0.0
-    if seconds <= HEARD_SECONDS:
-        return _first(reader.mono(SPEECH_RATE), HEARD_SECONDS * SPEECH_RATE)
-    parts = HEARD_SECONDS // PART_SECONDS
-    stride, length = seconds * SPEECH_RATE / parts, PART_SECONDS * SPEECH_RATE
-    kept, start = [], 0
-    for block in reader.mono(SPEECH_RATE):
-        places = np.arange(start, start + len(block))
-        kept.append(block[places % stride < length])
-        start += len(block)
-    return np.concatenate(kept) if kept else np.zeros(0, np.float32)
-
-
-def _first(blocks: Iterable[np.ndarray], samples: int) -> np.ndarray:
-    kept, count = [np.zeros(0, np.float32)], 0
-    for block in blocks:
-        kept.append(block)
-        count += len(block)
-        if count >= samples:
-            break
-    return np.concatenate(kept)[:samples]
 
 
 def _checked_group(presentation: str | float | None, age: float | None, tone: float | None) -> dict[str, float]:

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from transformers import Pipeline
-from transformers.utils import logging
 
 from ..animation.faces import FaceChoice
 from ..animation.portrait import Portrait, find_portrait
@@ -38,7 +37,7 @@ from .clip import TalkingFaceClip
 from .driving import changes_of, driver_of, read_dubbing
 from .dubbing import Dubber
 from .made_up import MadeUpPortrait, first_seconds, make_up
-from .rendering import Rendering, render, seeded
+from .rendering import Rendering, render, render_dubbed, seeded
 from .request import Request, keyword_arguments
 
 if TYPE_CHECKING:
@@ -51,8 +50,6 @@ if TYPE_CHECKING:
 # Frames rendered together, by the device: 8 by default. Of small frames, which are rendered side by side, the double on a CPU:
 # one alone spends a third of its time between torch's operations.
 FRAMES_AT_ONCE = {"cpu": 2}
-
-logger = logging.get_logger(__name__)
 
 
 class TalkingFacePipeline(Pipeline):
@@ -173,19 +170,22 @@ class TalkingFacePipeline(Pipeline):
             MotionError, UnknownNameError: a motion, region, blendshape or option that does not fit.
             SuperFaceError: there is no ``tts`` for the text, or it fails.
         """
-        if self._makes_up(image, request):
-            driver = Held(driver_of(request, self))
-            made_up = self._made_up(driver.sound, request)
-            clip = self._clip(self._animated(made_up.picture, lambda: driver, request), request)
-            return replace(clip, portrait=made_up.picture, hearing=made_up.hearing)
-        if self._dubs(image, request):
-            return self._clip(self._dubbed(request), request)
+        task = request.task(image, self.renderer.brings_portrait)
+        if task == "dub":
+            return self._dubbed(request).to_clip(request.progress)
         driver = Held(driver_of(request, self))
+
+        def clip_of(picture: Any) -> TalkingFaceClip:
+            return self._animated(picture, lambda: driver, request).to_clip(request.progress)
+
+        if task == "make up":
+            made_up = self._made_up(driver.sound, request)
+            return replace(clip_of(made_up.picture), portrait=made_up.picture, hearing=made_up.hearing)
         if isinstance(image, (list, tuple)):
-            return [self._clip(self._animated(one, lambda: driver, request), request) for one in image]
+            return [clip_of(one) for one in image]
         if isinstance(image, GeneratorType):
-            return (self._clip(self._animated(one, lambda: driver, request), request) for one in image)
-        return self._clip(self._animated(image, lambda: driver, request), request)
+            return (clip_of(one) for one in image)
+        return clip_of(image)
 
     @keyword_arguments
     def write(self, path: str | os.PathLike[str], image: Any = None, *, request: Request) -> Motion:
@@ -197,18 +197,17 @@ class TalkingFacePipeline(Pipeline):
         Returns:
             The rendered motion.
         """
-        makes_up = self._makes_up(image, request)
-        dubs = not makes_up and self._dubs(image, request)
+        task = request.task(image, self.renderer.brings_portrait)
         (check_transparent_path if request.transparent else check_video_path)(path)
-        if makes_up:
+        if task == "dub":
+            rendering = self._dubbed(request)
+        elif task == "make up":
             driver = driver_of(request, self)
             rendering = self._animated(self._made_up(driver.sound, request).picture, lambda: driver, request)
         else:
-            rendering = (
-                self._dubbed(request) if dubs else self._animated(image, lambda: driver_of(request, self), request)
-            )
+            rendering = self._animated(image, lambda: driver_of(request, self), request)
         sound = rendering.sound
-        mark = MADE_UP if makes_up else SOURCE_TYPE
+        mark = MADE_UP if task == "make up" else SOURCE_TYPE
         writer_of: Any = transparent_writer if request.transparent else Mp4Writer
         with (
             writer_of(path, rendering.fps, sound, sound.rate if sound else None, source_type=mark) as writer,
@@ -233,14 +232,15 @@ class TalkingFacePipeline(Pipeline):
         this method returns; start the sound then. If rendering is slower than the sound, frames fall behind: a student keeps
         up on two cores of a CPU, a teacher needs a GPU.
         """
-        if self._makes_up(image, request):
+        task = request.task(image, self.renderer.brings_portrait)
+        if task == "dub":
+            return self._dubbed(request, streaming=True).frames
+        if task == "make up":
             heard: Any = request.audio
             if comes_in_chunks(heard):
                 heard, chunks = first_seconds(heard, request.sampling_rate or SPEECH_RATE)
                 request = replace(request, audio=chunks)
             image = self._made_up(heard, request).picture
-        elif self._dubs(image, request):
-            return self._dubbed(request, streaming=True).frames
         return self._animated(image, lambda: driver_of(request, self, live=True), request, streaming=True).frames
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
@@ -288,35 +288,8 @@ class TalkingFacePipeline(Pipeline):
         with torch.inference_mode():
             return PortraitLayers.make(portrait.picture, landmarks, self.matte, self.inpainter, portrait.others)
 
-    def _makes_up(self, image: Any, request: Request) -> bool:
-        """Return whether a face is made up.
-
-        Raises:
-            MediaError: ``portrait`` describes a made-up face, but a picture or video is given.
-        """
-        makes_up = image is None and request.makes_up and not self.renderer.brings_portrait
-        if isinstance(request.portrait, Mapping) and not makes_up:
-            raise MediaError(
-                "portrait= says what a made-up face looks like: leave the picture and the video out, and pass speech."
-            )
-        return makes_up
-
     def _made_up(self, sound: Any, request: Request) -> MadeUpPortrait:
         return make_up(self.speech_to_portrait, sound, request.sampling_rate, request.portrait, request.seed)
-
-    def _dubs(self, image: Any, request: Request) -> bool:
-        """Return whether a video is dubbed, because there is no portrait."""
-        if image is not None or self.renderer.brings_portrait:
-            return False
-        if request.video is None or not request.spoken:
-            raise MediaError(
-                "A picture of the person is needed: pass its path, URL, bytes, PIL image or array. "
-                "(Speech alone needs none: a face is made up, unless portrait=False. A video that is to be dubbed needs none "
-                "either: pass video= and audio=.)"
-            )
-        if request.behind is not None:
-            raise MediaError("A video that is dubbed keeps its background: background= needs a portrait.")
-        return True
 
     def _at_once(self, request: Request, streaming: bool) -> int:
         usual = self._batch_size or FRAMES_AT_ONCE.get(self.device.type, 8) * (
@@ -354,42 +327,8 @@ class TalkingFacePipeline(Pipeline):
         if not isinstance(self.renderer, CropRenderer):
             raise MediaError("This model cannot dub a video: pass a picture of the person.")
         dubbing = read_dubbing(request, self)
+        size = self._at_once(request, streaming)
         dubber = Dubber(
-            self.renderer, self.tracker, self.face_model,
-            matte=self.matte, face=request.face, batch_size=self._at_once(request, streaming),
-        )  # fmt: skip
-        motions: Any = deque(maxlen=1) if streaming else []
-        missing: list[int] = []
-
-        def pictures() -> Iterator[np.ndarray]:
-            unseen = index = 0
-            for index, dubbed in enumerate(dubber.frames(dubbing.video, dubbing.mouth, request.when_short)):
-                if dubbed.motion is None:
-                    missing.append(index)
-                    unseen += 1
-                else:
-                    held = motions[-1] if motions else dubbed.motion
-                    motions.extend([*[held] * unseen, dubbed.motion])
-                    unseen = 0
-                yield dubbed.picture
-            motions.extend([motions[-1]] * unseen if motions else [])
-            if missing:
-                logger.warning(
-                    f"No face was found in {len(missing)} of {index + 1} frames (first: {missing[0]}); "
-                    "they are left as they were."
-                )
-
-        fps = dubbing.video.fps
-        return Rendering(fps, request.work.timed(pictures()), motions, missing, dubbing.frames, dubbing.sound)
-
-    def _clip(self, rendering: Rendering, request: Request) -> TalkingFaceClip:
-        with progress_bar("Rendering", rendering.total, request.progress) as bar:
-            frames = rendering.collected(bar.over(rendering.frames))
-        audio, rate = None, None
-        if rendering.sound:
-            sound = rendering.sound.read().fit(len(frames) / rendering.fps)
-            audio, rate = sound.samples, sound.rate
-        motion = Motion.concatenate(rendering.motions)
-        alpha = np.ascontiguousarray(frames[..., 3]) if frames.shape[-1] == 4 else None
-        frames = frames if alpha is None else np.ascontiguousarray(frames[..., :3])
-        return TalkingFaceClip(frames, rendering.fps, motion, audio, rate, rendering.missing, alpha)
+            self.renderer, self.tracker, self.face_model, matte=self.matte, face=request.face, batch_size=size
+        )
+        return render_dubbed(dubber, dubbing, request, streaming)

@@ -1,4 +1,4 @@
-"""Plays a student that was exported with ``superface export --runtime onnx``: numpy, OpenCV and onnxruntime, no torch.
+"""Play a student that was exported with ``superface export --runtime onnx``: numpy, OpenCV and onnxruntime, no torch.
 
 ``folder`` reads what was exported, ``hearing`` turns sound into mouths, ``picture`` draws what the student's graph gives, and
 ``player`` joins them.

@@ -1,4 +1,4 @@
-"""``superface-player``: an exported student says a sound file."""
+"""``superface-player``: make an exported student say a sound file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("sound", help="speech: a path or URL of a sound or video file")
     parser.add_argument("-o", "--output", required=True, metavar="FILE.mp4", help="the mp4 to write")
     parser.add_argument("--fps", type=float, help="frames a second (default: the student's own)")
-    parser.add_argument("--seed", type=int, default=0, help="which of the possible idle motions (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the idle motion (default: 0)")
     parser.add_argument("--no-idle", action="store_true", help="keep head, eyes and brows still")
     parser.add_argument("--threads", type=int, help="frames drawn at once (default: the number of cores)")
     parser.add_argument("--version", action="version", version=__version__)

@@ -1,4 +1,4 @@
-"""Reads an exported student."""
+"""Read an exported student."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ class RuntimeFolder:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> RuntimeFolder:
-        """
+        """Open an exported student.
+
         Raises:
             SuperFaceError: the folder is none that ``superface export --runtime`` wrote, or incomplete.
         """

@@ -19,7 +19,7 @@ class GraphAudioToLip:
         self.config = SimpleNamespace(sampling_rate=int(about["sampling_rate"]))
 
     def stream(self, fps: float) -> MouthStream:
-        """Mouth frames while the sound is still coming.
+        """Start a stream of mouth frames, for sound that is still coming.
 
         Raises:
             MotionError: ``fps`` is not above zero.
@@ -39,7 +39,7 @@ class MouthStream:
         self._samples, self._frames_per_sample = 0, fps / about["sampling_rate"]
 
     def push(self, samples: np.ndarray) -> np.ndarray:
-        """The next samples (N,) -> the frames that are now known, (n, mouth_size) float32."""
+        """Add the next samples (N,), and return the frames that are now known, (n, mouth_size) float32."""
         self._samples += len(samples)
         self._hear(samples)
         return self._track.read(round(self._samples * self._frames_per_sample))

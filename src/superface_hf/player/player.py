@@ -61,7 +61,7 @@ class StudentPlayer:
     def motions(
         self, sound: Any, fps: float | None = None, sampling_rate: float | None = None, idle: IdleMotion | None = None
     ) -> Iterator[Motion]:
-        """What the face does while it says a sound, in parts, each as soon as it is known.
+        """Yield the motion of the face while it says a sound, in parts, each as soon as it is known.
 
         Args:
             sound: as :class:`~superface_hf.media.SoundReader` takes it, or a generator of chunks of samples, which are taken as
@@ -87,12 +87,12 @@ class StudentPlayer:
         return follow_speech(blocks, fps or self.fps, self._audio_to_lip, idle, level)
 
     def frames(self, sound: Any, **how: Any) -> Iterator[np.ndarray]:
-        """Frames (H, W, 3) uint8, each as soon as the sound up to 0.2 s after it has come; arguments and errors as of
+        """Yield frames (H, W, 3) uint8, each as soon as the sound up to 0.2 s after it has come; arguments and errors as of
         :meth:`motions`."""
         return self.render(self.motions(sound, **how))
 
     def write(self, path: str | os.PathLike[str], sound: Any, **how: Any) -> int:
-        """Writes an mp4 with the sound, marked as AI-generated; returns how many frames it has. Arguments as of
+        """Write an mp4 with the sound, marked as AI-generated; return how many frames it has. Arguments as of
         :meth:`motions`.
 
         Raises:
@@ -107,8 +107,8 @@ class StudentPlayer:
         return count
 
     def render(self, motions: Iterable[Motion]) -> Iterator[np.ndarray]:
-        """Frames (H, W, 3) uint8 of motion that begins at rest: head, eyes, brows and gaze are added to the portrait's own, the
-        mouth is absolute, as speech gives it.
+        """Yield frames (H, W, 3) uint8 of motion that begins at rest: head, eyes, brows and gaze are added to the portrait's
+        own, the mouth is absolute, as speech gives it.
 
         Raises:
             MotionError: the motion is for another face model.

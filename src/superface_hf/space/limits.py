@@ -261,7 +261,7 @@ def most_frames(fps: float, limits: Limits) -> int:
 
 
 def watched(frames: Iterator[np.ndarray], fps: float, limits: Limits) -> Iterator[np.ndarray]:
-    """Yield the frames, and check their number and size, whatever the header said.
+    """Yield the frames, and check their number and size; the header is not trusted.
 
     Raises:
         MediaError: there are too many, or one is too large.
@@ -275,7 +275,7 @@ def sized(frames: Iterable[np.ndarray], limits: Limits) -> Iterator[np.ndarray]:
     """Yield the frames, and check the size of each.
 
     Raises:
-        MediaError: one is too large, whatever the header claimed.
+        MediaError: one is too large, even if the header says otherwise.
     """
     for frame in frames:
         _check_side(frame.shape[1], frame.shape[0], limits)

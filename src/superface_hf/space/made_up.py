@@ -26,7 +26,7 @@ SURE = ((0.9, "clearly "), (0.65, "rather "), (0.0, ""))  # how certain a presen
 
 
 def emotions() -> tuple[str, ...]:
-    """Those that the embedded motion diffusion knows; nothing is loaded."""
+    """Return the emotions that the embedded motion diffusion knows, without loading it."""
     config = WEIGHTS / "speech_to_motion" / "statistics" / "config.json"
     return tuple(json.loads(config.read_text())["emotions"])
 
@@ -68,7 +68,7 @@ class FaceDrawer:
         self._heard: Remembered[Hearing] = Remembered(KEPT_HEARINGS)
 
     def draw(self, sound: Sound, choice: FaceChoice, number: int) -> tuple[np.ndarray, PortraitHearing]:
-        """One of the faces, (512, 512, 3) uint8, and what it was drawn for.
+        """Return one of the faces, (512, 512, 3) uint8, and what it was drawn for.
 
         The same as ``pipeline("talking-face")(audio=..., seed=choice.seed + number, portrait=...)`` makes up.
 
@@ -91,7 +91,7 @@ class FaceDrawer:
 
 
 def in_words(heard: PortraitHearing) -> str:
-    """What the voice told, in a sentence that claims no more than that."""
+    """Return a sentence about what was heard in the voice, which claims no more than that."""
     from ..pipelines.speech_to_portrait import UNCLEAR
 
     if heard.voice < UNCLEAR:
@@ -107,7 +107,7 @@ def in_words(heard: PortraitHearing) -> str:
 
 
 def as_settings(heard: PortraitHearing, choice: FaceChoice) -> dict[str, Any]:
-    """For the settings shown beside a result."""
+    """Return the settings that are shown beside a result."""
     assert heard.drawn is not None
     return {
         "drawn": {name: round(float(getattr(heard.drawn, name)), 3) for name in ("presentation", "age", "tone")},

@@ -37,7 +37,7 @@ class VideoPlan:
         sound: the sound of the video.
         label: whether each frame says that it is synthetic.
         transparent: whether the video keeps transparency.
-        source_type: IPTC's term for how it was made; ``marks.MADE_UP`` for a face that is nobody's.
+        source_type: IPTC's term for how it was made; ``marks.MADE_UP`` for a made-up face.
     """
 
     name: str

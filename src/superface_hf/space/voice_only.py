@@ -51,7 +51,7 @@ def voice_only_tab(context: TabContext) -> None:
     @for_visitors
     @on_gpu
     def show(speech: str | None, *looks: Any) -> tuple[Any, ...]:
-        """The four faces, what was heard, and sliders at what the voice or chance decided."""
+        """Show the four faces, what was heard, and sliders at what the voice or chance decided."""
         if speech is None:
             nothing = gr.update(value=None, visible=False)
             return nothing, nothing, *(gr.skip() for _ in DIGITS)
@@ -78,7 +78,7 @@ def voice_only_tab(context: TabContext) -> None:
         liveliness: float = 1.0, label: bool = False,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - this is how gradio finds it
     ) -> Iterator[tuple[Any, Any]]:  # fmt: skip
-        """Draws a made-up face that suits a voice, and lets it speak. It is not what the speaker looks like.
+        """Draw a made-up face that suits a voice, and lets it speak. It is not what the speaker looks like.
 
         Args:
             speech: a recording of the words.
@@ -157,7 +157,8 @@ def _face_fields() -> tuple[gr.Gallery, gr.HTML, gr.Radio, gr.Button]:
 
 
 def _choices() -> tuple[dict[str, gr.Slider], dict[str, gr.Checkbox], gr.Slider, gr.Slider]:
-    """Sliders for what the voice or chance would decide, the ticks that leave it to them, and what else can be asked for."""
+    """Make the sliders for what the voice or chance would decide, the ticks that leave it to them, and what else can be
+    asked for."""
     sliders, ticks = {}, {}
     with gr.Accordion("What the faces look like", open=False, elem_classes="sf-sliders"):
         for name, (low, high, value, step, words, left) in SLIDERS.items():
@@ -174,18 +175,18 @@ def _choices() -> tuple[dict[str, gr.Slider], dict[str, gr.Checkbox], gr.Slider,
 
 
 def _choice(seed: float, *rest: Any) -> FaceChoice:
-    """Of the seed, a value and a tick for each of ``SLIDERS``, and the temperature."""
+    """Return the choice from the seed, a value and a tick for each of ``SLIDERS``, and the temperature."""
     values, ticks, (temperature,) = rest[: len(SLIDERS)], rest[len(SLIDERS) : -1], rest[-1:]
     wishes = {name: None if tick else float(value) for name, value, tick in zip(SLIDERS, values, ticks, strict=True)}
     return FaceChoice(**wishes, temperature=float(temperature), seed=int(seed))
 
 
 def _settled(choice: FaceChoice, hearing: Any, name: str) -> Any:
-    """What a slider shows that its visitor did not move."""
+    """Return what a slider shows that its visitor did not move."""
     return gr.skip() if getattr(choice, name) is not None else round(float(getattr(hearing.drawn, name)), DIGITS[name])
 
 
 def _number_of(chosen: gr.SelectData) -> str:
-    """Of the face that was clicked."""
+    """Return the number of the face that was clicked."""
     index = chosen.index
     return str(index + 1) if isinstance(index, int) and 0 <= index < FACES else "1"

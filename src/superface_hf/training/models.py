@@ -95,6 +95,6 @@ TRAINABLE = {
 
 
 def load(name: str) -> Any:
-    """Imports what ``module:name`` below ``superface_hf.training`` names."""
+    """Import what ``module:name`` below ``superface_hf.training`` names."""
     module, _, member = name.partition(":")
     return getattr(import_module(f"superface_hf.training.{module}"), member)

@@ -61,7 +61,7 @@ def sweep(folder: Path) -> None:
 
 
 def remove_parts(folder: Path) -> None:
-    """Removes what is half-written in a folder and those below. Only whoever holds the folder may, while nobody writes."""
+    """Remove half-written files in a folder and those below. Only the holder of the folder may, while nobody writes."""
     for path in folder.rglob(".*.part*"):
         if _PART.fullmatch(path.name) and path.is_file():
             path.unlink(missing_ok=True)

@@ -56,7 +56,7 @@ class LayeredBatch:
 
 
 class Batches:
-    """Draws batches: persons evenly, whatever the number of their clips; a share of them from still portraits.
+    """Draws batches: each person as often, with many clips or few; a share of them from still portraits.
 
     Args:
         clips, portraits: of the shards.
@@ -82,7 +82,7 @@ class Batches:
         self.persons = list(persons.values())
 
     def draw(self, sources: int, rng: np.random.Generator) -> LayeredBatch:
-        """A batch of ``sources`` sources; what is drawn follows from ``rng`` alone."""
+        """Return a batch of ``sources`` sources; what is drawn follows from ``rng`` alone."""
         self.rng = rng
         parts = [self._still() if self._is_still() else self._pair() for _ in range(sources)]
         joined = [torch.cat(values) for values in zip(*parts, strict=True)]
@@ -116,7 +116,7 @@ class Batches:
         return self._cut(_floats(pictures), _floats(mattes[..., None]), own, meshes, sharp)
 
     def _still(self) -> tuple[Tensor, ...]:
-        """Makes an item of a portrait: the source is the portrait moved by the layers, the target the portrait itself."""
+        """Make an item of a portrait: the source is the portrait moved by the layers, the target the portrait itself."""
         portrait = self.portraits[self.rng.integers(len(self.portraits))]
         clips = self.persons[self.rng.integers(len(self.persons))]
         clip = clips[self.rng.integers(len(clips))]
@@ -138,7 +138,7 @@ class Batches:
         return self._cut(pictures, mattes, moved, own.expand(self.targets, -1, -1), sharp)
 
     def _cut(self, pictures: Tensor, mattes: Tensor, own: Tensor, meshes: Tensor, sharp: Tensor) -> tuple[Tensor, ...]:
-        """Windows of one source (the first picture) and its targets, all in one picture's coordinates."""
+        """Return the windows of one source (the first picture) and its targets, all in one picture's coordinates."""
         points = torch.cat((own, meshes))
         low, high = points[..., :2].amin(1), points[..., :2].amax(1)
         side = (high - low).amax(-1) / FACE_SHARE
@@ -163,7 +163,7 @@ class Batches:
         return cut[:1], cut_mattes[:1], inside, cut[1:], cut_mattes[1:], driving, centre, relative, known, sharp
 
     def _relit(self, pictures: Tensor) -> Tensor:
-        """Changes contrast and colour balance of all pictures of an item alike."""
+        """Change contrast and colour balance of all pictures of an item alike."""
         gamma = math.exp(self.rng.uniform(-LIGHT, LIGHT))
         gains = np.exp(self.rng.uniform(-COLOUR, COLOUR, size=3)).astype(np.float32)
         pictures = (pictures**gamma * torch.from_numpy(gains).to(pictures.device)[:, None, None]).clamp(0, 1)
@@ -176,7 +176,7 @@ class Batches:
     def _plates(
         self, source: Tensor, matte: Tensor, target: Tensor, target_matte: Tensor, centre: Tensor, scale: Tensor
     ) -> Tensor:
-        """Composes plates: the target's background, the source's where the person hides it, and else the nearest pixels."""
+        """Compose plates: the target's background, the source's where the person hides it, and else the nearest pixels."""
         rest = Window(centre, scale).leave(torch.zeros(len(target), 2, 64, 64, device=target.device))
         behind = warp(source.repeat_interleave(self.targets, 0), rest)
         return known_plate(behind, warp(matte.repeat_interleave(self.targets, 0), rest), target, target_matte)
@@ -187,13 +187,13 @@ def _floats(pictures: Tensor) -> Tensor:
 
 
 def mirrored(points: Tensor) -> Tensor:
-    """Landmarks (B, 478, 3) as they are in a mirror."""
+    """Return the landmarks (B, 478, 3) as they are in a mirror."""
     swapped = points[:, FaceModel.default().mirror.to(points.device)]
     return swapped * swapped.new_tensor([-1.0, 1.0, 1.0])
 
 
 def _borrowed(own: Tensor, clip: PackedClip, first: int, second: int) -> Tensor:
-    """The landmarks (478, 3) moved as the clip's person moves from one frame to another, about their own middle."""
+    """Return the landmarks (478, 3) moved as the clip's person moves from one frame to another, about their own middle."""
     middle, other = own.mean(0), clip.meshes[first].mean(0)
     size = (own[263] - own[33]).norm() / (clip.meshes[first, 263] - clip.meshes[first, 33]).norm()
     moved = clip.meshes[second] - clip.meshes[first]

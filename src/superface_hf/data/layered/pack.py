@@ -1,4 +1,4 @@
-"""Labels clips and portraits and packs them into shards of at most 45 MiB that travel to a machine with a GPU.
+"""Label clips and portraits, and pack them into shards of at most 45 MiB that travel to a machine with a GPU.
 
 A shard is a tar file. Of each clip it holds the video as it is (``NAME.mp4``), the person's matte as a small grey video
 (``NAME.matte.mp4``) and ``NAME.npz``: the motion of the frames that are used, the person's shape, and the landmarks of some
@@ -29,7 +29,8 @@ from ...face_model.linear import FaceModel
 from ...media import load_picture, replacing
 from ...media.container import open_container
 from ...models.tracker.mediapipe_backend import MediapipeTracker
-from .shards import LANDMARK_UNIT, MOTION_ARRAYS
+from ...motion.regions import ARRAYS
+from .shards import LANDMARK_UNIT
 
 SHARD_BYTES = 45 * 2**20
 MATTE_SIDE, MATTE_QUALITY = 128, 20  # pixels, x264's constant rate factor
@@ -83,7 +84,7 @@ def pictures(video: Path) -> Iterator[np.ndarray]:
 
 
 def clip_arrays(labels: dict[str, np.ndarray], fps: float) -> dict[str, np.ndarray] | None:
-    """Makes the arrays of a clip's ``.npz``, in coordinates of the square clip; None if too few frames show a face."""
+    """Make the arrays of a clip's ``.npz``, in coordinates of the square clip; None if too few frames show a face."""
     points = labels["landmarks"] * 2 - 1
     points[..., 2] = labels["landmarks"][..., 2] * -2
     used = [i for i in range(0, len(points), 2) if np.isfinite(points[i]).all()]
@@ -92,7 +93,7 @@ def clip_arrays(labels: dict[str, np.ndarray], fps: float) -> dict[str, np.ndarr
     shape, motion = FaceModel.default().fit(points[used], fps=fps / 2)
     sources = np.arange(0, len(used), SOURCE_STEP)
     stored = np.rint(points[np.array(used)[sources]] * LANDMARK_UNIT).clip(-32767, 32767).astype(np.int16)
-    arrays = {name: getattr(motion, name).astype(np.float32) for name in MOTION_ARRAYS}
+    arrays = {name: getattr(motion, name).astype(np.float32) for name in ARRAYS}
     return {
         **arrays, "fps": np.float32(motion.fps), "shape": shape.points.numpy(), "frames": np.array(used, np.int32),
         "sources": sources.astype(np.int32), "source_landmarks": stored,
@@ -100,7 +101,7 @@ def clip_arrays(labels: dict[str, np.ndarray], fps: float) -> dict[str, np.ndarr
 
 
 def matte_video(mattes: np.ndarray) -> bytes:
-    """(T, 256, 256) uint8 -> a grey mp4 of MATTE_SIDE pixels."""
+    """Encode mattes (T, 256, 256) uint8 as a grey mp4 of MATTE_SIDE pixels."""
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:
         stream: Any = container.add_stream("libx264", rate=25)
@@ -141,7 +142,7 @@ class Shards:
 
 
 def pack_clip(video: Path, labels: dict[str, np.ndarray], fps: float, person: int) -> dict[str, bytes]:
-    """The files of one clip; none if it cannot be used."""
+    """Return the files of one clip; none if it cannot be used."""
     arrays = clip_arrays(labels, fps)
     if arrays is None:
         return {}
@@ -154,7 +155,7 @@ def pack_clip(video: Path, labels: dict[str, np.ndarray], fps: float, person: in
 
 
 def pack_portrait(name: str, content: bytes, landmarker: MediapipeTracker, segmenter: Segmenter) -> dict[str, bytes]:
-    """The files of one portrait: a square around its face; none if it does not show exactly one."""
+    """Return the files of one portrait: a square around its face; none if it does not show exactly one."""
     picture = load_picture(content)
     faces = landmarker.find_faces(picture)
     if len(faces) != 1:
@@ -163,10 +164,7 @@ def pack_portrait(name: str, content: bytes, landmarker: MediapipeTracker, segme
     # A little more than the teacher's window, for its place and size to be drawn from.
     side = round(1.25 * face.side)
     square = Square(round(face.left - (side - face.side) / 2), round(face.top - (side - face.side) / 2), side)
-    height, width = picture.shape[:2]
-    rows = np.clip(np.arange(side) + int(square.top), 0, height - 1)
-    columns = np.clip(np.arange(side) + int(square.left), 0, width - 1)
-    region = picture[rows[:, None], columns]
+    region = square.cut(picture)
     matte = segmenter(region)
     stored = Image.fromarray(region)
     if side > PORTRAIT_SIDE:

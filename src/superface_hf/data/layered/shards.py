@@ -1,4 +1,4 @@
-"""Reads shards into memory: every frame decoded once, with OpenCV, and kept on the device as bytes."""
+"""Read shards into memory: every frame decoded once, with OpenCV, and kept on the device as bytes."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from torch import Tensor
 
 from ...face_model.linear import FaceModel, FaceShape
 from ...motion import Motion
+from ...motion.regions import ARRAYS
 from ...motion.rotations import rotation_matrix
 
 # Landmarks are stored as 16-bit integers in these parts of an image unit.
 LANDMARK_UNIT = 8192
-MOTION_ARRAYS = ("rotation", "translation", "scale", "mouth", "eyes", "brows", "gaze")
 
 
 @dataclass(eq=False)
@@ -50,7 +50,7 @@ class PackedClip:
     rotation: np.ndarray
 
     def driving(self, source: int, frames: Tensor) -> Tensor:
-        """Meshes (F, 478, 3) of ``frames`` on the face that the ``source``-th source shows exactly."""
+        """Return the meshes (F, 478, 3) of ``frames`` on the face that the ``source``-th source shows exactly."""
         at = self.sources[source]
         own = self.source_landmarks[source] - self.meshes[at]  # what the shape and motion leave out
         turn = self.poses[frames] @ inverse_pose(self.poses[at])
@@ -58,7 +58,7 @@ class PackedClip:
 
 
 def inverse_pose(pose: Tensor) -> Tensor:
-    """Inverts a scaled rotation (3, 3)."""
+    """Invert a scaled rotation (3, 3)."""
     return pose.T / pose[0].square().sum()
 
 
@@ -80,7 +80,7 @@ def load_shards(
     most: int | None = None,
     stride: int = 1,
 ) -> tuple[list[PackedClip], list[PackedPortrait]]:
-    """All clips and portraits of ``split`` ("train" or "val").
+    """Return all clips and portraits of ``split`` ("train" or "val").
 
     To save memory, ``most`` limits how many of both, and ``stride`` takes every so many-th frame.
     """
@@ -105,11 +105,11 @@ def _clip(name: str, parts: dict[str, bytes], device: torch.device, stride: int)
         arrays = dict(stored)
     kept = arrays["sources"] % stride == 0
     arrays["sources"], arrays["source_landmarks"] = arrays["sources"][kept] // stride, arrays["source_landmarks"][kept]
-    for key in ("frames", *MOTION_ARRAYS):
+    for key in ("frames", *ARRAYS):
         arrays[key] = arrays[key][::stride]
     frames = _decoded(parts["mp4"], arrays["frames"])
     mattes = _decoded(parts["matte.mp4"], arrays["frames"] // 2)[..., 0]
-    motion = Motion(**{key: arrays[key] for key in MOTION_ARRAYS}, fps=float(arrays["fps"]))
+    motion = Motion(**{key: arrays[key] for key in ARRAYS}, fps=float(arrays["fps"]))
     meshes = FaceModel.default().animate(FaceShape(torch.from_numpy(arrays["shape"])), motion)
     gap = (meshes[:, 14] - meshes[:, 13]).norm(dim=-1) / (meshes[:, 454] - meshes[:, 234]).norm(dim=-1)
     poses = rotation_matrix(motion.rotation) * motion.scale[:, None, None]
@@ -121,7 +121,7 @@ def _clip(name: str, parts: dict[str, bytes], device: torch.device, stride: int)
 
 
 def _decoded(video: bytes, wanted: Iterable[int]) -> np.ndarray:
-    """The wanted frames (T, H, W, 3) uint8 RGB of an mp4."""
+    """Return the wanted frames (T, H, W, 3) uint8 RGB of an mp4."""
     import cv2
 
     chosen = {int(index): place for place, index in enumerate(wanted)}

@@ -96,7 +96,7 @@ class Replacement:
 def draw_replacement(
     config: MaskingConfig, motion: Motion, target: int, other: Callable[[], Motion], rng: np.random.Generator
 ) -> Replacement | None:
-    """Decides what is replaced in a pair; None leaves it as it is.
+    """Decide what is replaced in a pair; None leaves it as it is.
 
     Args:
         motion: of the clip's kept frames (J).
@@ -117,7 +117,7 @@ def draw_replacement(
 def _likely_frame(
     config: MaskingConfig, motion: Motion, target: int, regions: tuple[str, ...], rng: np.random.Generator
 ) -> int | None:
-    """Chooses, of frames whose heads are turned like the target's, the one whose regions differ most."""
+    """Choose the frame whose regions differ most, of those whose heads are turned like the target's."""
     candidates = rng.integers(len(motion), size=CANDIDATES)
     turned = np.linalg.norm(motion.rotation[candidates] - motion.rotation[target], axis=1)
     candidates = candidates[(turned < config.largest_turn) & (candidates != target)]
@@ -130,7 +130,7 @@ def _likely_frame(
 def composed_picture(
     target: np.ndarray, other: np.ndarray, meshes: tuple[np.ndarray, np.ndarray, np.ndarray], regions: tuple[str, ...]
 ) -> np.ndarray:
-    """The target's picture with regions of another frame's.
+    """Return the target's picture with regions of another frame's.
 
     Args:
         target, other: (S, S, 3) uint8.
@@ -151,7 +151,7 @@ def composed_picture(
 
 
 def _moved_part(mesh: Tensor, mixed: Tensor, part: str) -> Tensor:
-    """The mesh of a picture of which one part is where ``mixed`` has it by now."""
+    """Return the mesh of a picture of which one part is where ``mixed`` has it by now."""
     points = region_points(UPPER if part == "upper" else ("mouth",))
     moved = mesh.clone()
     moved[points] = mixed[points]
@@ -159,7 +159,7 @@ def _moved_part(mesh: Tensor, mixed: Tensor, part: str) -> Tensor:
 
 
 def _patched(own: Tensor, other: Tensor, meshes: Tensor, mixed: Tensor, points: np.ndarray) -> Tensor:
-    """``own`` (3, S, S) with ``other`` around some points; both warped from ``meshes`` (2, 478, 3) to ``mixed``."""
+    """Compose ``own`` (3, S, S) with ``other`` around some points, both warped from ``meshes`` (2, 478, 3) to ``mixed``."""
     size = own.shape[-1]
     box = _Box.around(mixed[points], size)
     around, local = box.inside(mixed)[None], box.inside(meshes)
@@ -203,12 +203,12 @@ class _Box:
         return corner + half, half
 
     def inside(self, mesh: Tensor) -> Tensor:
-        """Landmarks (..., 3) of the picture in the box's own image coordinates."""
+        """Return the landmarks (..., 3) of the picture in the box's own image coordinates."""
         middle, half = self._frame
         return (mesh - F.pad(middle, (0, 1))) / half
 
     def outside(self, grid: Tensor) -> Tensor:
-        """Places (..., 2) in the box's image coordinates in the picture's."""
+        """Convert places (..., 2) from the box's image coordinates to the picture's."""
         middle, half = self._frame
         return grid * half + middle
 
@@ -226,7 +226,7 @@ class _Box:
 
 
 def patch_mask(landmarks: Tensor, points: np.ndarray, size: int) -> Tensor:
-    """1 around some points and softly 0 beyond: (B, 478, 3) in image coordinates -> (B, 1, size, size)."""
+    """Return masks (B, 1, size, size), 1 around some points and softly 0 beyond, for (B, 478, 3) in image coordinates."""
     return _around(landmarks, points, PATCH_WIDTH, size)
 
 
@@ -239,7 +239,7 @@ def _around(landmarks: Tensor, points: np.ndarray, width: float, size: int) -> T
 
 
 def _in_light_of(own: Tensor, other: Tensor, mask: Tensor) -> Tensor:
-    """``other`` (3, n, n) as bright as ``own`` is on the rim of a mask (1, n, n), smoothly so on the mask's inside."""
+    """Make ``other`` (3, n, n) as bright as ``own`` on the rim of a mask (1, n, n), and smoothly so inside it."""
     rim = mask * (1 - mask)
     layers = torch.cat((rim * (own + DARKEST), rim * (other + DARKEST)))
     small = F.interpolate(layers[None], size=(FLOW_CELLS, FLOW_CELLS), mode="bilinear", antialias=True)
@@ -251,7 +251,7 @@ def _in_light_of(own: Tensor, other: Tensor, mask: Tensor) -> Tensor:
 
 
 def known_map(meshes: tuple[np.ndarray, np.ndarray], regions: tuple[str, ...], cells: int) -> np.ndarray:
-    """Maps where the target's picture is still right after regions were replaced: (cells, cells) float32 in [0, 1].
+    """Map where the target's picture is still right after regions were replaced: (cells, cells) float32 in [0, 1].
 
     ``meshes`` are the landmarks (478, 3) in image coordinates of the target and of the driving mesh: the region is unknown
     where either has it.
@@ -264,7 +264,7 @@ def known_map(meshes: tuple[np.ndarray, np.ndarray], regions: tuple[str, ...], c
 
 @lru_cache
 def region_points(regions: tuple[str, ...]) -> np.ndarray:
-    """The points that expression regions move, ascending."""
+    """Return the points that expression regions move, ascending."""
     model = FaceModel.default()
     moves = torch.stack([model.bases[region].square().sum((0, 2)).sqrt() for region in regions])
     return np.flatnonzero((moves > MOVED * moves.amax(1, keepdim=True)).any(0).numpy())

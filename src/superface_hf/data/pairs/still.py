@@ -17,7 +17,8 @@ from ...face_model.coordinates import Square
 from ...face_model.linear import FaceModel
 from ...face_model.mesh_flow import mesh_flow, warp
 from ...motion import Motion
-from ..prepared_set import decode_jpeg, load_clips, load_portraits
+from ..jpeg import decode_jpeg
+from ..prepared_set import load_clips, load_portraits
 
 COLLECTION = "portraits_large"
 # Every fifth picture is kept for validation.
@@ -27,7 +28,7 @@ LARGEST_TURN = 0.35  # radians between source and target: further, a warped pict
 
 
 class StillPairs:
-    """Draws such pairs. Motions are borrowed from every ``every``-th training clip."""
+    """Draws pairs from still portraits; their motions come from every ``every``-th training clip."""
 
     def __init__(self, prepared: Path, every: int = 5) -> None:
         self.face_model = FaceModel.default()
@@ -44,7 +45,8 @@ class StillPairs:
             self.motions.append(self.face_model.fit(square.to_image(clip.landmarks[clip.found][::3]), clip.fps)[1])
 
     def draw(self, rng: np.random.Generator, size: int) -> tuple[list[np.ndarray], list[np.ndarray], bool]:
-        """Source and target (size, size, 3) uint8, their landmarks (478, 3) in image coordinates, and whether sharp."""
+        """Return the source and target (size, size, 3) uint8, their landmarks (478, 3) in image coordinates, and whether
+        sharp."""
         number = int(rng.integers(len(self.jpegs)))
         picture = Image.fromarray(decode_jpeg(self.jpegs[number]))
         square = self._jittered(Square.around_face(self.landmarks[number]), rng)
@@ -74,7 +76,7 @@ class StillPairs:
 
 
 def crop(picture: Image.Image, square: Square, size: int) -> np.ndarray:
-    """The square of the picture at (size, size, 3) uint8; where it leaves the picture, the edge is repeated."""
+    """Return a square of the picture at (size, size, 3) uint8; where it leaves the picture, the edge is repeated."""
     left, top = int(np.floor(square.left)), int(np.floor(square.top))
     right, bottom = int(np.ceil(square.left + square.side)), int(np.ceil(square.top + square.side))
     pad = ((max(0, -top), max(0, bottom - picture.height)), (max(0, -left), max(0, right - picture.width)), (0, 0))

@@ -34,7 +34,7 @@ class MatteBatch:
 
 @torch.no_grad()
 def draw_batch(data: PackedPictures, count: int, size: int) -> MatteBatch:
-    """A random batch."""
+    """Return a random batch."""
     chosen = data.choose(count)
     maps = _around_faces(data.faces[chosen])
     picture, matte = sample(data.pictures[chosen], maps, size), sample(data.mattes[chosen], maps, size)
@@ -48,7 +48,7 @@ def draw_batch(data: PackedPictures, count: int, size: int) -> MatteBatch:
 
 
 def around_face(faces: Tensor, reach: float) -> Tensor:
-    """The windows (B, 2, 3) of inference around faces (B, 3)."""
+    """Return the windows (B, 2, 3) of inference around faces (B, 3)."""
     side = (reach * faces[:, 2]).clamp(max=1)
     centre = torch.stack([faces[:, 0], faces[:, 1] + 0.03 * side], 1)
     half = side[:, None] / 2
@@ -67,7 +67,7 @@ def _around_faces(faces: Tensor) -> Tensor:
 
 
 def _backgrounds(data: PackedPictures, count: int, size: int) -> Tensor:
-    """Places without their people, patches of anything, colours, and now and then a place with a stranger at the side."""
+    """Return backgrounds: places without their people, patches, colours, and sometimes a place with a stranger at the side."""
     other = data.choose(count)
     faces = data.faces[other]
     kind = torch.rand(count, device=faces.device)
@@ -88,7 +88,7 @@ def _backgrounds(data: PackedPictures, count: int, size: int) -> Tensor:
 
 
 def _clouds(like: Tensor) -> Tensor:
-    """Colours that change smoothly and less smoothly."""
+    """Return pictures of colours that change smoothly, and of colours that change less smoothly."""
     count, _, size, _ = like.shape
     total = torch.zeros_like(like)
     for cells, strength in ((2, 0.5), (8, 0.25), (size // 2, 0.1)):
@@ -98,14 +98,14 @@ def _clouds(like: Tensor) -> Tensor:
 
 
 def _relit(picture: Tensor) -> Tensor:
-    """Another light on the person than on the place."""
+    """Give the person another light than the place."""
     gain = torch.exp(torch.randn(len(picture), 1, 1, 1, device=picture.device) * 0.2)
     tint = torch.exp(torch.randn(len(picture), 3, 1, 1, device=picture.device) * 0.06)
     return (picture * gain * tint).clamp(0, 1)
 
 
 def changed(picture: Tensor) -> Tensor:
-    """Light, colours, blur, noise, grey, and the looks of drawings and paintings."""
+    """Change light, colours and sharpness, add noise, and imitate drawings and paintings."""
     count, _, size, _ = picture.shape
     picture = torch.where(chance(picture, count, 0.12), _painted(picture), picture)
     picture = torch.where(chance(picture, count, 0.05), _drawn(picture), picture)
@@ -128,7 +128,7 @@ def changed(picture: Tensor) -> Tensor:
 
 
 def _softened(picture: Tensor) -> Tensor:
-    """Blurs by making smaller and larger again, with one size for the batch."""
+    """Blur by making smaller and larger again, with one size for the batch."""
     size = picture.shape[-1]
     small = int(torch.randint(size // 5, size * 3 // 4, (1,)))
     little = F.interpolate(picture, size=(small, small), mode="bilinear", antialias=True, align_corners=False)
@@ -136,7 +136,7 @@ def _softened(picture: Tensor) -> Tensor:
 
 
 def _painted(picture: Tensor) -> Tensor:
-    """Flat patches of few colours."""
+    """Return flat patches of few colours."""
     flat = -F.max_pool2d(-F.max_pool2d(picture, 5, 1, 2), 5, 1, 2)
     levels = torch.randint(3, 9, (len(picture), 1, 1, 1), device=picture.device)
     posters = (flat * levels).round() / levels
@@ -144,7 +144,7 @@ def _painted(picture: Tensor) -> Tensor:
 
 
 def _drawn(picture: Tensor) -> Tensor:
-    """Dark lines on light paper."""
+    """Draw the picture as dark lines on light paper."""
     grey = picture.mean(1, keepdim=True)
     around = F.avg_pool2d(F.pad(grey, (4, 4, 4, 4), mode="replicate"), 9, 1)
     lines = (grey / around.clamp_min(0.02)).clamp(0, 1) ** 3

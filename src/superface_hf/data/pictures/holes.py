@@ -37,7 +37,7 @@ class HoleBatch:
 
 @torch.no_grad()
 def draw_holes(data: PackedPictures, count: int, size: int) -> HoleBatch:
-    """A random batch."""
+    """Return a random batch."""
     chosen = data.choose(count)
     faces = data.faces[chosen]
     texture = chance(faces, count, TEXTURES)
@@ -61,7 +61,8 @@ def draw_holes(data: PackedPictures, count: int, size: int) -> HoleBatch:
 
 @torch.no_grad()
 def fixed_holes(data: PackedPictures, size: int, seed: int = 0) -> HoleBatch:
-    """Each picture once, with another's person laid beside its own, whose truth is known: always the same, to validate."""
+    """Return each picture once, with another's person laid beside its own: what they hide is known. Always the same, for
+    validation."""
     generator = torch.Generator().manual_seed(seed)
     count, device = len(data), data.pictures.device
     whole = windows(
@@ -79,7 +80,7 @@ def fixed_holes(data: PackedPictures, size: int, seed: int = 0) -> HoleBatch:
 
 
 def _shapes(data: PackedPictures, count: int, size: int) -> Tensor:
-    """(count, 1, size, size) bool: people's shapes, anywhere, of any size."""
+    """Return masks (count, 1, size, size) bool: people's shapes, anywhere, of any size."""
     device = data.pictures.device
     other = data.choose(count)
     side = torch.exp(uniform(data.faces, count, -0.3, 1.1))
@@ -90,7 +91,7 @@ def _shapes(data: PackedPictures, count: int, size: int) -> Tensor:
 
 
 def _grown(mask: Tensor, most: int, level: Tensor | float | None = None) -> Tensor:
-    """(B, 1, S, S) bool, grown by up to ``most`` pixels; without a ``level`` each by another number of them."""
+    """Grow masks (B, 1, S, S) bool by up to ``most`` pixels; without a ``level`` each by another number of them."""
     reach = max(1, most // 2)  # half the size is exact enough, and a fourth of the work
     little = F.max_pool2d(mask.float(), 2)
     soft = F.avg_pool2d(F.pad(little, (reach,) * 4, mode="replicate"), 2 * reach + 1, 1)

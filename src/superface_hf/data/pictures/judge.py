@@ -14,7 +14,7 @@ JUDGE_STAGES = 5
 
 
 def packed_backbone(folder: Path) -> LiteBackbone:
-    """The ImageNet stages that ``pack_pictures`` put into the folder.
+    """Return the ImageNet stages that ``pack_pictures`` put into the folder.
 
     Raises:
         SuperFaceError: they are not there.

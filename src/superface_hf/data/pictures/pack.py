@@ -1,4 +1,4 @@
-"""Packs portraits and frames of clips, with mattes by MediaPipe's selfie segmentation, for ``matte`` and ``inpainter``.
+"""Pack portraits and frames of clips, with mattes by MediaPipe's selfie segmentation, for ``matte`` and ``inpainter``.
 
     python -m superface_hf.data.pictures.pack --data DATA --models MODELS --out DIR
 
@@ -67,7 +67,7 @@ class Labeller:
         self._out = self._segmenter.get_output_details()[0]["index"]
 
     def faces(self, picture: np.ndarray) -> list[np.ndarray]:
-        """Points (478, 2) of each face in pixels, the widest first."""
+        """Return the points (478, 2) of each face in pixels, the widest first."""
         image = self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(picture))
         found = self._landmarker.detect(image).face_landmarks
         size = np.array(picture.shape[1::-1])
@@ -75,11 +75,11 @@ class Labeller:
         return sorted(faces, key=lambda points: -np.ptp(points[:, 0]))
 
     def close(self) -> None:
-        """Ends the landmarker before Python takes apart what it needs to end."""
+        """End the landmarker while Python still has what it needs for that."""
         self._landmarker.close()
 
     def segment(self, picture: np.ndarray) -> np.ndarray:
-        """(H, W, 3) uint8 -> (256, 256) in [0, 1]."""
+        """Return the matte (256, 256) in [0, 1] of a picture (H, W, 3) uint8."""
         small = cv2.resize(picture, (MATTE_SIZE, MATTE_SIZE), interpolation=cv2.INTER_AREA)
         self._segmenter.set_tensor(self._in, small[None].astype(np.float32) / 255)
         self._segmenter.invoke()
@@ -87,7 +87,7 @@ class Labeller:
         return np.clip((self._segmenter.get_tensor(self._out)[0, ..., 0] - low) / (high - low), 0, 1)
 
     def matte(self, square: np.ndarray, face_width: float) -> np.ndarray:
-        """The mean of what is seen as it is, mirrored, and at another size of the face: (S, S, 3) -> (256, 256)."""
+        """Return the mean of what is seen as it is, mirrored, and at another size of the face: (S, S, 3) -> (256, 256)."""
         side = len(square)
         views = [self._both_ways(square)]
         if face_width > 0.4:  # the face fills the picture: more of the edges around it
@@ -102,7 +102,7 @@ class Labeller:
 
 
 def portraits(table: Path, labeller: Labeller) -> Iterator[Found]:
-    """Pictures of a parquet table."""
+    """Yield the pictures of a parquet table."""
     import pyarrow.parquet as pq
 
     for number, row in enumerate(pq.read_table(table).to_pylist()):
@@ -116,7 +116,8 @@ def portraits(table: Path, labeller: Labeller) -> Iterator[Found]:
 
 
 def frames(data: Path, labeller: Labeller) -> Iterator[Found]:
-    """Frames of the clips; the more clips a repository gave, the fewer of each, as they often show the same people."""
+    """Yield the frames of the clips; the more clips a repository gave, the fewer of each, as they often show the same
+    people."""
     with (data / "clips.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     clips = Counter(row["repo"] for row in rows)
@@ -129,7 +130,7 @@ def frames(data: Path, labeller: Labeller) -> Iterator[Found]:
 
 
 def square_of(found: Found) -> tuple[np.ndarray, np.ndarray]:
-    """The square around the widest face that lies in the picture, and the face: middle (x, y), width as shares of it."""
+    """Return the square around the widest face that lies in the picture, and the face: middle (x, y), width as shares of it."""
     points = found.faces[0]
     height, width = found.picture.shape[:2]
     face_width = float(np.ptp(points[:, 0]))
@@ -141,7 +142,7 @@ def square_of(found: Found) -> tuple[np.ndarray, np.ndarray]:
 
 
 def pack(data: Path, models: Path, out: Path) -> None:
-    """Makes the folder; pictures whose matte leaves out the face are not taken."""
+    """Make the folder, without pictures whose matte leaves out the face."""
     labeller = Labeller(models)
     rows: list[dict[str, object]] = []
     pictures: list[bytes] = []
@@ -176,7 +177,7 @@ def pack(data: Path, models: Path, out: Path) -> None:
 
 
 def _seen_in_matte(points: np.ndarray, face: np.ndarray, matte: np.ndarray) -> float:
-    """The share of the face's points at which the matte shows a person."""
+    """Return the share of the face's points at which the matte shows a person."""
     low, high = points.min(0), points.max(0)
     shares = (points - (low + high) / 2) / np.ptp(points[:, 0]) * face[2] + face[:2]
     x, y = np.clip((shares * MATTE_SIZE).astype(int), 0, MATTE_SIZE - 1).T
@@ -184,7 +185,7 @@ def _seen_in_matte(points: np.ndarray, face: np.ndarray, matte: np.ndarray) -> f
 
 
 def _save_judge(out: Path) -> None:
-    """The first stages of an ImageNet network, which trainings compare pictures by, in half precision."""
+    """Save the first stages of an ImageNet network, with which trainings compare pictures, in half precision."""
     from ...models.imagenet import imagenet_backbone
     from .judge import JUDGE, JUDGE_STAGES
 

@@ -49,13 +49,13 @@ class PackedPictures:
         return len(self.names)
 
     def choose(self, count: int) -> Tensor:
-        """(count,) random numbers of pictures."""
+        """Return (count,) random numbers of pictures."""
         chances = torch.tensor([CHANCES[kind] for kind in self.kinds])
         return torch.multinomial(chances, count, replacement=True).to(self.pictures.device)
 
 
 def write_packed(folder: Path, rows: list[dict[str, object]], pictures: list[bytes], mattes: list[bytes]) -> None:
-    """Writes encoded square pictures and mattes and their table (columns ``COLUMNS``), in the same order."""
+    """Write encoded square pictures and mattes and their table (columns ``COLUMNS``), in the same order."""
     folder.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, np.ndarray] = {}
     for name, files in (("picture", pictures), ("matte", mattes)):
@@ -71,7 +71,7 @@ def write_packed(folder: Path, rows: list[dict[str, object]], pictures: list[byt
 def load_packed(
     folder: Path, split: str, size: int, device: str | torch.device = "cpu", one_face: bool = False
 ) -> PackedPictures:
-    """The pictures of a split, of ``size`` pixels; with ``one_face`` only those in which one face was found.
+    """Return the pictures of a split, of ``size`` pixels; with ``one_face`` only those in which one face was found.
 
     Raises:
         SuperFaceError: the folder holds no packed pictures, or none of this split.

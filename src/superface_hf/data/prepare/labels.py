@@ -29,17 +29,17 @@ class Labeller(Protocol):
     """Anything that labels pictures and videos, (H, W, 3) uint8."""
 
     def follow(self, frames: Iterable[np.ndarray]) -> Iterator[Label | None]:
-        """The main face of every frame of a shot, None where it is not seen."""
+        """Yield the main face of every frame of a shot, None where it is not seen."""
         ...
 
     def find(self, image: np.ndarray) -> list[Label]:
-        """The faces of a picture, largest first."""
+        """Return the faces of a picture, largest first."""
         ...
 
 
 @dataclass(frozen=True)
 class LabelSource:
-    """Which labeller: ``tracker`` (the embedded one; on ``device``) or ``mediapipe`` (its ``landmarker`` file)."""
+    """The choice of a labeller: ``tracker`` (the embedded one; on ``device``) or ``mediapipe`` (its ``landmarker`` file)."""
 
     kind: Literal["tracker", "mediapipe"] = "tracker"
     landmarker: Path | None = None
@@ -55,7 +55,7 @@ class LabelSource:
 
 @lru_cache(maxsize=1)
 def load_labeller(source: LabelSource) -> Labeller:
-    """The labeller, loaded once in each process.
+    """Return the labeller, loaded once in each process.
 
     Raises:
         SuperFaceError: it cannot be loaded.
@@ -120,7 +120,7 @@ class Landmarker:
 
 
 def _nearest(labels: list[Label], last: Face | None) -> Label | None:
-    """Chooses the face that was followed before, by its place; the largest where none is near."""
+    """Choose the face that was followed before, by its place; the largest where none is near."""
     if not labels:
         return None
     if last is not None:

@@ -12,7 +12,8 @@ from PIL import Image
 
 from ...errors import MediaError, SuperFaceError
 from ...media import open_picture
-from ..prepared_set import PORTRAITS, Portraits, encode_jpeg
+from ..jpeg import encode_jpeg
+from ..prepared_set import PORTRAITS, Portraits
 from .labels import Label, Labeller
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
@@ -43,7 +44,7 @@ class RawPictures:
 
 
 def picture_chunks(source: Path) -> Iterator[RawPictures]:
-    """All pictures of a parquet file or folder, as pieces of work.
+    """Yield all pictures of a parquet file or folder, as pieces of work.
 
     Raises:
         SuperFaceError: it holds no pictures.
@@ -63,7 +64,8 @@ def picture_chunks(source: Path) -> Iterator[RawPictures]:
 
 
 def portraits_of(raw: RawPictures, labeller: Labeller, jpeg_quality: int) -> Portraits:
-    """Pictures of at most 1024 pixels and their faces; a picture that cannot be read is grey, so that numbers stay."""
+    """Return the pictures of at most 1024 pixels and their faces; a picture that cannot be read is grey, so that numbers
+    stay."""
     jpegs: list[bytes] = []
     picture_of: list[int] = []
     labels: list[Label] = []

@@ -5,7 +5,6 @@ A measure is a plain function of landmarks, pictures or sound; :data:`CHECKS` sa
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,21 +13,14 @@ import numpy as np
 from PIL import Image
 
 from ...errors import MotionError
-from ...face_model.lips import mouth_opening
-from ...face_model.topology import inter_ocular
 from ...utils.settings import number
 
 if TYPE_CHECKING:
     from ...models.sync_expert.modeling_sync_expert import SuperFaceSyncExpertModel
-    from ...motion import Motion
 
 SHARPNESS_SIDE = 160  # pixels that the face is brought to before its sharpness is measured
 HALF_FRAMES = 100  # of each half of a clip, from which the person's shape is taken
 REACH = 95  # percentile that stands for the furthest turn: single frames may be the tracker's slip
-HASH_PIXELS = 32  # side of the grey picture that a hash is made of
-HASH_TOLERANCE = 8  # bits of 64 in which frames that look the same may differ
-MOVEMENT_RATE, MIN_MOVEMENT = 25.0, 20  # samples a second; fewer samples are not compared
-USUAL_OPENING, USUAL_TURN = 0.05, 0.05  # inter-ocular distances, radians: what a talking face moves by
 MAX_SYNC_SHIFT = 0.6  # seconds that sound and picture are moved against each other
 OTHER_SIDE = 0.5  # a second face counts from this share of the main one's size
 
@@ -114,7 +106,7 @@ CHECKS = (
 
 
 def judge(measures: Mapping[str, float], thresholds: QualityThresholds) -> Drop | None:
-    """The first check that fails; measures that are not there are not judged."""
+    """Return the first check that fails; measures that are not there are not judged."""
     for check in CHECKS:
         limit = getattr(thresholds, check.threshold)
         value = measures.get(check.measure)
@@ -124,23 +116,23 @@ def judge(measures: Mapping[str, float], thresholds: QualityThresholds) -> Drop 
 
 
 def face_sides(landmarks: np.ndarray) -> np.ndarray:
-    """The longer side of each face's box: (T, 478, 3) -> (T,), in the unit of the landmarks."""
+    """Return the longer side of each face's box: (T, 478, 3) -> (T,), in the unit of the landmarks."""
     return np.ptp(landmarks[..., :2], axis=1).max(1)
 
 
 def furthest_turn(rotation: np.ndarray) -> float:
-    """How far the head turns to the side, up or down (a roll costs nothing): rotation vectors (T, 3), radians."""
+    """Return how far the head turns to the side, up or down (a roll costs nothing): rotation vectors (T, 3), radians."""
     return float(np.percentile(np.abs(rotation[:, :2]).max(1), REACH))
 
 
 def turn_range(rotation: np.ndarray) -> float:
-    """How far the head moves about the axis it moves most about: rotation vectors (T, 3), radians."""
+    """Return how far the head moves about the axis it moves most about: rotation vectors (T, 3), radians."""
     low, high = np.percentile(rotation, [100 - REACH, REACH], axis=0)
     return float((high - low).max())
 
 
 def identity_drift(faces: np.ndarray, fps: float) -> float:
-    """How much the person's neutral face differs between the halves of a clip, in inter-ocular distances.
+    """Return how much the person's neutral face differs between the halves of a clip, in inter-ocular distances.
 
     Args:
         faces: (T, 478, 3) image coordinates of the frames with a face.
@@ -159,13 +151,15 @@ def identity_drift(faces: np.ndarray, fps: float) -> float:
 
 
 def other_faces(sizes: Sequence[Sequence[float]]) -> float:
-    """Share of the frames looked at that show a second face of note; of each frame the faces' sides, largest first."""
+    """Return the share of the frames looked at that show a second face of note; of each frame the faces' sides, largest
+    first."""
     crowded = [len(sides) > 1 and sides[1] >= OTHER_SIDE * sides[0] for sides in sizes]
     return float(np.mean(crowded)) if crowded else 0.0
 
 
 def sharpness(picture: np.ndarray, landmarks: np.ndarray) -> float:
-    """Variance of the Laplacian in the face's box, brought to 160 pixels: what a larger picture would not show better.
+    """Return the variance of the Laplacian in the face's box at a width of 160 pixels, so that larger pictures have no
+    advantage.
 
     Args:
         picture: (H, W, 3) uint8.
@@ -183,151 +177,8 @@ def sharpness(picture: np.ndarray, landmarks: np.ndarray) -> float:
     return float((around - 4 * grey[1:-1, 1:-1]).var())
 
 
-class CutDetector:
-    """Finds the first frames of new shots while a video is read.
-
-    A cut changes the whole picture at once: by ``difference`` (mean over a thumbnail, of full brightness) and by several
-    times as much as the frames before it changed.
-    """
-
-    TIMES, MEMORY, SIDE = 4.0, 12, 32
-
-    def __init__(self, difference: float) -> None:
-        self.difference = difference
-        self._last: np.ndarray | None = None
-        self._recent: list[float] = []
-
-    def __call__(self, frame: np.ndarray) -> bool:
-        """Whether this frame (H, W, 3) uint8 is the first after a cut."""
-        small = Image.fromarray(frame).resize((self.SIDE, self.SIDE), Image.Resampling.BOX, reducing_gap=2.0)
-        thumbnail = np.asarray(small, np.float32) / 255
-        last, self._last = self._last, thumbnail
-        if last is None:
-            return False
-        change = float(np.abs(thumbnail - last).mean())
-        usual = float(np.median(self._recent)) if self._recent else 0.0
-        self._recent = [*self._recent, change][-self.MEMORY :]
-        return change > self.difference and change > self.TIMES * usual
-
-
-def face_jumps(landmarks: np.ndarray, found: np.ndarray, distance: float = 1.0, growth: float = 0.4) -> np.ndarray:
-    """Frames at which another face is followed: no head moves by an inter-ocular distance from one frame to the next.
-
-    Args:
-        landmarks: (T, 478, 3) pixels; found: (T,) bool.
-        distance: inter-ocular distances between the centres of neighbouring frames with a face.
-        growth: change of the size's logarithm.
-
-    Returns:
-        (K,) indices of the first frames of the other face.
-    """
-    seen = np.flatnonzero(found)
-    faces = landmarks[seen]
-    if len(seen) < 2:
-        return np.zeros(0, np.int64)
-    centres, sizes = faces[..., :2].mean(1), np.maximum(inter_ocular(faces), 1e-3)
-    jump = np.linalg.norm(np.diff(centres, axis=0), axis=1) / np.maximum(sizes[1:], sizes[:-1]) > distance
-    jump |= np.abs(np.diff(np.log(np.maximum(face_sides(faces), 1e-3)))) > growth
-    jump &= np.diff(seen) == 1
-    return seen[1:][jump]
-
-
-def perceptual_hash(picture: np.ndarray) -> np.ndarray:
-    """(8,) uint8: 64 bits, the signs of a small grey picture's slowest waves against their median.
-
-    Scaling, another codec and a change of brightness alter few of them.
-    """
-    small = Image.fromarray(picture).convert("L").resize((HASH_PIXELS, HASH_PIXELS), Image.Resampling.BOX)
-    waves = _WAVES @ np.asarray(small, np.float64) @ _WAVES.T
-    waves[0, 0] = np.median(waves)  # the brightness
-    return np.packbits(waves > np.median(waves))
-
-
-def _cosines(count: int, size: int) -> np.ndarray:
-    """(count, size): the slowest waves of the discrete cosine transform."""
-    return np.cos(np.pi * np.arange(count)[:, None] * (np.arange(size) + 0.5) / size)
-
-
-_WAVES = _cosines(8, HASH_PIXELS)
-
-
-def movement(motion: Motion, found: np.ndarray) -> np.ndarray:
-    """(T', 3) float16, 25 a second: how far the mouth is open, and how the head is turned, in usual amounts.
-
-    Args:
-        motion: of the frames that are ``found`` (T,).
-    """
-    opening = mouth_opening(motion.mouth) / USUAL_OPENING
-    signals = np.concatenate([opening[:, None], motion.rotation[:, :2] / USUAL_TURN], axis=1)
-    seen = np.flatnonzero(found)
-    times = np.arange(0, len(found), motion.fps / MOVEMENT_RATE)
-    return np.stack([np.interp(times, seen, column) for column in signals.T], axis=1).astype(np.float16)
-
-
-def same_movement(one: np.ndarray, other: np.ndarray) -> float:
-    """How alike two movements (T, 3), (T', 3) are where they agree best: a correlation, over half of the shorter at least.
-
-    Copies of a clip, cut and coded again, have 0.99; two takes of one person who says one word up to 0.96.
-    """
-    shorter, longer = sorted((one.astype(np.float64), other.astype(np.float64)), key=len)
-    least = max(len(shorter) // 2, MIN_MOVEMENT)
-    best = 0.0
-    for shift in range(least - len(shorter), len(longer) - least + 1):
-        a = shorter[max(0, -shift) : len(longer) - shift]
-        b = longer[max(0, shift) : shift + len(shorter)]
-        a, b = a - a.mean(0), b - b.mean(0)
-        energy = np.sqrt((a * a).sum() * (b * b).sum())
-        best = max(best, float((a * b).sum() / energy) if energy > 0 else 0.0)
-    return min(best, 1.0)
-
-
-class DuplicateIndex:
-    """Finds clips that were seen before, in whole or in part: those whose frames look the same and that move the same.
-
-    Looks alone cannot tell a copy from another take of the same person in the same place.
-    """
-
-    def __init__(self) -> None:
-        self._names: list[str] = []
-        self._hashes: list[np.ndarray] = []
-        self._movements: list[np.ndarray] = []
-        # Frames that look the same agree in one of a hash's bands at least, almost certainly.
-        self._bands: dict[tuple[int, int], set[int]] = defaultdict(set)
-
-    def add(self, name: str, hashes: np.ndarray, moves: np.ndarray) -> None:
-        """Remembers a clip by the hashes (K, 8) of its frames and its ``movement``."""
-        for entry in self._entries(hashes):
-            self._bands[entry].add(len(self._names))
-        self._names.append(name)
-        self._hashes.append(hashes)
-        self._movements.append(moves)
-
-    def find(self, hashes: np.ndarray, moves: np.ndarray) -> tuple[float, str]:
-        """``same_movement`` with the earlier clip that moves most alike among those that look the same, and its name."""
-        near = {clip for entry in self._entries(hashes) for clip in self._bands.get(entry, ())}
-        best, name = 0.0, ""
-        for clip in near:
-            if looks_alike(hashes, self._hashes[clip]):
-                agreement = same_movement(moves, self._movements[clip])
-                if agreement > best:
-                    best, name = agreement, self._names[clip]
-        return best, name
-
-    @staticmethod
-    def _entries(hashes: np.ndarray) -> set[tuple[int, int]]:
-        bands = np.ascontiguousarray(hashes).view(np.uint16).reshape(len(hashes), -1)
-        return {entry for row in bands.tolist() for entry in enumerate(row)}
-
-
-def looks_alike(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether a third of the frames of the shorter clip look like some of the other: hashes (K, 8), (K', 8)."""
-    fewer, more = sorted((one, other), key=len)
-    apart = np.unpackbits(fewer[:, None] ^ more[None], axis=-1).sum(-1)
-    return bool((apart.min(1) <= HASH_TOLERANCE).mean() >= 1 / 3)
-
-
 def sync(samples: np.ndarray, mouth: np.ndarray, fps: float, expert: SuperFaceSyncExpertModel) -> dict[str, float]:
-    """``sync_offset`` (seconds by which the picture is late) and ``sync_confidence``; nothing if the clip is too short.
+    """Measure ``sync_offset`` (seconds by which the picture is late) and ``sync_confidence``; nothing if the clip is too short.
 
     Args:
         samples: (N,) mono at the expert's sampling rate, heard from the first frame on.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @lru_cache(maxsize=1)
 def sync_expert() -> SuperFaceSyncExpertModel:
-    """The embedded one, loaded once in each process."""
+    """Return the embedded sync expert, loaded once in each process."""
     from ...models.embedded import embedded_sync_expert
 
     return embedded_sync_expert()
@@ -29,7 +29,7 @@ class SoundTrack:
         self._block, self._position = np.zeros(0, np.float32), 0
 
     def between(self, start: float, stop: float) -> np.ndarray:
-        """The samples (N,) from ``start`` to ``stop`` seconds; no part may start before the last one ended."""
+        """Return the samples (N,) from ``start`` to ``stop`` seconds; no part may start before the last one ended."""
         first, last = round(start * SPEECH_RATE), round(stop * SPEECH_RATE)
         parts = []
         while True:

@@ -42,7 +42,7 @@ class RawVideo:
     licence: str = ""
 
     def open(self) -> str | bytes | IO[bytes]:
-        """A path, bytes or an open file.
+        """Return the video as a path, bytes or an open file.
 
         Raises:
             MediaError: a dataset's table names an address that cannot be fetched, or that it has no business to name.
@@ -70,7 +70,7 @@ class RawVideo:
 
 
 def split_of(person: str, val_share: float) -> str:
-    """All clips of a person go into one split, always the same."""
+    """Return the split of a person: all clips of one person go into the same one."""
     number = int.from_bytes(hashlib.sha256(person.encode()).digest()[:8], "big") / 2**64
     return "val" if number < val_share else "train"
 
@@ -78,7 +78,7 @@ def split_of(person: str, val_share: float) -> str:
 def videos_of(
     source: str, table: Path | None, val_share: float, split: str, column: str | None, person_column: str | None
 ) -> Iterator[RawVideo]:
-    """The raw videos of a folder, or of a dataset.
+    """Return the raw videos of a folder, or of a dataset.
 
     Args:
         source: a folder; a parquet or tar file, or a pattern of such; or a dataset's id on the Hub.
@@ -97,7 +97,7 @@ def videos_of(
 
 
 def folder_videos(folder: Path, table: Mapping[str, Mapping[str, str]], val_share: float) -> Iterator[RawVideo]:
-    """The videos below a folder, in the order of their paths.
+    """Yield the videos below a folder, in the order of their paths.
 
     The first folder below ``folder`` is the person (as in VoxCeleb); of files that lie in ``folder`` itself, each is one.
     """
@@ -123,7 +123,7 @@ def folder_videos(folder: Path, table: Mapping[str, Mapping[str, str]], val_shar
 
 
 def read_table(path: Path) -> dict[str, dict[str, str]]:
-    """A CSV table of videos by the column ``clip``: the path below the folder, with or without suffix.
+    """Read a CSV table of videos by the column ``clip``: the path below the folder, with or without suffix.
 
     Other columns, all optional: ``split`` (train or val), ``person`` (without it, ``repo`` and the folder of ``path``),
     ``repo`` and ``path`` (where the file comes from), ``licence``.
@@ -149,7 +149,7 @@ def read_table(path: Path) -> dict[str, dict[str, str]]:
 def dataset_videos(
     source: str, split: str, column: str | None, person_column: str | None, val_share: float
 ) -> Iterator[RawVideo]:
-    """The videos of a dataset, streamed; each is a person of its own unless a column says otherwise."""
+    """Yield the videos of a dataset, streamed; each is a person of its own unless a column says otherwise."""
     rows = _open_dataset(source, split)
     column = column or _video_column(rows.features, source)
     if rows.features is not None:
@@ -184,7 +184,7 @@ def _open_dataset(source: str, split: str) -> Any:
 
 
 def _video_column(features: Any, source: str) -> str:
-    """Finds the one column of videos by its type or its name."""
+    """Find the one column of videos by its type or its name."""
     import datasets
 
     typed = [name for name, feature in (features or {}).items() if isinstance(feature, datasets.Video)]
@@ -199,7 +199,7 @@ def _video_column(features: Any, source: str) -> str:
 
 
 def _undecoded(rows: Any, column: str) -> Any:
-    """Without ``datasets`` decoding the videos, for which it needs torchcodec."""
+    """Keep ``datasets`` from decoding the videos, for which it needs torchcodec."""
     import datasets
 
     if rows.features is not None and isinstance(rows.features[column], datasets.Video):
@@ -208,7 +208,7 @@ def _undecoded(rows: Any, column: str) -> Any:
 
 
 def _name(path: Path) -> str:
-    """A clip's name, which may serve as a file's."""
+    """Return a clip's name, which may serve as a file's."""
     return "__".join(path.parts)
 
 

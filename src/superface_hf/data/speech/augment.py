@@ -43,11 +43,11 @@ class SoundAugment:
     speed: tuple[float, float] = (0.87, 1.15)
 
     def draw_speed(self, rng: np.random.Generator) -> float:
-        """A factor for pitch and speed; half of the time 1."""
+        """Return a factor for pitch and speed; half of the time 1."""
         return float(rng.uniform(*self.speed)) if rng.random() < 0.5 else 1.0
 
     def __call__(self, samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """A worse recording of ``samples`` (N,) float32, of the same length and timing, within [-1, 1]."""
+        """Return a worse recording of ``samples`` (N,) float32, of the same length and timing, within [-1, 1]."""
         result: np.ndarray = samples.astype(np.float32)
         if rng.random() < self.reverberation:
             result = in_room(result, rng.uniform(*self.decay), rng)
@@ -67,7 +67,7 @@ class SoundAugment:
 
 
 def speech_level(samples: np.ndarray) -> float:
-    """Root mean square of the louder parts, so that pauses do not count; at least -60 dB."""
+    """Return the root mean square of the louder parts, so that pauses do not count; at least -60 dB."""
     blocks = samples[: len(samples) // 400 * 400].reshape(-1, 400)
     if not len(blocks):
         return 1e-3
@@ -76,12 +76,12 @@ def speech_level(samples: np.ndarray) -> float:
 
 
 def at_level(samples: np.ndarray, level: float) -> np.ndarray:
-    """Speech brought to ``level`` dB (root mean square against full scale)."""
+    """Bring speech to ``level`` dB (root mean square against full scale)."""
     return samples * np.float32(10 ** (level / 20) / speech_level(samples))
 
 
 def hiss(length: int, rng: np.random.Generator) -> np.ndarray:
-    """(length,) noise of root mean square 1 whose spectrum falls by 0 to 9 dB an octave, loudness drifting a little."""
+    """Return noise (length,) of root mean square 1 whose spectrum falls by 0 to 9 dB an octave, loudness drifting a little."""
     spectrum = np.fft.rfft(rng.standard_normal(length).astype(np.float32))
     frequency = np.maximum(np.fft.rfftfreq(length, 1 / SAMPLING_RATE), 60.0)
     noise = np.fft.irfft(spectrum * frequency ** -rng.uniform(0, 1.5), length)
@@ -91,7 +91,7 @@ def hiss(length: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def hum(length: int, rng: np.random.Generator) -> np.ndarray:
-    """(length,) a steady tone with harmonics, of root mean square 1."""
+    """Return a steady tone (length,) with harmonics, of root mean square 1."""
     base = rng.choice([50.0, 60.0, rng.uniform(80.0, 600.0)])
     time = np.arange(length) / SAMPLING_RATE
     tone = sum(rng.uniform() / k * np.sin(2 * np.pi * (k * base * time + rng.uniform())) for k in range(1, 9))
@@ -99,7 +99,7 @@ def hum(length: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def tones(length: int, rng: np.random.Generator) -> np.ndarray:
-    """(length,) something like music: notes of several harmonics that begin and fade, of root mean square 1."""
+    """Return a sound like music (length,): notes of several harmonics that begin and fade, of root mean square 1."""
     time = np.arange(length) / SAMPLING_RATE
     sound = np.zeros(length)
     for _ in range(int(rng.integers(3, 9) * (1 + length / SAMPLING_RATE))):
@@ -124,7 +124,7 @@ def in_room(samples: np.ndarray, decay: float, rng: np.random.Generator) -> np.n
 
 
 def band_passed(samples: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Only what lies between ``low`` and ``high`` Hz, with soft edges."""
+    """Keep only what lies between ``low`` and ``high`` Hz, with soft edges."""
     frequency = np.fft.rfftfreq(len(samples), 1 / SAMPLING_RATE)
     keep = 1 / (1 + (frequency / high) ** 16)
     if low:
@@ -133,7 +133,7 @@ def band_passed(samples: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def mu_law(samples: np.ndarray) -> np.ndarray:
-    """Coded with 8 bits on a logarithmic scale, and decoded."""
+    """Code sound with 8 bits on a logarithmic scale, and decode it."""
     coded = np.sign(samples) * np.log1p(MU * np.minimum(np.abs(samples), 1)) / np.log1p(MU)
     coded = np.round(coded * 127) / 127
     return (np.sign(coded) * np.expm1(np.abs(coded) * np.log1p(MU)) / MU).astype(np.float32)

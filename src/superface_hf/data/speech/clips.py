@@ -77,7 +77,7 @@ class SpeechClip:
         return len(self.mouth) / self.fps
 
     def mouth_at(self, seconds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The clip's mouth on an average person's rest, while the sound is at ``seconds`` (K,).
+        """Return the clip's mouth on an average person's rest, while the sound is at ``seconds`` (K,).
 
         Returns:
             The mouth (K, 30), its rest replaced by the ``closed_mouth`` of the face model, and whether to believe it (K,).
@@ -96,7 +96,7 @@ class SpeechClip:
 def load_speech_clips(
     data: Path, prepared: Path, split: str, cache: Path = Path(".cache/speech"), with_offsets: bool = True
 ) -> list[SpeechClip]:
-    """The clips of one split that have sound and a face, in name order.
+    """Return the clips of one split that have sound and a face, in name order.
 
     Args:
         data: folder with ``clips/``, the raw videos that were prepared.
@@ -126,7 +126,7 @@ def load_speech_clips(
 
 
 def fitted_path(cache: Path, labels: PreparedClip, folder: Path) -> Path:
-    """The path of a fitted clip in the cache, named after its labels and their raw video in ``folder``."""
+    """Return the path of a fitted clip in the cache, named after its labels and their raw video in ``folder``."""
     raw = folder / labels.origin.raw
     video = (raw.stat().st_size, raw.stat().st_mtime_ns) if raw.exists() else None
     facts = digest(labels.landmarks, labels.found, labels.fps, labels.origin, str(raw.resolve()), video)
@@ -134,12 +134,12 @@ def fitted_path(cache: Path, labels: PreparedClip, folder: Path) -> Path:
 
 
 def _key(clip: SpeechClip) -> str:
-    """The clip's key in the table of offsets: another set may have a clip of the same name."""
+    """Return the clip's key in the table of offsets: another set may have a clip of the same name."""
     return f"{clip.name}_{digest(clip.mouth.astype(np.float32), clip.fps)}"
 
 
 def _sound_of(clip: PreparedClip, folder: Path) -> np.ndarray:
-    """Reads the raw video's sound from the clip's start to its end, (N,) mono."""
+    """Read the raw video's sound from the clip's start to its end, (N,) mono."""
     samples = load_sound(folder / clip.origin.raw).mono(SAMPLING_RATE)
     start = round(clip.origin.start * SAMPLING_RATE)
     return samples[start : start + round(clip.seconds * SAMPLING_RATE)]
@@ -155,7 +155,7 @@ def _restore(path: Path, name: str, person: str) -> SpeechClip:
 
 
 def save_offsets(clips: Sequence[SpeechClip], cache: Path) -> None:
-    """Writes offset and agreement of each clip into the cache of :func:`load_speech_clips`."""
+    """Write offset and agreement of each clip into the cache of :func:`load_speech_clips`."""
     path = cache / OFFSETS
     path.parent.mkdir(parents=True, exist_ok=True)
     table = {_key(clip): {"offset": clip.offset, "agreement": clip.agreement} for clip in clips}
@@ -163,12 +163,12 @@ def save_offsets(clips: Sequence[SpeechClip], cache: Path) -> None:
 
 
 def person_of(clip: PreparedClip) -> str:
-    """Names the person in a clip after the path it came from, or as the set does where the path is unknown."""
+    """Name the person in a clip after the path it came from, or as the set does where the path is unknown."""
     return person_at(clip.origin.repo, clip.origin.path) if clip.origin.path else clip.person
 
 
 def person_at(repo: str, path: str) -> str:
-    """A name for who is seen in the clip that a repository has at ``path``.
+    """Return a name for who is seen in the clip that a repository has at ``path``.
 
     A folder of a repository mostly shows one person, unless its files are numbered samples; those, told apart by how their
     names begin, count as people of their own.
@@ -185,14 +185,14 @@ ONE_PERSON = ("filyp/mcgurk_task", "arielephrat/vid2speech")
 
 
 def person_weights(clips: Sequence[SpeechClip], balance: float) -> np.ndarray:
-    """How often to draw each clip (sums to 1): by its length, and a person with n clips counts n ** -balance for each."""
+    """Return the probability of each clip: by its length; each of a person's n clips counts n ** -balance."""
     count = Counter(clip.person for clip in clips)
     weights = np.array([np.sqrt(clip.seconds) * count[clip.person] ** -balance for clip in clips])
     return weights / weights.sum()
 
 
 def speech_clip(clip: PreparedClip, person: str, samples: np.ndarray) -> SpeechClip | None:
-    """Fits the face model to a tracked clip; None if too few frames can be believed."""
+    """Fit the face model to a tracked clip; None if too few frames can be believed."""
     seen = np.flatnonzero(clip.found)
     if len(seen) < MIN_FRAMES:
         return None
@@ -209,7 +209,7 @@ def speech_clip(clip: PreparedClip, person: str, samples: np.ndarray) -> SpeechC
 
 
 def _spikes(opening: np.ndarray) -> np.ndarray:
-    """Single frames (T,) whose opening is far from both neighbours, on the same side."""
+    """Return the single frames (T,) whose opening is far from both neighbours, on the same side."""
     before, after = opening[1:-1] - opening[:-2], opening[1:-1] - opening[2:]
     spike = np.zeros(len(opening), bool)
     spike[1:-1] = (np.minimum(np.abs(before), np.abs(after)) > SPIKE) & (before * after > 0)
@@ -217,7 +217,7 @@ def _spikes(opening: np.ndarray) -> np.ndarray:
 
 
 def _cuts(translation: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Frames (T,) beside a cut."""
+    """Return the frames (T,) beside a cut."""
     jump = np.linalg.norm(np.diff(translation, axis=0), axis=1) / scale[1:] > CUT_DISTANCE
     jump |= np.abs(np.diff(np.log(scale))) > CUT_GROWTH
     cut = np.zeros(len(scale), bool)

@@ -63,7 +63,7 @@ class Espeak:
         self._library.espeak_SetSynthCallback(self._callback)
 
     def speak(self, text: str, voice: str, speed: int, pitch: int, pitch_range: int) -> tuple[Sound, list[Phoneme]]:
-        """Speaks ``text``.
+        """Speak ``text``.
 
         Args:
             voice: a language, or one with a variant: "en-us", "de+f2".
@@ -129,7 +129,7 @@ def _earlier(release: float | None, limit: float) -> float | None:
 
 @lru_cache(maxsize=1)
 def espeak() -> Espeak:
-    """The one instance of this process.
+    """Return the one instance of this process.
 
     Raises:
         RuntimeError: espeak-ng is not installed.

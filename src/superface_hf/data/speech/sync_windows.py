@@ -34,7 +34,7 @@ class SyncSampling:
         synthetic: share of the pieces that come from synthetic speech, if there is any.
         person_balance: a person with n clips counts n ** -person_balance for each.
         speed: pieces are played faster or slower by up to this factor.
-        mouth_rest: standard deviation of a constant added to each coefficient: nobody's mouth rests like another's.
+        mouth_rest: standard deviation of a constant added to each coefficient: mouths at rest differ between people.
         mouth_gain: the mouth moves more or less by up to this factor.
         mouth_noise: standard deviation of the noise on each coefficient.
     """
@@ -59,7 +59,7 @@ class Heard:
 
     @classmethod
     def of(cls, clip: SpeechClip, extractor: SuperFaceAudioToLipFeatureExtractor, frame_rate: float) -> Heard:
-        """``clip`` with its sound in step with its picture."""
+        """Return ``clip`` with its sound in step with its picture."""
         features = extractor(clip.samples)["input_features"][0]
         seconds = np.arange(int(len(clip.samples) / extractor.sampling_rate * frame_rate)) / frame_rate
         return cls(features, *clip.mouth_at(seconds))
@@ -79,7 +79,7 @@ class SyncBatch(Batch):
 
 
 class SyncWindows(Dataset[SyncBatch]):
-    """Pieces without end: piece i is always the same for the same seed, whenever it is asked for."""
+    """An endless dataset of pieces: piece i is always the same for the same seed."""
 
     collate = staticmethod(SyncBatch.collate)
 
@@ -121,7 +121,7 @@ class SyncWindows(Dataset[SyncBatch]):
         return SyncBatch(torch.from_numpy(features), torch.from_numpy(mouth))
 
     def _piece(self, clip: Heard, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
-        """Features and mouth of a piece at a random speed, and which share of the mouth can be believed."""
+        """Return the features and mouth of a piece at a random speed, and which share of the mouth can be believed."""
         sampling = self.sampling
         speed = sampling.speed ** rng.uniform(-1, 1)
         start = rng.uniform(0, len(clip.mouth) - 1 - sampling.frames * speed)
@@ -139,7 +139,7 @@ class SyncWindows(Dataset[SyncBatch]):
 
 
 def interpolated(rows: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """Rows (T, C) at fractional ``position`` (K,), linear in between, the ends held: (K, C) float32."""
+    """Return the rows (T, C) at fractional ``position`` (K,), linear in between, the ends held: (K, C) float32."""
     position = np.clip(position, 0, len(rows) - 1)
     before = position.astype(int)
     after = np.minimum(before + 1, len(rows) - 1)
@@ -148,8 +148,8 @@ def interpolated(rows: np.ndarray, position: np.ndarray) -> np.ndarray:
 
 
 def changed_sound(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Another recording of the same speech: log-mel features (T, mels) of it louder or softer, through another microphone, in
-    an echoing room, with noise, by a longer or shorter throat.
+    """Return another recording of the same speech: log-mel features (T, mels) of it louder or softer, through another
+    microphone, in an echoing room, with noise, by a longer or shorter throat.
 
     Made on the features, as spectra add and decay there too: far cheaper than on samples.
     """
@@ -174,7 +174,8 @@ def changed_sound(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def echoing(power: np.ndarray, decay: float, amount: float) -> np.ndarray:
-    """Power (T, mels) with the tail of a room: each frame leaves ``amount`` of itself, which falls by ``decay`` a frame."""
+    """Return the power (T, mels) with the tail of a room: each frame leaves ``amount`` of itself, which falls by ``decay`` a
+    frame."""
     tail = np.zeros(power.shape[1])
     result = np.empty_like(power)
     for index, frame in enumerate(power):

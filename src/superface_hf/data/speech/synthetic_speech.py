@@ -77,7 +77,7 @@ class Utterance:
 
 
 def utterances(count: int, seed: int = 0, test: bool = False) -> Iterator[Utterance]:
-    """``count`` utterances of about 5 to 40 seconds.
+    """Make ``count`` utterances of about 5 to 40 seconds.
 
     The same seed gives the same voices and words. The sound differs by a few milliseconds only, since espeak-ng carries a
     little from one sentence into the next.
@@ -95,7 +95,7 @@ def utterances(count: int, seed: int = 0, test: bool = False) -> Iterator[Uttera
 
 
 def utterance(voice: str, rng: np.random.Generator) -> Utterance:
-    """One to three pieces of speech by ``voice``, with pauses between and around them."""
+    """Return one to three pieces of speech by ``voice``, with pauses between and around them."""
     engine, _, name = voice.partition(":")
     language = name.partition("+")[0] if engine == "espeak" else "en-us"
     manner = _Manner.draw(rng)
@@ -189,7 +189,7 @@ def _moved(phoneme: Phoneme, by: float) -> Phoneme:
 
 
 def _without_holes(phonemes: list[Phoneme], seconds: float) -> list[Phoneme]:
-    """Pauses joined and holes filled, so that each sound begins where the last one ended."""
+    """Join pauses and fill holes, so that each sound begins where the last one ended."""
     spoken = [phoneme for phoneme in phonemes if phoneme.signs]
     result: list[Phoneme] = []
     time = 0.0
@@ -202,7 +202,7 @@ def _without_holes(phonemes: list[Phoneme], seconds: float) -> list[Phoneme]:
 
 
 def _loudness(phonemes: list[Phoneme], samples: np.ndarray) -> list[Phoneme]:
-    """Fills in each sound's loudness: its level against that of all speech, compressed."""
+    """Fill in each sound's loudness: its level against that of all speech, compressed."""
     energy = np.concatenate([[0.0], np.cumsum(samples.astype(np.float64) ** 2)])
     level = []
     for phoneme in phonemes:
@@ -216,7 +216,7 @@ def _loudness(phonemes: list[Phoneme], samples: np.ndarray) -> list[Phoneme]:
 
 
 def cached_utterances(count: int, seed: int, cache: Path) -> list[Utterance]:
-    """The training utterances of :func:`utterances`, kept in ``cache`` for the next time."""
+    """Return the training utterances of :func:`utterances`, kept in ``cache`` for the next time."""
     found = []
     for index in range(count):
         path = cache / "synthetic" / f"{seed}_{index:05d}.npz"

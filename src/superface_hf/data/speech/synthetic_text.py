@@ -93,7 +93,7 @@ CODAS = ("", "", "", "m", "p", "b", "n", "s", "t", "f", "mp")
 
 
 def something_to_say(language: str, rng: np.random.Generator) -> str:
-    """One to three short sentences for a voice of ``language`` (one of ``LANGUAGES``)."""
+    """Return one to three short sentences for a voice of ``language`` (one of ``LANGUAGES``)."""
     return " ".join(_sentence(language, rng) for _ in range(int(rng.integers(1, 4))))
 
 

@@ -30,7 +30,7 @@ CHANNELS: dict[str, dict[str, float]] = {
 
 
 def load_speech_takes(data: Path) -> list[SpeechClip]:
-    """All takes below ``data / "speech_blendshapes"``, as clips of one person; none if the folder is not there."""
+    """Return all takes below ``data / "speech_blendshapes"``, as clips of one person; none if the folder is not there."""
     import pyarrow.parquet as pq
 
     takes = []
@@ -43,7 +43,7 @@ def load_speech_takes(data: Path) -> list[SpeechClip]:
 
 
 def arkit_scores(columns: dict[str, np.ndarray]) -> np.ndarray:
-    """Channels (T,) by name -> ARKit scores (T, 52); a channel's sides and corners count as their mean."""
+    """Return the channels (T,) by name -> ARKit scores (T, 52); a channel's sides and corners count as their mean."""
     frames = len(next(iter(columns.values())))
     scores = np.zeros((frames, len(ARKIT_NAMES)), np.float32)
     for channel, shapes in CHANNELS.items():
@@ -57,6 +57,7 @@ def arkit_scores(columns: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _belongs(name: str, channel: str) -> bool:
-    """ "mouth_funnel_dl" and "mouth_suck_dl" belong to "mouth_funnel" and "mouth_suck_d"."""
+    """Return whether a channel belongs to a name: "mouth_funnel_dl" to "mouth_funnel", and "mouth_suck_dl" to
+    "mouth_suck_d"."""
     rest = name.removeprefix(channel)
     return rest != name and rest in ("_l", "_r", "_c", "l", "r", "_dl", "_dr", "_ul", "_ur")

@@ -59,7 +59,7 @@ class TrackedClip:
 
 
 def track_clips(data: Path, cache: Path, max_seconds: float = MAX_SECONDS, per_person: int = PER_PERSON) -> None:
-    """Tracks the clips of ``data`` that have sound and are not in ``cache`` yet; those for validation whole."""
+    """Track the clips of ``data`` that have sound and are not in ``cache`` yet; those for validation whole."""
     tracker = embedded_tracker()
     cache.mkdir(parents=True, exist_ok=True)
     for row in tqdm(_in_turn(_speaking(data), per_person), desc="clips"):
@@ -70,7 +70,7 @@ def track_clips(data: Path, cache: Path, max_seconds: float = MAX_SECONDS, per_p
 
 
 def load_tracked(data: Path, cache: Path) -> Iterator[TrackedClip]:
-    """The clips that :func:`track_clips` has tracked, in the table's order."""
+    """Yield the clips that :func:`track_clips` has tracked, in the table's order."""
     for row in _speaking(data):
         stored = cache / f"{Path(row['clip']).stem}.npz"
         if not stored.exists():
@@ -88,7 +88,7 @@ def _speaking(data: Path) -> list[dict[str, str]]:
 
 
 def _in_turn(rows: list[dict[str, str]], per_person: int) -> list[dict[str, str]]:
-    """Everybody's first clip, then everybody's second: a cache that is not full yet shows as many people as it can."""
+    """Order clips so that everybody's first clip comes before anybody's second: a cache that is not full shows most people."""
     turns: Counter[str] = Counter()
     placed = []
     for row in rows:

@@ -117,7 +117,7 @@ class Phoneme:
 
 @lru_cache(maxsize=1)
 def closed_mouth() -> np.ndarray:
-    """(30,) the mouth at rest, lips touching: of all mouths whose inner lips meet, the one nearest to the neutral face.
+    """Return the mouth at rest (30,), lips touching: of all mouths whose inner lips meet, the one nearest to the neutral face.
 
     The neutral face itself is an average of many, and its lips are slightly apart.
     """
@@ -130,13 +130,13 @@ def closed_mouth() -> np.ndarray:
 
 
 def mouth_of(scores: np.ndarray) -> np.ndarray:
-    """ARKit scores (T, 52) on a closed mouth -> ``Motion.mouth`` (T, 30)."""
+    """Convert ARKit scores (T, 52) on a closed mouth to ``Motion.mouth`` (T, 30)."""
     return Motion.from_arkit(scores, fps=25.0).mouth + closed_mouth()
 
 
 @lru_cache
 def pose_scores(pose: str) -> np.ndarray:
-    """(52,) the ARKit scores of one of ``POSES``."""
+    """Return the ARKit scores (52,) of one of ``POSES``."""
     scores = np.zeros(len(ARKIT_NAMES), np.float32)
     for name, value in POSES[pose].items():
         for full in (name,) if name in ARKIT_NAMES else (f"{name}Left", f"{name}Right"):
@@ -145,7 +145,7 @@ def pose_scores(pose: str) -> np.ndarray:
 
 
 def mouth_track(phonemes: Sequence[Phoneme], frames: int, fps: float) -> np.ndarray:
-    """The mouth (frames, 30) that speaks ``phonemes``; frame k is at ``k / fps`` seconds."""
+    """Return the mouth (frames, 30) that speaks ``phonemes``; frame k is at ``k / fps`` seconds."""
     times = np.arange(frames) / fps
     scores = blended_scores(phonemes, times)
     for phoneme in phonemes:
@@ -160,7 +160,7 @@ def mouth_track(phonemes: Sequence[Phoneme], frames: int, fps: float) -> np.ndar
 
 
 def blended_scores(phonemes: Sequence[Phoneme], times: np.ndarray) -> np.ndarray:
-    """ARKit scores (T, 52) at ``times`` (T,): every sound's pose weighed by its dominance."""
+    """Return ARKit scores (T, 52) at ``times`` (T,): every sound's pose weighed by its dominance."""
     rounding = _is_rounding()
     total = np.zeros((len(times), len(ARKIT_NAMES)))
     weight = np.full((len(times), 2), 1e-6)
@@ -181,7 +181,7 @@ def blended_scores(phonemes: Sequence[Phoneme], times: np.ndarray) -> np.ndarray
 
 
 def pauses_at(phonemes: Sequence[Phoneme], times: np.ndarray) -> np.ndarray:
-    """How far a pause has closed the mouth at ``times`` (T,): 0 while speaking, 1 when it is shut."""
+    """Return how far a pause has closed the mouth at ``times`` (T,): 0 while speaking, 1 when it is shut."""
     spoken = [(phoneme.start, phoneme.end) for phoneme in phonemes if phoneme.signs]
     edges = np.array([(-np.inf, -np.inf), *spoken, (np.inf, np.inf)])
     shut = np.zeros(len(times))
@@ -199,22 +199,23 @@ def _is_rounding() -> np.ndarray:
 
 
 def _emphasis(phoneme: Phoneme, seconds: float) -> float:
-    """Loud vowels open further, and quick ones not so far."""
+    """Return how far a vowel opens: loud ones further, and quick ones less far."""
     return float(np.clip(phoneme.loudness, 0.6, 1.3) * np.clip(0.55 + 4.0 * seconds, 0.7, 1.1))
 
 
 def _dominance(times: np.ndarray, start: float, end: float, before: float, after: float) -> np.ndarray:
-    """Full in the middle half of a sound, falling off on both sides with these time constants in seconds."""
+    """Return the dominance of a sound: full in its middle half, falling off on both sides with these time constants in
+    seconds."""
     quarter = 0.25 * (end - start)
     early, late = start + quarter - times, times - (end - quarter)
     return np.exp(-np.maximum(early, 0) / before - np.maximum(late, 0) / after)
 
 
 def _plateau(times: np.ndarray, start: float, end: float, rise: float, fall: float) -> np.ndarray:
-    """1 between ``start`` and ``end``, with soft edges outside."""
+    """Return 1 between ``start`` and ``end``, falling softly to 0 outside."""
     return np.minimum(_rise((times - start) / rise + 1), _rise((end - times) / fall + 1))
 
 
 def _rise(x: np.ndarray) -> np.ndarray:
-    """A raised cosine from 0 at 0 to 1 at 1."""
+    """Return a raised cosine from 0 at 0 to 1 at 1."""
     return 0.5 - 0.5 * np.cos(np.pi * np.clip(x, 0, 1))

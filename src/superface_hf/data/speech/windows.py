@@ -56,7 +56,7 @@ class SpeechBatch(Batch):
 
 
 class SpeechWindows(Dataset[SpeechBatch]):
-    """Windows without end: window i is always the same for the same seed, whenever it is asked for."""
+    """An endless dataset of windows: window i is always the same for the same seed."""
 
     collate = staticmethod(SpeechBatch.collate)
 
@@ -95,7 +95,7 @@ class SpeechWindows(Dataset[SpeechBatch]):
     def _cut(
         self, sound: np.ndarray, source: SpeechClip | Utterance, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Samples, mouth and weight of a window somewhere in ``sound``, faster or slower than it was."""
+        """Return the samples, mouth and weight of a window somewhere in ``sound``, faster or slower than it was."""
         seconds, speed = self.sampling.seconds, self.sampling.augment.draw_speed(rng)
         spare = len(sound) / SAMPLING_RATE - seconds * speed
         # Half a second beyond both ends, so that starting and ending are seen too.
@@ -122,7 +122,7 @@ class SpeechWindows(Dataset[SpeechBatch]):
 
 
 def mouth_at(source: SpeechClip | Utterance, seconds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The mouth (K, 30) at ``seconds`` (K,) of the sound, and how much each frame counts (K,)."""
+    """Return the mouth (K, 30) at ``seconds`` (K,) of the sound, and how much each frame counts (K,)."""
     if isinstance(source, SpeechClip):
         mouth, found = source.mouth_at(seconds)
         return mouth, found.astype(np.float64)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 
 def random_similarity(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """How far the network's crop is off: turn (B,) radians, scale (B,) and shift (B, 2) crop units.
+    """Draw how far the network's crop is off: turn (B,) radians, scale (B,) and shift (B, 2) crop units.
 
     Most are as small as the tracker's own errors; some are far larger, for a face that moves fast between frames.
     """
@@ -32,7 +32,7 @@ def random_similarity(count: int, generator: torch.Generator) -> tuple[Tensor, T
 def cut_crops(
     pictures: Tensor, points: Tensor, size: int, zoom: float, turn: Tensor, scale: Tensor, shift: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The network's crops out of wider ones.
+    """Cut the network's crops out of wider ones.
 
     Args:
         pictures: (B, 3, S, S) float; points: (B, 478, 3) in their units.
@@ -53,7 +53,7 @@ def cut_crops(
 
 
 def mirror(pictures: Tensor, points: Tensor, twins: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
-    """Flips the pictures and points chosen by ``which`` (B,) bool; ``twins`` is the index of each point's twin."""
+    """Flip the pictures and points chosen by ``which`` (B,) bool; ``twins`` is the index of each point's twin."""
     flipped = points[:, twins] * points.new_tensor([-1, 1, 1])
     return (
         torch.where(which[:, None, None, None], pictures.flip(-1), pictures),
@@ -62,7 +62,7 @@ def mirror(pictures: Tensor, points: Tensor, twins: Tensor, which: Tensor) -> tu
 
 
 def random_light(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """Brightness, contrast, gamma, colour cast, a light from one side, and grey, on (B, 3, H, W) in [0, 1]."""
+    """Change brightness, contrast, gamma and colours of (B, 3, H, W) in [0, 1], light it from one side, or make it grey."""
     count, _, height, width = pictures.shape
 
     def spread(*shape: int, amount: float) -> Tensor:
@@ -101,7 +101,7 @@ def random_degradation(pictures: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def jpeg_again(picture: Tensor, quality: int) -> Tensor:
-    """(3, H, W) in [0, 1] through JPEG."""
+    """Encode (3, H, W) in [0, 1] as a JPEG, and decode it."""
     buffer = io.BytesIO()
     array = (picture.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
     Image.fromarray(array).save(buffer, "JPEG", quality=quality)
@@ -109,7 +109,7 @@ def jpeg_again(picture: Tensor, quality: int) -> Tensor:
 
 
 def random_occlusion(pictures: Tensor, generator: torch.Generator, share: float = 0.3) -> Tensor:
-    """Covers part of some pictures by an ellipse or a box of plain colour or of another picture's pixels."""
+    """Cover part of some pictures by an ellipse or a box of plain colour or of another picture's pixels."""
     count, _, height, width = pictures.shape
     pictures = pictures.clone()
     y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")

@@ -15,7 +15,8 @@ from tqdm import tqdm
 from ...media import load_picture, open_picture
 from ...models.tracker.crops import FaceCrop
 from ...utils.files import write_arrays
-from ..prepared_set import decode_jpeg, load_clips, load_portraits
+from ..jpeg import decode_jpeg
+from ..prepared_set import load_clips, load_portraits
 
 # Every fifth portrait is held out, in both tables.
 HOLD_OUT = 5
@@ -50,12 +51,12 @@ class Source:
     faces: np.ndarray
 
     def picture(self) -> np.ndarray:
-        """(H, W, 3) uint8."""
+        """Return the picture (H, W, 3) uint8."""
         return decode_jpeg(self.jpeg)
 
 
 def person_of(repo: str, path: str) -> str:
-    """A name for the person of a clip: one for all clips of an actor or speaker that the path gives away."""
+    """Return a name for the person of a clip: one for all clips of an actor or speaker that the path gives away."""
     if actor := re.search(r"(?<![A-Za-z])([MW]\d{3})(?!\d)", path):
         return f"MEAD {actor[1]}"
     if repo in ("filyp/mcgurk_task", "arielephrat/vid2speech"):
@@ -66,7 +67,7 @@ def person_of(repo: str, path: str) -> str:
 
 
 def clip_sources(prepared: Path, split: str, frames: int) -> Iterator[Source]:
-    """At most ``frames`` pictures, evenly spaced, of every clip of a split."""
+    """Yield at most ``frames`` pictures, evenly spaced, of every clip of a split."""
     for clip in load_clips(prepared, split):
         if clip.name in SKIPPED_CLIPS:
             continue
@@ -79,7 +80,7 @@ def clip_sources(prepared: Path, split: str, frames: int) -> Iterator[Source]:
 
 
 def portrait_sources(prepared: Path, name: str, held_out: bool) -> Iterator[Source]:
-    """The pictures of a portrait table that are for training, or those held out for validation."""
+    """Yield the pictures of a portrait table that are for training, or those held out for validation."""
     portraits = load_portraits(prepared, name)
     for number, jpeg in enumerate(portraits.jpegs):
         if (number % HOLD_OUT == 0) == held_out:
@@ -88,7 +89,7 @@ def portrait_sources(prepared: Path, name: str, held_out: bool) -> Iterator[Sour
 
 
 def all_sources(prepared: Path, held_out: bool, frames: int = 40) -> list[Source]:
-    """Training or validation pictures of all three domains; training leaves out twins of validation portraits."""
+    """Yield the training or validation pictures of all three domains; training leaves out twins of validation portraits."""
     split = "val" if held_out else "train"
     sources = list(clip_sources(prepared, split, frames))
     for name in ("portraits_small", "portraits_large"):
@@ -100,7 +101,7 @@ def all_sources(prepared: Path, held_out: bool, frames: int = 40) -> list[Source
 
 
 def _without_twins(sources: list[Source], others: list[Source]) -> list[Source]:
-    """Sources that look like none of the others (the tables repeat some pictures)."""
+    """Leave out sources that look like another one: the tables repeat some pictures."""
 
     def thumbnails(group: list[Source]) -> np.ndarray:
         rows = []
@@ -140,7 +141,7 @@ class CropSet:
 
 
 def build_crops(sources: list[Source], size: int, margin: float, shares: dict[str, float]) -> CropSet:
-    """Crops of every labelled face.
+    """Return the crops of every labelled face.
 
     Args:
         shares: how much of training each domain gets.
@@ -159,7 +160,7 @@ def build_crops(sources: list[Source], size: int, margin: float, shares: dict[st
 
 
 def sampling_weights(domains: list[str], people: list[str], shares: dict[str, float]) -> np.ndarray:
-    """(N,) weights summing to 1: each domain has its share, each person of it the same, each picture of one the same."""
+    """Return (N,) weights summing to 1: each domain has its share, each person of it the same, each picture of one the same."""
     persons = {name: {p for p, d in zip(people, domains, strict=True) if d == name} for name in set(domains)}
     counts: dict[str, int] = {}
     for person in people:
@@ -171,7 +172,7 @@ def sampling_weights(domains: list[str], people: list[str], shares: dict[str, fl
 
 
 def faceless_pictures(names: tuple[str, ...]) -> list[np.ndarray]:
-    """Pictures without a face from scikit-image's data folder, (H, W, 3) uint8 each."""
+    """Return the pictures without a face from scikit-image's data folder, (H, W, 3) uint8 each."""
     import skimage
 
     folder = Path(skimage.__file__).parent / "data"
@@ -181,7 +182,7 @@ def faceless_pictures(names: tuple[str, ...]) -> list[np.ndarray]:
 def background_crops(
     source: Source, generator: np.random.Generator, count: int, smallest: int = 48
 ) -> list[np.ndarray]:
-    """Up to ``count`` square parts of a labelled picture that keep clear of its faces (hair and neck included)."""
+    """Return up to ``count`` square parts of a labelled picture that keep clear of its faces (hair and neck included)."""
     if not len(source.faces):
         return []
     picture = source.picture()
@@ -204,7 +205,7 @@ def background_crops(
 
 
 def mirror_map(points: np.ndarray) -> np.ndarray:
-    """(478,) index of each point's twin on the other side of the face, found on the mean shape.
+    """Return the index (478,) of each point's twin on the other side of the face, found on the mean shape.
 
     Args:
         points: (N, 478, 3) upright crops' landmarks.

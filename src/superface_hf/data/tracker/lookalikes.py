@@ -1,4 +1,4 @@
-"""Draws what is placed like a face and is none: walls with windows, cars, sockets, animals' noses, hands, appliances.
+"""Draw things whose parts are placed like a face's: walls with windows, cars, sockets, animals' noses, hands, appliances.
 
 The detector is trained with them behind and beside people. ``benchmarks/tracker.py`` counts, with other seeds, how often one
 of them is taken for the person.
@@ -30,14 +30,14 @@ class Canvas:
     roll: float
 
     def polygon(self, points: np.ndarray, colour: np.ndarray) -> None:
-        """Fills (N, 2) points."""
+        """Fill the polygon of points (N, 2)."""
         cos, sin = math.cos(self.roll), math.sin(self.roll)
         placed = points @ np.array([[cos, sin], [-sin, cos]]) * self.size + (self.x, self.y)
         corners = np.round(placed * 2**SHIFT).astype(np.int32)
         cv2.fillPoly(self.pixels, [corners], [float(value) for value in colour], cv2.LINE_AA, SHIFT)
 
     def rectangle(self, x: float, y: float, wide: float, high: float, colour: np.ndarray, arch: float = 0.0) -> None:
-        """A rectangle around (x, y); ``arch`` is how far its upper side bulges, over its height."""
+        """Draw a rectangle around (x, y); ``arch`` is how far its upper side bulges, over its height."""
         along = np.linspace(-0.5, 0.5, 9)
         upper = np.stack([along, -0.5 - arch * (0.25 - along**2) * 4], axis=1)
         shape = np.concatenate([upper, [[0.5, 0.5], [-0.5, 0.5]]])
@@ -48,7 +48,7 @@ class Canvas:
         self.polygon(np.stack([np.cos(turns) * wide / 2 + x, np.sin(turns) * high / 2 + y], axis=1), colour)
 
     def stroke(self, start: np.ndarray, end: np.ndarray, wide: float, colour: np.ndarray) -> None:
-        """A thick line with round ends."""
+        """Draw a thick line with round ends."""
         aside = np.array([start[1] - end[1], end[0] - start[0]]) / max(float(np.hypot(*(end - start))), 1e-6) * wide / 2
         self.polygon(np.stack([start + aside, end + aside, end - aside, start - aside]), colour)
         for x, y in (start, end):
@@ -64,7 +64,7 @@ def _shade(rng: np.random.Generator, colours: tuple[tuple[int, int, int], ...]) 
 
 
 def _window(canvas: Canvas, rng: np.random.Generator, x: float, y: float, wide: float, high: float, style: int) -> None:
-    """A dark rectangle; by ``style`` with a frame, bars, an arch, shutters, a light curtain or a sill."""
+    """Draw a dark rectangle; by ``style`` with a frame, bars, an arch, shutters, a light curtain or a sill."""
     dark, arch = _dark(rng), 0.3 if style == 3 else 0.0
     frame = np.clip(rng.uniform(0.5, 1.1) * np.array((230, 228, 220)), 0, 255)
     if style in (1, 2):
@@ -110,13 +110,13 @@ def _scattered_rectangles(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def draw_wall(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Dark rectangles: two windows, a lamp and a door; rows of windows; or anywhere."""
+    """Draw dark rectangles: two windows, a lamp and a door; rows of windows; or anywhere."""
     draw = (_windows_like_a_face, _rows_of_windows, _scattered_rectangles)
     draw[int(rng.choice(3, p=[0.6, 0.2, 0.2]))](canvas, rng)
 
 
 def draw_car(canvas: Canvas, rng: np.random.Generator) -> None:
-    """A car from the front: windscreen, lamps, grille, number plate, wheels."""
+    """Draw a car from the front: windscreen, lamps, grille, number plate, wheels."""
     body, dark, lamp = rng.uniform(20, 240, 3), _dark(rng), rng.uniform(150, 255) * np.ones(3)
     canvas.rectangle(0, -0.35, rng.uniform(1, 1.3), 0.7, body, arch=0.3)
     canvas.rectangle(0, -0.4, rng.uniform(0.8, 1.0), rng.uniform(0.3, 0.5), dark, arch=0.2)
@@ -132,7 +132,7 @@ def draw_car(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def draw_socket(canvas: Canvas, rng: np.random.Generator) -> None:
-    """A plate with holes: two round ones, slots, slots with a hole below, or a switch."""
+    """Draw a plate with holes: two round ones, slots, slots with a hole below, or a switch."""
     plate, dark = rng.uniform(140, 255) * np.ones(3), _dark(rng)
     canvas.rectangle(0, 0, rng.uniform(1.5, 2), rng.uniform(1.5, 2.4), plate * rng.uniform(0.85, 1))
     if rng.random() < 0.5:
@@ -153,7 +153,7 @@ def draw_socket(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def draw_nose(canvas: Canvas, rng: np.random.Generator) -> None:
-    """An animal's muzzle: fur, a dark nose with two nostrils, the line of a mouth."""
+    """Draw an animal's muzzle: fur, a dark nose with two nostrils, the line of a mouth."""
     fur, dark = _shade(rng, FUR), _dark(rng) * 0.6
     canvas.ellipse(0, 0.1, rng.uniform(1.5, 2), rng.uniform(1.4, 2), fur)
     for side in (-1, 1):
@@ -169,7 +169,7 @@ def draw_nose(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def draw_hand(canvas: Canvas, rng: np.random.Generator) -> None:
-    """A hand, open or a fist, with creases and nails."""
+    """Draw a hand, open or a fist, with creases and nails."""
     skin = _shade(rng, SKIN)
     crease, open_hand = skin * rng.uniform(0.5, 0.8), rng.random() < 0.6
     canvas.ellipse(0, 0.3, rng.uniform(0.9, 1.2), rng.uniform(1.0, 1.3), skin)
@@ -189,7 +189,7 @@ def draw_hand(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def draw_appliance(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Knobs, dials and flaps on a plate: a stove, a radio, a washing machine, a letter box."""
+    """Draw knobs, dials and flaps on a plate: a stove, a radio, a washing machine, a letter box."""
     canvas.rectangle(0, 0, rng.uniform(1.6, 2.2), rng.uniform(1.6, 2.4), rng.uniform(100, 250) * np.ones(3))
     dark, across, up = _dark(rng), rng.uniform(0.3, 0.6), rng.uniform(0.25, 0.6)
     wide, high = rng.uniform(0.2, 0.5, 2)
@@ -211,7 +211,7 @@ LOOKALIKES: dict[str, Drawing] = {
 
 
 def surface(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """(height, width, 3) uint8: a plain ground with uneven light, and grain or bricks."""
+    """Return a picture (height, width, 3) uint8: a plain ground with uneven light, and grain or bricks."""
     ground = rng.uniform(60, 230) * rng.uniform(0.85, 1.15, 3) * np.ones((height, width, 1))
     y, x = np.mgrid[:height, :width]
     ground *= (
@@ -226,7 +226,7 @@ def surface(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def draw_lookalike(pixels: np.ndarray, rng: np.random.Generator, kind: str | None = None) -> None:
-    """Draws one in place, anywhere in an (H, W, 3) uint8 picture, as large as a face may be, and blurs the picture.
+    """Draw a lookalike in place, anywhere in an (H, W, 3) uint8 picture, as large as a face may be, and blur the picture.
 
     Args:
         kind: one of ``LOOKALIKES``; any by default, half of them walls.
@@ -244,7 +244,7 @@ def draw_lookalike(pixels: np.ndarray, rng: np.random.Generator, kind: str | Non
 
 
 def beside(person: np.ndarray, kind: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A picture of a person beside something that is no face, larger than theirs.
+    """Return a picture of a person beside something that is no face, larger than theirs.
 
     Args:
         person: (H, W, 3) uint8, a portrait.

@@ -42,7 +42,7 @@ class SceneMaker:
         self.random = np.random.default_rng(seed)
 
     def __call__(self) -> tuple[np.ndarray, list[FaceCrop]]:
-        """A (size, size, 3) uint8 scene, letterboxed as at inference, and its faces as crops of margin 1 in pixels."""
+        """Return a (size, size, 3) uint8 scene, letterboxed as at inference, and its faces as crops of margin 1 in pixels."""
         aspect = math.exp(float(self.random.uniform(-1, 1)) * math.log(1.8))
         width, height = (round(self.size * min(1.0, ratio)) for ratio in (aspect, 1 / aspect))
         scene = self._background(width, height)
@@ -67,7 +67,7 @@ class SceneMaker:
         return Image.fromarray(picture[y : y + h, x : x + w]).resize((width, height), Image.Resampling.BILINEAR)
 
     def _with_lookalikes(self, background: Image.Image) -> Image.Image:
-        """Draws one to three of them, mostly on a plain ground."""
+        """Draw one to three lookalikes, mostly on a plain ground."""
         width, height = background.size
         plain = self.random.random() < 0.7
         pixels = surface(self.random, height, width) if plain else np.array(background)
@@ -76,7 +76,7 @@ class SceneMaker:
         return Image.fromarray(pixels)
 
     def _paste(self, scene: Image.Image, faces: list[FaceCrop], crowd: bool) -> None:
-        """Pastes a source's whole picture or the surroundings of its face, where that hides no other face."""
+        """Paste a source's whole picture or the surroundings of its face, where that hides no other face."""
         source = self.sources[int(self.random.choice(len(self.sources), p=self.weights))]
         with open_picture(source.jpeg) as encoded:
             self._paste_from(encoded, source, scene, faces, crowd)

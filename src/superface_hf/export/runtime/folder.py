@@ -1,4 +1,4 @@
-"""Writes a student as a folder that runs without torch."""
+"""Write a student as a folder that runs without torch."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def export_folder(
     runtime: str = "onnx",
     precision: Precision = "fp32",
 ) -> FolderReport:
-    """Writes a student, what hears for it, and its layers.
+    """Write a student, the model that hears for it, and its layers.
 
     Args:
         student, audio_to_lip: a ``SuperFaceStudentModel`` and a ``SuperFaceAudioToLipModel`` in float32, on the CPU.
@@ -164,7 +164,8 @@ def _layer_name(name: str, file: bytes) -> str:
 
 
 def _check_free(path: Path) -> None:
-    """
+    """Check that a folder may be written.
+
     Raises:
         SuperFaceError: something else is there.
     """

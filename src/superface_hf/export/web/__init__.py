@@ -19,7 +19,7 @@ ORT_VERSION = "1.30.0"
 
 
 def add_web_files(folder: Path, about: dict[str, Any]) -> None:
-    """Adds them to a student's folder; ``about`` is its manifest.
+    """Add the web files to a student's folder; ``about`` is its manifest.
 
     Raises:
         OSError: they cannot be written.
@@ -29,7 +29,7 @@ def add_web_files(folder: Path, about: dict[str, Any]) -> None:
 
 
 def package(about: dict[str, Any]) -> dict[str, Any]:
-    """``package.json``: a folder can be published or linked as an npm package as it is."""
+    """Return ``package.json``, so that the folder can be published or linked as an npm package as it is."""
     from ...version import __version__
 
     name = re.sub(r"[^a-z0-9]+", "-", (about["person"] or "student").lower()).strip("-") or "student"

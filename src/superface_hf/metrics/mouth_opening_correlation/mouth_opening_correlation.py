@@ -9,7 +9,7 @@ from superface_hf.metrics.module import MOUTH, SuperFaceMetric
 
 
 class MouthOpeningCorrelation(SuperFaceMetric, predictions=MOUTH, references=MOUTH):
-    """Whether a mouth opens and closes when the true one does, whatever its size: Pearson's correlation over
+    """Whether a mouth opens and closes when the true one does, however large it is: Pearson's correlation over
     time of how far the inner lips are apart, which `Motion.mouth` coefficients give on the neutral mean face.
 
     Args:

@@ -10,6 +10,7 @@ import numpy as np
 from transformers import BatchFeature, SequenceFeatureExtractor
 
 from ...errors import MediaError, SuperFaceError
+from ..log_mel import LogMelConfig
 
 # Band power is relative to that of a full-scale sine. Power below FLOOR is quieter than a silent room and counts as
 # silence. Adding OFFSET and dividing by SPREAD brings speech at usual levels to about zero mean and unit deviation. The
@@ -52,6 +53,18 @@ class SuperFaceAudioToLipFeatureExtractor(SequenceFeatureExtractor):
         self.window_length = window_length
         self.min_frequency = min_frequency
         self.max_frequency = max_frequency
+
+    @classmethod
+    def of(cls, config: LogMelConfig) -> SuperFaceAudioToLipFeatureExtractor:
+        """Return the extractor of the spectrum that a network's configuration describes."""
+        return cls(
+            config.num_mel_bins,
+            config.sampling_rate,
+            config.hop_length,
+            config.window_length,
+            config.min_frequency,
+            config.max_frequency,
+        )
 
     def __call__(
         self,
@@ -166,7 +179,7 @@ class LogMelStream:
 
 
 def check_samples(sound: Any) -> np.ndarray:
-    """Return samples (N,) as float32, N may be 0.
+    """Return the samples (N,) as float32, N may be 0.
 
     Raises:
         MediaError: they are not one-dimensional, not finite, or integers.

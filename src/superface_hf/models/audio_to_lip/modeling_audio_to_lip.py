@@ -75,14 +75,7 @@ class SuperFaceAudioToLipModel(HubMixin, PreTrainedModel):
             )  # do not change the caller's configuration, which would build an encoder without weights next time
             config.audio_encoder_config = encoder.config.to_dict()
         super().__init__(config)
-        self.feature_extractor = SuperFaceAudioToLipFeatureExtractor(
-            feature_size=config.num_mel_bins,
-            sampling_rate=config.sampling_rate,
-            hop_length=config.hop_length,
-            window_length=config.window_length,
-            min_frequency=config.min_frequency,
-            max_frequency=config.max_frequency,
-        )
+        self.feature_extractor = SuperFaceAudioToLipFeatureExtractor.of(config)
         self.audio_encoder = encoder
         self._in_size = config.hops_per_frame * config.num_mel_bins if encoder is None else encoder.config.hidden_size
         self.network = LipNetwork(config, self._in_size)

@@ -75,7 +75,7 @@ def encode(encoder: PreTrainedModel, waveforms: Tensor, lengths: Tensor, samples
 
 
 def encode_blocks(encoder: PreTrainedModel, samples: np.ndarray, config: SuperFaceAudioToLipConfig) -> Iterator[Tensor]:
-    """Yield the features (n, hidden) of a whole sound (N,), block by block, whatever its length."""
+    """Yield the features (n, hidden) of a whole sound (N,), block by block; the sound may have any length."""
     step = config.samples_per_frame
     per_block, context = (int(seconds * config.frame_rate) for seconds in (BLOCK_SECONDS, CONTEXT_SECONDS))
     frames = -(-len(samples) // step)

@@ -108,7 +108,7 @@ class MouthTrack:
         return self._track.read(limit)
 
     def finish(self, frames: int) -> np.ndarray:
-        """The frames missing to ``frames``, from silence."""
+        """Return the frames missing to ``frames``, from silence."""
         parts = [self._track.read(0)]
         while self._track.done < frames:
             self._run(self._rest.expand(-1, min(self._track.missing(frames), REST_BLOCK), -1))

@@ -34,7 +34,8 @@ class SpeechFeatures:
         self._given = 0
 
     def push(self, samples: np.ndarray) -> np.ndarray:
-        """Add samples (N,), and return the rows (n, hops * mels + mouth_size) that are known now; the mouth is not scaled."""
+        """Add samples (N,), and return the rows (n, hops * mels + mouth_size) that are known now; the mouth is not
+        scaled."""
         self._mouth = np.concatenate([self._mouth, self._lips.push(samples)])
         self._mel = np.concatenate([self._mel, self._lips.heard])
         return self._take(min(len(self._mel) // self.hops, len(self._mouth)))
@@ -55,7 +56,7 @@ class SpeechFeatures:
 
 
 def scaled_condition(rows: np.ndarray, statistics: MotionStatistics) -> np.ndarray:
-    """Return features (T, mels + M) for the networks, with the mouth scaled as motion is."""
+    """Return the features (T, mels + M) for the networks, with the mouth scaled as motion is."""
     mouth = torch.from_numpy(np.ascontiguousarray(rows[:, -MOUTH:]))
     return np.concatenate([rows[:, :-MOUTH], statistics.scale_mouth(mouth).numpy()], axis=1)
 

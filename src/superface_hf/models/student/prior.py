@@ -1,6 +1,6 @@
 """The motion that the meshes alone imply, computed cheaply: the student's dense motion network starts from it.
 
-It computes the same as ``layers.motion``, but for one face that is known in advance: with fewer landmarks, with kernels
+It computes the same as ``layers.motion``, but only for one face that is known in advance: with fewer landmarks, with kernels
 of fixed widths, and without operations that exported graphs do not support.
 """
 

@@ -110,14 +110,7 @@ class SuperFaceSyncExpertModel(HubMixin, PreTrainedModel):
 
     def __init__(self, config: SuperFaceSyncExpertConfig) -> None:
         super().__init__(config)
-        self.feature_extractor = SuperFaceAudioToLipFeatureExtractor(
-            feature_size=config.num_mel_bins,
-            sampling_rate=config.sampling_rate,
-            hop_length=config.hop_length,
-            window_length=config.window_length,
-            min_frequency=config.min_frequency,
-            max_frequency=config.max_frequency,
-        )
+        self.feature_extractor = SuperFaceAudioToLipFeatureExtractor.of(config)
         self.audio_tower = Tower(config, config.hops_per_frame * config.num_mel_bins)
         self.mouth_tower = Tower(config, config.mouth_size)
         self.post_init()

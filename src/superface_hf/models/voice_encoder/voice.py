@@ -1,7 +1,8 @@
-"""Prepare sound for the voice encoder: find the speech in it, and compute its mel spectrogram."""
+"""Prepare sound for the voice encoder: choose the part that is heard, find the speech in it, compute its mel spectrogram."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 import numpy as np
@@ -9,12 +10,43 @@ import torch
 from torch import Tensor
 from transformers.audio_utils import mel_filter_bank
 
+from ...media import SoundReader
+
 RATE = 16000  # samples a second
 HOP, WINDOW = 160, 400  # samples: frames of 25 ms, every 10 ms
 LOUDNESS = -30.0  # dB of full scale to which quiet recordings are amplified
 SILENT = 1e-4  # amplitude below which nothing is heard
 QUIETER = 30.0  # dB below the loud parts from which there is no speech
 PAUSE = 25  # frames; shorter pauses are kept
+HEARD_SECONDS = 60  # the seconds of a long recording that are heard, in parts spread over it
+PART_SECONDS = 3
+
+
+def heard_part(reader: SoundReader) -> np.ndarray:
+    """Return the part of a sound that is heard, (N,) float32 at 16 kHz: all of a short sound, and a minute of a long
+    one, in parts spread over it."""
+    seconds = reader.seconds or 0.0
+    if seconds <= HEARD_SECONDS:
+        return _first(reader.mono(RATE), HEARD_SECONDS * RATE)
+    parts = HEARD_SECONDS // PART_SECONDS
+    stride, length = seconds * RATE / parts, PART_SECONDS * RATE
+    kept, start = [], 0
+    for block in reader.mono(RATE):
+        places = np.arange(start, start + len(block))
+        kept.append(block[places % stride < length])
+        start += len(block)
+    return np.concatenate(kept) if kept else np.zeros(0, np.float32)
+
+
+def _first(blocks: Iterable[np.ndarray], samples: int) -> np.ndarray:
+    """Return the first samples of a sound that comes in blocks."""
+    kept, count = [np.zeros(0, np.float32)], 0
+    for block in blocks:
+        kept.append(block)
+        count += len(block)
+        if count >= samples:
+            break
+    return np.concatenate(kept)[:samples]
 
 
 def spoken(samples: np.ndarray) -> np.ndarray:

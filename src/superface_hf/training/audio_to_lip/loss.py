@@ -40,7 +40,7 @@ class LipLossWeights:
 
 
 def lip_loss(mouth: Tensor, truth: Tensor, weight: Tensor, weights: LipLossWeights) -> tuple[Tensor, dict[str, float]]:
-    """The training objective.
+    """Return the training objective.
 
     Args:
         mouth, truth: (B, T, 30) coefficients.
@@ -71,8 +71,8 @@ def lip_loss(mouth: Tensor, truth: Tensor, weight: Tensor, weights: LipLossWeigh
 
 
 def _soft_distance(difference: Tensor) -> Tensor:
-    """The length of (..., 3) vectors, but squared where it is small: a plain distance would settle on the median, which for
-    lips that are mostly nearly shut is a mumble."""
+    """Return the length of (..., 3) vectors, but squared where it is small: a plain distance would settle on the median, which
+    for lips that are mostly nearly shut is a mumble."""
     return (difference.square().sum(-1) + SMALL**2).sqrt() - SMALL
 
 
@@ -81,12 +81,12 @@ def _mean(values: Tensor, weight: Tensor) -> Tensor:
 
 
 def _moving(opening: Tensor) -> Tensor:
-    """Frames (B, T) near which the mouth opens: a closure among them is a p, b or m, and brief."""
+    """Return the frames (B, T) near which the mouth opens: a closure among them is a p, b or m, and brief."""
     return (F.max_pool1d(opening[:, None], 2 * NEAR + 1, stride=1, padding=NEAR)[:, 0] > 2 * CLOSED).float()
 
 
 def _rhythm(opening: Tensor, truth: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """1 - correlation, and the missing share of the variation, over the windows (B, T) where the truth moves."""
+    """Return 1 - correlation, and the missing share of the variation, over the windows (B, T) where the truth moves."""
     count = weight.sum(1, keepdim=True).clamp(min=1)
     own = (opening - (opening * weight).sum(1, keepdim=True) / count) * weight
     true = (truth - (truth * weight).sum(1, keepdim=True) / count) * weight

@@ -1,4 +1,4 @@
-"""Trains audio-to-lip: first on synthetic speech, then on real clips with some synthetic speech among them.
+"""Train audio-to-lip: first on synthetic speech, then on real clips with some synthetic speech among them.
 
 ::
 
@@ -30,11 +30,12 @@ from ...data.speech.windows import SpeechBatch, SpeechSampling, SpeechWindows
 from ...models.audio_to_lip.configuration_audio_to_lip import SuperFaceAudioToLipConfig
 from ...models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
 from ...utils.settings import number
+from ..core.averaging import averaged_copy
 from ..core.processes import accelerator_for
 from ..core.run import TrainingRun
 from ..core.schedules import falling_rate
 from .loss import LipLossWeights, lip_loss
-from .validation import LAGS, lag_curve, validate
+from .validation import LAGS, lag_curve, measure_lips
 
 logger = logging.get_logger(__name__)
 
@@ -97,7 +98,7 @@ class AudioToLipTrainingConfig:
 
 
 class AudioToLipTrainer:
-    """One training run; ``train()`` goes on from the newest checkpoint, exactly where it stopped.
+    """One training run; ``train()`` continues from the newest checkpoint, exactly where it stopped.
 
     Args:
         spoken, clips: synthetic and real speech to train on.
@@ -123,9 +124,7 @@ class AudioToLipTrainer:
             model = SuperFaceAudioToLipModel.from_pretrained(config.init)
         else:
             model = SuperFaceAudioToLipModel(model_config or SuperFaceAudioToLipConfig(hidden_size=config.hidden_size))
-        self.averaged = SuperFaceAudioToLipModel(model.config).eval().requires_grad_(False)
-        self.averaged.load_state_dict(model.state_dict())
-        self.averaged.to(self.accelerator.device)
+        self.averaged = averaged_copy(model, self.accelerator.device)
         optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
         )
@@ -136,7 +135,7 @@ class AudioToLipTrainer:
         )  # fmt: skip
 
     def train(self, until: int | None = None) -> None:
-        """Trains to the end, or to step ``until``; writes a checkpoint in both cases."""
+        """Train to the end, or to step ``until``, and write a checkpoint in both cases."""
         config = self.config
         self.run.resume()
         sampling = SpeechSampling(config.seconds, config.real if self.clips else 0.0, config.quiet)
@@ -145,7 +144,7 @@ class AudioToLipTrainer:
             self.run.tick(self._train_step(batch))
             step = self.run.step
             if config.validate_every and step % config.validate_every == 0:
-                self.run.log({"step": step, "validation": validate(self.averaged, self.held_out, self.test_spoken)})
+                self.run.log({"step": step, "validation": measure_lips(self.averaged, self.held_out, self.test_spoken)})
         self.run.save()
         self.run.release()
 
@@ -160,7 +159,7 @@ class AudioToLipTrainer:
 
 
 def align(clips: list[SpeechClip], model: SuperFaceAudioToLipModel) -> list[SpeechClip]:
-    """The clips with the offset at which their mouths fit best to what ``model`` makes of their sound, and how well.
+    """Return the clips with the offset at which their mouths fit best to what ``model`` makes of their sound, and how well.
 
     A few seconds can fit by chance somewhere else: the clips of one person, mostly of one recording, vote with each other.
     Most recordings are in step, so the middle of all clear offsets is taken for what the model itself is early or late by.
@@ -179,13 +178,13 @@ def align(clips: list[SpeechClip], model: SuperFaceAudioToLipModel) -> list[Spee
 
 
 def split_people(clips: list[SpeechClip]) -> tuple[list[SpeechClip], list[SpeechClip]]:
-    """Splits clips into those to train on and those of about every ``HOLD_OUT``-th person, chosen by name alone."""
+    """Split clips into those to train on and those of about every ``HOLD_OUT``-th person, chosen by name alone."""
     held_out = {clip.person for clip in clips if zlib.crc32(clip.person.encode()) % HOLD_OUT == 2}
     return [clip for clip in clips if clip.person not in held_out], [clip for clip in clips if clip.person in held_out]
 
 
 def run(config: AudioToLipTrainingConfig, until: int | None = None) -> Path | None:
-    """Loads what ``config`` names, and trains to the end, or to step ``until``.
+    """Load what ``config`` names, and train to the end, or to step ``until``.
 
     Returns:
         The folder of the newest weights; None in all processes except the main one.

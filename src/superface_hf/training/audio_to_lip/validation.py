@@ -1,4 +1,4 @@
-"""Measures how well a model's mouth follows real clips and synthetic speech that it was not trained on."""
+"""Measure how well a model's mouth follows real clips and synthetic speech that it was not trained on."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ LONG_SILENCE = 0.3  # seconds
 LAGS = np.round(np.arange(-0.32, 0.321, 0.02), 3)  # seconds
 
 
-def validate(
+def measure_lips(
     model: SuperFaceAudioToLipModel, clips: Sequence[SpeechClip], spoken: Sequence[Utterance]
 ) -> dict[str, float]:
-    """Means over clips: correlation of the opening with the truth, how much it varies against the truth, and its lag.
+    """Return the means over clips: correlation of the opening with the truth, how much it varies against the truth, and its
+    lag.
 
     For synthetic speech also the share of /p b m/ with touching lips, and of the frames in silences with a closed mouth.
     """
@@ -41,7 +42,7 @@ def validate(
 
 
 def curves(model: SuperFaceAudioToLipModel, clip: SpeechClip) -> tuple[np.ndarray, np.ndarray]:
-    """Openings of model and truth over a clip's frames that can be believed."""
+    """Return the openings of model and truth over a clip's frames that can be believed."""
     times = np.arange(round(len(clip.samples) / SAMPLING_RATE * FRAME_RATE)) / FRAME_RATE
     truth, good = clip.mouth_at(times)
     own = model.predict(clip.samples, FRAME_RATE, len(times))
@@ -49,7 +50,7 @@ def curves(model: SuperFaceAudioToLipModel, clip: SpeechClip) -> tuple[np.ndarra
 
 
 def lag_curve(model: SuperFaceAudioToLipModel, clip: SpeechClip) -> np.ndarray:
-    """Correlates the clip's opening with the model's, the truth moved later by each of ``LAGS``."""
+    """Correlate the clip's opening with the model's, the truth moved later by each of ``LAGS``."""
     times = np.arange(round(len(clip.samples) / SAMPLING_RATE * FRAME_RATE)) / FRAME_RATE
     own = mouth_opening(model.predict(clip.samples, FRAME_RATE, len(times)))
     truth = mouth_opening(clip.mouth - clip.rest + closed_mouth())
@@ -62,7 +63,7 @@ def lag_curve(model: SuperFaceAudioToLipModel, clip: SpeechClip) -> np.ndarray:
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson's; 0 where one of them does not move."""
+    """Return Pearson's correlation of two signals; 0 where one of them does not move."""
     if len(a) < 5 or a.std() < 1e-5 or b.std() < 1e-5:
         return 0.0
     return float(np.corrcoef(a, b)[0, 1])
@@ -77,7 +78,7 @@ def _summary(name: str, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[
 
 
 def _closures(opening: np.ndarray, said: Utterance) -> np.ndarray:
-    """For each /p b m/, whether the lips touch in a frame of it."""
+    """Return for each /p b m/ whether the lips touch in a frame of it."""
     closed = []
     for phoneme in said.phonemes:
         if phoneme.bilabial:
@@ -87,7 +88,7 @@ def _closures(opening: np.ndarray, said: Utterance) -> np.ndarray:
 
 
 def _silences(opening: np.ndarray, said: Utterance) -> np.ndarray:
-    """For each frame in a long silence, whether the mouth is closed; a tenth of a second at both ends is for moving."""
+    """Return for each frame in a long silence whether the mouth is closed, without a tenth of a second at both ends."""
     closed = []
     for phoneme in said.phonemes:
         if not phoneme.signs and phoneme.end - phoneme.start > LONG_SILENCE:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ...hub.quiet import quiet_loading
-from ...utils.files import follow_umask, write_tensors, write_text
+from ...utils.files import follow_umask, write_tensors
 from ...utils.settings import as_dict, as_yaml
 
 WEIGHTS_FILE = "model.safetensors"
@@ -34,7 +34,7 @@ class Pretrained(Protocol):
 def write_checkpoint(
     folder: Path, accelerator: Accelerator, averaged: nn.Module, config: Any, progress: dict[str, Any]
 ) -> None:
-    """Writes a checkpoint into a new folder.
+    """Write a checkpoint into a new folder.
 
     Args:
         averaged: the averaged weights; they go to the folder ``averaged`` in it.
@@ -52,7 +52,7 @@ def write_checkpoint(
 
 
 def progress_of(checkpoint: Path) -> dict[str, Any] | None:
-    """Reads the progress of a checkpoint; None if the checkpoint is incomplete."""
+    """Read the progress of a checkpoint; None if the checkpoint is incomplete."""
     try:
         progress = json.loads((checkpoint / "progress.json").read_text())
     except (OSError, ValueError):
@@ -61,7 +61,7 @@ def progress_of(checkpoint: Path) -> dict[str, Any] | None:
 
 
 def write_network(network: nn.Module, folder: Path) -> None:
-    """Writes a network's weights, with its configuration if it has one."""
+    """Write a network's weights, with its configuration if it has one."""
     if isinstance(network, Pretrained):
         with quiet_loading():
             network.save_pretrained(folder)
@@ -71,7 +71,7 @@ def write_network(network: nn.Module, folder: Path) -> None:
 
 
 def restore_average(averaged: nn.Module, checkpoint: Path) -> None:
-    """Reads the averaged weights of a checkpoint.
+    """Read the averaged weights of a checkpoint.
 
     Raises:
         Exception: of many kinds, where they are damaged or of another network.
@@ -85,26 +85,8 @@ def restore_average(averaged: nn.Module, checkpoint: Path) -> None:
     averaged.load_state_dict(stored.state_dict())
 
 
-def cut_log(path: Path, step: int) -> None:
-    """Removes the lines of a log that a killed training wrote after its checkpoint of ``step``, half lines included: those
-    steps are taken, and logged, again."""
-    if not path.exists():
-        return
-    lines = path.read_text(errors="replace").splitlines()
-    kept = [line for line in lines if _logged_step(line) <= step]
-    if len(kept) < len(lines):
-        write_text(path, "".join(f"{line}\n" for line in kept))
-
-
-def _logged_step(line: str) -> float:
-    try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return float("inf")
-
-
 def _flush(folder: Path) -> None:
-    """Has all files of a folder on the disk before their names change."""
+    """Write all files of a folder to the disk before their names change."""
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             with open(path, "rb") as file:
@@ -112,13 +94,13 @@ def _flush(folder: Path) -> None:
 
 
 def under_own_names(models: list[nn.Module], weights: list[dict[str, Tensor]], folder: str) -> None:
-    """Saves weights under their own names: a checkpoint of several processes can be resumed by one, and the other way."""
+    """Save weights under their own names: a checkpoint of several processes can be resumed by one, and the other way."""
     for index, state in enumerate(weights):
         weights[index] = OrderedDict((name.removeprefix("module."), value) for name, value in state.items())
 
 
 def unwrapped_by(accelerator: Accelerator) -> Callable[[list[nn.Module], str], None]:
-    """Makes a hook that loads weights into the networks themselves, not into what wraps them for several processes."""
+    """Make a hook that loads weights into the networks themselves, not into what wraps them for several processes."""
 
     def hook(models: list[nn.Module], folder: str) -> None:
         models[:] = [accelerator.unwrap_model(model) for model in models]

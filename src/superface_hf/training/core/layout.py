@@ -11,5 +11,5 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 def channels_last(module: ModuleT) -> ModuleT:
-    """Gives a network the memory layout in which convolutions are several times faster on the CPU."""
+    """Give a network the memory layout in which convolutions are several times faster on the CPU."""
     return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

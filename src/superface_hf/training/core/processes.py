@@ -11,7 +11,7 @@ from torch import nn
 
 
 def accelerator_for(mixed_precision: str = "no", **more: Any) -> Accelerator:
-    """Joins the processes that ``torchrun`` or ``accelerate launch`` started.
+    """Join the processes that ``torchrun`` or ``accelerate launch`` started.
 
     Without a GPU, Accelerate treats each process as the only one unless ``cpu`` is set.
 
@@ -24,7 +24,7 @@ def accelerator_for(mixed_precision: str = "no", **more: Any) -> Accelerator:
 
 
 def share_gradients(accelerator: Accelerator, parameters: Iterable[nn.Parameter]) -> None:
-    """Makes gradients the mean over all processes, for networks that are not wrapped: whose parts are called one by one.
+    """Make gradients the mean over all processes, for networks that are not wrapped: whose parts are called one by one.
 
     All processes must have gradients for the same parameters.
     """

@@ -7,17 +7,18 @@ import torch
 
 
 def numpy_generator(*numbers: int) -> np.random.Generator:
-    """A generator of numpy's, for these whole numbers: the seed, the step, the process, and whatever else tells draws apart."""
+    """Return a generator of numpy's, for these whole numbers: the seed, the step, the process, and whatever else tells draws
+    apart."""
     return np.random.default_rng(numbers)
 
 
 def torch_generator(*numbers: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """A generator of torch's, for these whole numbers."""
+    """Return a generator of torch's, for these whole numbers."""
     return torch.Generator(device).manual_seed(_seed(numbers))
 
 
 def seed_torch(*numbers: int) -> None:
-    """Starts torch's own random numbers, on all devices."""
+    """Start torch's own random numbers, on all devices."""
     torch.manual_seed(_seed(numbers))
 
 

@@ -1,9 +1,8 @@
-"""The run of every trainer: it counts steps and time, follows the weights by their average, logs, saves and resumes."""
+"""The run of every trainer: it counts steps and time, averages the weights, logs, saves and resumes."""
 
 from __future__ import annotations
 
 import copy
-import json
 import logging
 import shutil
 import time
@@ -21,7 +20,6 @@ from ...errors import SuperFaceError
 from ...utils.files import follow_umask, hold
 from .averaging import follow
 from .checkpoints import (
-    cut_log,
     progress_of,
     restore_average,
     under_own_names,
@@ -29,6 +27,7 @@ from .checkpoints import (
     write_checkpoint,
     write_network,
 )
+from .log import TrainingLog
 from .processes import share_gradients
 from .randomness import seed_torch
 from .schedules import set_rates
@@ -38,7 +37,7 @@ LOG_EVERY = 20  # steps
 SKIPS_ALLOWED = 10  # steps without finite gradients, one after the other
 
 # Measures the averaged weights; runs on the main process alone.
-Validate = Callable[[], Mapping[str, float]]
+Measure = Callable[[], Mapping[str, float]]
 
 
 class TrainingError(SuperFaceError):
@@ -71,6 +70,7 @@ class TrainingRun:
         self.out, self.accelerator, self.averaged, self.ema, self.config = out, accelerator, averaged, ema, config
         if accelerator.is_main_process:
             hold(out, "a training")
+        self._log = TrainingLog(out, accelerator)
         self.step, self.seconds = 0, 0.0
         self.log_every = log_every
         self._steps, self._minutes, self._seed = steps, minutes, seed
@@ -104,13 +104,13 @@ class TrainingRun:
         return self.final if self.progress == 1 and self.final.is_dir() else self.out / "checkpoint" / "averaged"
 
     def steps_left(self, until: int | None = None) -> Iterator[int]:
-        """Yields the number of each step until the training is over, or step ``until`` is reached."""
+        """Yield the number of each step until the training is over, or step ``until`` is reached."""
         while self.progress < 1 and (until is None or self.step < until):
             self._seed_step()
             yield self.step
 
     def batches(self, windows: Dataset[Any], size: int, end: int, workers: int = 0) -> Iterator[Any]:
-        """Yields this process's batch of each step, from the next one to ``end``, on its device.
+        """Yield this process's batch of each step, from the next one to ``end``, on its device.
 
         Args:
             windows: numbered items with a method ``collate``; step s takes the items from s * size * processes on.
@@ -125,14 +125,14 @@ class TrainingRun:
             yield batch
 
     def _seed_step(self) -> None:
-        """Starts torch's random numbers anew: dropout and noise must not depend on how often the training was stopped."""
+        """Start torch's random numbers anew: dropout and noise must not depend on how often the training was stopped."""
         seed_torch(self._seed, self.step, self.accelerator.process_index)
 
     def descend(
         self, loss: Tensor, model: nn.Module, optimizer: torch.optim.Optimizer, rates: float | Sequence[float],
         clip_norm: float,
     ) -> Tensor:  # fmt: skip
-        """Takes one step of the optimizer, and the averaged weights along; a gradient that is not finite is skipped.
+        """Take one step of the optimizer, and the averaged weights along; a gradient that is not finite is skipped.
 
         Args:
             rates: learning rates, one for all groups of parameters or one for each.
@@ -158,7 +158,7 @@ class TrainingRun:
         return norm
 
     def counts(self, finite: bool, allowed: int = SKIPS_ALLOWED) -> bool:
-        """Returns ``finite``, and stops the training after more than ``allowed`` steps in a row that were not.
+        """Return ``finite``, and stop the training after more than ``allowed`` steps in a row that were not.
 
         Raises:
             TrainingError: there were too many.
@@ -177,17 +177,17 @@ class TrainingRun:
         return False
 
     def follow(self, model: nn.Module) -> None:
-        """Takes the averaged weights a little toward the trained ones; a young average follows quickly."""
+        """Take the averaged weights a little toward the trained ones; a young average follows quickly."""
         follow(self.averaged, self.accelerator.unwrap_model(model), self.ema, self.step)
 
     def tick(
         self,
         terms: Mapping[str, float | Tensor],
         everyone: Any = None,
-        validate: Validate | None = None,
+        measure: Measure | None = None,
         **progress: Any,
     ) -> None:
-        """Counts a step; logs and saves when it is time to. ``everyone``, ``validate`` and ``progress``: see :meth:`save`.
+        """Count a step, and log and save when it is time to. ``everyone``, ``measure`` and ``progress``: see :meth:`save`.
 
         Terms may stay on the device: they are only read when they are logged, as means over the steps since the last time.
         """
@@ -201,10 +201,10 @@ class TrainingRun:
             self._sums = {}
             self.log({"step": self.step, "seconds": round(self.seconds, 1), **means})
         if self.step == self._first or due:
-            self.save(everyone, validate, **progress)
+            self.save(everyone, measure, **progress)
 
     def _read_clock(self) -> bool:
-        """Adds what has passed to ``seconds``; whether it is time to save. All processes go by the main one's clock."""
+        """Add the time that has passed to ``seconds``, and return whether to save. All processes use the main one's clock."""
         now = time.monotonic()
         self.seconds, self._ticked = self.seconds + now - self._ticked, now
         due = now - self._saved > self._period
@@ -215,40 +215,29 @@ class TrainingRun:
         return due
 
     def log(self, record: dict[str, Any]) -> None:
-        """A line of ``log.jsonl``, whose numbers go to the experiment trackers too."""
-        if not self.accelerator.is_main_process:
-            return
-        line = json.dumps(record)
-        with open(self.out / "log.jsonl", "a") as file:
-            file.write(line + "\n")
-        logger.info(line)
-        self.accelerator.log(_numbers(record), step=self.step)
+        """Write a line of ``log.jsonl``, whose numbers go to the experiment trackers too."""
+        self._log.write(record, self.step)
 
     def log_picture(self, name: str, path: Path) -> None:
-        """Shows a picture file in tensorboard, if that is one of the trackers."""
-        from ...media import load_picture
+        """Show a picture file in tensorboard, if that is one of the trackers."""
+        self._log.show(name, path, self.step)
 
-        for tracker in self.accelerator.trackers:
-            if tracker.name == "tensorboard" and self.accelerator.is_main_process:
-                picture = load_picture(path)
-                tracker.log_images({name: picture[None]}, step=self.step, dataformats="NHWC")
-
-    def save(self, everyone: Any = None, validate: Validate | None = None, **progress: Any) -> None:
-        """Writes the checkpoint beside the last one and swaps: at any moment a crash leaves a whole one.
+    def save(self, everyone: Any = None, measure: Measure | None = None, **progress: Any) -> None:
+        """Write the checkpoint beside the last one, and swap them: a crash at any moment leaves a complete one.
 
         All processes call it at the same step.
 
         Args:
             everyone: what :meth:`resume` shall give back as the list ``everyone``, an entry of each process.
-            validate: measures the averaged weights, for the log.
+            measure: measures the averaged weights, for the log.
             progress: what else it shall give back. JSON must be able to hold all of it.
         """
         self._saved = time.monotonic()
         progress["everyone"] = gather_object([everyone])
         if not self.accelerator.is_main_process:
             return
-        if validate is not None:
-            self.log({"step": self.step, "minutes": round(self.seconds / 60, 2), "validation": dict(validate())})
+        if measure is not None:
+            self.log({"step": self.step, "minutes": round(self.seconds / 60, 2), "validation": dict(measure())})
         current, fresh, old = self._folders()
         shutil.rmtree(fresh, ignore_errors=True)
         try:
@@ -264,25 +253,24 @@ class TrainingRun:
         shutil.rmtree(old, ignore_errors=True)
 
     def release(self) -> None:
-        """Writes the averaged weights in half precision to ``final``, if the training is over; they load as float32."""
+        """Write the averaged weights in half precision to ``final``, if the training is over; they load as float32."""
         if self.progress == 1 and self.accelerator.is_main_process:
             write_network(copy.deepcopy(self.averaged).half(), self.final)
             follow_umask(self.final)
 
     def newest(self) -> tuple[Path, dict[str, Any]] | None:
-        """Finds the complete checkpoint with most steps, also one that a crash left half swapped, and its progress."""
+        """Find the complete checkpoint with most steps, also one that a crash left half swapped, and its progress."""
         found = [(folder, progress) for folder in self._folders() if (progress := progress_of(folder)) is not None]
         return max(found, key=lambda pair: pair[1]["step"], default=None)
 
     def resume(self) -> dict[str, Any]:
-        """Loads the newest checkpoint, if there is one, and returns what was saved with it.
+        """Load the newest checkpoint, if there is one, and return what was saved with it.
 
         Raises:
             TrainingError: it does not fit what is trained.
         """
         found = self.newest()
-        if self.accelerator.is_main_process:
-            cut_log(self.out / "log.jsonl", found[1]["step"] if found else 0)
+        self._log.cut(found[1]["step"] if found else 0)
         if found is None:
             return {}
         checkpoint, progress = found
@@ -292,23 +280,12 @@ class TrainingRun:
         except Exception as error:  # pickles, zip files and tensors each have errors of their own for what is damaged
             raise TrainingError(
                 f"The checkpoint {checkpoint} is damaged or does not fit this training ({' '.join(str(error).split())[:300]}): "
-                f"go on with the settings it was begun with (its config), or choose another folder for a new training."
+                f"continue with the settings of its start (its config), or choose another folder for a new training."
             ) from error
         self.step, self.seconds = progress["step"], progress.get("seconds", 0.0)
-        logger.info(f"The training goes on from step {self.step}.")
+        logger.info(f"The training continues from step {self.step}.")
         return progress
 
     def _folders(self) -> tuple[Path, Path, Path]:
-        """The checkpoint, the one being written, and the last one while they are swapped."""
+        """Return the checkpoint, the one being written, and the last one while they are swapped."""
         return self.out / "checkpoint", self.out / "checkpoint.new", self.out / "checkpoint.old"
-
-
-def _numbers(record: dict[str, Any], section: str = "") -> dict[str, float]:
-    """Collects the numbers of a record for trackers, those of nested records as ``outer/inner``."""
-    numbers: dict[str, float] = {}
-    for name, value in record.items():
-        if isinstance(value, dict):
-            numbers.update(_numbers(value, f"{section}{name}/"))
-        elif isinstance(value, (int, float)) and name != "step":
-            numbers[section + name] = value
-    return numbers

@@ -1,4 +1,4 @@
-"""Fits the linear maps between blendshape scores and motion coefficients, and mends what the data smear.
+"""Fit the linear maps between blendshape scores and motion coefficients, and correct what the data smear.
 
 A plain regression gives most shapes well, but scores that always move together share their effects, and a full value of 1.0
 lies beyond what the clips show. So the columns are brought to what the shape means: a blink closes the eye and nothing
@@ -48,14 +48,14 @@ LIP_PAIRS = ((80, 88), (81, 178), (82, 87), (13, 14), (312, 317), (311, 402), (3
 
 
 def mirror_scores(scores: np.ndarray) -> np.ndarray:
-    """Scores (N, 52) of the mirrored faces."""
+    """Return the scores (N, 52) of the mirrored faces."""
     return scores[:, _MIRROR]
 
 
 def fit_arkit_maps(
     model: FaceModel, offsets: np.ndarray, scores: np.ndarray, weight: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Tensors ``from_arkit.<region>`` (52, N) and ``to_arkit.<region>`` (N, 52).
+    """Return the tensors ``from_arkit.<region>`` (52, N) and ``to_arkit.<region>`` (N, 52).
 
     Args:
         offsets: (N, 478, 3) from each person's neutral face, canonical.
@@ -87,7 +87,7 @@ def _columns(model: FaceModel) -> dict[str, np.ndarray]:
 
 
 def _blocks(columns: dict[str, np.ndarray]) -> list[tuple[tuple[str, ...], str, np.ndarray]]:
-    """Which scores may move which coefficients."""
+    """Return which scores may move which coefficients."""
     blocks: list[tuple[tuple[str, ...], str, np.ndarray]] = [(MOUTH, "", columns["mouth"])]
     sides: dict[str, tuple[str, ...]] = {"eyes": EYE, "brows": BROW, "gaze": GAZE}
     for region, prefixes in sides.items():
@@ -97,7 +97,7 @@ def _blocks(columns: dict[str, np.ndarray]) -> list[tuple[tuple[str, ...], str, 
 
 
 def _slots(prefixes: tuple[str, ...], side: str) -> np.ndarray:
-    """Slots with one of these beginnings, of one side or of none."""
+    """Return the slots with one of these beginnings, of one side or of none."""
     other = {"Left": "Right", "Right": "Left", "": "nothing"}[side]
     return np.array(
         [slot for slot, name in enumerate(ARKIT_NAMES) if name.startswith(prefixes) and not name.endswith(other)]
@@ -111,13 +111,13 @@ def _ridge(x: np.ndarray, y: np.ndarray, weight: np.ndarray, ridge: float) -> np
 
 
 def _heights(model: FaceModel, block: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """(points, len(block)): how far down each coefficient moves the points."""
+    """Return a matrix (points, len(block)): how far down each coefficient moves the points."""
     basis = np.concatenate([model.bases[region].numpy() for region in EXPRESSION_REGIONS])[block].astype(np.float64)
     return basis[:, points, 1].T
 
 
 def _constrain(column: np.ndarray, rows: np.ndarray, target: np.ndarray, tolerance: np.ndarray | float) -> np.ndarray:
-    """The likeliest coefficients around ``column`` that give ``rows @ coefficients == target`` within the tolerance."""
+    """Return the likeliest coefficients around ``column`` that give ``rows @ coefficients == target`` within the tolerance."""
     noise = np.diag(np.broadcast_to(np.square(tolerance), len(rows)))
     return column + rows.T @ np.linalg.solve(rows @ rows.T + noise, target - rows @ column)
 
@@ -141,7 +141,7 @@ def _mend_eyes(forward: np.ndarray, model: FaceModel, columns: dict[str, np.ndar
 
 
 def _mend_mouth(forward: np.ndarray, model: FaceModel, block: np.ndarray) -> None:
-    """Lips that the fitted shape presses through each other are laid on each other; missing shapes are sculpted."""
+    """Lay lips on each other that the fitted shape presses through each other, and sculpt missing shapes."""
     mean = model.mean.double().numpy()
     upper, lower = np.array(LIP_PAIRS).T
     rest = mean[lower, 1] - mean[upper, 1]
@@ -165,7 +165,7 @@ def _back(
     weight: np.ndarray,
     columns: dict[str, np.ndarray],
 ) -> np.ndarray:
-    """Coefficients to scores: explains the tracked frames and gives the pure shapes their own value back."""
+    """Fit the map from coefficients to scores: it explains the tracked frames, and gives pure shapes their own value back."""
     values, pure_values = scores.copy(), np.eye(len(ARKIT_NAMES))
     for one, other in OPPOSITES.items():
         a, b = arkit_index(one), arkit_index(other)

@@ -1,4 +1,4 @@
-"""Measures a face model on validation clips; printed after a fit, or alone.
+"""Measure a face model on validation clips; printed after a fit, or alone.
 
 ::
 
@@ -23,7 +23,7 @@ LEAST_SPREAD = 0.03  # blendshapes that move less than this on val are not judge
 
 
 def report(weights: Path, prepared: Path) -> None:
-    """Prints mesh errors, the stability of the neutral face, and how the blendshapes agree with the landmarker's."""
+    """Print mesh errors, the stability of the neutral face, and how the blendshapes agree with the landmarker's."""
     model = FaceModel.load(weights)
     clips = list(load_clips(prepared, "val", pictures=False))
     mesh_errors(model, clips)
@@ -32,12 +32,12 @@ def report(weights: Path, prepared: Path) -> None:
 
 
 def picture_landmarks(clip: PreparedClip) -> np.ndarray:
-    """(T, 478, 3) IMAGE coordinates of the frames with a face."""
+    """Return the landmarks (T, 478, 3), IMAGE coordinates, of the frames with a face."""
     return clip.landmarks[clip.found] * (2 / max(clip.size)) - np.array([1, 1, 0])
 
 
 def mesh_error(found: np.ndarray, truth: np.ndarray, points: np.ndarray | slice = slice(None)) -> float:
-    """Mean distance in the picture, % of the inter-ocular distance."""
+    """Return the mean distance in the picture, % of the inter-ocular distance."""
     distance = np.linalg.norm(found[:, points, :2] - truth[:, points, :2], axis=-1).mean(1)
     return float(100 * (distance / topology.inter_ocular(truth[..., :2])).mean())
 
@@ -58,7 +58,7 @@ def mesh_errors(model: FaceModel, clips: list[PreparedClip]) -> None:
 
 
 def neutral_faces(model: FaceModel, clips: list[PreparedClip]) -> None:
-    """One person's neutral face from two halves of a clip, and from single frames, against that of other people."""
+    """Compare one person's neutral face from two halves of a clip, and from single frames, against that of other people."""
     halves, singles, neutrals = [], [], []
     for clip in clips:
         truth = picture_landmarks(clip)
@@ -79,7 +79,7 @@ def _distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def blendshapes(model: FaceModel, maps: ArkitMaps, clips: list[PreparedClip]) -> None:
-    """Correlation of the scores read from fitted motions with the landmarker's scores within clips."""
+    """Return the correlation of the scores read from fitted motions with the landmarker's scores within clips."""
     pairs = list(_score_changes(model, maps, clips))
     ours, theirs = (np.concatenate(side) for side in zip(*pairs, strict=True))
     judged = [slot for slot in range(len(ARKIT_NAMES)) if theirs[:, slot].std() > LEAST_SPREAD]

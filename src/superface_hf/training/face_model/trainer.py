@@ -1,4 +1,4 @@
-"""Fits the linear face model on tracked clips and portraits, and prints how well it does on val clips.
+"""Fit the linear face model on tracked clips and portraits, and print how well it does on val clips.
 
 ::
 
@@ -31,17 +31,16 @@ from ...face_model.regions import (
     triangulate,
 )
 from ...motion.arkit import ARKIT_NAMES
-from ...motion.rotations import fit_similarity, rotation_vector
 from ...utils.files import write_tensors
 from .arkit_maps import fit_arkit_maps, mirror_scores
 from .report import report
+from .template import align, build_template, centred, symmetric, upright
 
 SIZES = {"mouth": 24, "eyes": 8, "brows": 5}  # eyes and brows: each side; the mouth gets the sculpted shapes too
 # A sculpted shape at 1.0 counts as this many standard deviations.
 SCULPTED_SPREAD = 3.0
 IDENTITY_SIZE = 40
 FRAMES_PER_CLIP = 60
-TEMPLATE_ROUNDS = 4
 SAME_PERSON = 0.035  # root mean square distance of two neutral faces, inter-ocular distances
 
 
@@ -60,13 +59,14 @@ class Frames:
 
 
 def usable_frames(clip: PreparedClip, limit: int) -> np.ndarray:
-    """Evenly spread indices of frames with a face."""
+    """Return evenly spread indices of frames with a face."""
     found = np.flatnonzero(clip.found)
     return found[np.unique(np.linspace(0, len(found) - 1, min(limit, len(found))).astype(int))] if len(found) else found
 
 
 def load_frames(prepared: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Landmarks (N, 478, 3), scores (N, 52) and owner (N,): clips first, then each portrait as an owner of its own."""
+    """Return the landmarks (N, 478, 3), scores (N, 52) and owner (N,): clips first, then each portrait as an owner of its
+    own."""
     landmarks, scores, owner = [], [], []
     clips = 0
     for clip in load_clips(prepared, "train", pictures=False):
@@ -85,60 +85,22 @@ def load_frames(prepared: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, int
     return np.concatenate(landmarks).astype(np.float64), np.concatenate(scores), np.concatenate(owner), clips
 
 
-def build_template(landmarks: np.ndarray, weight: np.ndarray, mirror: np.ndarray | None) -> np.ndarray:
-    """The mean face (478, 3): centred, upright, symmetric, with an inter-ocular distance of 1."""
-    template = landmarks[0]
-    for _ in range(TEMPLATE_ROUNDS):
-        aligned, _ = align(landmarks, template)
-        template = (weight[:, None, None] * aligned).sum(0) / weight.sum()
-        if mirror is not None:
-            template = (template + template[mirror] * [-1, 1, 1]) / 2
-        template = (template - template.mean(0)) / topology.inter_ocular(template)
-    return template
-
-
-def centred(template: np.ndarray) -> np.ndarray:
-    return (template - template.mean(0)) / topology.inter_ocular(template)
-
-
-def symmetric(template: np.ndarray, mirror: np.ndarray) -> np.ndarray:
-    return centred((template + template[mirror] * [-1.0, 1.0, 1.0]) / 2)
-
-
-def upright(template: np.ndarray) -> np.ndarray:
-    """Turns the mean so that the eyes lie level and the face looks straight ahead (forehead and chin at one depth)."""
-    right = template[263] - template[33]
-    right /= np.linalg.norm(right)
-    down = template[152] - template[10]
-    down -= right * (down @ right)
-    down /= np.linalg.norm(down)
-    rotation = np.stack([right, down, np.cross(right, down)])
-    return template @ rotation.T
-
-
-def align(landmarks: np.ndarray, template: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Landmarks laid on the template by their stable points, and the rotation vectors (N, 3) that were taken out."""
-    rotation, scale, offset = fit_similarity(template[topology.STABLE], landmarks[:, topology.STABLE])
-    aligned = (landmarks - offset[:, None]) @ rotation / scale[:, None, None]
-    return aligned, rotation_vector(rotation)
-
-
 def owner_means(values: np.ndarray, owner: np.ndarray) -> np.ndarray:
-    """Mean of (N, ...) values over the frames of each owner, (owners, ...)."""
+    """Return the mean of (N, ...) values over the frames of each owner, (owners, ...)."""
     count = np.bincount(owner)
     starts = np.flatnonzero(np.r_[True, np.diff(owner) > 0])
     return np.add.reduceat(values, starts) / count.reshape(-1, *[1] * (values.ndim - 1))
 
 
 def weighted_ridge(x: np.ndarray, y: np.ndarray, weight: np.ndarray, ridge: float) -> np.ndarray:
-    """Solves ``x @ result = y`` in weighted least squares; ``ridge`` is relative to the mean variance of x."""
+    """Solve ``x @ result = y`` in weighted least squares; ``ridge`` is relative to the mean variance of x."""
     gram = (x * weight[:, None]).T @ x
     gram += ridge * np.trace(gram) / len(gram) * np.eye(len(gram))
     return np.linalg.solve(gram, (x * weight[:, None]).T @ y)
 
 
 def neutral_scores(scores: np.ndarray) -> np.ndarray:
-    """The landmarker's scores (52,) on a neutral face: typical for eyes and brows, low for the mouth."""
+    """Return the landmarker's scores (52,) on a neutral face: typical for eyes and brows, low for the mouth."""
     low = np.percentile(scores, 15, axis=0)
     middle = np.median(scores, axis=0)
     is_mouth = np.array([name.startswith(("mouth", "jaw")) for name in ARKIT_NAMES])
@@ -149,7 +111,7 @@ def neutral_scores(scores: np.ndarray) -> np.ndarray:
 def principal_components(
     offsets: np.ndarray, weight: np.ndarray, importance: np.ndarray, count: int
 ) -> tuple[np.ndarray, float]:
-    """Leading components (count, 478, 3) of (N, 478, 3) offsets, each scaled to one standard deviation.
+    """Return the leading components (count, 478, 3) of (N, 478, 3) offsets, each scaled to one standard deviation.
 
     ``importance`` (478, 3) weighs the squared errors. Also returns the share of the variance they explain.
     """
@@ -173,7 +135,7 @@ def mirrored_rotations(vectors: np.ndarray) -> np.ndarray:
 
 
 def fit_metric() -> np.ndarray:
-    """Weights (478, 3) of squared errors: what people look at counts more, the landmarker's depth less."""
+    """Return the weights (478, 3) of squared errors: what people look at counts more, the landmarker's depth less."""
     importance = np.ones(topology.POINTS)
     importance[topology.FACE_OVAL] = 0.5
     importance[np.r_[topology.LEFT_BROW, topology.RIGHT_BROW]] = 2.0
@@ -183,7 +145,8 @@ def fit_metric() -> np.ndarray:
 
 
 def owner_weights(owner: np.ndarray, neutrals: np.ndarray) -> np.ndarray:
-    """Weights (N,) of frames such that each person counts alike: clips with nearly the same face share one weight."""
+    """Return the weights (N,) of frames such that each person counts alike: clips with nearly the same face share one
+    weight."""
     flat = neutrals.reshape(len(neutrals), -1)
     square = (flat**2).sum(1)
     distance = np.sqrt(np.maximum(square[:, None] + square[None] - 2 * flat @ flat.T, 0) / topology.POINTS)
@@ -192,7 +155,7 @@ def owner_weights(owner: np.ndarray, neutrals: np.ndarray) -> np.ndarray:
 
 
 def separate(frames: Frames, mean: np.ndarray, mirror: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Splits aligned clip frames into what the scores, the head's turn and the person explain.
+    """Split aligned clip frames into what the scores, the head's turn and the person explain.
 
     Returns:
         by_scores (52, 478, 3) and by_turn (9, 478, 3), linear in ``scores`` and :func:`turn_features`.
@@ -209,7 +172,7 @@ def separate(frames: Frames, mean: np.ndarray, mirror: np.ndarray) -> tuple[np.n
 def expression_bases(
     offsets: np.ndarray, weight: np.ndarray, mean: np.ndarray, mirror: np.ndarray, metric: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Regional components of (N, 478, 3) offsets from each person's neutral face."""
+    """Return the regional components of (N, 478, 3) offsets from each person's neutral face."""
     regions = region_memberships(mean)
     both = np.concatenate([offsets, mirrored(offsets, mirror)])
     weight = np.tile(weight, 2)
@@ -229,7 +192,7 @@ def expression_bases(
 
 
 def beyond(shapes: np.ndarray, basis: np.ndarray, metric: np.ndarray) -> np.ndarray:
-    """The part of ``shapes`` (S, 478, 3) that the ``basis`` (N, 478, 3) does not span."""
+    """Return the part of ``shapes`` (S, 478, 3) that the ``basis`` (N, 478, 3) does not span."""
     weight = metric.reshape(-1)
     rows, flat = basis.reshape(len(basis), -1), shapes.reshape(len(shapes), -1)
     known = np.linalg.solve((rows * weight) @ rows.T, (rows * weight) @ flat.T)
@@ -237,7 +200,7 @@ def beyond(shapes: np.ndarray, basis: np.ndarray, metric: np.ndarray) -> np.ndar
 
 
 def save(tensors: dict[str, np.ndarray], path: Path) -> None:
-    """Bases go to half precision, the mean stays in single."""
+    """Write the tensors: bases in half precision, the mean in single."""
     kinds = {"triangles": np.int64, "mirror": np.int64, "mean": np.float32}
     stored = {
         name: np.ascontiguousarray(
@@ -251,7 +214,7 @@ def save(tensors: dict[str, np.ndarray], path: Path) -> None:
 
 
 def fit_tensors(prepared: Path) -> dict[str, np.ndarray]:
-    """All tensors of ``face_model.safetensors``."""
+    """Return all tensors of ``face_model.safetensors``."""
     landmarks, scores, owner, clips = load_frames(prepared)
     weight = 1 / np.bincount(owner)[owner]
     mean = centred(upright(build_template(landmarks, weight, None)))

@@ -1,4 +1,4 @@
-"""The discriminator of painted holes: it judges patches, and is asked only where a hole was."""
+"""The discriminator of painted holes: it judges patches, only where a hole was."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class HoleDiscriminator:
         self.optimizer = accelerator.prepare_optimizer(optimizer)
 
     def learn(self, painted: Tensor, batch: HoleBatch, learning_rate: float) -> Tensor:
-        """Takes a step to tell painted pictures (B, 3, S, S) from the batch's true ones; returns the loss."""
+        """Take a step to tell painted pictures (B, 3, S, S) from the batch's true ones, and return the loss."""
         set_rates(self.optimizer, learning_rate)
         self.network.requires_grad_(True)
         with self.accelerator.autocast():
@@ -44,7 +44,7 @@ class HoleDiscriminator:
         return loss.detach()
 
     def judge(self, painted: Tensor, batch: HoleBatch) -> dict[str, Tensor]:
-        """Computes the painter's adversarial loss, and the distance of its features from the real ones'."""
+        """Compute the painter's adversarial loss, and the distance of its features from the real ones'."""
         self.network.requires_grad_(False)
         with self.accelerator.autocast():
             fake = self.network(painted, batch.asked)
@@ -54,7 +54,7 @@ class HoleDiscriminator:
 
 
 def discriminator_loss(judged: list[list[Tensor]], asked: Tensor, real: bool) -> Tensor:
-    """Hinge loss of the discriminator's judgements; painted pictures are painted only where something was asked."""
+    """Return the hinge loss of the discriminator's judgements; painted pictures are painted only where something was asked."""
     losses = []
     for features in judged:
         verdict = features[-1].float()
@@ -67,7 +67,7 @@ def discriminator_loss(judged: list[list[Tensor]], asked: Tensor, real: bool) ->
 
 
 def generator_loss(judged: list[list[Tensor]], asked: Tensor) -> Tensor:
-    """The loss of the painter: low where its patches pass as real."""
+    """Return the loss of the painter: low where its patches pass as real."""
     losses = []
     for features in judged:
         verdict = features[-1].float()

@@ -1,15 +1,14 @@
-"""Trains the inpainter on packed pictures that stay on the device::
+"""Train the inpainter on packed pictures that stay on the device::
 
     superface train inpainter --set shards=.shards_matte --out runs/inpainter
 
 What it paints is judged by pixels, by the features of an ImageNet network (their places and, for texture, their means of
-products), and by a discriminator of patches that learns along. The same command goes on from the newest checkpoint in
+products), and by a discriminator of patches that learns along. The same command continues from the newest checkpoint in
 ``out``; the finished weights are in its ``final``.
 """
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +23,7 @@ from ...data.pictures.packed import load_packed
 from ...models.inpainter.configuration_inpainter import SuperFaceInpainterConfig
 from ...models.inpainter.modeling_inpainter import SuperFaceInpainterModel
 from ...utils.settings import SettingsError, number
+from ..core.averaging import averaged_copy
 from ..core.layout import channels_last
 from ..core.processes import accelerator_for
 from ..core.run import TrainingRun
@@ -37,7 +37,7 @@ BORDER = 3.0  # how much more a pixel at the hole's border counts than one far i
 
 @dataclass(frozen=True)
 class LossWeights:
-    """What each term counts.
+    """The weight of each term of the loss.
 
     Attributes:
         pixels: the error of pixels.
@@ -70,7 +70,7 @@ class InpainterTrainingConfig:
         weight_decay: of AdamW.
         ema: decay of the averaged weights that are released.
         clip_norm, judge_clip_norm: longer gradients of network and discriminator are shortened to these.
-        checkpoint_minutes: how often to save and validate.
+        checkpoint_minutes: how often to save, and to measure the averaged weights.
         seed: of everything that is drawn.
         loss: what each term counts.
         network: fields of ``SuperFaceInpainterConfig`` that differ from the defaults.
@@ -103,7 +103,7 @@ class PictureLoss:
         self.distance = distance
 
     def __call__(self, painted: Tensor, batch: HoleBatch) -> dict[str, Tensor]:
-        """Terms of the loss; ``painted`` is the true picture where nothing was asked."""
+        """Return the terms of the loss; ``painted`` is the true picture where nothing was asked."""
         wanted, asked = batch.pictures, batch.asked
         near = F.avg_pool2d(F.pad(1 - asked, (12, 12, 12, 12), mode="replicate"), 25, 1)
         weight = asked * (1 + BORDER * near)
@@ -123,7 +123,7 @@ class PictureLoss:
 
 
 def _products(features: Tensor, weight: Tensor) -> Tensor:
-    """(B, C, C) means of products of channels (Gatys et al. 2016), of features brought to the same strength."""
+    """Return the means (B, C, C) of products of channels (Gatys et al. 2016), of features brought to the same strength."""
     # (half precision, in which products would be taken, is too coarse for the differences between them)
     features = features / features.square().mean((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-3)
     flat = (features * weight.sqrt()).flatten(2)
@@ -135,7 +135,8 @@ def _products(features: Tensor, weight: Tensor) -> Tensor:
 def hole_figures(
     network: nn.Module, held_out: HoleBatch, distance: PerceptualDistance, batch: int = 16
 ) -> dict[str, float]:
-    """Perceptual distance and PSNR in the asked part of held-out holes, of the network's paint and of the plain fill."""
+    """Return the perceptual distance and PSNR in the asked part of held-out holes, of the network's paint and of the plain
+    fill."""
     sums: dict[str, list[Tensor]] = {"perceptual": [], "perceptual_fill": [], "psnr": [], "psnr_fill": []}
     for start in range(0, len(held_out.pictures), batch):
         picture, known, asked = (x[start : start + batch] for x in (held_out.pictures, held_out.known, held_out.asked))
@@ -149,7 +150,7 @@ def hole_figures(
 
 
 class InpainterTrainer:
-    """One training run; ``train()`` goes on from the newest checkpoint, exactly where it stopped."""
+    """One training run; ``train()`` continues from the newest checkpoint, exactly where it stopped."""
 
     def __init__(self, config: InpainterTrainingConfig) -> None:
         torch.backends.cudnn.benchmark = True
@@ -157,7 +158,7 @@ class InpainterTrainer:
         self.config = config
         self.accelerator = accelerator = accelerator_for(config.mixed_precision)
         network = channels_last(SuperFaceInpainterModel(_architecture(config.network)))
-        self.averaged = copy.deepcopy(network).to(accelerator.device).eval().requires_grad_(False)
+        self.averaged = averaged_copy(network, accelerator.device)
         self.run = TrainingRun(
             config.out, accelerator, self.averaged, config.ema, config.checkpoint_minutes, config, log_every=50,
             steps=config.steps, minutes=config.minutes, seed=config.seed,
@@ -175,7 +176,7 @@ class InpainterTrainer:
             self.discriminator = HoleDiscriminator(accelerator, config.judge_rate, config.judge_clip_norm)
 
     def train(self, until: int | None = None) -> None:
-        """Trains to the end, or to step ``until``; writes a checkpoint in both cases."""
+        """Train to the end, or to step ``until``, and write a checkpoint in both cases."""
         run, config = self.run, self.config
         run.resume()
         for step in run.steps_left(until):
@@ -183,12 +184,12 @@ class InpainterTrainer:
             fall = cosine_after_warmup(step, config.warmup, run.progress)
             loss, terms = self._loss(batch, fall)
             run.descend(loss, self.model, self.optimizer, config.learning_rate * fall, config.clip_norm)
-            run.tick({"loss": loss.detach(), **terms}, validate=self.validate)
-        run.save(validate=self.validate)
+            run.tick({"loss": loss.detach(), **terms}, measure=self.measure)
+        run.save(measure=self.measure)
         run.release()
 
     def _loss(self, batch: HoleBatch, fall: float) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted sum, and its terms without gradients; lets the discriminator learn from the batch."""
+        """Return the weighted sum, and its terms without gradients; the discriminator learns from the batch."""
         weights, progress = self.config.loss, self.run.progress
         with self.accelerator.autocast():
             painted = self.model(batch.pictures, batch.known).pictures
@@ -204,13 +205,14 @@ class InpainterTrainer:
             terms |= judged
         return loss, {name: term.detach() for name, term in terms.items()}
 
-    def validate(self) -> dict[str, float]:
-        """The figures of the averaged network; see :func:`hole_figures`."""
+    def measure(self) -> dict[str, float]:
+        """Return the figures of the averaged network; see :func:`hole_figures`."""
         return hole_figures(self.averaged, self.held_out, self.distance)
 
 
 def _architecture(changes: dict[str, Any]) -> SuperFaceInpainterConfig:
-    """
+    """Return the network's configuration with some fields changed.
+
     Raises:
         SettingsError: an unknown field, or a value that cannot be.
     """
@@ -221,7 +223,7 @@ def _architecture(changes: dict[str, Any]) -> SuperFaceInpainterConfig:
 
 
 def run(config: InpainterTrainingConfig, until: int | None = None) -> Path | None:
-    """Trains until steps or minutes are over, or to step ``until``.
+    """Train until steps or minutes are over, or to step ``until``.
 
     Returns:
         The folder of the newest weights; None in all processes except the main one.

@@ -44,7 +44,7 @@ class Views:
         return cls(frame, (face.cut(rendered), face.cut(wanted)), mouth, eyes, hair)  # type: ignore[arg-type]
 
     def judged(self) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
-        """The views that have a discriminator, by its name."""
+        """Return the views that have a discriminator, by its name."""
         return {"frame": self.frame, "mouth": self.mouth, "eyes": self.eyes, "hair": self.hair}
 
 
@@ -59,7 +59,7 @@ def _view(rendered: Tensor, wanted: Tensor, meshes: Tensor, region: Region) -> t
 def _hair(
     rendered: Tensor, wanted: Tensor, meshes: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """A window somewhere around the head, between ear and ear over the top, or at a shoulder."""
+    """Return a window somewhere around the head, between ear and ear over the top, or at a shoulder."""
     base = RegionWindow.around(meshes, FACE)
     angle = torch.rand(len(meshes), generator=generator).mul(4.6).sub(0.7).to(meshes.device)
     reach = 1.05 * base.across.norm(dim=-1, keepdim=True)
@@ -83,7 +83,7 @@ class Discriminators(nn.Module):
         self.hair = PatchDiscriminator(OPENING_CHANNELS, 48)
 
     def judge(self, views: Views, sharp: Tensor) -> dict[str, Tensor]:
-        """Computes the renderer's adversarial loss, and the distance of its features from the real ones'."""
+        """Compute the renderer's adversarial loss, and the distance of its features from the real ones'."""
         passing, matching = [], []
         for name, (rendered, wanted, drawn) in views.judged().items():
             rendered, wanted, drawn = _only(sharp, rendered, wanted, drawn)
@@ -96,7 +96,7 @@ class Discriminators(nn.Module):
         return {"adversarial": torch.stack(passing).mean(), "matching": torch.stack(matching).mean()}
 
     def learn(self, views: Views, sharp: Tensor) -> Tensor:
-        """The discriminators' own loss."""
+        """Return the discriminators' own loss."""
         losses = []
         for name, pictures in views.judged().items():
             rendered, wanted, drawn = _only(sharp, *(picture.detach() for picture in pictures))
@@ -106,7 +106,7 @@ class Discriminators(nn.Module):
 
 
 def _only(sharp: Tensor, *pictures: Tensor) -> tuple[Tensor, ...]:
-    """Those of sharp footage; eyes come twice as many. All, if none is."""
+    """Return the items of sharp footage, with twice as many eyes; all items, if none is sharp."""
     chosen = sharp.repeat(len(pictures[0]) // len(sharp)).nonzero()[:, 0]
     if not len(chosen):
         return pictures

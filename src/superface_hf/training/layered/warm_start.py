@@ -1,4 +1,4 @@
-"""Starts a teacher on layers with the weights of one without: what they lack starts at zero, so that it renders the same.
+"""Start a teacher on layers with the weights of one without: what they lack starts at zero, so that it renders the same.
 
     python -m superface_hf.training.layered.warm_start --teacher OLD/model.safetensors --out start.safetensors
 
@@ -27,7 +27,7 @@ OTHERS = 4
 
 
 def warm_started(old: dict[str, Tensor], config: SuperFaceTeacherConfig) -> dict[str, Tensor]:
-    """The weights of a teacher on layers that renders, over a plate, what the first one with weights ``old`` renders.
+    """Return the weights of a teacher on layers that renders, over a plate, what the first one with weights ``old`` renders.
 
     Raises:
         ValueError: they are of another size.

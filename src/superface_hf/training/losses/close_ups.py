@@ -28,7 +28,7 @@ class CloseUpDiscriminator:
         self._learned = 0
 
     def judge(self, patches: list[tuple[Tensor, Tensor, Tensor]]) -> dict[str, Tensor]:
-        """Computes the renderer's adversarial loss, and the distance of its features from the real ones'."""
+        """Compute the renderer's adversarial loss, and the distance of its features from the real ones'."""
         self.network.eval().requires_grad_(False)
         passing, matching = [], []
         for rendered, wanted, condition in patches:
@@ -40,7 +40,7 @@ class CloseUpDiscriminator:
         return {"adversarial": torch.stack(passing).mean(), "matching": torch.stack(matching).mean()}
 
     def learn(self, patches: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
-        """Gathers the gradient of the discriminator's own loss on the same patches; returns the loss."""
+        """Gather the gradient of the discriminator's own loss on the same patches, and return the loss."""
         self.network.train().requires_grad_(True)
         with self.accelerator.autocast():
             losses = [
@@ -53,7 +53,7 @@ class CloseUpDiscriminator:
         return loss.detach()
 
     def step(self, learning_rate: float) -> None:
-        """Takes a step by the mean of what was gathered since the last one, unless that is nothing, or not finite."""
+        """Take a step by the mean of what was gathered since the last one, unless that is nothing, or not finite."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         if self._share():
@@ -65,7 +65,7 @@ class CloseUpDiscriminator:
         self._learned = 0
 
     def _share(self) -> bool:
-        """Makes the gradients the mean over all parts of the batch and all processes; whether there is a finite one."""
+        """Make the gradients the mean over all parts of the batch and all processes; return whether one of them is finite."""
         parameters = list(self.network.parameters())
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         count = gradients[0].new_tensor([float(self._learned)])

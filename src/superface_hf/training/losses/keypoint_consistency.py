@@ -41,7 +41,7 @@ class KeypointConsistency(nn.Module):
         self.register_buffer("point_weights", weights / weights.mean(), persistent=False)
 
     def forward(self, frames: Tensor, target: Tensor, landmarks: Tensor, known: Tensor) -> Tensor:
-        """Mean distance in the picture's plane, in inter-ocular distances.
+        """Return the mean distance in the picture's plane, in inter-ocular distances.
 
         Args:
             frames, target: (B, 3, S, S) in [0, 1].
@@ -62,7 +62,7 @@ class KeypointConsistency(nn.Module):
             return (distance / unit * self.point_weights).mean()
 
     def _read(self, pictures: Tensor, place: CropPlace) -> Tensor:
-        """Where the tracker sees the points: (B, 478, 2) in crop units."""
+        """Return where the tracker sees the points: (B, 478, 2) in crop units."""
         crops = place.cut(pictures, self.crop_size) * 2 - 1
         points, _ = self.regressor(crops.contiguous(memory_format=torch.channels_last))
         return points[..., :2]
@@ -82,7 +82,7 @@ class CropPlace:
 
     @classmethod
     def around(cls, landmarks: Tensor, margin: float) -> CropPlace:
-        """(B, 478, 3) in image coordinates."""
+        """Return landmarks (B, 478, 3) in image coordinates."""
         points = landmarks[..., :2]
         eyes, down = points[:, EYE_LEFT] - points[:, EYE_RIGHT], points[:, CHIN] - points[:, FOREHEAD]
         right = F.normalize(torch.stack((eyes[:, 0] + down[:, 1], eyes[:, 1] - down[:, 0]), dim=-1), dim=-1)
@@ -93,11 +93,11 @@ class CropPlace:
         return cls(centre, (high - low).amax(-1) * margin / 2, axes)
 
     def to_crop(self, points: Tensor) -> Tensor:
-        """(B, N, 2 or 3) in image coordinates -> (B, N, 2) in crop units."""
+        """Convert points (B, N, 2 or 3) in image coordinates to (B, N, 2) in crop units."""
         return (points[..., :2] - self.centre[:, None]) @ self.axes / self.half[:, None, None]
 
     def cut(self, pictures: Tensor, size: int) -> Tensor:
-        """(B, 3, S, S) -> (B, 3, size, size); outside the picture its border is repeated."""
+        """Cut crops (B, 3, size, size) out of pictures (B, 3, S, S); outside a picture its border is repeated."""
         # Bilinear sampling skips pixels when it shrinks by more than two. Powers of two leave no remainder of the picture.
         factor = 2 ** int(math.log2(max(1.0, float(self.half.min()) * pictures.shape[-1] / size)))
         if factor > 1:

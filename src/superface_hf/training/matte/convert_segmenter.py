@@ -1,4 +1,4 @@
-"""Takes over the weights of MediaPipe's selfie segmentation, which the matte network starts from::
+"""Take over the weights of MediaPipe's selfie segmentation, which the matte network starts from::
 
     python -m superface_hf.training.matte.convert_segmenter --models MODELS --out FOLDER
 
@@ -21,7 +21,7 @@ CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "Convolution2DTransposeBias")
 
 
 def converted(path: Path) -> SuperFaceMatteModel:
-    """The network with the weights of a TFLite file, whose operations stand in the order of the network's modules."""
+    """Return the network with the weights of a TFLite file, whose operations stand in the order of the network's modules."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(path), num_threads=1)

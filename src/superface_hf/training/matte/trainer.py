@@ -1,14 +1,13 @@
-"""Trains the matte network on, from the embedded weights, on packed pictures that stay on the device::
+"""Continue the training of the matte network, from the embedded weights, on packed pictures that stay on the device::
 
     python -m superface_hf.data.pictures.pack ...
     superface train matte --set shards=.shards_matte --out runs/matte
 
-The same command goes on from the newest checkpoint in ``out``; the finished weights are in its ``final``.
+The same command continues from the newest checkpoint in ``out``; the finished weights are in its ``final``.
 """
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,6 +22,7 @@ from ...data.pictures.random_windows import sample
 from ...hub import weights_folder
 from ...models.matte.modeling_matte import SuperFaceMatteModel
 from ...utils.settings import number
+from ..core.averaging import averaged_copy
 from ..core.layout import channels_last
 from ..core.processes import accelerator_for
 from ..core.run import TrainingRun
@@ -46,7 +46,7 @@ class MatteTrainingConfig:
         weight_decay: of AdamW.
         ema: decay of the averaged weights that are released.
         clip_norm: longer gradients are shortened to this.
-        checkpoint_minutes: how often to save and validate.
+        checkpoint_minutes: how often to save, and to measure the averaged weights.
         seed: of everything that is drawn.
     """
 
@@ -67,7 +67,7 @@ class MatteTrainingConfig:
 
 
 def matte_loss(logits: Tensor, batch: MatteBatch) -> dict[str, Tensor]:
-    """Cross-entropy, more of it along outlines; the overlap as a whole; and the outline's steepness."""
+    """Return the loss: cross-entropy, more of it along outlines; the overlap as a whole; and the outline's steepness."""
     logits = logits.float()
     wanted, known = batch.mattes, batch.known
     edge = F.max_pool2d(wanted, 9, 1, 4) + F.max_pool2d(-wanted, 9, 1, 4)
@@ -87,7 +87,7 @@ def _slope(x: Tensor, dim: int) -> Tensor:
 
 @torch.no_grad()
 def overlaps(network: nn.Module, data: PackedPictures, size: int, batch: int = 32) -> Tensor:
-    """(N,) intersection over union with the labels, in the windows of inference."""
+    """Return the intersection over union (N,) with the labels, in the windows of inference."""
     results = []
     for numbers in torch.arange(len(data), device=data.faces.device).split(batch):
         maps = around_face(data.faces[numbers], REACH)
@@ -98,8 +98,8 @@ def overlaps(network: nn.Module, data: PackedPictures, size: int, batch: int = 3
     return torch.cat(results)
 
 
-def validate(network: nn.Module, held_out: PackedPictures, size: int) -> dict[str, float]:
-    """Mean intersection over union: of all pictures, of clips and of portraits; and the lowest of any."""
+def measure_matte(network: nn.Module, held_out: PackedPictures, size: int) -> dict[str, float]:
+    """Return the mean intersection over union: of all pictures, of clips and of portraits; and the lowest of any."""
     found = overlaps(network, held_out, size)
     clips = torch.tensor([kind == "clip" for kind in held_out.kinds], device=found.device)
     return {
@@ -111,7 +111,7 @@ def validate(network: nn.Module, held_out: PackedPictures, size: int) -> dict[st
 
 
 def run(config: MatteTrainingConfig, until: int | None = None) -> Path | None:
-    """Trains until steps or minutes are over, or to step ``until``.
+    """Train until steps or minutes are over, or to step ``until``.
 
     Returns:
         The folder of the newest weights; None in all processes except the main one.
@@ -119,7 +119,7 @@ def run(config: MatteTrainingConfig, until: int | None = None) -> Path | None:
     torch.backends.cudnn.benchmark = True
     accelerator = accelerator_for(config.mixed_precision)
     network = channels_last(SuperFaceMatteModel.from_pretrained(config.init or weights_folder("matte")))
-    averaged = copy.deepcopy(network).to(accelerator.device).eval().requires_grad_(False)
+    averaged = averaged_copy(network, accelerator.device)
     training = TrainingRun(
         config.out, accelerator, averaged, config.ema, config.checkpoint_minutes, config, log_every=50,
         steps=config.steps, minutes=config.minutes, seed=config.seed,
@@ -140,7 +140,7 @@ def run(config: MatteTrainingConfig, until: int | None = None) -> Path | None:
         rate = config.learning_rate * cosine_after_warmup(step, config.warmup, training.progress)
         training.descend(loss, model, optimizer, rate, config.clip_norm)
         shown = {name: term.detach() for name, term in {"loss": loss, **terms}.items()}
-        training.tick(shown, validate=lambda: validate(averaged, held_out, size))
-    training.save(validate=lambda: validate(averaged, held_out, size))
+        training.tick(shown, measure=lambda: measure_matte(averaged, held_out, size))
+    training.save(measure=lambda: measure_matte(averaged, held_out, size))
     training.release()
     return training.newest_weights

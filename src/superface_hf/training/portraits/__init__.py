@@ -1,1 +1,1 @@
-"""Training of the made-up portraits: the face space, its prior, and what a voice tells of both."""
+"""Training of the made-up portraits: the face space, its prior, and the heads that predict from a voice."""

@@ -1,4 +1,4 @@
-"""Puts what was trained together, as the pipeline that comes with the package::
+"""Assemble the trained networks as the pipeline that comes with the package::
 
     python -m superface_hf.training.portraits.assemble FACE_SPACE VOICES OUT
 

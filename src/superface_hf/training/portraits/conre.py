@@ -1,4 +1,4 @@
-"""ConRe, a recipe for large sets: contrast draws voice and face into one space.
+"""ConRe, a recipe for large sets: a contrastive loss brings voices and faces into one space.
 
 After "See the Speaker" (arXiv 2510.26819). InfoNCE of voice embeddings against FaceSpace latents, with a memory bank, and
 negatives of the speaker's own presentation only, so that presentation alone cannot win. It needs sets of VoxCeleb's or
@@ -13,7 +13,6 @@ command resumes from the newest checkpoint in ``out``; the finished weights are 
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 
 from ...data.batch import Batch
 from ...utils.settings import number
+from ..core.averaging import averaged_copy
 from ..core.checkpoints import write_network
 from ..core.processes import accelerator_for
 from ..core.randomness import torch_generator
@@ -77,7 +77,7 @@ class VoicePairs(Batch):
 
     @classmethod
     def load(cls, path: Path) -> VoicePairs:
-        """All pairs of a file."""
+        """Return all pairs of a file."""
         with np.load(path) as data:
             voices, latents = (torch.from_numpy(data[name]).float() for name in ("voices", "latents"))
             masculine, person = torch.from_numpy(data["masculine"]) > 0.5, torch.from_numpy(data["person"]).long()
@@ -85,17 +85,17 @@ class VoicePairs(Batch):
 
 
 class Bank:
-    """The newest pairs of earlier steps: what their voices and faces became, (K, 2, E), and their numbers (K,)."""
+    """The newest pairs of earlier steps: the embeddings of their voices and faces, (K, 2, E), and their numbers (K,)."""
 
     def __init__(self, size: int) -> None:
         self.keys, self.rows = torch.zeros(0, 2, size), torch.zeros(0, dtype=torch.long)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps."""
+        """Return what a checkpoint keeps."""
         return {"keys": self.keys, "rows": self.rows}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Loads a :meth:`state_dict`."""
+        """Load a :meth:`state_dict`."""
         self.keys, self.rows = state["keys"], state["rows"]
 
 
@@ -113,7 +113,7 @@ class ConRe(nn.Module):
 
 
 def info_nce(queries: Tensor, keys: Tensor, same_person: Tensor, same_group: Tensor, temperature: float) -> Tensor:
-    """The loss of queries (B, E) whose own keys are the first B of (K, E).
+    """Return the loss of queries (B, E) whose own keys are the first B of (K, E).
 
     Args:
         same_person: (B, K) true where a key is of the query's own person, and so no negative.
@@ -127,7 +127,7 @@ def info_nce(queries: Tensor, keys: Tensor, same_person: Tensor, same_group: Ten
 
 
 def train(pairs: VoicePairs, config: ConReTrainingConfig, until: int | None = None) -> tuple[TrainingRun, list[float]]:
-    """Trains to the end, or to step ``until``; goes on from the newest checkpoint in ``config.out``.
+    """Train to the end, or to step ``until``; continue from the newest checkpoint in ``config.out``.
 
     Returns:
         The run, whose averaged network is the result, and the loss of every step.
@@ -135,7 +135,7 @@ def train(pairs: VoicePairs, config: ConReTrainingConfig, until: int | None = No
     accelerator = accelerator_for()
     torch.manual_seed(config.seed)
     model = ConRe(pairs.voices.shape[1], pairs.latents.shape[1], config.size)
-    slow = copy.deepcopy(model).to(accelerator.device).eval().requires_grad_(False)
+    slow = averaged_copy(model, accelerator.device)
     bank = Bank(config.size)
     optimizer = torch.optim.AdamW(model.parameters(), config.learning_rate)
     network, optimizer = accelerator.prepare(model, optimizer)
@@ -162,7 +162,8 @@ def _loss(
     network: nn.Module, slow: nn.Module, batch: VoicePairs, pairs: VoicePairs, rows: Tensor, bank: Bank,
     config: ConReTrainingConfig,
 ) -> Tensor:  # fmt: skip
-    """InfoNCE in both directions, against the batch's own keys and the bank's; the batch's keys join the bank."""
+    """Return the InfoNCE loss in both directions, against the batch's own keys and the bank's; the batch's keys join the
+    bank."""
     voice, face = network(batch.voices, batch.latents)
     with torch.no_grad():
         fresh = torch.stack(slow(batch.voices, batch.latents), 1)
@@ -176,7 +177,7 @@ def _loss(
 
 
 def run(config: ConReTrainingConfig, until: int | None = None) -> Path | None:
-    """Trains to the end, or to step ``until``.
+    """Train to the end, or to step ``until``.
 
     Returns:
         The folder of the newest weights; None in all processes except the main one.

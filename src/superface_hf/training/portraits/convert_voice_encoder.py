@@ -1,4 +1,4 @@
-"""Takes over the weights of Resemblyzer's voice encoder::
+"""Take over the weights of Resemblyzer's voice encoder::
 
     python -m superface_hf.training.portraits.convert_voice_encoder --wheel Resemblyzer-0.1.4-py3-none-any.whl --out FOLDER
 
@@ -22,7 +22,7 @@ CHECKPOINT = "resemblyzer/pretrained.pt"
 
 
 def converted(wheel: Path) -> SuperFaceVoiceEncoderModel:
-    """The voice encoder with the wheel's weights."""
+    """Return the voice encoder with the wheel's weights."""
     with zipfile.ZipFile(wheel) as archive:
         content = torch.load(io.BytesIO(archive.read(CHECKPOINT)), map_location="cpu", weights_only=True)
     model = SuperFaceVoiceEncoderModel(SuperFaceVoiceEncoderConfig()).eval()

@@ -1,4 +1,4 @@
-"""The gathered faces as a training set: who is left out, who is whom, and everything laid on one mesh."""
+"""The gathered faces as a training set: unsuitable ones left out, numbered by person, and laid on one mesh."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Faces:
     names: np.ndarray
 
     def part(self, rows: np.ndarray) -> Faces:
-        """Selects some of the rows."""
+        """Select some of the rows."""
         return Faces(**{key: value[rows] for key, value in vars(self).items()})
 
     @property
@@ -66,7 +66,7 @@ class Faces:
 
 
 def suitable(table: dict[str, np.ndarray]) -> np.ndarray:
-    """Which rows may be learned from: grown up, eyes open, mouth closed, and no painting (``left_out.txt``)."""
+    """Return which rows may be learned from: grown up, eyes open, mouth closed, and no painting (``left_out.txt``)."""
     left_out = set(LEFT_OUT.read_text().split("\n"))
     named = np.array([f"{c}/{n}" in left_out for c, n in zip(table["collection"], table["name"], strict=True)])
     return (
@@ -75,7 +75,7 @@ def suitable(table: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def people(embeddings: np.ndarray) -> np.ndarray:
-    """Numbers (N,) of people for dlib embeddings (N, 128): each face joins the first person that is near enough."""
+    """Return the numbers (N,) of people for dlib embeddings (N, 128): each face joins the first person that is near enough."""
     found: list[np.ndarray] = []
     numbers = np.zeros(len(embeddings), np.int64)
     for row, one in enumerate(embeddings):
@@ -89,7 +89,7 @@ def people(embeddings: np.ndarray) -> np.ndarray:
 
 
 def load_faces(folder: Path, collections: list[str]) -> Faces:
-    """Reads what ``gather`` wrote, keeps what is suitable, tells people apart and lays all on the mean mesh."""
+    """Read what ``gather`` wrote, keep what is suitable, tell people apart, and lay all faces on the mean mesh."""
     model, matte, goal = FaceModel.default(), embedded_matte("cpu"), mean_landmarks()
     tables, kept = [], []
     for name in collections:
@@ -124,7 +124,7 @@ def load_faces(folder: Path, collections: list[str]) -> Faces:
 
 
 def tones(pictures: np.ndarray, grey: np.ndarray) -> np.ndarray:
-    """Ranks the skin of each (N, 3, S, S) between the lightest (0) and the darkest (1); grey pictures get 0.5.
+    """Rank the skin of each (N, 3, S, S) between the lightest (0) and the darkest (1); grey pictures get 0.5.
 
     By the individual typology angle of the cheeks, atan((L - 50) / b) in CIELAB (Chardon et al. 1991), as a rank.
     """

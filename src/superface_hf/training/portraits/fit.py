@@ -1,4 +1,4 @@
-"""Fits the face space and its group prior to gathered faces::
+"""Fit the face space and its group prior to gathered faces::
 
     python -m superface_hf.training.portraits.fit FACES OUT
 
@@ -45,13 +45,13 @@ def main() -> None:
 
 
 def features_of(faces: Faces) -> Tensor:
-    """(N, 6) of the group prior."""
+    """Return the features (N, 6) of the group prior."""
     groups = zip(faces.masculine, faces.age, faces.tone, strict=True)
     return torch.stack([Group(float(m), float(np.clip(a, 18, 90)), float(t)).features for m, a, t in groups])
 
 
 def fit(faces: Faces, space: FaceSpace | None = None) -> tuple[FaceSpace, Tensor]:
-    """Fits a face space, and gives the training faces' latents (N, D) as well.
+    """Fit a face space, and return the training faces' latents (N, D) as well.
 
     Raises:
         ValueError: too few people.
@@ -69,7 +69,7 @@ def fit(faces: Faces, space: FaceSpace | None = None) -> tuple[FaceSpace, Tensor
 
 
 def pixels(faces: Faces, rows: slice, layer: str, size: int) -> Tensor:
-    """Some rows of a layer as (B, C, size, size) in [0, 1]."""
+    """Return some rows of a layer as (B, C, size, size) in [0, 1]."""
     stored = torch.from_numpy(getattr(faces, layer)[rows]).float() / 255
     stored = stored[:, None] if stored.ndim == 3 else stored
     if size == SIZE:
@@ -78,7 +78,7 @@ def pixels(faces: Faces, rows: slice, layer: str, size: int) -> Tensor:
 
 
 def regress(maps: Tensor, certain: Tensor, features: Tensor, gram: Tensor, moment: Tensor) -> None:
-    """Adds a batch of pictures (B, C, H, W), each pixel ``certain`` (B, 1, H, W), to per-pixel normal equations.
+    """Add a batch of pictures (B, C, H, W), each pixel ``certain`` (B, 1, H, W), to per-pixel normal equations.
 
     ``gram`` is (H * W, 6, 6) and ``moment`` (H * W, 6, C).
     """
@@ -90,7 +90,7 @@ def regress(maps: Tensor, certain: Tensor, features: Tensor, gram: Tensor, momen
 
 
 def solved(gram: Tensor, moment: Tensor, size: int) -> Tensor:
-    """Solves the regression for pictures (6, C, size, size); places that too few people show are filled from around."""
+    """Solve the regression for pictures (6, C, size, size); places that too few people show are filled from around."""
     ridge = RIDGE * torch.eye(FEATURES)
     ridge[0, 0] = 1e-3
     maps = torch.linalg.solve(gram + ridge, moment)  # (P, 6, C)
@@ -101,7 +101,7 @@ def solved(gram: Tensor, moment: Tensor, size: int) -> Tensor:
 
 
 def spread_out(maps: Tensor, known: Tensor) -> Tensor:
-    """Fills what is not known (1, 1, H, W) from around, by means over ever larger squares (pull and push)."""
+    """Fill what is not known (1, 1, H, W) from around, by means over ever larger squares (pull and push)."""
     if bool(known.all()) or maps.shape[-1] <= 4:
         return maps
     pooled = torch.nn.functional.avg_pool2d(known, 2)
@@ -143,7 +143,7 @@ def _fit_prior(space: FaceSpace, faces: Faces, features: Tensor, weights: Tensor
 
 
 def _fit_shape(space: FaceSpace, faces: Faces, features: Tensor, weights: Tensor) -> Tensor:
-    """The shape of each face on the identity basis, regressed on the group; what is left are latents (N, K)."""
+    """Return the shape of each face on the identity basis, regressed on the group; what is left are latents (N, K)."""
     model = FaceModel.default()
     basis = model.identity_basis[: space.config.shape_size].flatten(1)
     count = len(basis)
@@ -166,7 +166,7 @@ def _fit_shape(space: FaceSpace, faces: Faces, features: Tensor, weights: Tensor
 
 
 def _fit_bases(space: FaceSpace, faces: Faces, features: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Principal components of what the prior leaves: canvas from coloured faces, detail from all."""
+    """Return the principal components of what the prior leaves: canvas from coloured faces, detail from all."""
     coloured = torch.from_numpy(~faces.grey).float()
     canvas = _components(space.canvas, _canvas_rest(space, faces, features), weights * coloured)
     canvas = canvas * coloured[:, None]
@@ -175,7 +175,7 @@ def _fit_bases(space: FaceSpace, faces: Faces, features: Tensor, weights: Tensor
 
 
 def _canvas_rest(space: FaceSpace, faces: Faces, features: Tensor) -> Tensor:
-    """Computes the residual of colours and outline after the prior: (N, 7, S, S), small."""
+    """Compute the residual of colours and outline after the prior: (N, 7, S, S), small."""
     size, prior, each = space.config.canvas_pixels, space.prior, torch.eye(FEATURES)
     person, alpha_maps, behind = (_resized(m(each), size) for m in (prior.person, prior.alpha, prior.background))
     person[0] += _resized(prior.person_mean[None].float(), size)[0]
@@ -199,7 +199,7 @@ def _canvas_rest(space: FaceSpace, faces: Faces, features: Tensor) -> Tensor:
 
 
 def _detail_rest(space: FaceSpace, faces: Faces, features: Tensor, canvas: Tensor) -> Tensor:
-    """Computes the residual of the face's luminance after prior and canvas: (N, 1, S, S)."""
+    """Compute the residual of the face's luminance after prior and canvas: (N, 1, S, S)."""
     side, fade = space.config.detail_pixels, _fade(space.config.detail_pixels)
 
     def inside(pictures: Tensor) -> Tensor:
@@ -223,13 +223,13 @@ def _detail_rest(space: FaceSpace, faces: Faces, features: Tensor, canvas: Tenso
 
 
 def _resized(pictures: Tensor, size: int) -> Tensor:
-    """Brought to another size, without aliasing."""
+    """Bring pictures to another size, without aliasing."""
     mode = "area" if size < pictures.shape[-1] else "bilinear"
     return torch.nn.functional.interpolate(pictures, (size, size), mode=mode)
 
 
 def _components(maps: Maps, rest: Tensor, weights: Tensor) -> Tensor:
-    """Stores the main components of ``rest`` (N, C, H, W), one standard deviation each; gives the coefficients (N, K)."""
+    """Store the main components of ``rest`` (N, C, H, W), one standard deviation each; return the coefficients (N, K)."""
     flat = rest.flatten(1)
     root = (weights / weights.sum()).sqrt()[:, None]
     scaled = flat * root
@@ -248,13 +248,13 @@ def _components(maps: Maps, rest: Tensor, weights: Tensor) -> Tensor:
 
 
 def effective_people(coefficients: Tensor, weights: Tensor) -> Tensor:
-    """Counts the people that each component rests on, (K,), by the participation ratio: 1 for a single face."""
+    """Count the people that each component rests on, (K,), by the participation ratio: 1 for a single face."""
     energy = coefficients.square() * weights[:, None]
     return energy.sum(0).square() / energy.square().sum(0).clamp_min(1e-20)
 
 
 def _fit_texture(space: FaceSpace, faces: Faces, features: Tensor, weights: Tensor) -> None:
-    """Local energies of detail, and its direction, of sharp pictures."""
+    """Fit the local energies of detail, and its direction, on sharp pictures."""
     maps = space.prior.texture
     size = maps.codes.shape[-1]
     gram, moment = torch.zeros(size * size, FEATURES, FEATURES), torch.zeros(size * size, FEATURES, 4)
@@ -277,7 +277,7 @@ def _fit_texture(space: FaceSpace, faces: Faces, features: Tensor, weights: Tens
 
 
 def _fade(size: int) -> Tensor:
-    """(size, size): 1 inside, smoothly 0 at the borders of the face's box."""
+    """Return weights (size, size): 1 inside, smoothly 0 at the borders of the face's box."""
     place = (torch.arange(size) + 0.5) / size
     ramp = smoothstep(place.minimum(1 - place), 0.0, 0.15)
     return ramp[:, None] * ramp

@@ -1,4 +1,4 @@
-"""Gathers faces for the face space: upright, in one square, with labels; from tables of portraits and from talking clips.
+"""Gather faces for the face space: upright, in one square, with labels; from tables of portraits and from talking clips.
 
     python -m superface_hf.training.portraits.gather DATA OUT --only portraits_large portraits_small clips
 
@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from ...errors import MediaError
-from ...face_model.linear import FaceModel, lid_gap
-from ...face_model.topology import INNER_LIPS, LEFT_LIDS, RIGHT_LIDS, inter_ocular
+from ...face_model.linear import FaceModel
+from ...face_model.topology import INNER_LIPS, LEFT_LIDS, RIGHT_LIDS, inter_ocular, lid_gap
 from ...media import load_picture
 from ...media.video import VideoReader
 from ...models.embedded import embedded_tracker
@@ -75,7 +75,7 @@ def gather(
     model: FaceModel,
     guess: FaceGuesser,
 ) -> None:
-    """Writes one collection: a table of portraits, or the clips."""
+    """Write one collection: a table of portraits, or the clips."""
     rows: list[dict[str, object]] = []
     pictures: list[np.ndarray] = []
     sources = (_clips if collection == CLIPS else _portraits)(data, collection, limit)
@@ -115,7 +115,7 @@ def _portraits(data: Path, collection: str, limit: int | None) -> Iterator[tuple
 
 
 def _clips(data: Path, collection: str, limit: int | None) -> Iterator[tuple[str, str, Path]]:
-    """The first clips of each folder of a repository, and every fourth of the others: they often show one person."""
+    """Yield the first clips of each folder of a repository, and every fourth of the others: they often show one person."""
     seen: dict[tuple[str, str], int] = {}
     with (data / "clips.csv").open() as file:
         for row in islice(csv.DictReader(file), limit):
@@ -126,7 +126,7 @@ def _clips(data: Path, collection: str, limit: int | None) -> Iterator[tuple[str
 
 
 def _looked_at(load: object, tracker: FaceTracker, model: FaceModel) -> Iterator[Found]:
-    """The faces of a picture (bytes), or of some frames of a clip (a path)."""
+    """Yield the faces of a picture (bytes), or of some frames of a clip (a path)."""
     try:
         if isinstance(load, Path):
             reader = VideoReader(load)

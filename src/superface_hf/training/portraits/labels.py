@@ -58,7 +58,7 @@ class FaceGuesser:
         self._points: Any = dlib.shape_predictor(str(folder / "shape_predictor_5_face_landmarks.dat"))
 
     def __call__(self, picture: np.ndarray, landmarks: np.ndarray) -> FaceGuess:
-        """Labels a picture (H, W, 3) uint8 whose face has ``landmarks`` (478, 3) in PIXELS."""
+        """Label a picture (H, W, 3) uint8 whose face has ``landmarks`` (478, 3) in PIXELS."""
         picture = np.ascontiguousarray(picture)
         left, top, right, bottom = _detector_box(landmarks)
         (chips,) = self._networks._ensure_frontend().extract(picture, [[left, top, right, bottom]])
@@ -71,7 +71,7 @@ class FaceGuesser:
 
 
 def _detector_box(landmarks: np.ndarray) -> tuple[int, int, int, int]:
-    """The box that dlib's detector would give: brows to chin, square."""
+    """Return the box that dlib's detector would give: brows to chin, square."""
     low, high = landmarks[:, :2].min(0), landmarks[:, :2].max(0)
     side = float((high - low).max()) * 0.92
     middle = (low + high) / 2 + np.array([0.0, 0.06 * side])

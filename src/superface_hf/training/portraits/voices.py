@@ -1,4 +1,4 @@
-"""Fits what the voice encoder hears, and how far it is trusted (SAW)::
+"""Fit what the voice encoder hears, and how far it is trusted (SAW)::
 
     python -m superface_hf.training.portraits.voices DATA FACES VOICE_ENCODER OUT
 
@@ -23,8 +23,7 @@ from ...errors import MediaError
 from ...media import SoundReader
 from ...models.speech_to_portrait.modeling_portrait_denoiser import PortraitDenoiser
 from ...models.voice_encoder.modeling_voice_encoder import ENOUGH, SuperFaceVoiceEncoderModel
-from ...models.voice_encoder.voice import RATE
-from ...pipelines.speech_to_portrait import heard_part
+from ...models.voice_encoder.voice import RATE, heard_part
 from .faces import people
 
 FOLDS = 10
@@ -76,7 +75,7 @@ def main() -> None:
 
 
 def gather_voices(data: Path, faces: Path, encoder: SuperFaceVoiceEncoderModel) -> Voices:
-    """Embeds the sound of every clip whose face was gathered."""
+    """Embed the sound of every clip whose face was gathered."""
     table = dict(np.load(faces / "clips.npz"))
     rows, windows, seconds = [], [], []
     for row, name in enumerate(tqdm(table["name"], mininterval=20, desc="voices")):
@@ -95,12 +94,12 @@ def gather_voices(data: Path, faces: Path, encoder: SuperFaceVoiceEncoderModel) 
 
 
 def mean_embedding(windows: Tensor) -> Tensor:
-    """(W, 256) -> (256,), of length 1."""
+    """Return the mean (256,), of length 1, of the windows' embeddings (W, 256)."""
     return torch.nn.functional.normalize(windows.mean(0), dim=0)
 
 
 def ridge(inputs: Tensor, targets: Tensor, weights: Tensor, strength: float = RIDGE) -> tuple[Tensor, Tensor]:
-    """Weighted ridge regression: (N, D), (N,) -> weights (D,), bias."""
+    """Solve a weighted ridge regression: (N, D), (N,) -> weights (D,), bias."""
     share = weights / weights.sum()
     centre, level = (share[:, None] * inputs).sum(0), (share * targets).sum()
     centred = inputs - centre
@@ -111,7 +110,7 @@ def ridge(inputs: Tensor, targets: Tensor, weights: Tensor, strength: float = RI
 
 
 def noises(count: int, seed: int = 0) -> list[np.ndarray]:
-    """Sounds that are no voice: noise of several colours, hum, beeps, chords and beats, 2 seconds each."""
+    """Return the sounds that are no voice: noise of several colours, hum, beeps, chords and beats, 2 seconds each."""
     random = np.random.default_rng(seed)
     time = np.arange(2 * RATE) / RATE
     sounds = []
@@ -146,7 +145,7 @@ def noises(count: int, seed: int = 0) -> list[np.ndarray]:
 
 
 def fit(voices: Voices, encoder: SuperFaceVoiceEncoderModel) -> dict[str, float]:
-    """Fits the heads on all people, and measures them with people held out in turn."""
+    """Fit the heads on all people, and measure them with people held out in turn."""
     inputs = torch.stack([mean_embedding(windows) for windows in voices.windows])
     weights = torch.from_numpy(voices.weights).float()
     masculine, age = (torch.from_numpy(values).float() for values in (voices.masculine, voices.age))
@@ -183,7 +182,7 @@ def fit(voices: Voices, encoder: SuperFaceVoiceEncoderModel) -> dict[str, float]
 
 
 def held_out_heads(inputs: Tensor, sign: Tensor, age: Tensor, weights: Tensor, person: np.ndarray) -> Tensor:
-    """Predicts each clip by heads that were fitted without its person: (N, 2)."""
+    """Predict each clip by heads that were fitted without its person: (N, 2)."""
     heard = torch.zeros(len(inputs), 2)
     for fold in range(FOLDS):
         out = torch.from_numpy(person % FOLDS == fold)
@@ -194,7 +193,7 @@ def held_out_heads(inputs: Tensor, sign: Tensor, age: Tensor, weights: Tensor, p
 
 
 def fit_saw(voices: Voices, encoder: SuperFaceVoiceEncoderModel, denoiser: PortraitDenoiser) -> dict[str, float]:
-    """Fits beta: the mean face, moved by it toward what was heard, comes nearest to the group that held-out people are in."""
+    """Fit beta, so that the mean face, moved by it toward what was heard, comes nearest to the group of held-out people."""
     weights = torch.from_numpy(voices.weights).float()
     masculine, age = (torch.from_numpy(values).float() for values in (voices.masculine, voices.age))
     sign, (mean, spread) = 2 * (masculine > 0.5).float() - 1, (float(value) for value in encoder.age_scale)
@@ -234,7 +233,7 @@ def fit_saw(voices: Voices, encoder: SuperFaceVoiceEncoderModel, denoiser: Portr
 
 
 def _fit_voice(voices: Voices, encoder: SuperFaceVoiceEncoderModel) -> tuple[float, float]:
-    """Fits the head that tells voices from other sounds; gives the shares of held-out windows that it gets right."""
+    """Fit the head that tells voices from other sounds, and return the shares of held-out windows that it gets right."""
     others = [encoder.embed(sound)[0].clone() for sound in noises(NOISES)]
     weights = [torch.full((len(w),), share / len(w)) for w, share in zip(voices.windows, voices.weights, strict=True)]
     inputs = torch.cat([*voices.windows, *others])
@@ -259,7 +258,7 @@ def _fit_voice(voices: Voices, encoder: SuperFaceVoiceEncoderModel) -> tuple[flo
 
 
 def _logistic_scale(says: Tensor, goal: Tensor, weights: Tensor) -> float:
-    """The factor that makes a logit of scores: the likeliest one."""
+    """Return the likeliest factor that turns scores into logits."""
     factors = torch.logspace(-1, 2, 60)
     losses = [(weights * torch.nn.functional.softplus(-factor * says * goal)).sum() for factor in factors]
     return float(factors[int(torch.stack(losses).argmin())])

@@ -1,4 +1,4 @@
-"""Measures what emotions add to a face, on labelled portraits.
+"""Measure what emotions add to a face, on labelled portraits.
 
 ::
 
@@ -48,7 +48,7 @@ LEAST, FULL, MOST_GAIN = 0.04, 0.5, 3.0
 
 
 def emotion_offsets(table: Path) -> dict[str, np.ndarray]:
-    """Emotion -> (66,) what it adds to rows of ``motion_vector``."""
+    """Return what each emotion adds to rows of ``motion_vector``, (66,) by name."""
     tracker, model = embedded_tracker(), FaceModel.default()
     rows: dict[str, list[np.ndarray]] = defaultdict(list)
     labelled = pq.read_table(table, columns=["image", "emotion"])
@@ -68,7 +68,7 @@ def emotion_offsets(table: Path) -> dict[str, np.ndarray]:
 
 
 def shown(offsets: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The emotions whose action units rise, at full strength."""
+    """Return the emotions whose action units rise, at full strength."""
     kept = {}
     for emotion, offset in offsets.items():
         scores = from_vectors(offset[None], 1.0).to_arkit()[0]
@@ -79,7 +79,8 @@ def shown(offsets: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _kept(difference: np.ndarray) -> np.ndarray:
-    """(60,) difference of expressions -> (66,) offset: regions that emotions move, both sides alike, lips as far apart."""
+    """Convert a difference of expressions (60,) to an offset (66,): of regions that emotions move, both sides alike, with the
+    lips as far apart."""
     offset = np.zeros(motion_size(), np.float32)
     slices = region_slices()
     for region in MOVED:
@@ -90,7 +91,7 @@ def _kept(difference: np.ndarray) -> np.ndarray:
 
 
 def without_opening(mouth: np.ndarray) -> np.ndarray:
-    """(30,) a change of the mouth less what moves the inner lips apart or together, at any of their places."""
+    """Return a change of the mouth (30,) without what moves the inner lips apart or together anywhere."""
     model = FaceModel.default()
     upper, lower = np.array(INNER_LIPS).T
     change = (model.bases["mouth"][:, lower] - model.bases["mouth"][:, upper]).double().numpy()[..., 1].T

@@ -1,4 +1,4 @@
-"""Trains the lip refiner on top of a finished motion diffusion, and chooses its gate.
+"""Train the lip refiner on top of a finished motion diffusion, and choose its gate.
 
 ::
 
@@ -32,10 +32,11 @@ from ...models.speech_to_motion.motion_vector import region_slices
 from ...utils.settings import number
 from ..audio_to_lip.loss import LipLossWeights, lip_loss
 from ..audio_to_lip.validation import correlation
+from ..core.averaging import averaged_copy
 from ..core.processes import accelerator_for
 from ..core.run import TrainingRun
 from ..core.schedules import falling_rate
-from .data import MotionClip, load_motion_clips
+from .clips import MotionClip, load_motion_clips
 
 logger = logging.get_logger(__name__)
 
@@ -86,7 +87,7 @@ class LipWindows(Batch):
 
     @classmethod
     def joined(cls, parts: Sequence[LipWindows]) -> LipWindows:
-        """All windows of several clips."""
+        """Return all windows of several clips."""
         names = ("condition", "diffused", "truth", "valid")
         return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
 
@@ -95,7 +96,7 @@ class LipWindows(Batch):
 def lip_windows(
     clip: MotionClip, denoiser: MotionDenoiser, statistics: MotionStatistics, scheduler: DDIMScheduler, seed: int
 ) -> LipWindows:
-    """A clip in windows, with the mouth that the diffusion gives to each on its own."""
+    """Return a clip in windows, with the mouth that the diffusion gives to each on its own."""
     frames, before = denoiser.config.frames, denoiser.config.known_frames
     heard = scaled_condition(clip.condition, statistics)
     count = -(-len(heard) // frames)
@@ -125,7 +126,7 @@ def lip_windows(
 
 
 def refined(refiner: LipRefiner, statistics: MotionStatistics, windows: LipWindows, gate: float) -> Tensor:
-    """(N, F, M) audio-to-lip's mouth and so much of the residual, in the mouth's own unit."""
+    """Return audio-to-lip's mouth (N, F, M) with so much of the residual, in the mouth's own unit."""
     part = region_slices()["mouth"]
     own = windows.condition[..., -MOUTH:]
     residual = refiner(windows.condition, windows.diffused)
@@ -135,7 +136,7 @@ def refined(refiner: LipRefiner, statistics: MotionStatistics, windows: LipWindo
 def train_refiner(
     config: LipRefinerTrainingConfig, windows: LipWindows, statistics: MotionStatistics, until: int | None = None
 ) -> tuple[TrainingRun, LipRefiner]:
-    """Trains to the end, or to step ``until``; goes on from the newest checkpoint in ``config.out``.
+    """Train to the end, or to step ``until``; continue from the newest checkpoint in ``config.out``.
 
     Returns:
         The run, and the averaged refiner.
@@ -143,7 +144,7 @@ def train_refiner(
     accelerator = accelerator_for()
     torch.manual_seed(config.seed)
     refiner = LipRefiner(mouth_size=windows.truth.shape[-1], condition_size=windows.condition.shape[-1])
-    averaged = copy.deepcopy(refiner).to(accelerator.device).eval().requires_grad_(False)
+    averaged = averaged_copy(refiner, accelerator.device)
     optimizer = torch.optim.AdamW(refiner.parameters(), lr=config.learning_rate, weight_decay=0.02)
     model, optimizer = accelerator.prepare(refiner, optimizer)
     training = TrainingRun(
@@ -174,7 +175,7 @@ def train_refiner(
 def opening_correlation(
     refiner: LipRefiner, statistics: MotionStatistics, clips: Sequence[LipWindows], gate: float
 ) -> float:
-    """The mean over clips of how truly the mouth opens and shuts (Pearson's correlation)."""
+    """Return the mean over clips of how truly the mouth opens and shuts (Pearson's correlation)."""
     scores = []
     for windows in clips:
         valid = windows.valid.bool()
@@ -184,13 +185,13 @@ def opening_correlation(
 
 
 def choose_gate(held_out: dict[float, float], validation: dict[float, float]) -> float:
-    """The best gate for those held out, of those that are no worse than none for validation."""
+    """Return the best gate for those held out, of those that are no worse than none for validation."""
     allowed = [gate for gate in held_out if validation[gate] >= validation[0.0]]
     return max(allowed, key=lambda gate: held_out[gate])
 
 
 def run(config: LipRefinerTrainingConfig, until: int | None = None) -> Path | None:
-    """Trains to the end, or to step ``until``; in the end chooses the gate, and writes refiner and ``gates.json``.
+    """Train to the end, or to step ``until``; in the end choose the gate, and write the refiner and ``gates.json``.
 
     Returns:
         The folder of the newest weights; None in all processes except the main one.

@@ -1,4 +1,4 @@
-"""Puts the parts of a trained motion diffusion together, as they are shipped: in half precision, with styles and emotions.
+"""Put the parts of a trained motion diffusion together, as they are shipped: in half precision, with styles and emotions.
 
 ::
 
@@ -21,8 +21,9 @@ from ...models.speech_to_motion.lip_refiner import LipRefiner
 from ...models.speech_to_motion.motion_statistics import STYLE_PARTS, MotionStatistics
 from ...models.speech_to_motion.motion_vector import region_slices
 from ...models.speech_to_motion.performance import GUIDANCE, Performance
-from .data import MotionClip, MotionWindows, load_motion_clips
+from .clips import MotionClip, load_motion_clips
 from .emotions import shown
+from .windows import MotionWindows
 
 GAIN_WINDOWS, MOST_GAIN = 96, 2.0
 MOVED = ("eyes", "brows", "gaze", "head")
@@ -31,7 +32,7 @@ STYLES = {"calm": -1.0, "usual": 0.0, "lively": 1.0}
 
 
 def complete_statistics(scales: MotionStatistics, emotions: dict[str, np.ndarray]) -> MotionStatistics:
-    """Adds named styles and emotions to the scales."""
+    """Add named styles and emotions to the scales."""
     emotions = shown(emotions)
     names = sorted(emotions)
     statistics = MotionStatistics(scales.config.motion_size, tuple(STYLES), tuple(names))
@@ -48,7 +49,7 @@ def complete_statistics(scales: MotionStatistics, emotions: dict[str, np.ndarray
 def measured_gain(
     denoiser: MotionDenoiser, statistics: MotionStatistics, scheduler: DDIMScheduler, clips: Sequence[MotionClip]
 ) -> torch.Tensor:
-    """(motion_size,) how much further people go than what the diffusion makes of their sound and style, 1 to 2.
+    """Return factors (motion_size,): how much further people go than what the diffusion makes of their sound and style, 1 to 2.
 
     Few steps, and a network that is not trained to the end, fall short of people's spread.
     """
@@ -73,7 +74,7 @@ def measured_gain(
 
 
 def release(diffusion: Path, refiner: Path, emotions: Path, clips: Sequence[MotionClip], out: Path) -> None:
-    """Writes ``denoiser``, ``statistics``, ``lip_refiner`` and ``scheduler`` below ``out``."""
+    """Write ``denoiser``, ``statistics``, ``lip_refiner`` and ``scheduler`` below ``out``."""
     with np.load(emotions) as offsets:
         measured = {name: offsets[name] for name in offsets.files}
     MotionDenoiser.from_pretrained(diffusion / "denoiser").half().save_pretrained(out / "denoiser")

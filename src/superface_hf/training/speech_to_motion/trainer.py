@@ -1,4 +1,4 @@
-"""Trains the motion diffusion on tracked clips of speaking people.
+"""Train the motion diffusion on tracked clips of speaking people.
 
 ::
 
@@ -25,10 +25,12 @@ from ...models.speech_to_motion.denoiser import MotionDenoiser
 from ...models.speech_to_motion.motion_statistics import MotionStatistics
 from ...models.speech_to_motion.motion_vector import region_slices
 from ...utils.settings import number
+from ..core.averaging import averaged_copy
 from ..core.processes import accelerator_for
 from ..core.run import TrainingRun
 from ..core.schedules import falling_rate
-from .data import MotionBatch, MotionClip, MotionWindows, fit_statistics, load_motion_clips
+from .clips import MotionClip, load_motion_clips
+from .windows import MotionBatch, MotionWindows, fit_statistics
 
 logger = logging.get_logger(__name__)
 
@@ -77,7 +79,7 @@ class SpeechToMotionTrainingConfig:
 
 
 def training_scheduler() -> DDIMScheduler:
-    """The noise schedule: cosine (Nichol and Dhariwal 2021), the network tells the clean sample."""
+    """Return the noise schedule: cosine (Nichol and Dhariwal 2021), the network tells the clean sample."""
     return DDIMScheduler(
         num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2", prediction_type="sample", clip_sample=False,
         timestep_spacing="trailing",
@@ -85,7 +87,7 @@ def training_scheduler() -> DDIMScheduler:
 
 
 class SpeechToMotionTrainer:
-    """One training run; ``train()`` goes on from the newest checkpoint, exactly where it stopped.
+    """One training run; ``train()`` continues from the newest checkpoint, exactly where it stopped.
 
     Args:
         clips: to train on, and (those with ``held_out``) to look at in ``validate_every``.
@@ -105,9 +107,7 @@ class SpeechToMotionTrainer:
         model = MotionDenoiser(
             motion_size=shown[0].vectors.shape[1], condition_size=shown[0].condition.shape[1], **sizes
         )
-        self.averaged = MotionDenoiser.from_config(model.config).eval().requires_grad_(False)
-        self.averaged.load_state_dict(model.state_dict())
-        self.averaged.to(self.accelerator.device)
+        self.averaged = averaged_copy(model, self.accelerator.device)
         optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
         )
@@ -124,21 +124,21 @@ class SpeechToMotionTrainer:
         self.weight = coefficient_weights(shown[0].vectors.shape[1]).to(self.accelerator.device)
 
     def _scales(self, clips: Sequence[MotionClip]) -> MotionStatistics:
-        """Those that the run began with: a training may be gone on with when more clips have been tracked."""
+        """Return the statistics with which the run began: a training may be continued after more clips have been tracked."""
         folder = Path(self.config.out) / "statistics"
         if not folder.exists():
             fit_statistics(clips).save_pretrained(folder)
         return MotionStatistics.from_pretrained(folder)
 
     def train(self, until: int | None = None) -> None:
-        """Trains to the end, or to step ``until``; writes a checkpoint in both cases."""
+        """Train to the end, or to step ``until``, and write a checkpoint in both cases."""
         config = self.config
         self.run.resume()
         for batch in self.run.batches(self.windows, config.batch_size, until or config.steps):
             self.run.tick(self._train_step(batch))
             step = self.run.step
             if self.unseen is not None and config.validate_every and step % config.validate_every == 0:
-                self.run.log({"step": step, "validation": self.validate()})
+                self.run.log({"step": step, "validation": self.held_out_loss()})
         self.run.save()
         if self.run.progress == 1 and self.accelerator.is_main_process:
             final = self.run.final
@@ -147,8 +147,8 @@ class SpeechToMotionTrainer:
             training_scheduler().save_pretrained(final / "scheduler")
 
     @torch.no_grad()
-    def validate(self) -> dict[str, float]:
-        """The averaged network's loss on windows of people who are not trained on, with the same noise each time."""
+    def held_out_loss(self) -> dict[str, float]:
+        """Return the averaged network's loss on windows of people who are not trained on, with the same noise each time."""
         torch.manual_seed(0)
         assert self.unseen is not None
         numbers = torch.arange(VALIDATION_WINDOWS).split(self.config.batch_size)
@@ -164,7 +164,7 @@ class SpeechToMotionTrainer:
         return {**terms, "gradient": norm}
 
     def _loss(self, model: torch.nn.Module, batch: MotionBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The objective on one batch, and its terms: errors of the clean motion and of its differences, by region."""
+        """Return the objective on one batch, and its terms: errors of the clean motion and of its differences, by region."""
         config, device = self.config, self.accelerator.device
         batch = batch.to(device)
         motion, given = batch.motion, batch.known_given
@@ -198,7 +198,7 @@ class SpeechToMotionTrainer:
 
 
 def coefficient_weights(size: int) -> Tensor:
-    """(size,) how much the squared error of each number counts; sums to 1."""
+    """Return weights (size,): how much the squared error of each number counts; sums to 1."""
     weight = torch.zeros(size)
     for region, part in region_slices().items():
         weight[part] = REGION_WEIGHTS[region] / (part.stop - part.start)
@@ -210,7 +210,7 @@ def _mean(values: Tensor, weight: Tensor) -> Tensor:
 
 
 def run(config: SpeechToMotionTrainingConfig, until: int | None = None) -> Path | None:
-    """Loads what ``config`` names, and trains to the end, or to step ``until``.
+    """Load what ``config`` names, and train to the end, or to step ``until``.
 
     Returns:
         The folder of the newest weights; None in all processes except the main one.

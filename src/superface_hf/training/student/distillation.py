@@ -1,41 +1,37 @@
-"""Distils a teacher into a student of one person: ``superface distill --portrait alice.jpg --name alice -o out/``.
+"""Distil a teacher into a student of one person: ``superface distill --portrait alice.jpg --name alice -o out/``.
 
 The teacher renders the portrait over a bank of motions for a part of the time, into a cache; the student learns from it for the
-rest, with a learning rate that follows the share of the time that has passed. Whatever is stopped goes on where it was.
+rest, with a learning rate that follows the share of the time that has passed. A stopped distillation continues where it was.
 """
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from accelerate.utils import set_seed
-from PIL import Image
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 from transformers.utils import logging
 
-from ...animation.portrait import Portrait, find_portrait
+from ...animation.portrait import Portrait
 from ...data.motion_bank import MotionBank, build_bank, bundled_tracks
 from ...data.own_video import read_own_video
 from ...errors import SuperFaceError
 from ...face_model.linear import FaceModel
 from ...hub import weights_folder
 from ...layers.portrait import PortraitLayers
-from ...media import check_writable, load_picture
+from ...media import check_writable
 from ...models.embedded import load_audio_to_lip
 from ...models.student.configuration_student import SuperFaceStudentConfig
-from ...models.student.modeling_student import LARGEST_CROP, SuperFaceStudentModel
-from ...models.student.stored_layers import LARGEST_PICTURE, LayerFiles, picture_file
+from ...models.student.modeling_student import SuperFaceStudentModel
+from ...models.student.stored_layers import LayerFiles
 from ...models.teacher.modeling_teacher import SuperFaceTeacherModel
 from ...models.tracker.base import FaceTracker
 from ...utils.files import hold
@@ -46,7 +42,8 @@ from ..core.processes import accelerator_for
 from ..core.run import TrainingError, TrainingRun
 from ..losses.perceptual import perceptual_distance
 from .config import DistillationConfig
-from .report import StudentReport, measure, write_card
+from .portrait import found_portrait, portrait_layers, stored_portrait
+from .report import StudentReport, measure_student, write_card
 from .scene import Scene
 from .teacher_frames import SHARD, FrameCache, TeacherFrames, fingerprint, reduced_appearance, render_frames
 from .trainer import StudentTraining
@@ -88,7 +85,7 @@ class Distiller:
         if config.loss.perceptual or (config.loss.real and config.videos):
             self.perceptual = perceptual_distance(config.loss.perceptual_backbone).to(device)
         self.face_model = FaceModel.default()
-        picture, self.portrait = _stored(_found_portrait(config, tracker, self.face_model, size))
+        picture, self.portrait = stored_portrait(found_portrait(config, tracker, self.face_model, size))
         layers = (find_layers or portrait_layers)(self.portrait)
         seen = Scene.of(layers, self.portrait.crop, size).to(device)
         with torch.inference_mode():
@@ -133,7 +130,7 @@ class Distiller:
     # Rendering
 
     def render(self) -> tuple[TeacherFrames, float]:
-        """The teacher's frames to learn from, and the seconds that went into all that came before training."""
+        """Return the teacher's frames to learn from, and the seconds that went into all that came before training."""
         config, world = self.config, self.accelerator.num_processes
         if self.accelerator.is_main_process:
             self.cache("frames")
@@ -164,7 +161,7 @@ class Distiller:
         return seconds
 
     def _check_time(self, spent: float, shards: int) -> None:
-        """Raises TrainingError early where the time will not suffice."""
+        """Raise TrainingError early where the time will not suffice."""
         needed = spent / shards * (LEAST_FRAMES / SHARD) / self.config.render_share / 60
         if needed > 2 * self.config.minutes:
             raise TrainingError(
@@ -174,7 +171,7 @@ class Distiller:
             )
 
     def held_out(self) -> TeacherFrames:
-        """The frames that the student is measured on, rendered in float32 and kept without loss."""
+        """Return the frames that the student is measured on, rendered in float32 and kept without loss."""
         cache = self.cache("held_out")
         if not cache.path(0).exists():
             start = time.monotonic()
@@ -193,20 +190,20 @@ class Distiller:
         return FrameCache(self.config.work / kind, fingerprint(self.teacher, *made_from))
 
     def report(self, student: SuperFaceStudentModel) -> StudentReport:
-        """Saves the student in ``config.out``, measures it there, and writes its card."""
+        """Save the student in ``config.out``, measure it there, and write its card."""
         config, folder = self.config, self.config.folder
         student.save_pretrained(folder)
         with torch.inference_mode(), FlopCounterMode(display=False) as counter:
             self.teacher.render(self.source, self.source.landmarks)
         mmacs = counter.get_total_flops() / 2e6
         untrained = self.new_student().float().cpu()
-        report = measure(student, untrained, self.held_out(), self.bank.held_out_names, mmacs, folder)
+        report = measure_student(student, untrained, self.held_out(), self.bank.held_out_names, mmacs, folder)
         report.save(folder / "report.json")
         if report.psnr < report.flow_psnr:
             logger.warning(
                 f"The student is no nearer to the teacher ({report.psnr:.2f} dB) than the untrained layers "
                 f"({report.flow_psnr:.2f} dB): it has not learnt for long enough. Start it again "
-                f"with more --minutes; it goes on from here."
+                f"with more --minutes; it continues from here."
             )
         videos = f" and {len(self.own)} videos" if self.own else ""
         made = (
@@ -220,7 +217,7 @@ class Distiller:
     # Training
 
     def new_student(self) -> SuperFaceStudentModel:
-        """Untrained: the layers of the portrait."""
+        """Return an untrained student, which renders the layers of the portrait."""
         student = SuperFaceStudentModel(self.student_config).to(self.accelerator.device)
         portrait = self.portrait
         student.store(
@@ -241,14 +238,6 @@ def _load_teacher(source: str | None) -> SuperFaceTeacherModel:
         return SuperFaceTeacherModel.from_pretrained(where, dtype=torch.float32)
     except (OSError, ValueError, RuntimeError) as error:
         raise SuperFaceError(f"The teacher {where} cannot be loaded: {error}") from error
-
-
-def portrait_layers(portrait: Portrait) -> PortraitLayers:
-    """The portrait in layers, by the embedded models."""
-    from ...models.embedded import embedded_inpainter, embedded_matte
-
-    points = portrait.crop.to_pixels(portrait.landmarks)
-    return PortraitLayers.make(portrait.picture, points, embedded_matte(), embedded_inpainter())
 
 
 def _embedded_tracker(device: torch.device) -> FaceTracker:
@@ -272,29 +261,8 @@ def _student_config(
         raise SettingsError(f"student: {error}") from error
 
 
-def _found_portrait(config: DistillationConfig, tracker: FaceTracker, face_model: FaceModel, size: int) -> Portrait:
-    """The portrait, in a picture that is no larger than a student may store: frames of 512 pixels gain nothing from more."""
-    picture = load_picture(config.portrait)
-    portrait = find_portrait(picture, tracker, face_model, config.face, size)  # type: ignore[arg-type]
-    pixels = picture.shape[0] * picture.shape[1]
-    share = min((LARGEST_PICTURE / pixels) ** 0.5, 0.98 * LARGEST_CROP / portrait.crop.side)
-    if share >= 1:
-        return portrait
-    smaller = (int(share * picture.shape[1]), int(share * picture.shape[0]))
-    picture = np.array(Image.fromarray(picture).resize(smaller, Image.Resampling.LANCZOS))
-    return find_portrait(picture, tracker, face_model, config.face, size)  # type: ignore[arg-type]
-
-
-def _stored(portrait: Portrait) -> tuple[bytes, Portrait]:
-    """The picture as the student stores it, and the portrait with the very pixels that come out of that file."""
-    file = picture_file(portrait.picture)
-    return file, replace(
-        portrait, picture=np.array(Image.open(io.BytesIO(file), formats=("PNG", "JPEG")).convert("RGB"))
-    )
-
-
 def distill(config: DistillationConfig) -> StudentReport | None:
-    """Makes a student and writes it to ``config.out``, with a model card that says how near it comes to the teacher.
+    """Make a student, and write it to ``config.out``, with a model card that says how near it comes to the teacher.
 
     Returns:
         What was measured; None on all but the main process.
@@ -311,5 +279,5 @@ def distill(config: DistillationConfig) -> StudentReport | None:
 
 
 def run(config: DistillationConfig) -> Path | None:
-    """As :func:`distill`; gives the student's folder, and None in all processes except the main one."""
+    """Make a student, as :func:`distill`; return its folder, and None in all processes except the main one."""
     return None if distill(config) is None else config.folder

@@ -25,7 +25,8 @@ WINDOW = 4  # the side of perceptual windows is this part of the picture's
 
 
 def log_squared(frames: Tensor, target: Tensor, weights: Tensor) -> Tensor:
-    """The mean over frames of the logarithm (to ten) of each one's mean squared error, which is a tenth of minus its PSNR.
+    """Return the mean over frames of the logarithm (to ten) of each one's mean squared error, which is a tenth of minus its
+    PSNR.
 
     Heads that turn far have a hundred times the error of a face that speaks; without the logarithm they alone would count.
     """
@@ -34,7 +35,8 @@ def log_squared(frames: Tensor, target: Tensor, weights: Tensor) -> Tensor:
 
 
 class Delivery(nn.Module):
-    """Asks of the student's p (B, code) that the teacher's p_d (B, C) follows from it linearly; not part of the student."""
+    """The error with which the teacher's p_d (B, C) follows linearly from the student's p (B, code); not part of the
+    student."""
 
     mean: Tensor
     std: Tensor
@@ -50,7 +52,8 @@ class Delivery(nn.Module):
 
 
 def steepness(texture: Tensor, size: int) -> Tensor:
-    """Sensitivity of a picture (1, 3, S, S) to displacement, to the right and downwards: (1, 2, size, size), of mean 1."""
+    """Return the sensitivity of a picture (1, 3, S, S) to displacement, to the right and downwards: (1, 2, size, size), of
+    mean 1."""
     across = F.pad((texture[..., 1:] - texture[..., :-1]).square().sum(1, keepdim=True), (0, 1))
     down = F.pad((texture[..., 1:, :] - texture[..., :-1, :]).square().sum(1, keepdim=True), (0, 0, 0, 1))
     steep = F.adaptive_avg_pool2d(torch.cat((across, down), dim=1), size)
@@ -59,7 +62,7 @@ def steepness(texture: Tensor, size: int) -> Tensor:
 
 
 class MotionLoss:
-    """Delivered motion alone: the teacher's flow and its p_d.
+    """The loss of the motion alone: the teacher's flow and its p_d.
 
     An error of the flow counts by what it does to the picture: little where the portrait is of one colour, and hardly where
     nobody is.
@@ -77,7 +80,7 @@ class MotionLoss:
         self._importance = steepness(scene.texture, size // 8) * (NOBODY + (1 - NOBODY) * person)
 
     def __call__(self, motion: CoarseMotion, flow: Tensor, codes: Tensor, window: Window) -> dict[str, Tensor]:
-        """What the student gives, and what the teacher delivers: (B, 2, S/8, S/8), (B, C) -> "loss", and what it is made of."""
+        """Return the loss on the student's flow (B, 2, S/8, S/8) and code (B, C), as "loss", and its terms."""
         with torch.no_grad():
             place = warp(self._importance.expand(len(flow), -1, -1, -1), window.leave(flow))
         error = (motion.flow - flow) * self._pixels
@@ -99,7 +102,7 @@ class StudentLoss:
         self._turn = 0
 
     def __call__(self, model: nn.Module, batch: StudentBatch, share: float) -> dict[str, Tensor]:
-        """``share`` of the training that has passed -> "loss", and what it is made of."""
+        """Return the loss, as "loss", and its terms, at a ``share`` of the training that has passed."""
         weights = self.weights
         window = Window(batch.windows[:, :2], batch.windows[:, 2])
         output: StudentOutput = model(batch.landmarks, window)
@@ -134,7 +137,8 @@ class StudentLoss:
         return self.perceptual(*windows(landmarks[:, part, :2].mean(1), (frames, target), frames.shape[-1] // WINDOW))
 
     def _realness(self, frames: Tensor, target: Tensor, landmarks: Tensor) -> Tensor:
-        """Another day has another light: each window's colours are brought to the rendered ones first."""
+        """Return the loss on own footage, whose light is another: each window's colours are brought to the rendered ones
+        first."""
         assert self.perceptual is not None
         total = frames.new_zeros(())
         for part in (LIPS, LEFT_EYE, RIGHT_EYE):

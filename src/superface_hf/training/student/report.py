@@ -1,4 +1,4 @@
-"""Measures a student against its teacher: numbers, a contact sheet, and its model card."""
+"""Measure a student against its teacher: numbers, a contact sheet, and its model card."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ DATASET = "held-out motions"
 
 @dataclass(frozen=True)
 class StudentReport:
-    """
+    """What was measured of a student.
+
     Attributes:
         psnr, psnr_boxes: mean over held-out frames, to the teacher's, in dB: whole pictures, and the boxes of eyes and mouth.
         flow_psnr, flow_psnr_boxes: the same of the student before training, which is the untrained layers.
@@ -70,7 +71,7 @@ class StudentReport:
 
 @torch.inference_mode()
 def rendered(student: SuperFaceStudentModel, landmarks: Tensor, windows: Tensor, batch: int = 4) -> np.ndarray:
-    """Meshes (N, 478, 3) in their windows (N, 3), composed there: (N, S, S, 3) uint8."""
+    """Return the meshes (N, 478, 3) in their windows (N, 3), composed there: (N, S, S, 3) uint8."""
     prepared, scene = student.prepare(), Scene.stored(student)
     parts = []
     for driving, places in zip(landmarks.to(student.device).split(batch), windows.split(batch), strict=True):
@@ -81,8 +82,8 @@ def rendered(student: SuperFaceStudentModel, landmarks: Tensor, windows: Tensor,
 
 
 def closeness(pictures: np.ndarray, targets: np.ndarray, landmarks: Tensor) -> np.ndarray:
-    """PSNR of (N, S, S, 3) uint8 pictures, whole and in the boxes of eyes and mouth, of landmarks (N, 478, 3) in the windows:
-    (N, 2)."""
+    """Return the PSNR of (N, S, S, 3) uint8 pictures, whole and in the boxes of eyes and mouth, of landmarks (N, 478, 3) in the
+    windows: (N, 2)."""
     size = pictures.shape[1]
     scores = []
     for picture, target, points in zip(pictures, targets, (landmarks.numpy() + 1) * size / 2, strict=True):
@@ -92,7 +93,7 @@ def closeness(pictures: np.ndarray, targets: np.ndarray, landmarks: Tensor) -> n
     return np.array(scores)
 
 
-def measure(
+def measure_student(
     student: SuperFaceStudentModel,
     untrained: SuperFaceStudentModel,
     held_out: TeacherFrames,
@@ -100,7 +101,7 @@ def measure(
     teacher_mmacs: float,
     folder: Path,
 ) -> StudentReport:
-    """Measures a student that is saved in ``folder``, and writes the contact sheet there.
+    """Measure a student that is saved in ``folder``, and write the contact sheet there.
 
     Args:
         untrained: the same before training, for comparison.
@@ -128,7 +129,7 @@ def measure(
 
 @torch.inference_mode()
 def student_mmacs(student: SuperFaceStudentModel) -> float:
-    """Millions of multiply-accumulates from one mesh to one frame."""
+    """Return the millions of multiply-accumulates from one mesh to one frame."""
     prepared = student.prepare()
     with FlopCounterMode(display=False) as counter:
         student.render(prepared, student.landmarks[None])
@@ -137,7 +138,7 @@ def student_mmacs(student: SuperFaceStudentModel) -> float:
 
 @torch.inference_mode()
 def frames_per_second(student: SuperFaceStudentModel, seconds: float = 3.0) -> float:
-    """Measures frames a second, from one mesh at a time to the full picture in uint8."""
+    """Measure frames a second, from one mesh at a time to the full picture in uint8."""
     prepared, driving = student.prepare(), student.landmarks[None]
     compositor = Compositor(student.layers(), student.crop, student.landmarks.numpy(), prepared.prior)
 
@@ -154,7 +155,7 @@ def frames_per_second(student: SuperFaceStudentModel, seconds: float = 3.0) -> f
 
 
 def write_sheet(path: Path, targets: np.ndarray, pictures: np.ndarray) -> None:
-    """Evenly chosen frames of teacher | student | four times their difference, two such triples a row."""
+    """Write a sheet of evenly chosen frames: teacher | student | four times their difference, two such triples a row."""
     chosen = np.linspace(0, len(targets) - 1, min(len(targets), 2 * SHEET_ROWS)).round().astype(int)
     cells = []
     for index in chosen:
@@ -171,7 +172,7 @@ def write_sheet(path: Path, targets: np.ndarray, pictures: np.ndarray) -> None:
 def write_card(
     student: SuperFaceStudentModel, report: StudentReport, folder: Path, made: str, base_model: str | None
 ) -> None:
-    """``folder/README.md``: the model card, with what was measured."""
+    """Write the model card, ``folder/README.md``, with what was measured."""
     from huggingface_hub import EvalResult
 
     from ...hub import CardFacts, make_card

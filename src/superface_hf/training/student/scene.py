@@ -1,4 +1,4 @@
-"""Composes the frames of teacher and student in torch, with gradients for losses."""
+"""Compose the frames of teacher and student in torch, with gradients for losses."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ class Scene:
 
     @classmethod
     def of(cls, layers: PortraitLayers, crop: Square, size: int) -> Scene:
-        """Cuts them out of a picture's layers."""
+        """Cut the scene out of a picture's layers."""
         plate = layers.picture.copy()
         plate[layers.box] = layers.plate
         return cls(*layers.source(crop, size), cut_out(plate, crop, size))
 
     @classmethod
     def stored(cls, student: SuperFaceStudentModel) -> Scene:
-        """Makes the scene of what a student stores."""
+        """Make the scene of what a student stores."""
         return cls.of(student.layers(), student.crop, student.config.image_size).to(student.device)
 
     def to(self, device: torch.device) -> Scene:
         return Scene(self.texture.to(device), self.matte.to(device), self.plate.to(device))
 
     def compose(self, rendered: RenderedWindow) -> tuple[Tensor, Tensor]:
-        """The frames (B, 3, S, S) in their windows, and the matte of the person (B, 1, S, S), both in [0, 1]."""
+        """Return the frames (B, 3, S, S) in their windows, and the matte of the person (B, 1, S, S), both in [0, 1]."""
         count = len(rendered.keep)
         texture, matte, plate = (x.expand(count, -1, -1, -1) for x in (self.texture, self.matte, self.plate))
         placed = rendered.window.leave(rendered.flow)

@@ -1,6 +1,6 @@
 """The teacher's frames of one portrait, cached on disk: pictures, and the features that it delivers.
 
-A cache is a folder of shards, each written whole or not at all, so that rendering goes on where it was stopped.
+A cache is a folder of shards, each written whole or not at all, so that stopped rendering continues where it was.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ...data.prepared_set import decode_jpeg
+from ...data.jpeg import decode_batch, encode_jpeg
 from ...layers.motion import Window
 from ...layers.paste_back import to_uint8
 from ...models.teacher.modeling_teacher import PreparedSource, SuperFaceTeacherModel
@@ -56,9 +56,8 @@ class TeacherFrames:
         return len(self.pictures)
 
     def decoded(self, chosen: Iterable[int]) -> Tensor:
-        """(n, 3, S, S) uint8."""
-        arrays = [decode_jpeg(self.pictures[index]) for index in chosen]
-        return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
+        """Return chosen frames (n, 3, S, S) uint8."""
+        return decode_batch(self.pictures[index] for index in chosen)
 
     @classmethod
     def joined(cls, parts: list[TeacherFrames]) -> TeacherFrames:
@@ -66,7 +65,7 @@ class TeacherFrames:
         return cls([picture for part in parts for picture in part.pictures], *tensors)
 
     def save(self, path: Path, seconds: float) -> None:
-        """``seconds`` is what it took to render them."""
+        """Write the frames to a file, with the ``seconds`` that they took to render."""
         lengths = torch.tensor([len(picture) for picture in self.pictures])
         joined = torch.from_numpy(np.frombuffer(b"".join(self.pictures), np.uint8).copy())
         tensors = {name: getattr(self, name) for name in _TENSORS}
@@ -109,7 +108,7 @@ class FrameCache:
         return self.folder / f"shard_{shard:05d}.safetensors"
 
     def load(self) -> tuple[TeacherFrames, float]:
-        """All that there is, and what it took in seconds.
+        """Return all stored frames, and the seconds that they took.
 
         Raises:
             TrainingError: nothing.
@@ -128,7 +127,7 @@ def _fingerprint_in(manifest: Path) -> object:
 
 
 def fingerprint(teacher: SuperFaceTeacherModel, *parts: bytes) -> str:
-    """Tells apart what frames depend on."""
+    """Return a text that changes with anything that the frames depend on."""
     digest = hashlib.sha256()
     digest.update(repr([float(p.detach().double().sum()) for p in teacher.parameters()]).encode())
     for part in parts:
@@ -147,7 +146,7 @@ def render_frames(
     dtype: torch.dtype,
     exact: bool,
 ) -> TeacherFrames:
-    """Renders meshes (N, 478, 3) in their windows (N, 3), before the plate of ``scene``. ``exact`` keeps pictures without
+    """Render meshes (N, 478, 3) in their windows (N, 3), before the plate of ``scene``. ``exact`` keeps pictures without
     loss."""
     size, device = teacher.config.image_size, teacher.device
     pictures, alphas, flows, codes = [], [], [], []
@@ -165,17 +164,16 @@ def render_frames(
 
 
 def _encoded(picture: np.ndarray, exact: bool) -> bytes:
+    if not exact:
+        return encode_jpeg(picture, JPEG_QUALITY)
     file = io.BytesIO()
-    if exact:
-        Image.fromarray(picture).save(file, "PNG", compress_level=1)
-    else:
-        Image.fromarray(picture).save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    Image.fromarray(picture).save(file, "PNG", compress_level=1)
     return file.getvalue()
 
 
 def reduced_appearance(source: PreparedSource, channels: int, size: int) -> Tensor:
-    """The teacher's appearance volume (1, D, C, s, s) as its ``channels`` strongest components over the plane: (1, channels,
-    size, size), each with unit variance."""
+    """Return the teacher's appearance volume (1, D, C, s, s) as its ``channels`` strongest components over the plane: (1,
+    channels, size, size), each with unit variance."""
     volume = source.volume.float().flatten(1, 2)
     if volume.shape[-1] != size:
         volume = F.interpolate(volume, size=(size, size), mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""Teaches a student what the teacher rendered: first how everything moves, then what it looks like.
+"""Train a student on what the teacher rendered: first on its motion, then on its pictures.
 
 Motion comes first because it is cheap to teach (no picture is rendered) and nearly all of a picture: moved by the teacher's own
 flow, the portrait's pixels alone are at 40 dB to its frames.
@@ -62,7 +62,7 @@ class Clock:
         return time.monotonic() - self._start
 
     def share(self, step: int) -> float:
-        """1 is the end."""
+        """Return the share of the time that has passed, 1 at the end."""
         share = (self.elapsed - self.begun) / (self._budget - self.begun)
         if self._config.max_steps is not None:
             share = max(share, step / self._config.max_steps)
@@ -72,7 +72,7 @@ class Clock:
 
 
 def rate(share: float) -> float:
-    """A factor on the learning rate: a short rise, then a cosine down."""
+    """Return a factor on the learning rate: a short rise, then a cosine down."""
     return cosine_after_share(share, WARMUP, LAST_RATE)
 
 
@@ -111,7 +111,7 @@ class StudentTraining:
         self._progress = run.resume()
 
     def train(self, begun: float, show: Callable[[float], object]) -> None:
-        """Trains until the time is over, and saves.
+        """Train until the time is over, and save.
 
         Args:
             begun: seconds of the budget that had passed before, at a first start.
@@ -132,7 +132,7 @@ class StudentTraining:
         run.save(elapsed=clock.elapsed, begun=clock.begun)
 
     def _move(self, share: float) -> Terms:
-        """One step of the motion, at a share of the time for that."""
+        """Take one step of the motion, at a share of the time for that."""
         rng = np.random.default_rng((self._config.seed, self._accelerator.process_index, self._run.step))
         index = torch.from_numpy(rng.integers(len(self._frames), size=MOTION_BATCH))
         landmarks, windows, flow, codes = (
@@ -149,7 +149,7 @@ class StudentTraining:
         return self._follow(self._motion_optimizer, self._moving, terms)
 
     def _paint(self, batch: StudentBatch, share: float) -> Terms:
-        """One step of whole pictures, at a share of the time for these."""
+        """Take one step of whole pictures, at a share of the time for these."""
         peak = self._config.learning_rate * rate(share)
         set_rates(self._optimizer, [SETTLED * peak, peak])
         terms = self._loss(self._model, batch, share)
@@ -157,7 +157,7 @@ class StudentTraining:
         return self._follow(self._optimizer, self._all, terms)
 
     def _follow(self, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], terms: Terms) -> Terms:
-        """Takes the step that the gradients ask for, unless they are not finite."""
+        """Take the step that the gradients ask for, unless they are not finite."""
         norm = self._accelerator.clip_grad_norm_(parameters, CLIP_NORM)
         if torch.isfinite(norm):
             optimizer.step()

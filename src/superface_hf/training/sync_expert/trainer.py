@@ -1,4 +1,4 @@
-"""Trains the sync expert to tell which moment of a sound a mouth belongs to.
+"""Train the sync expert to tell which moment of a sound a mouth belongs to.
 
 ::
 
@@ -30,6 +30,7 @@ from ...errors import MotionError
 from ...models.sync_expert.configuration_sync_expert import SuperFaceSyncExpertConfig
 from ...models.sync_expert.modeling_sync_expert import SuperFaceSyncExpertModel, at_rate
 from ...utils.settings import number
+from ..core.averaging import averaged_copy
 from ..core.processes import accelerator_for
 from ..core.run import TrainingRun
 from ..core.schedules import cosine, rising
@@ -83,7 +84,7 @@ class SyncExpertTrainingConfig:
 
 
 def sync_loss(audio: Tensor, mouth: Tensor, reach: int, temperature: float, tolerance: float) -> tuple[Tensor, Tensor]:
-    """Computes the loss of windows (B, T, E) of sound and mouth, and how often the best shift of the right clip is right.
+    """Compute the loss of windows (B, T, E) of sound and mouth, and how often the best shift of the right clip is right.
 
     Each window of sound has as candidates the mouth windows of its own clip within ``reach`` frames, and those of the other
     clips at the same time; and the other way round. Windows that are only a little off share the credit.
@@ -124,11 +125,9 @@ class SyncExpertTrainer:
             model = SuperFaceSyncExpertModel.from_pretrained(config.init)
         else:
             model = SuperFaceSyncExpertModel(model_config or SuperFaceSyncExpertConfig())
-        self.averaged = SuperFaceSyncExpertModel(model.config).eval().requires_grad_(False)
-        self.averaged.load_state_dict(model.state_dict())
+        self.averaged = averaged_copy(model, self.accelerator.device)
         optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
         self.model, self.optimizer = self.accelerator.prepare(model.train(), optimizer)
-        self.averaged.to(self.accelerator.device)
         self.run = TrainingRun(
             Path(config.out), self.accelerator, self.averaged, config.ema, config.checkpoint_minutes, config,
             steps=config.steps, seed=config.seed,
@@ -136,7 +135,7 @@ class SyncExpertTrainer:
         self.offsets: dict[str, float | None] = {}
 
     def train(self, until: int | None = None) -> None:
-        """Trains to the end, or to step ``until``; writes a checkpoint in both cases."""
+        """Train to the end, or to step ``until``, and write a checkpoint in both cases."""
         config = self.config
         self.offsets = self.run.resume().get("offsets", {})
         end = until or config.steps
@@ -172,7 +171,7 @@ class SyncExpertTrainer:
         return {"loss": loss.detach(), "right": right}
 
     def learning_rate(self, step: int) -> float:
-        """The rate of a step: a rise over ``warmup`` steps, then a cosine down to a fiftieth."""
+        """Return the rate of a step: a rise over ``warmup`` steps, then a cosine down to a fiftieth."""
         fall = max(0.02, cosine(step / self.config.steps, 0.0))
         return self.config.learning_rate * rising(step, self.config.warmup) * fall
 
@@ -180,7 +179,7 @@ class SyncExpertTrainer:
 def measured_offsets(
     model: SuperFaceSyncExpertModel, clips: Sequence[SpeechClip], config: SyncExpertTrainingConfig
 ) -> dict[str, float | None]:
-    """Measures by how many seconds each clip's sound is late; None for a clip to leave out.
+    """Measure by how many seconds each clip's sound is late; None for a clip to leave out.
 
     A clip about which the expert is not sure takes the offset that fits all clips of its person best, as they mostly come
     from one recording. Clips too short to tell keep their offset.
@@ -209,7 +208,7 @@ def measured_offsets(
 
 
 def synthetic_clips(count: int, seed: int) -> list[SpeechClip]:
-    """Synthetic utterances (training voices) as clips; each voice is a person."""
+    """Return synthetic utterances (training voices) as clips; each voice is a person."""
     from ...data.speech.synthetic_speech import FRAME_RATE, utterances
 
     return [
@@ -226,7 +225,7 @@ def synthetic_clips(count: int, seed: int) -> list[SpeechClip]:
 
 
 def run(config: SyncExpertTrainingConfig, until: int | None = None) -> Path | None:
-    """Loads what ``config`` names, and trains to the end, or to step ``until``.
+    """Load what ``config`` names, and train to the end, or to step ``until``.
 
     Returns:
         The folder of the newest weights; None in all processes except the main one.

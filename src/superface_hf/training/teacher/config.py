@@ -11,8 +11,8 @@ from typing import Any, Literal, get_type_hints
 from huggingface_hub.errors import StrictDataclassError
 
 from ...data.degradations import DegradationConfig
+from ...data.pairs.drawing import PairSampling
 from ...data.pairs.masking import MaskingConfig
-from ...data.pairs.reenactment import PairSampling
 from ...models.teacher.configuration_teacher import SuperFaceTeacherConfig, TeacherSize
 from ...utils.settings import SettingsError, converted, nearest, number
 from ..losses.perceptual import PerceptualName
@@ -49,7 +49,7 @@ class ModelSettings:
         self.architecture()
 
     def architecture(self) -> SuperFaceTeacherConfig:
-        """The model's configuration, where it does not start from weights."""
+        """Return the model's configuration, where it does not start from weights."""
         try:
             return SuperFaceTeacherConfig.of_size(self.size, **self.overrides)
         except (StrictDataclassError, TypeError, ValueError) as error:
@@ -144,7 +144,8 @@ class OptimizerSettings:
 
 @dataclass(frozen=True)
 class ScheduleSettings:
-    """For how long. A step is one step of the optimizer, on ``run.batch_size`` pairs, however many processes share them.
+    """The length of a training. A step is one step of the optimizer, on ``run.batch_size`` pairs, however many processes share
+    them.
 
     Attributes:
         steps: length of the training.
@@ -204,7 +205,7 @@ class TeacherTrainingConfig:
     run: RunSettings = field(default_factory=RunSettings)
 
     def __post_init__(self) -> None:
-        """Pairs are drawn at the model's size, whatever it is."""
+        """Draw pairs at the model's size."""
         sampling, size = self.data.sampling, self.model.architecture().image_size
         if self.model.init is not None or sampling.image_size == size:
             return
@@ -221,7 +222,7 @@ class TeacherTrainingConfig:
         return Path(self.run.out)
 
     def micro_batch(self, processes: int) -> int:
-        """Pairs that one process takes at a time."""
+        """Return the pairs that one process takes at a time."""
         parts = processes * self.run.accumulation
         if self.run.batch_size % parts:
             raise SettingsError(
@@ -232,6 +233,6 @@ class TeacherTrainingConfig:
 
 
 def _architecture_hints() -> dict[str, Any]:
-    """The types of the fields that ``SuperFaceTeacherConfig`` itself has, and not every model's configuration."""
+    """Return the types of the fields that ``SuperFaceTeacherConfig`` itself has, and not every model's configuration."""
     own = type("Own", (), {"__annotations__": SuperFaceTeacherConfig.__annotations__})
     return get_type_hints(own, vars(sys.modules[SuperFaceTeacherConfig.__module__]))

@@ -12,7 +12,8 @@ from accelerate import Accelerator
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from transformers.utils import logging
 
-from ...data.pairs.reenactment import Pair, ReenactmentPairs, StreamedPairs
+from ...data.pairs.datasets import ReenactmentPairs, StreamedPairs
+from ...data.pairs.drawing import Pair
 from ...data.pairs.still import StillPairs
 from ...data.prepared_set import ClipStream
 from ...errors import SuperFaceError
@@ -24,13 +25,13 @@ logger = logging.get_logger(__name__)
 class BatchParts:
     """For each step, this process's parts of the batch, joined into one :class:`Pair` each.
 
-    A set in memory needs no place to go on from: pairs are numbered, step s takes those from s * batch_size on, and the
+    A set in memory needs no place to continue from: pairs are numbered, step s takes those from s * batch_size on, and the
     parts of the processes follow each other. A stream has a place.
 
     Args:
         image_size: side of the pictures in pixels.
-        steps: from the one to go on with to the last.
-        places: ``place`` of every process at the step to go on with.
+        steps: from the next one to the last.
+        places: ``place`` of every process at the next step.
 
     Attributes:
         place: where this process's stream is after the step that was given out last; None for a set in memory.
@@ -130,7 +131,7 @@ class _StreamedParts(IterableDataset[tuple[int, dict[str, Any], Pair]]):
 
     def __iter__(self) -> Iterator[tuple[int, dict[str, Any], Pair]]:
         info, states = get_worker_info(), self.place["workers"]
-        # The loader asks its workers in turn, beginning with the first; the training goes on with the one whose turn it was.
+        # The loader asks its workers in turn, beginning with the first; the training continues with the one whose turn it was.
         worker = ((0 if info is None else info.id) + self.place["given"]) % len(states)
         pairs = streamed_pairs(self.config, self.image_size, self.rank * len(states) + worker)
         if states[worker] is not None:
@@ -142,7 +143,7 @@ class _StreamedParts(IterableDataset[tuple[int, dict[str, Any], Pair]]):
 
 
 def streamed_pairs(config: TeacherTrainingConfig, image_size: int, reader: int) -> StreamedPairs:
-    """The pairs of one of the readers: each has its own order of clips, and its own draws."""
+    """Return the pairs of one of the readers: each has its own order of clips, and its own draws."""
     data = config.data
     sampling = replace(data.sampling, image_size=image_size)
     if sampling.stills and not Path(data.prepared).is_dir():
@@ -156,7 +157,7 @@ def streamed_pairs(config: TeacherTrainingConfig, image_size: int, reader: int) 
 
 
 def _place(places: list[Any], rank: int, processes: int, workers: int) -> dict[str, Any]:
-    """The place at which this process's stream resumes; the start if other readers wrote the checkpoint."""
+    """Return the place at which this process's stream resumes; the start if other readers wrote the checkpoint."""
     place = places[rank] if len(places) == processes else None
     if place is not None and len(place["workers"]) == workers:
         return place

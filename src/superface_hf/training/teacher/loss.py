@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...data.pairs.reenactment import Pair
+from ...data.pairs.drawing import Pair
 from ...face_model.mesh_flow import warp
 from ...face_model.mesh_image import opening_image
 from ...face_model.topology import LEFT_EYE, LIPS, RIGHT_EYE
@@ -73,7 +73,7 @@ class TeacherLoss:
     def __call__(
         self, output: TeacherOutput, frames: Tensor, batch: TeacherBatch, patches: list[CloseUp]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted sum, and its terms without gradients.
+        """Return the weighted sum, and its terms without gradients.
 
         Args:
             frames: (B, 3, S, S) what was rendered over the plates.
@@ -98,7 +98,7 @@ class TeacherLoss:
         return loss, {name: term.detach() for name, term in terms.items()}
 
     def pixel_terms(self, output: TeacherOutput, rendered: Tensor, batch: TeacherBatch) -> dict[str, Tensor]:
-        """Frames, the warped person and the matte, against the target."""
+        """Return the losses of the frames, the warped person and the matte, against the target."""
         half = batch.target.shape[-1] // 2
         known = F.interpolate(batch.known, size=(half, half), mode="nearest")
         emphasis = region_weights(
@@ -121,7 +121,7 @@ class TeacherLoss:
         return terms
 
     def motion_terms(self, output: TeacherOutput, batch: TeacherBatch) -> dict[str, Tensor]:
-        """The flow, and the masks that it works with."""
+        """Return the losses of the flow, and of the masks that it works with."""
         size = batch.target.shape[-1]
         sizes = tuple(size // factor for factor in (16, 8, 4))
         person = F.avg_pool2d(batch.target_matte, size // batch.known.shape[-1])
@@ -137,8 +137,8 @@ class TeacherLoss:
         return terms
 
     def restoration(self, restored: Restoration, clean: Tensor, degraded: Tensor, centres: Tensor) -> Tensor:
-        """The error of restored sources against the clean ones (B, 3, S, S), and of what was taken for ``degraded`` (B,); by
-        the weight of all perceptual distances, that of a window each (``centres`` (B, 2) in image coordinates)."""
+        """Return the error of restored sources against the clean ones (B, 3, S, S), and of what was taken for ``degraded``
+        (B,); by the weight of all perceptual distances, that of a window each (``centres`` (B, 2) in image coordinates)."""
         found = F.binary_cross_entropy_with_logits(restored.need, degraded.float())
         error = (restored.image - clean).abs().mean() + FOUND_WEIGHT * found
         if self.perceptual is not None:
@@ -147,7 +147,8 @@ class TeacherLoss:
         return error
 
     def perceived(self, frames: Tensor, batch: TeacherBatch, patches: list[CloseUp]) -> Tensor:
-        """Perceptual distance of the face at half the resolution, and of mouth, one eye and hair at full resolution."""
+        """Return the perceptual distance of the face at half the resolution, and of mouth, one eye and hair at full
+        resolution."""
         assert self.perceptual is not None
         landmarks = batch.target_landmarks
         # Where the target is unknown, the rendering counts as right.
@@ -160,7 +161,7 @@ class TeacherLoss:
 
 
 def half_warped(output: TeacherOutput, batch: TeacherBatch) -> Tensor:
-    """The clean source's pixels after the flow, at half the resolution: (B, 3, S/2, S/2)."""
+    """Return the clean source's pixels after the flow, at half the resolution: (B, 3, S/2, S/2)."""
     warped = F.avg_pool2d(output.warped, 2)
     degraded = batch.degraded
     if not degraded.any():
@@ -170,8 +171,9 @@ def half_warped(output: TeacherOutput, batch: TeacherBatch) -> Tensor:
 
 
 def close_ups(frames: Tensor, batch: TeacherBatch, generator: torch.Generator) -> list[CloseUp]:
-    """Full-resolution windows at the mouth, at one eye and in the hair, of the items whose footage has that resolution and
-    whose targets are known there. A window that no item has is left out; ``generator`` chooses the eye and the hair."""
+    """Return the full-resolution windows at the mouth, at one eye and in the hair, of the items whose footage has that
+    resolution and whose targets are known there. A window that no item has is left out; ``generator`` chooses the eye
+    and the hair."""
     landmarks, size = batch.target_landmarks, frames.shape[-1]
     eye = (LEFT_EYE, RIGHT_EYE)[int(torch.randint(2, (), generator=generator))]
     hair = HAIRLINE[int(torch.randint(len(HAIRLINE), (), generator=generator))]

@@ -1,4 +1,4 @@
-"""Trains the teacher on pairs of frames of one person: ``superface train teacher --config configs/teacher_base.yaml``.
+"""Train the teacher on pairs of frames of one person: ``superface train teacher --config configs/teacher_base.yaml``.
 
 The same command resumes from the newest checkpoint in ``run.out``, and ends with the weights of an uninterrupted training:
 whatever is drawn (pairs, degradations, windows) follows from the seed, the step and the place in the batch.
@@ -20,7 +20,7 @@ from transformers.utils import logging
 
 from ...data.degradations import SourceDegradation
 from ...data.mattes import Mattes, known_plate, person_colours
-from ...data.pairs.reenactment import Pair
+from ...data.pairs.drawing import Pair
 from ...errors import SuperFaceError
 from ...face_model.linear import FaceModel
 from ...models.teacher.modeling_teacher import SuperFaceTeacherModel
@@ -35,7 +35,7 @@ from ..losses.pixels import windows
 from .config import ModelSettings, TeacherTrainingConfig
 from .data import BatchParts
 from .loss import RESTORED_WINDOW, TeacherBatch, TeacherLoss, close_ups
-from .validation import ValidationClips, validate
+from .validation import ValidationClips, measure_teacher
 
 logger = logging.get_logger(__name__)
 
@@ -45,7 +45,7 @@ _WINDOWS, _DEGRADATION, _RESTORED = range(3)
 
 
 class TeacherTrainer:
-    """One training run; ``train()`` goes on from the newest checkpoint, exactly where it stopped."""
+    """One training run; ``train()`` continues from the newest checkpoint, exactly where it stopped."""
 
     def __init__(self, config: TeacherTrainingConfig) -> None:
         self.config = config
@@ -88,7 +88,7 @@ class TeacherTrainer:
                 part.compile()
 
     def train(self, until: int | None = None) -> None:
-        """Trains to the end, or to step ``until``; writes a checkpoint in both cases.
+        """Train to the end, or to step ``until``, and write a checkpoint in both cases.
 
         Raises:
             TrainingError: the checkpoint is of another model, or steps stayed without finite gradients.
@@ -108,14 +108,14 @@ class TeacherTrainer:
             for parts in batches:
                 self.run.tick(self._train_step(parts), everyone=batches.place)
                 if validation is not None and self.run.step % config.run.validate_every == 0:
-                    self._validate(validation)
+                    self._log_validation(validation)
             self.run.save(everyone=batches.place)
         finally:
             for tracker in self.accelerator.trackers:
                 tracker.finish()
 
     def _train_step(self, parts: list[Pair]) -> dict[str, float | Tensor]:
-        """One step of the optimizer on this process's parts of the batch."""
+        """Take one step of the optimizer on this process's parts of the batch."""
         settings, step = self.config.optimizer, self.run.step
         schedule = self.config.schedule
         rate = settings.learning_rate * falling_rate(step, schedule.steps, schedule.warmup, schedule.decay)
@@ -147,7 +147,7 @@ class TeacherTrainer:
         return {**sums, **({"gradient": norm} if taken else {}), "rate": rate, "skipped": float(not taken)}
 
     def _learn_from(self, part: Pair, place: int, parts: int) -> dict[str, Tensor]:
-        """Adds the gradients of one part of the batch, the ``place``-th of all, to those of ``parts`` on this process."""
+        """Add the gradients of one part of the batch, the ``place``-th of all, to those of ``parts`` on this process."""
         batch = self._on_device(part, place)
         generator = self._generator(place, _WINDOWS)
         with self.accelerator.autocast():
@@ -165,7 +165,7 @@ class TeacherTrainer:
         return {"loss": loss.detach(), **terms}
 
     def _learn_to_restore(self, part: Pair, place: int, parts: int) -> dict[str, Tensor]:
-        """Adds the restorer's gradients alone, from windows of degraded sources and of their originals."""
+        """Add the restorer's gradients alone, from windows of degraded sources and of their originals."""
         batch = self._on_device(part, place)
         side = min(RESTORED_WINDOW, batch.source.shape[-1])
         degraded, clean = windows(batch.window, (batch.source, batch.clean_source), side)
@@ -176,7 +176,7 @@ class TeacherTrainer:
         return {"loss": loss.detach(), "restoration": loss.detach()}
 
     def _on_device(self, part: Pair, place: int) -> TeacherBatch:
-        """Pictures as floats in [0, 1], in layers, and some of the sources degraded."""
+        """Return the pictures as floats in [0, 1], in layers, and some of the sources degraded."""
         device = self.accelerator.device
         part = part.to(device, non_blocking=True)
         source, target = (
@@ -198,11 +198,11 @@ class TeacherTrainer:
         )  # fmt: skip
 
     def _generator(self, place: int, kind: int, device: torch.device | str = "cpu") -> torch.Generator:
-        """Random numbers that only depend on the seed, the step and the place in the batch."""
+        """Return the random numbers that only depend on the seed, the step and the place in the batch."""
         return torch_generator(self.config.run.seed, self.run.step, place, kind, device=device)
 
     def _all_finite(self, *values: Tensor) -> bool:
-        """Whether the values are finite in all processes."""
+        """Return whether the values are finite in all processes."""
         finite = torch.stack([value.detach().float().isfinite() for value in values]).all()
         if self.accelerator.num_processes > 1:
             finite = self.accelerator.reduce(finite.float(), "mean") == 1
@@ -221,15 +221,15 @@ class TeacherTrainer:
                 f"weights with model.init={checkpoint / 'averaged'}."
             )
 
-    def _validate(self, clips: ValidationClips) -> None:
-        """Runs on the main process; the others wait for it in their next step."""
+    def _log_validation(self, clips: ValidationClips) -> None:
+        """Run on the main process; the others wait for it in their next step."""
         sheet = self.run.out / f"validation_{self.run.step:06d}.png"
-        self.run.log({"step": self.run.step, "validation": validate(self.averaged, clips, self.mattes, sheet)})
+        self.run.log({"step": self.run.step, "validation": measure_teacher(self.averaged, clips, self.mattes, sheet)})
         self.run.log_picture("validation", sheet)
 
 
 def initial_model(settings: ModelSettings) -> SuperFaceTeacherModel:
-    """The released weights that ``init`` names, or a new model, which is the plain mesh flow."""
+    """Return the released weights that ``init`` names, or a new model, which is the plain mesh flow."""
     if settings.init:
         try:
             return SuperFaceTeacherModel.from_pretrained(settings.init, dtype=torch.float32)
@@ -258,7 +258,7 @@ def _check_trackers(names: tuple[str, ...]) -> None:
 
 
 def run(config: TeacherTrainingConfig, until: int | None = None) -> Path | None:
-    """Trains to the end, or to step ``until``.
+    """Train to the end, or to step ``until``.
 
     Returns:
         The folder of the averaged weights; None in all processes except the main one.

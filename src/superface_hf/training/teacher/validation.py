@@ -1,4 +1,4 @@
-"""Looks at a teacher on the validation clips: numbers against the plain mesh flow, and a contact sheet to look at."""
+"""Measure a teacher on the validation clips against the plain mesh flow, and write a contact sheet."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ValidationClips:
         prepared: folder or Hub id of a prepared set.
 
     Raises:
-        SuperFaceError: the set cannot be read, or has no clips to validate on.
+        SuperFaceError: the set cannot be read, or has no validation clips.
     """
 
     def __init__(self, prepared: str | Path, frames: int = 6, size: int = 512) -> None:
@@ -66,7 +66,7 @@ class ValidationClips:
 
 
 def _validation_clips(prepared: str | Path) -> list[PreparedClip]:
-    """All clips of the split ``val``, in name order."""
+    """Return all clips of the split ``val``, in name order."""
     if Path(prepared).is_dir():
         return list(load_clips(Path(prepared), "val"))
     clips: dict[str, PreparedClip] = {}
@@ -78,10 +78,11 @@ def _validation_clips(prepared: str | Path) -> list[PreparedClip]:
 
 
 @torch.inference_mode()
-def validate(
+def measure_teacher(
     model: SuperFaceTeacherModel, data: ValidationClips, mattes: Mattes, sheet: Path
 ) -> dict[str, float | list[float]]:
-    """Mean PSNR of teacher and plain mesh flow over the whole picture and the eye and mouth boxes, and the worst clip.
+    """Return the mean PSNR of teacher and plain mesh flow over the whole picture and the eye and mouth boxes, and the worst
+    clip.
 
     Writes a contact sheet: for each clip the source, two targets, and these two by the mesh flow and by the teacher.
     """
@@ -105,7 +106,7 @@ def validate(
 
 
 def _rendered(model: SuperFaceTeacherModel, clip: _Clip, mattes: Mattes) -> dict[str, Tensor]:
-    """The clip's frames by the plain mesh flow and by the teacher, (T, 3, S, S) each."""
+    """Return the clip's frames by the plain mesh flow and by the teacher, (T, 3, S, S) each."""
     device = model.device
     source, landmarks, driving = (x.to(device) for x in (clip.source, clip.source_landmarks, clip.target_landmarks))
     matte = mattes(source)

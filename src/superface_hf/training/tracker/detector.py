@@ -1,10 +1,10 @@
-"""Trains the tracker's face detector::
+"""Train the tracker's face detector::
 
     superface train tracker-detector --prepared .cache/prepared
     superface train tracker-detector --prepared .cache/prepared --set start=src/superface_hf/weights/tracker
 
 The second command trains the detector of a tracker on; ``superface train tracker --set only_detector=true`` puts it in place.
-Checkpoints are written every few minutes; the same command goes on from the last one.
+Checkpoints are written every few minutes; the same command continues from the last one.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class SceneBatch(Batch):
 
 
 def target_maps(faces: list[list[FaceCrop]], cells: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Makes the detector's targets: heatmaps (B, h, w) in [0, 1], geometry (B, 5, h, w) and its weights (B, h, w)."""
+    """Make the detector's targets: heatmaps (B, h, w) in [0, 1], geometry (B, 5, h, w) and its weights (B, h, w)."""
     heat = np.zeros((len(faces), cells, cells), np.float32)
     geometry = np.zeros((len(faces), 5, cells, cells), np.float32)
     weight = np.zeros((len(faces), cells, cells), np.float32)
@@ -100,7 +100,7 @@ def target_maps(faces: list[list[FaceCrop]], cells: int) -> tuple[Tensor, Tensor
 def detector_loss(
     logits: Tensor, geometry: Tensor, heat: Tensor, target: Tensor, weight: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """CenterNet's focal loss of the heatmap (equation 1 there), and L1 of the geometry near the centres."""
+    """Return CenterNet's focal loss of the heatmap (equation 1 there), and L1 of the geometry near the centres."""
     chance = logits.float().sigmoid().clamp(1e-4, 1 - 1e-4)
     positive = heat == 1
     loss = torch.where(
@@ -135,7 +135,7 @@ class DetectorData:
         self.validation = [make() for _ in range(VALIDATION_SCENES)]
 
     def __call__(self, draws: Draws) -> SceneBatch:
-        """Scenes with random light, occlusions and degradations."""
+        """Give scenes random light, occlusions and degradations."""
         self.scenes.random = draws.numpy
         squares, faces = zip(*(self.scenes() for _ in range(self.batch)), strict=True)
         pictures = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).float() / 255
@@ -146,8 +146,8 @@ class DetectorData:
 
 
 @torch.no_grad()
-def validate(detector: nn.Module, scenes: list[tuple[np.ndarray, list[FaceCrop]]]) -> dict[str, float]:
-    """Recall (a detection within a quarter of the face and of about its size) and false finds per scene, at 0.3."""
+def measure_detector(detector: nn.Module, scenes: list[tuple[np.ndarray, list[FaceCrop]]]) -> dict[str, float]:
+    """Return the recall (a detection within a quarter of the face and of about its size) and false finds per scene, at 0.3."""
     detector.eval()
     found, total, wrong = 0, 0, 0
     like = next(detector.parameters())
@@ -173,7 +173,7 @@ def validate(detector: nn.Module, scenes: list[tuple[np.ndarray, list[FaceCrop]]
 def train(
     config: DetectorTrainingConfig, until: int | None = None, model_config: SuperFaceTrackerConfig | None = None
 ) -> Path | None:
-    """Trains until steps or minutes are over, or to step ``until``; see :func:`.part.train_part`."""
+    """Train until steps or minutes are over, or to step ``until``; see :func:`.part.train_part`."""
     accelerator = accelerator_for()
     torch.manual_seed(config.seed)
     data = DetectorData(config)
@@ -196,7 +196,7 @@ def train(
         backbone_and_heads(detector, config.backbone_rate, config.learning_rate),
         data,
         loss,
-        lambda network: validate(network, data.validation),
+        lambda network: measure_detector(network, data.validation),
         ema=0.995,
         warmup=30,
         clip_norm=5.0,

@@ -1,8 +1,8 @@
-"""Trains the tracker's eye refiner::
+"""Train the tracker's eye refiner::
 
     superface train tracker-eyes --prepared .cache/prepared
 
-``superface train tracker --set only_eyes=true`` trains it and puts it into a model folder. The same command goes on from the
+``superface train tracker --set only_eyes=true`` trains it and puts it into a model folder. The same command continues from the
 newest checkpoint.
 """
 
@@ -78,13 +78,13 @@ class EyeTrainingConfig(DomainShares, PartTrainingConfig):
 
 
 def opening(points: Tensor) -> Tensor:
-    """(B,) mean gap between the lids over the eye's width, of points (B, P, 3) in any unit."""
+    """Return the mean gap (B,) between the lids over the eye's width, of points (B, P, 3) in any unit."""
     pairs = torch.tensor(eyes.LIDS)
     return (points[:, pairs[:, 0]] - points[:, pairs[:, 1]])[..., :2].norm(dim=-1).mean(1) / _width(points)
 
 
 def gaze(points: Tensor) -> Tensor:
-    """(B, 2) where the iris is from the middle of the corners, in widths of the eye."""
+    """Return the place of the iris (B, 2) from the middle of the corners, in widths of the eye."""
     middle = points[:, [eyes.OUTER, eyes.INNER], :2].mean(1)
     return (points[:, eyes.IRIS, :2] - middle) / _width(points)[:, None]
 
@@ -94,13 +94,13 @@ def _width(points: Tensor) -> Tensor:
 
 
 def movement(points: np.ndarray) -> np.ndarray:
-    """(N, 3) opening and gaze of eyes (N, P, 3)."""
+    """Return the opening and gaze (N, 3) of eyes (N, P, 3)."""
     tensor = torch.from_numpy(points)
     return np.concatenate([opening(tensor)[:, None].numpy(), gaze(tensor).numpy()], axis=1)
 
 
 def chosen_frames(prepared: Path, frames: int) -> dict[str, set[int]]:
-    """For each training clip its frames with the rarest eyes, of those kept as pictures: half of them, the rest spread
+    """Choose of each training clip the frames with the rarest eyes, of those kept as pictures: half of them, the rest spread
     evenly."""
     found, points = [], []
     for clip in load_clips(prepared, "train", pictures=False):
@@ -119,12 +119,12 @@ def chosen_frames(prepared: Path, frames: int) -> dict[str, set[int]]:
 
 
 def both_eyes(landmarks: np.ndarray) -> np.ndarray:
-    """(2, P, 3) the eyes of a mesh in units of their crops."""
+    """Return the eyes (2, P, 3) of a mesh in units of their crops."""
     return np.stack([eyes.to_eye(landmarks, crop, bool(left)) for left, crop in enumerate(eyes.eye_crops(landmarks))])
 
 
 def training_sources(prepared: Path, frames: int) -> Iterator[Source]:
-    """Pictures of the training clips and portraits; the latter as the whole tracker's training takes them."""
+    """Yield the pictures of the training clips and portraits; the latter as the whole tracker's training takes them."""
     chosen = chosen_frames(prepared, frames)
     for clip in load_clips(prepared, "train"):
         if clip.name in SKIPPED_CLIPS:
@@ -137,7 +137,7 @@ def training_sources(prepared: Path, frames: int) -> Iterator[Source]:
 
 
 def build_eyes(sources: Iterator[Source], config: EyeTrainingConfig) -> PartSet:
-    """Crops of both eyes of every labelled face."""
+    """Return the crops of both eyes of every labelled face."""
     pictures, points, people, domains = [], [], [], []
     for source in tqdm(sources, desc="eyes", mininterval=10):
         picture = source.picture() if len(source.faces) else None
@@ -179,7 +179,7 @@ class EyeData:
         return load_parts(path, "eyes")
 
     def __call__(self, draws: Draws) -> CropBatch:
-        """Crops of S pixels' width and three quarters of it in height, of groups of eyes."""
+        """Return the crops of S pixels' width and three quarters of it in height, of groups of eyes."""
         chosen = self.rows(self.batch, draws.numpy)
         pictures, points = self._cut(self.train, chosen, *random_jitter(len(chosen), draws.torch, **JITTER))
         pictures = augment.random_light(pictures, draws.torch)
@@ -188,13 +188,13 @@ class EyeData:
         return CropBatch(pictures * 2 - 1, points)
 
     def jittered(self, count: int, draws: Draws) -> Tensor:
-        """(N, P, 3) points of training eyes alone, as in a batch."""
+        """Return the points (N, P, 3) of training eyes alone, as in a batch."""
         chosen = self.rows(count, draws.numpy)
         jitter = random_jitter(len(chosen), draws.torch, **JITTER)
         return jittered_points(torch.from_numpy(self.train.points[chosen]), self.zoom, *jitter)
 
     def validation(self) -> HeldOut:
-        """All validation eyes, off by as much as the regressor's are, and the group of each."""
+        """Return all validation eyes, off by as much as the regressor's are, and the group of each."""
         generator = torch.Generator().manual_seed(1)
         count = len(self.val.points)
         turn = torch.randn(count, generator=generator) * math.radians(2)
@@ -211,7 +211,7 @@ class EyeData:
 
 
 def eye_loss(predicted: Tensor, target: Tensor, movement: float) -> Tensor:
-    """Distance of points, and of the lids' opening and the gaze, both as they are and as they differ within a group.
+    """Return the distance of points, and of the lids' opening and the gaze, both as they are and as they differ within a group.
 
     Args:
         predicted, target: (B, P, 3), groups of ``GROUP`` following each other.
@@ -229,18 +229,20 @@ def eye_loss(predicted: Tensor, target: Tensor, movement: float) -> Tensor:
 
 
 def lid_gaps(points: Tensor) -> Tensor:
-    """(B, 5) gaps between the lids along the eye, in its widths; negative where the upper lid is below the lower one."""
+    """Return the gaps (B, 5) between the lids along the eye, in its widths; negative where the upper lid is below the lower
+    one."""
     pairs = torch.tensor(eyes.LIDS)
     return (points[:, pairs[:, 1]] - points[:, pairs[:, 0]])[..., 1] / _width(points)[:, None]
 
 
 def measures() -> dict[str, Callable[[Tensor], Tensor]]:
-    """The measures of validation: the lids' opening and the gaze sideways, of points (N, P, 3)."""
+    """Return the measures of validation: the lids' opening and the gaze sideways, of points (N, P, 3)."""
     return {"lids": opening, "gaze": lambda points: gaze(points)[:, 0]}
 
 
-def validate(refiner: nn.Module, held_out: HeldOut) -> dict[str, float]:
-    """Mean 2D error in percent of the eye's width, and how movement within a group is seen: slope and correlation."""
+def measure_eye_refiner(refiner: nn.Module, held_out: HeldOut) -> dict[str, float]:
+    """Return the mean 2D error in percent of the eye's width, and how movement within a group is seen: slope and
+    correlation."""
     predicted = held_out.seen_by(refiner)
     error = (predicted - held_out.points)[..., :2].norm(dim=-1).mean(dim=1) / _width(held_out.points)
     return {"error": 100 * float(error.mean()), **movement_figures(predicted, held_out, measures())}
@@ -249,7 +251,7 @@ def validate(refiner: nn.Module, held_out: HeldOut) -> dict[str, float]:
 def train(
     config: EyeTrainingConfig, until: int | None = None, model_config: SuperFaceTrackerConfig | None = None
 ) -> Path | None:
-    """Trains until steps or minutes are over, or to step ``until``; see :func:`.part.train_part`."""
+    """Train until steps or minutes are over, or to step ``until``; see :func:`.part.train_part`."""
     model_config = model_config or SuperFaceTrackerConfig()
     accelerator = accelerator_for()
     torch.manual_seed(config.seed)
@@ -262,7 +264,7 @@ def train(
         [(list(refiner.parameters()), config.learning_rate)],
         data,
         lambda network, batch: {"loss": eye_loss(network(batch.pictures), batch.points, config.movement)},
-        lambda network: validate(network, held_out),
+        lambda network: measure_eye_refiner(network, held_out),
         ema=0.995,
     )
     return train_part(part, config, accelerator, until)

@@ -1,8 +1,8 @@
-"""Trains the tracker's landmark regressor::
+"""Train the tracker's landmark regressor::
 
     superface train tracker-landmarks --prepared .cache/prepared
 
-Checkpoints are written every few minutes; the same command goes on from the last one.
+Checkpoints are written every few minutes; the same command continues from the last one.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class HeldOutFaces(CropBatch):
 
 
 def point_weights() -> Tensor:
-    """(478,) weights with mean 1: eyes with irises, lips and brows count more, as they carry the expression."""
+    """Return weights (478,) with mean 1: eyes with irises, lips and brows count more, as they carry the expression."""
     weights = torch.ones(topology.POINTS)
     for points in (topology.LEFT_EYE, topology.RIGHT_EYE, topology.LEFT_IRIS, topology.RIGHT_IRIS, topology.LIPS):
         weights[torch.from_numpy(points)] = 2.5
@@ -97,7 +97,7 @@ def point_weights() -> Tensor:
 
 
 def landmark_loss(predicted: Tensor, target: Tensor, weights: Tensor) -> Tensor:
-    """Wing loss (Feng et al. 2018) of points in units of the eye distance; depth counts a third.
+    """Return the wing loss (Feng et al. 2018) of points in units of the eye distance; depth counts a third.
 
     Args:
         predicted, target: (B, 478, 3); weights: (478,).
@@ -112,7 +112,7 @@ def landmark_loss(predicted: Tensor, target: Tensor, weights: Tensor) -> Tensor:
 
 @torch.no_grad()
 def initialise_mesh(regressor: LandmarkRegressor, points: Tensor) -> None:
-    """Starts the mesh as mean and principal components of jittered training meshes (N, 478, 3), and the face score as sure."""
+    """Start the mesh as mean and principal components of jittered training meshes (N, 478, 3), and the face score as sure."""
     initialise_basis(regressor.mesh, regressor.coefficients, points)
     nn.init.normal_(regressor.face.weight, std=0.01)
     nn.init.constant_(regressor.face.bias, 2.0)
@@ -141,7 +141,8 @@ class LandmarkData:
         return CropSet.load(path)
 
     def _backgrounds(self, config: LandmarkTrainingConfig, model: SuperFaceTrackerConfig) -> list[np.ndarray]:
-        """Places without a face, each (N, S, S, 3) uint8: random ones and, with a detector, those it falls for."""
+        """Return places without a face, each (N, S, S, 3) uint8: random ones and, with a detector, those that it mistakes
+        for faces."""
         side = self.size * 3 // 2
         groups = []
         for name in ("random", "mistaken"):
@@ -165,7 +166,7 @@ class LandmarkData:
         return groups
 
     def __call__(self, draws: Draws) -> FaceBatch:
-        """Square crops; the last ones of the batch show no face where it should be."""
+        """Return the square crops; the last ones of the batch show no face where it should be."""
         generator, faces = draws.torch, self.batch - self.negatives
         chosen = draws.numpy.choice(len(self.train.points), self.batch, p=self.train.weights)
         pictures = self._tensor(self.train.pictures[chosen])
@@ -190,7 +191,7 @@ class LandmarkData:
         return FaceBatch(pictures * 2 - 1, points, is_face.float())
 
     def validation(self) -> HeldOutFaces:
-        """All validation crops, off by as much as the tracker's own, without further augmentation."""
+        """Return all validation crops, off by as much as the tracker's own, without further augmentation."""
         generator = torch.Generator().manual_seed(1)
         count = len(self.val.points)
         turn = torch.randn(count, generator=generator) * math.radians(3)
@@ -207,8 +208,8 @@ class LandmarkData:
 
 
 @torch.no_grad()
-def validate(regressor: nn.Module, held_out: HeldOutFaces) -> dict[str, float]:
-    """2D errors in percent of the eye distance: the mean by the crops' weights, and the median."""
+def measure_regressor(regressor: nn.Module, held_out: HeldOutFaces) -> dict[str, float]:
+    """Return the 2D errors in percent of the eye distance: the mean by the crops' weights, and the median."""
     regressor.eval()
     device = next(regressor.parameters()).device
     parts = [part.to(device, memory_format=torch.channels_last) for part in held_out.pictures.split(64)]
@@ -222,7 +223,7 @@ def validate(regressor: nn.Module, held_out: HeldOutFaces) -> dict[str, float]:
 def train(
     config: LandmarkTrainingConfig, until: int | None = None, model_config: SuperFaceTrackerConfig | None = None
 ) -> Path | None:
-    """Trains until steps or minutes are over, or to step ``until``; see :func:`.part.train_part`."""
+    """Train until steps or minutes are over, or to step ``until``; see :func:`.part.train_part`."""
     model_config = model_config or SuperFaceTrackerConfig()
     accelerator = accelerator_for()
     torch.manual_seed(config.seed)
@@ -244,7 +245,7 @@ def train(
         backbone_and_heads(regressor, config.backbone_rate, config.learning_rate),
         data,
         loss,
-        lambda network: validate(network, held_out),
+        lambda network: measure_regressor(network, held_out),
         ema=0.998,
         frozen_stages=config.frozen_stages,
     )
@@ -252,7 +253,7 @@ def train(
 
 
 def jittered_meshes(data: LandmarkData, count: int = 6000) -> Tensor:
-    """(N, 478, 3) training meshes in units of crops that are off as the tracker's may be."""
+    """Return the training meshes (N, 478, 3) in units of crops that are off as the tracker's may be."""
     some = np.random.default_rng(0).choice(len(data.train.points), count)
     jitter = augment.random_similarity(count, torch.Generator().manual_seed(2))
     return jittered_points(torch.from_numpy(data.train.points[some]), data.zoom, *jitter)

@@ -1,8 +1,8 @@
-"""Trains the tracker's mouth refiner::
+"""Train the tracker's mouth refiner::
 
     superface train tracker-mouth --prepared .cache/prepared
 
-Checkpoints are written every few minutes; the same command goes on from the last one.
+Checkpoints are written every few minutes; the same command continues from the last one.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class MouthData:
         self.twins = mirror_places()
 
     def __call__(self, draws: Draws) -> CropBatch:
-        """Square crops of groups of mouths."""
+        """Return the square crops of groups of mouths."""
         rows = self.rows(self.batch, draws.numpy)
         pictures, points = self._cut(self.train, rows, *random_jitter(len(rows), draws.torch, **JITTER))
         flipped = torch.rand(len(rows), generator=draws.torch) < 0.5
@@ -98,7 +98,7 @@ class MouthData:
         return CropBatch(pictures * 2 - 1, points)
 
     def jittered(self, count: int, draws: Draws) -> Tensor:
-        """(N, P, 3) points of training mouths alone, half of them mirrored."""
+        """Return the points (N, P, 3) of training mouths alone, half of them mirrored."""
         rows = self.rows(count, draws.numpy)
         jitter = random_jitter(len(rows), draws.torch, **JITTER)
         points = jittered_points(torch.from_numpy(self.train.points[rows]), 1 / CROP_MARGIN, *jitter)
@@ -106,7 +106,7 @@ class MouthData:
         return augment.mirror(torch.zeros(len(rows), 1, 1, 1), points, self.twins, flipped)[1]
 
     def kept(self, name: str) -> HeldOut:
-        """All mouths of a set that is not trained on, off by as much as the regressor's are; groups are clips."""
+        """Return all mouths of a set that is not trained on, off by as much as the regressor's are; groups are clips."""
         parts = load_parts(self.path, name)
         rows = np.arange(len(parts.points))
         jitter = random_jitter(len(rows), torch.Generator().manual_seed(1), turn=0.6, scale=0.02, shift=0.015)
@@ -119,7 +119,8 @@ class MouthData:
 
 
 def mouth_loss(predicted: Tensor, target: Tensor, movement: float) -> Tensor:
-    """Distance of points, and of how lips, corners and chin lie to each other, as it is and as it differs within a group.
+    """Return the distance of points, and of how lips, corners and chin lie to each other, as it is and as it differs within a
+    group.
 
     Args:
         predicted, target: (B, P, 3), groups of ``GROUP`` following each other.
@@ -133,8 +134,9 @@ def mouth_loss(predicted: Tensor, target: Tensor, movement: float) -> Tensor:
     return points + movement * movement_error(off[:, first] - off[:, second], beta=0.01)
 
 
-def validate(refiner: nn.Module, held_out: HeldOut) -> dict[str, float]:
-    """Mean 2D error in percent of the eyes' distance, and how movement within a clip is seen: slope and correlation."""
+def measure_mouth_refiner(refiner: nn.Module, held_out: HeldOut) -> dict[str, float]:
+    """Return the mean 2D error in percent of the eyes' distance, and how movement within a clip is seen: slope and
+    correlation."""
     predicted = held_out.seen_by(refiner)
     error = (predicted - held_out.points)[..., :2].norm(dim=-1).mean() * SIDE / 2
     moved = movement_figures(predicted, held_out, {"opening": opening, "width": width, "corners": corners})
@@ -144,7 +146,7 @@ def validate(refiner: nn.Module, held_out: HeldOut) -> dict[str, float]:
 def train(
     config: MouthTrainingConfig, until: int | None = None, model_config: SuperFaceTrackerConfig | None = None
 ) -> Path | None:
-    """Trains until steps or minutes are over, or to step ``until``, and stretches what the network then sees.
+    """Train until steps or minutes are over, or to step ``until``, and stretch what the network then sees.
 
     See :func:`.part.train_part`.
     """
@@ -163,17 +165,17 @@ def train(
         [(list(refiner.parameters()), config.learning_rate)],
         data,
         lambda network, batch: {"loss": mouth_loss(network(batch.pictures), batch.points, config.movement)},
-        lambda network: validate(network, held_out),
+        lambda network: measure_mouth_refiner(network, held_out),
         ema=0.998,
     )
     return train_part(part, config, accelerator, until, lambda network: settle(network, data))
 
 
 def settle(refiner: nn.Module, data: MouthData) -> None:
-    """Stretches opening and width of a trained refiner by the factors that held-out people need."""
+    """Stretch opening and width of a trained refiner by the factors that held-out people need."""
     assert isinstance(refiner, CropRefiner)
     refiner.cpu()
     held_out = data.kept("tune")
-    logger.info("before: %s", validate(refiner, held_out))
+    logger.info("before: %s", measure_mouth_refiner(refiner, held_out))
     factors = stretch(refiner, held_out.seen_by(refiner), held_out.points, held_out.groups, measures())
-    logger.info("stretched by %s: %s", factors.tolist(), validate(refiner, held_out))
+    logger.info("stretched by %s: %s", factors.tolist(), measure_mouth_refiner(refiner, held_out))

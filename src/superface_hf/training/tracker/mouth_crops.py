@@ -1,4 +1,4 @@
-"""Gathers the crops of mouths that the tracker's mouth refiner learns from, out of a prepared set."""
+"""Gather the crops of mouths that the tracker's mouth refiner learns from, out of a prepared set."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ class MouthCropsConfig(DomainShares):
 
 
 def movement(points: np.ndarray) -> np.ndarray:
-    """(N, 5) opening, width, one-sidedness, thickness of the lips and height of the corners of mouths (N, P, 3)."""
+    """Return the opening, width, one-sidedness, thickness of the lips and height of the corners, (N, 5), of mouths (N, P,
+    3)."""
     tensor = torch.from_numpy(points)
     open_, sides = opening(tensor), corners(tensor)
     columns = [open_, width(tensor), sides[:, 0] - sides[:, 1], height(tensor) - open_, sides.mean(1)]
@@ -61,8 +62,8 @@ def movement(points: np.ndarray) -> np.ndarray:
 
 
 def chosen_frames(prepared: Path, split: str, most: int) -> dict[str, list[int]]:
-    """For each clip the frames to take of those kept as pictures: at most so many of a person (a clip, in validation), half
-    of them those with the rarest mouths, the rest spread evenly."""
+    """Choose of each clip the frames to take, of those kept as pictures: at most so many of a person (a clip, in
+    validation), half of them those with the rarest mouths, the rest spread evenly."""
     found, points, people = [], [], []
     for clip in load_clips(prepared, split, pictures=False):
         if clip.name in SKIPPED_CLIPS:
@@ -85,7 +86,7 @@ def chosen_frames(prepared: Path, split: str, most: int) -> dict[str, list[int]]
 
 
 def _evenly(items: list[T], most: int) -> list[T]:
-    """At most so many of the items, evenly spread."""
+    """Return at most so many of the items, evenly spread."""
     places = np.unique(np.linspace(0, len(items) - 1, min(most, len(items))).astype(int)).tolist()
     return [items[place] for place in places]
 
@@ -95,7 +96,8 @@ def _person(clip: PreparedClip) -> str:
 
 
 def mouths(prepared: Path, config: MouthCropsConfig, name: Literal["train", "tune", "val"]) -> PartSet:
-    """Crops of mouths: of training people and portraits, of people kept to tune the trained network, of validation clips."""
+    """Return the crops of mouths: of training people and portraits, of people kept to tune the trained network, of validation
+    clips."""
     pictures: list[np.ndarray] = []
     points, people, domains, groups = [], [], [], []
 
@@ -129,7 +131,7 @@ def mouths(prepared: Path, config: MouthCropsConfig, name: Literal["train", "tun
 
 
 def portraits(prepared: Path, most: int) -> list[Source]:
-    """Training portraits, as the whole tracker's training takes them; of the small ones as many as are wanted."""
+    """Yield the training portraits, as the whole tracker's training takes them; of the small ones as many as are wanted."""
     sources = [source for source in all_sources(prepared, False, frames=1) if len(source.faces)]
     small = [source for source in sources if source.domain == "portraits_small"]
     large = [source for source in sources if source.domain == "portraits_large"]
@@ -137,5 +139,5 @@ def portraits(prepared: Path, most: int) -> list[Source]:
 
 
 def gather(path: Path, prepared: Path, config: MouthCropsConfig) -> None:
-    """Writes a file of crops, with the sets ``SETS``; see ``parts.load_parts``."""
+    """Write a file of crops, with the sets ``SETS``; see ``parts.load_parts``."""
     save_parts(path, **{name: mouths(prepared, config, name) for name in SETS})

@@ -18,7 +18,7 @@ def _places(pairs: list[tuple[int, int]]) -> Tensor:
 
 
 def _across(ring: np.ndarray) -> list[tuple[int, int]]:
-    """Upper and lower points of a ring that face each other."""
+    """Return the upper and lower points of a ring that face each other."""
     half = len(ring) // 2
     return [(int(ring[-step]), int(ring[step])) for step in range(1, half)]
 
@@ -37,28 +37,29 @@ VECTORS = _places(
 
 
 def opening(points: Tensor) -> Tensor:
-    """(B,) mean gap between the inner lips in distances of the eyes, of points (B, P, 3) in units of the network's crop."""
+    """Return the mean gap (B,) between the inner lips in distances of the eyes, of points (B, P, 3) in units of the network's
+    crop."""
     return (points[:, _GAPS[:, 0]] - points[:, _GAPS[:, 1]])[..., :2].norm(dim=-1).mean(1) * SIDE / 2
 
 
 def height(points: Tensor) -> Tensor:
-    """(B,) distance of the lips' outer edges in the middle, as :func:`opening`."""
+    """Return the distance (B,) of the lips' outer edges in the middle, as :func:`opening`."""
     return (points[:, _PLACE[0]] - points[:, _PLACE[17]])[..., :2].norm(dim=-1) * SIDE / 2
 
 
 def width(points: Tensor) -> Tensor:
-    """(B,) distance of the corners, as :func:`opening`."""
+    """Return the distance (B,) of the corners, as :func:`opening`."""
     return (points[:, _CORNERS[0]] - points[:, _CORNERS[1]])[..., :2].norm(dim=-1) * SIDE / 2
 
 
 def corners(points: Tensor) -> Tensor:
-    """(B, 2) how far each corner is below the lips' middle, as :func:`opening`: smiles, frowns, and one-sided ones."""
+    """Return how far (B, 2) each corner is below the lips' middle, as :func:`opening`: smiles, frowns, and one-sided ones."""
     middle = points[:, LIPS, 1].mean(1, keepdim=True)
     return (points[:, _CORNERS, 1] - middle) * SIDE / 2
 
 
 def measures() -> Tensor:
-    """(2, P * 3) opening and width of an upright mouth as sums of coordinates, in units of the crop."""
+    """Return the opening and width of an upright mouth as sums (2, P * 3) of coordinates, in units of the crop."""
     sums = torch.zeros(2, len(MOUTH_POINTS), 3)
     for upper, lower in _GAPS.tolist():
         sums[0, upper, 1] -= 1 / len(_GAPS)
@@ -68,7 +69,7 @@ def measures() -> Tensor:
 
 
 def mirror_places() -> Tensor:
-    """(P,) the place of each point's twin on the other side of the face."""
+    """Return the place (P,) of each point's twin on the other side of the face."""
     mean = FaceModel.default().mean[torch.from_numpy(MOUTH_POINTS)]
     twins = torch.cdist(mean * mean.new_tensor([-1, 1, 1]), mean).argmin(1)
     assert (twins[twins] == torch.arange(len(twins))).all()

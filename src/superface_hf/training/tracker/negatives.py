@@ -1,4 +1,5 @@
-"""Places without a face for the landmark regressor's face score: random ones, and those a trained detector falls for."""
+"""Places without a face for the landmark regressor's face score: random ones, and those that a trained detector mistakes
+for faces."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from ..core.layout import channels_last
 
 
 def random_places(sources: list[Source], size: int, random: np.random.Generator) -> np.ndarray:
-    """(N, size, size, 3) uint8 parts of face-free pictures and of labelled pictures beside the faces."""
+    """Return parts (N, size, size, 3) uint8 of face-free pictures and of labelled pictures beside the faces."""
     parts: list[np.ndarray] = []
     for picture in faceless_pictures(FACELESS_TRAIN):
         for _ in range(60):
@@ -36,7 +37,7 @@ def random_places(sources: list[Source], size: int, random: np.random.Generator)
 def mistaken_places(
     detector_weights: Path, sources: list[Source], config: SuperFaceTrackerConfig, size: int, scenes: int = 1200
 ) -> np.ndarray:
-    """(N, size, size, 3) uint8 crops where the detector sees a face and none is, in sources and in made-up scenes."""
+    """Return crops (N, size, size, 3) uint8 where the detector sees a face and none is, in sources and in made-up scenes."""
     detector = channels_last(FaceDetector(config).eval())
     detector.load_state_dict(load_file(detector_weights))
     faceless = faceless_pictures(FACELESS_TRAIN)
@@ -63,6 +64,6 @@ def mistaken_places(
 
 
 def _touches(place: FaceCrop, face: FaceCrop) -> bool:
-    """Whether the middle of one lies in the other (an eye alone still looks at the face around it)."""
+    """Return whether the middle of one box lies in the other (an eye alone still looks at the face around it)."""
     distance = max(abs(place.x - face.x), abs(place.y - face.y))
     return distance < 0.6 * max(face.size, place.size)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ...data.batch import Batch
 from ...models.backbone import LiteBackbone
 from ...utils.settings import number
+from ..core.averaging import averaged_copy
 from ..core.checkpoints import WEIGHTS_FILE, write_network
 from ..core.randomness import numpy_generator, torch_generator
 from ..core.run import TrainingRun
@@ -37,7 +38,7 @@ class PartTrainingConfig:
         batch: items a step, in each process.
         learning_rate: the highest, of AdamW.
         weight_decay: of AdamW.
-        checkpoint_seconds: how often to save and validate.
+        checkpoint_seconds: how often to save, and to measure the averaged weights.
         seed: of everything that is drawn.
     """
 
@@ -84,7 +85,7 @@ class Draws:
 
     @classmethod
     def of(cls, *numbers: int) -> Draws:
-        """Random numbers that follow from whole numbers: the seed, the step, the process."""
+        """Return the random numbers that follow from whole numbers: the seed, the step, the process."""
         return cls(numpy_generator(*numbers), torch_generator(*numbers))
 
 
@@ -97,7 +98,7 @@ class Part(Generic[BatchT]):
         rates: groups of parameters, each with its highest learning rate.
         draw: a batch by the random numbers of a step.
         loss: the terms of a batch's loss by their names; ``loss`` is what is minimised.
-        validate: measures a network on people who are not trained on.
+        measure: measures a network on people who are not trained on.
         ema: decay of the averaged weights, which are the result.
         warmup: steps over which the learning rate rises.
         clip_norm: longer gradients are shortened to this.
@@ -108,7 +109,7 @@ class Part(Generic[BatchT]):
     rates: list[tuple[list[nn.Parameter], float]]
     draw: Callable[[Draws], BatchT]
     loss: Callable[[nn.Module, BatchT], Mapping[str, Tensor]]
-    validate: Callable[[nn.Module], Mapping[str, float]]
+    measure: Callable[[nn.Module], Mapping[str, float]]
     ema: float
     warmup: int = 100
     clip_norm: float = 1.0
@@ -119,7 +120,7 @@ def train_part(
     part: Part[BatchT], config: PartTrainingConfig, accelerator: Accelerator, until: int | None = None,
     settle: Callable[[nn.Module], None] | None = None,
 ) -> Path | None:  # fmt: skip
-    """Trains until steps or minutes are over, or to step ``until``; goes on from the newest checkpoint in ``config.out``.
+    """Train until steps or minutes are over, or to step ``until``; continue from the newest checkpoint in ``config.out``.
 
     Args:
         settle: changes the averaged weights in the end, before they are written.
@@ -130,7 +131,7 @@ def train_part(
     freeze_stages(part.network, part.frozen_stages)
     groups = [{"params": [p for p in parameters if p.requires_grad]} for parameters, _ in part.rates]
     optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
-    averaged = copy.deepcopy(part.network).to(accelerator.device).eval().requires_grad_(False)
+    averaged = averaged_copy(part.network, accelerator.device)
     network, optimizer = accelerator.prepare(part.network, optimizer)
     run = TrainingRun(
         config.out, accelerator, averaged, part.ema, config.checkpoint_seconds / 60, config, log_every=LOG_EVERY,
@@ -143,8 +144,8 @@ def train_part(
         terms = part.loss(network, batch)
         factor = cosine_after_warmup(step, part.warmup, run.progress)
         run.descend(terms["loss"], network, optimizer, [factor * peak for _, peak in part.rates], part.clip_norm)
-        run.tick({name: term.detach() for name, term in terms.items()}, validate=lambda: part.validate(averaged))
-    run.save(validate=lambda: part.validate(averaged))
+        run.tick({name: term.detach() for name, term in terms.items()}, measure=lambda: part.measure(averaged))
+    run.save(measure=lambda: part.measure(averaged))
     if not accelerator.is_main_process:
         return None
     if run.progress < 1:
@@ -157,25 +158,25 @@ def train_part(
 
 
 def frozen_modules(backbone: LiteBackbone, stages: int) -> list[nn.Module]:
-    """The stem and the first ``stages`` stages, which keep their ImageNet weights; none at 0."""
+    """Return the stem and the first ``stages`` stages, which keep their ImageNet weights; none at 0."""
     return [backbone.stem, *backbone.stages[:stages]] if stages else []
 
 
 def freeze_stages(network: nn.Module, stages: int) -> None:
-    """Takes a network's frozen stages out of training, so that no gradient is computed for them."""
+    """Take a network's frozen stages out of training, so that no gradient is computed for them."""
     for module in frozen_modules(typing.cast(LiteBackbone, network.backbone), stages) if stages else []:
         module.requires_grad_(False)
 
 
 def train_mode(wrapped: nn.Module, network: nn.Module, stages: int) -> None:
-    """Brings a network into training mode, except for the batch norms of its frozen stages."""
+    """Bring a network into training mode, except for the batch norms of its frozen stages."""
     wrapped.train()
     for module in frozen_modules(typing.cast(LiteBackbone, network.backbone), stages) if stages else []:
         module.eval()
 
 
 def backbone_and_heads(network: nn.Module, backbone_rate: float, rate: float) -> list[tuple[list[nn.Parameter], float]]:
-    """The parameters of a network on an ImageNet backbone, in two groups with a learning rate each."""
+    """Return the parameters of a network on an ImageNet backbone, in two groups with a learning rate each."""
     named = list(network.named_parameters())
     backbone = [parameter for name, parameter in named if name.startswith("backbone.")]
     heads = [parameter for name, parameter in named if not name.startswith("backbone.")]

@@ -46,7 +46,7 @@ class PartSet:
     weights: np.ndarray
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Small arrays for a file: the pictures as WebP, the points in half precision."""
+        """Return the small arrays for a file: the pictures as WebP, the points in half precision."""
         encoded = [_encoded(picture) for picture in self.pictures]
         return {
             "pictures": np.frombuffer(b"".join(encoded), np.uint8),
@@ -70,13 +70,13 @@ class PartSet:
 
 
 def save_parts(path: Path, **sets: PartSet) -> None:
-    """Writes sets by their names into one file, which appears complete or not at all."""
+    """Write sets by their names into one file, which appears complete or not at all."""
     arrays: dict[str, Any] = {f"{name}.{key}": a for name, each in sets.items() for key, a in each.arrays().items()}
     write_arrays(path, arrays, compressed=True)
 
 
 def load_parts(path: Path, name: str) -> PartSet:
-    """One of the sets of :func:`save_parts`."""
+    """Return one of the sets of :func:`save_parts`."""
     with np.load(path) as data:
         return PartSet.of_arrays({key.split(".")[1]: data[key] for key in data.files if key.startswith(f"{name}.")})
 
@@ -112,7 +112,7 @@ class HeldOut(CropBatch):
 
     @torch.no_grad()
     def seen_by(self, refiner: nn.Module) -> Tensor:
-        """(B, P, 3) the points that a refiner finds."""
+        """Return the points (B, P, 3) that a refiner finds."""
         refiner.eval()
         device = next(refiner.parameters()).device
         return torch.cat([refiner(part.to(device)).cpu() for part in self.pictures.split(128)])
@@ -130,7 +130,7 @@ class GroupSampler:
         self.shares = shares / shares.sum()
 
     def __call__(self, count: int, random: np.random.Generator) -> np.ndarray:
-        """(count,) rows."""
+        """Return the numbers (count,) of drawn rows."""
         rows = []
         for group in random.choice(len(self.members), count // GROUP, p=self.shares):
             members = self.members[group]
@@ -142,8 +142,8 @@ class GroupSampler:
 def random_jitter(
     count: int, generator: torch.Generator, turn: float, scale: float, shift: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """How far the network's crop is off, for ``augment.cut_crops``: normal, with these deviations (degrees, log, crop units);
-    one in five is off twice as far."""
+    """Draw how far the network's crop is off, for ``augment.cut_crops``: normal, with these deviations (degrees, log, crop
+    units); one in five is off twice as far."""
     device = generator.device
     wide = torch.where(torch.rand(count, generator=generator, device=device) < 0.2, 2.0, 1.0)
 
@@ -155,13 +155,14 @@ def random_jitter(
 
 
 def jittered_points(points: Tensor, zoom: float, *jitter: Tensor) -> Tensor:
-    """(N, P, 3) points of wider crops in units of the network's, which are off by ``jitter``; see ``augment.cut_crops``."""
+    """Return the points (N, P, 3) of wider crops in units of the network's, which are off by ``jitter``; see
+    ``augment.cut_crops``."""
     blank = torch.zeros(len(points), 3, 2, 2)
     return augment.cut_crops(blank, points, 2, zoom, *jitter)[1]
 
 
 def rarity(state: np.ndarray) -> np.ndarray:
-    """(N,) how rare each row of (N, D) numbers is: the root of one over each number's density, multiplied; mean 1.
+    """Return how rare (N,) each row of (N, D) numbers is: the root of one over each number's density, multiplied; mean 1.
 
     Without it the network learns the usual pose, and pulls all others toward it.
     """
@@ -176,7 +177,7 @@ def rarity(state: np.ndarray) -> np.ndarray:
 
 
 def movement_error(off: Tensor, beta: float) -> Tensor:
-    """The error of some measures of the part, both as they are and as they differ within a group.
+    """Return the error of some measures of the part, both as they are and as they differ within a group.
 
     Args:
         off: (B, ...) seen less true, groups of ``GROUP`` following each other.
@@ -191,7 +192,7 @@ def _smooth(error: Tensor, beta: float) -> Tensor:
 
 @torch.no_grad()
 def initialise_basis(basis: nn.Linear, coefficients: nn.Linear, points: Tensor) -> None:
-    """Starts a last layer as mean and principal components of jittered training points (N, P, 3), and what feeds it small."""
+    """Start a last layer as mean and principal components of jittered training points (N, P, 3), and what feeds it small."""
     flat = points.flatten(1)
     mean = flat.mean(dim=0)
     _, values, vectors = torch.pca_lowrank(flat - mean, q=basis.in_features, center=False)
@@ -203,7 +204,7 @@ def initialise_basis(basis: nn.Linear, coefficients: nn.Linear, points: Tensor) 
 
 @torch.no_grad()
 def stretch(refiner: CropRefiner, seen: Tensor, true: Tensor, groups: Tensor, measures: Tensor) -> Tensor:
-    """Scales a refiner's last layer so that its points move as far as the labels do: an unsure network stays near the mean.
+    """Scale a refiner's last layer so that its points move as far as the labels do: an unsure network stays near the mean.
 
     Each measure is divided by the slope with which its changes within a group are seen, and the points go with it as the
     labels' do. A measure that is hardly seen (correlation below ``SURE``) is left alone, as only noise would grow.
@@ -233,7 +234,7 @@ def stretch(refiner: CropRefiner, seen: Tensor, true: Tensor, groups: Tensor, me
 def movement_figures(
     predicted: Tensor, held_out: HeldOut, measures: Mapping[str, Callable[[Tensor], Tensor]]
 ) -> dict[str, float]:
-    """Slope and correlation of each measure's changes within a group, as seen against the labels.
+    """Return the slope and correlation of each measure's changes within a group, as seen against the labels.
 
     Args:
         predicted: (B, P, 3) what a refiner finds of those held out.
@@ -247,7 +248,7 @@ def movement_figures(
 
 
 def within_groups(values: Tensor, groups: Tensor) -> Tensor:
-    """(N, ...) values less the mean of their group (N,)."""
+    """Return values (N, ...) less the mean of their group (N,)."""
     _, index = groups.unique(return_inverse=True)
     counts = torch.bincount(index).to(values).reshape(-1, *[1] * (values.dim() - 1))
     sums = values.new_zeros(len(counts), *values.shape[1:]).index_add_(0, index, values)
@@ -255,7 +256,7 @@ def within_groups(values: Tensor, groups: Tensor) -> Tensor:
 
 
 def slope_and_correlation(seen: Tensor, true: Tensor) -> tuple[float, float]:
-    """Slope and correlation of centred values as seen against the true ones."""
+    """Return the slope and correlation of centred values as seen against the true ones."""
     product = (seen * true).sum()
     slope = product / true.square().sum().clamp(min=1e-9)
     return float(slope), float(product / (true.norm() * seen.norm()).clamp(min=1e-9))

@@ -1,4 +1,4 @@
-"""Trains the parts of the tracker and joins them into a model folder::
+"""Train the parts of the tracker, and join them into a model folder::
 
     superface train tracker --out src/superface_hf/weights/tracker
 
@@ -66,7 +66,7 @@ class TrackerTrainingConfig:
 
 
 def join(parts: dict[str, Path], out: Path, config: SuperFaceTrackerConfig | None = None) -> None:
-    """Writes a model folder from the averaged weights of all parts, by the model's names for them."""
+    """Write a model folder from the averaged weights of all parts, by the model's names for them."""
     model = SuperFaceTrackerModel(config or SuperFaceTrackerConfig())
     for name, part in model.named_children():
         part.load_state_dict(load_file(parts[name]))
@@ -74,7 +74,7 @@ def join(parts: dict[str, Path], out: Path, config: SuperFaceTrackerConfig | Non
 
 
 def replace_part(name: str, weights: Path, out: Path) -> None:
-    """Puts another part (``detector``, ``eyes`` or ``mouth``), or the first one of its kind, into a model folder."""
+    """Put another part (``detector``, ``eyes`` or ``mouth``), or the first one of its kind, into a model folder."""
     model = SuperFaceTrackerModel(SuperFaceTrackerConfig.from_pretrained(out))
     there = load_file(out / "model.safetensors")
     state = {key: tensor for key, tensor in there.items() if not key.startswith(f"{name}.")}
@@ -84,7 +84,7 @@ def replace_part(name: str, weights: Path, out: Path) -> None:
 
 
 def write(model: SuperFaceTrackerModel, out: Path) -> None:
-    """Writes a model folder in half precision; it loads as float32."""
+    """Write a model folder in half precision; it loads as float32."""
     model.config.dtype = torch.float32
     model.config.architectures = [type(model).__name__]
     out.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ def write(model: SuperFaceTrackerModel, out: Path) -> None:
 
 
 def run(config: TrackerTrainingConfig) -> Path | None:
-    """Trains detector, regressor and both refiners, and joins them; or trains one of them and puts it in place.
+    """Train detector, regressor and both refiners, and join them; or train one of them and put it in place.
 
     Returns:
         The model folder; None in all processes except the main one.
@@ -120,7 +120,7 @@ def run(config: TrackerTrainingConfig) -> Path | None:
 
 
 def _part_configs(config: TrackerTrainingConfig) -> dict[str, PartTrainingConfig]:
-    """The settings of each part by the model's names for them, in the order in which they are trained."""
+    """Return the settings of each part by the model's names for them, in the order in which they are trained."""
     folders = {name: config.runs / f"tracker_{name}" for name in ("detector", "landmarks", "eyes", "mouth")}
     detector = DetectorTrainingConfig(config.prepared, folders["detector"], minutes=config.detector_minutes)
     if config.only_detector:

@@ -1,4 +1,4 @@
-/** The page that shows a student: says a file, or what a microphone hears. */
+/** The page that shows a student: it says a sound file, or repeats what the microphone hears. */
 
 import { SuperFace } from "./superface.js";
 
@@ -6,7 +6,7 @@ const [canvas, file, microphone, stop, status] = ["face", "file", "microphone", 
   document.getElementById(id),
 );
 
-/** Does something, and says what goes wrong. */
+/** Runs a task, and shows its error if it fails. */
 async function attempt(what, work) {
   status.textContent = what;
   try {
@@ -19,7 +19,7 @@ async function attempt(what, work) {
 
 await attempt("Loading …", async () => {
   const face = await SuperFace.load(canvas);
-  globalThis.superface = face; // for whoever looks at it in the console
+  globalThis.superface = face; // for a look at it in the console
   document.getElementById("title").textContent = face.manifest.person ?? "SuperFace";
   for (const control of [file, microphone, stop]) control.disabled = false;
   file.onchange = () => file.files.length && attempt("Speaking …", () => face.say(file.files[0]));

@@ -1,17 +1,17 @@
-/** Draws frames with WebGL2: looks the person up where the student says, paints, and lays it over what is behind. */
+/** Draws frames with WebGL2: samples the person along the student's flow, paints, and composites them over the background. */
 
 const VERTEX = `#version 300 es
 const vec2 corners[3] = vec2[](vec2(-1, -1), vec2(3, -1), vec2(-1, 3));
 void main() { gl_Position = vec4(corners[gl_VertexID], 0, 1); }`;
 
 // All places are pixels of the picture: x to the right, y down. One program draws the picture, by the flow of the stage, and then
-// another one the window, as sampling what is not needed would cost as much as what is.
+// another one the window: one program for both would sample everything everywhere.
 const COMMON = `#version 300 es
 precision highp float;
 precision highp sampler2D;
 uniform sampler2D person, plate, missing, flow;
 uniform vec2 size;          // of the picture
-uniform vec4 rect;          // what may show the person
+uniform vec4 rect;          // the part that may show the person
 uniform vec3 square;        // corner and side of the stage, or of the window
 uniform vec3 texel;         // where the person's texture begins, and how many of its texels a pixel has
 uniform bool transparent;
@@ -27,7 +27,7 @@ void finish(vec2 pixel, vec4 person, vec2 away) {
     return;
   }
   vec3 seen = mix(texelFetch(plate, ivec2(pixel), 0).rgb, person.rgb, person.a);
-  // What the layers do not explain of the picture is added again where nothing moves.
+  // The error of the layers at rest is added where nothing moves, so that the picture at rest is exact.
   float still = 1.0 - clamp((max(abs(away.x), abs(away.y)) - 0.1) / 0.9, 0.0, 1.0);
   if (still > 0.0) seen += still * texelFetch(missing, ivec2(pixel), 0).rgb;
   colour = vec4(seen, 1);
@@ -68,7 +68,7 @@ void main() {
     brush = texture(paint, inside);
     change = texture(matte, inside).r;
   } else {
-    // Beside a patch lies another one, or nothing: half a texel of it is kept away from.
+    // Beside a patch lies another one, or nothing: sampling stays half a texel inside.
     vec2 there = cell - patches[on].xy, first = vec2(places[on], 0), extent = patches[on].zw;
     float rim = 0.5 * sheet.x / float(textureSize(patchPaint, 0).x);
     vec2 finer = (first + clamp(there, vec2(rim), extent - rim)) / sheet;
@@ -81,7 +81,7 @@ void main() {
 }`;
 
 const MAPS = ["stage", "flow", "paint", "matte"];
-// The texture that a program knows as "flow".
+// The texture that a program calls "flow".
 const FLOWS = { picture: "stage", window: "flow" };
 
 export class Drawing {
@@ -89,11 +89,11 @@ export class Drawing {
   constructor(canvas, manifest, { transparent = false } = {}) {
     canvas.width = manifest.picture.width;
     canvas.height = manifest.picture.height;
-    // What is drawn stays, so that whoever wants can read or record it.
+    // The drawing buffer is kept, so that the page can read or record the picture.
     const gl = canvas.getContext("webgl2", { antialias: false, alpha: transparent, preserveDrawingBuffer: true });
     if (!gl) throw new Error("This browser has no WebGL2, which a student is drawn with.");
     Object.assign(this, { gl, manifest, textures: {}, programs: {} });
-    // Places need more than half precision has, in large pictures.
+    // In large pictures places need more than half precision.
     this.exact = gl.getExtension("OES_texture_float_linear") !== null;
     gl.bindVertexArray(gl.createVertexArray());
     for (const [name, source] of Object.entries({ picture: PICTURE, window: WINDOW })) {
@@ -107,7 +107,7 @@ export class Drawing {
     return this.gl.getParameter(this.gl.MAX_TEXTURE_SIZE);
   }
 
-  /** Takes what `loadLayers` gave. */
+  /** Uploads the layers that `loadLayers` gave. */
   use({ person, plate, missing, fineness, corner }) {
     const { gl } = this;
     const { width, height } = this.manifest.picture;
@@ -119,7 +119,7 @@ export class Drawing {
     this.set("cells", "1f", this.manifest.image_size / 2);
   }
 
-  /** Draws what the student's graph gave for a frame. */
+  /** Draws a frame from the outputs of the student's graph. */
   draw(maps) {
     const { gl, manifest } = this;
     const cells = manifest.patches.map((name) => maps[`${name}_flow`]);
@@ -223,7 +223,7 @@ export class Drawing {
     return program;
   }
 
-  /** Gives its textures back. */
+  /** Frees the textures. */
   close() {
     for (const { handle } of Object.values(this.textures)) this.gl.deleteTexture(handle);
     for (const { handle } of Object.values(this.programs)) this.gl.deleteProgram(handle);

@@ -1,4 +1,4 @@
-/** Sound in, rows of motion out: audio-to-lip's graph, with idle motion. */
+/** Turns sound into rows of motion: the mouth by audio-to-lip's graph, the rest by idle motion. */
 
 import { Idle } from "./idle.js";
 import { FrameLoudness, LoudnessNormalizer } from "./loudness.js";
@@ -10,7 +10,7 @@ const joined = (a, b) => {
   return both;
 };
 
-/** Says a sound that comes in pieces; each frame is known 0.2 s after its time. */
+/** Turns a sound that comes in pieces into motion; each frame is known 0.2 s after its time. */
 export class Speech {
   /**
    * @param {(samples: Float32Array, state: Float32Array) => Promise<{mouth: Float32Array, state: Float32Array}>} hear
@@ -32,7 +32,7 @@ export class Speech {
     this.step = about.frame_rate / this.fps; // inner frames from one frame to the next
   }
 
-  /** The next samples -> the rows that are known now. */
+  /** Adds the next samples, and returns the rows that are known now. */
   async push(samples) {
     const levelled = this.levelled.push(samples);
     this.samples += samples.length;
@@ -41,7 +41,7 @@ export class Speech {
     return this.read(this.frames);
   }
 
-  /** Ends the sound, silence follows -> the rows still missing. */
+  /** Ends the sound, after which silence follows, and returns the rows still missing. */
   async flush() {
     const frames = this.samples ? Math.max(1, this.frames) : 0;
     if (this.loudness.count) this.loudness.close();
@@ -54,7 +54,7 @@ export class Speech {
     return rows;
   }
 
-  /** How many frames the sound lasts that has come. */
+  /** Returns how many frames the sound so far lasts. */
   get frames() {
     return Math.round((this.samples / this.about.sampling_rate) * this.fps);
   }
@@ -73,7 +73,7 @@ export class Speech {
     }
   }
 
-  /** Between two inner frames their linear mean, so the later of the two must be known. */
+  /** Interpolates between two inner frames, so the later one must be known. */
   read(limit) {
     const rows = [];
     while (this.done < limit) {

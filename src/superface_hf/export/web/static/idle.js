@@ -1,5 +1,5 @@
 /**
- * What a face does besides speaking: the head sways and nods with the voice, eyes look about and blink.
+ * Idle motion: what a face does besides speaking. The head sways and nods with the voice, eyes look about and blink.
  *
  * As superface_hf.drivers.idle does it, with its numbers (they are in the manifest) and another generator of random numbers: the
  * same seed gives another of the possible motions than in Python.
@@ -53,7 +53,7 @@ class Sway {
     });
   }
 
-  /** Turns (3, radians) and shifts (3). */
+  /** Returns the turn (3, radians) and the shift (3). */
   at(time) {
     const onset = eased(time / this.start);
     return this.waves.map(
@@ -63,7 +63,7 @@ class Sway {
   }
 }
 
-/** How far the lids are shut, 0 to 1, asked for one time after the other. */
+/** How far the lids are shut, 0 to 1; must be called with increasing times. */
 class Blinks {
   constructor(random, n) {
     Object.assign(this, { random, n, begin: 0, end: 0 });
@@ -86,7 +86,7 @@ class Blinks {
   }
 }
 
-/** Where the eyes look, right and down in radians: the camera, away, and back. */
+/** Where the eyes look, right and down in radians: at the camera, away, and back. */
 class Gaze {
   constructor(random, n) {
     Object.assign(this, { random, n, before: [0, 0], target: [0, 0], away: false, begin: 0, lasts: n.saccade_base });
@@ -130,7 +130,7 @@ class Average {
   }
 }
 
-/** How strongly the voice is stressed, as the head and as the brows answer to it. */
+/** How strongly the voice is stressed, as the head's nod and the brows' raise follow it. */
 class Accents {
   constructor(step, n) {
     this.n = n;
@@ -164,7 +164,7 @@ export class Idle {
     this.width = Math.max(...Object.values(this.motion).map((part) => part.columns[1]));
   }
 
-  /** The next row, for a frame of this loudness (decibels), without a mouth. */
+  /** Returns the next row, for a frame of this loudness (decibels), without a mouth. */
   next(loudness) {
     const { n, strength } = this;
     const time = this.frame++ / this.fps;

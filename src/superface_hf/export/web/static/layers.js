@@ -1,7 +1,7 @@
-/** Reads a student's picture and its layers, once, and makes the textures that frames are drawn from. */
+/** Reads a student's picture and its layers once, and makes the textures from which frames are drawn. */
 
 const HALFWAY = [0.0243, -0.1351, 0.6079, 0.6079, -0.1351, 0.0243]; // Lanczos, three pixels to each side
-const BEYOND = 0.6; // the person goes on beyond the picture's borders by this much, in widths of the face
+const BEYOND = 0.6; // how far the person continues beyond the picture's borders, in widths of the face
 
 /** @returns the pixels (RGBA) of the files, each drawn over the ones before. */
 async function pixels(width, height, ...urls) {
@@ -16,7 +16,7 @@ async function pixels(width, height, ...urls) {
   return context.getImageData(0, 0, width, height).data;
 }
 
-/** The rows and columns that show the person, and one more at each side. */
+/** Returns the rows and columns that show the person, and one more at each side. */
 function boxOf(alpha, width, height) {
   let [left, top, right, bottom] = [width, height, 0, 0];
   for (let y = 0; y < height; y++) {
@@ -31,7 +31,7 @@ function boxOf(alpha, width, height) {
   return [Math.max(0, left - 1), Math.max(0, top - 1), Math.min(width, right + 1), Math.min(height, bottom + 1)];
 }
 
-/** Twice as many rows (or columns): the even ones are the picture's, the others lie halfway between two. */
+/** Doubles the rows (or columns): the even ones are the picture's, the others lie halfway between two. */
 function doubled({ data, width, height }, down) {
   const result = { data: new Uint8ClampedArray(2 * data.length), width, height };
   const length = down ? height : width;
@@ -62,7 +62,7 @@ function doubled({ data, width, height }, down) {
 
 /**
  * @returns `person`: RGBA, `fineness` texels to a pixel, the first one at `corner`; `plate`: RGBA, the picture without the
- * person; `missing`: what of the picture the layers at rest do not explain, in levels of 1.
+ * person; `missing`: the difference between the picture and the layers at rest, in levels of 1.
  */
 export async function loadLayers(manifest, base, largest) {
   const { width, height } = manifest.picture;
@@ -80,7 +80,7 @@ export async function loadLayers(manifest, base, largest) {
     missing[i] = (picture[i] - Math.min(255, rest)) / 255;
   }
   const [left, top, right, bottom] = boxOf(alpha, width, height);
-  // Where the person touches the picture's border, it goes on beyond it: mirrored, as far as it was at the border.
+  // A person who touches the picture's border continues beyond it: mirrored, as far as they reach at the border.
   const beyond = Math.round(BEYOND * manifest.face_width);
   const more = (ends, length) => (ends ? Math.min(beyond, length - 1) : 0);
   const x0 = left - more(left === 0, right - left);

@@ -1,6 +1,6 @@
-/** Brings speech to one loudness before it is heard, and tells how loud each frame's time is. */
+/** Brings speech to one loudness before audio-to-lip hears it, and measures the loudness of each frame's time. */
 
-/** The level of each block of a sound that comes in pieces, in decibels. */
+/** Measures the level of each block of a sound that comes in pieces, in decibels. */
 class Blocks {
   constructor(size) {
     this.size = size;
@@ -20,13 +20,13 @@ class Blocks {
   }
 }
 
-/** The factor that brings speech from a level in decibels to the one that audio-to-lip hears best. */
+/** Returns the factor that brings speech from a level in decibels to the one that audio-to-lip hears best. */
 function gainFor(level, numbers) {
   const change = Math.min(numbers.most_gain, Math.max(numbers.most_damping, numbers.target - level));
   return 10 ** (change / 20);
 }
 
-/** How loud speech is in a whole sound, in decibels; the target where nothing stands out. */
+/** Returns the level of the speech in a whole sound, in decibels; the target if nothing is louder than the rest. */
 export function speechLevel(samples, rate, numbers) {
   const levels = [];
   new Blocks(Math.round(numbers.block * rate)).add(samples, (level) => level > numbers.quietest && levels.push(level));
@@ -40,9 +40,9 @@ export function speechLevel(samples, rate, numbers) {
   return speech.length ? speech.reduce((sum, level) => sum + level, 0) / speech.length : numbers.target;
 }
 
-/** Sound that comes in pieces, at one loudness, without delay. */
+/** Brings sound that comes in pieces to one loudness, without delay. */
 export class LoudnessNormalizer {
-  /** @param {number | null} level of the whole sound; null estimates it on the way. */
+  /** @param {number | null} level of the whole sound; null estimates it while the sound comes. */
   constructor(rate, numbers, level = null) {
     this.numbers = numbers;
     this.fixed = level === null ? null : gainFor(level, numbers);
@@ -85,7 +85,7 @@ export class LoudnessNormalizer {
   }
 }
 
-/** How loud a sound is in each frame's time, in decibels, as it comes. */
+/** Measures the loudness of a sound in each frame's time, in decibels, as it comes. */
 export class FrameLoudness {
   constructor(fps, rate) {
     this.step = rate / fps;
@@ -104,7 +104,7 @@ export class FrameLoudness {
     }
   }
 
-  /** The level of a frame; of one whose time has not come, that of silence. */
+  /** Returns the level of a frame; of a future one, that of silence. */
   at(frame) {
     return frame < this.levels.length ? this.levels[frame] : -Infinity;
   }

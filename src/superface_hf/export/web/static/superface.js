@@ -11,7 +11,7 @@ import { Resampler } from "./hearing.js";
 import { loadLayers } from "./layers.js";
 
 const WAITING = 8; // frames that are ready before they are shown
-const BEHIND = 0.35; // seconds by which a live sound's picture comes after it: audio-to-lip hears 0.2 s ahead
+const BEHIND = 0.35; // seconds by which the picture of a live sound is late: audio-to-lip hears 0.2 s ahead
 
 export class SuperFace {
   /**
@@ -42,7 +42,7 @@ export class SuperFace {
   constructor(worker, manifest, drawing, base) {
     Object.assign(this, { worker, manifest, drawing, base });
     this.fps = manifest.frame_rate;
-    /** How many frames were shown, and how many came too late to be. */
+    /** How many frames were shown, and how many came too late to be shown. */
     this.shown = this.dropped = 0;
     /** How far the lips are apart, in heights of the face. */
     this.opening = 0;
@@ -72,7 +72,7 @@ export class SuperFace {
     const begin = context.currentTime + 0.05;
     source.start(begin);
     speech.cleanup = () => source.disconnect();
-    // What is played is heard a little later.
+    // Played sound is heard a little later.
     speech.clock = () => context.currentTime - begin - (context.outputLatency || 0);
     this.animate(speech);
     return speech.over;
@@ -81,7 +81,7 @@ export class SuperFace {
   /**
    * Follows an <audio> or <video> element: its sound is heard `BEHIND` seconds later, with the face.
    * @param {HTMLMediaElement} element
-   * @returns a function that ends it; the element keeps playing.
+   * @returns a function that stops following; the element keeps playing.
    */
   async follow(element, how = {}) {
     const context = how.context ?? this.audio();
@@ -92,7 +92,7 @@ export class SuperFace {
   /**
    * Listens to a microphone or any other stream with sound.
    * @param {MediaStream} stream by default the microphone's, which the user is asked for.
-   * @returns a function that ends it.
+   * @returns a function that stops listening.
    */
   async listen(stream, how = {}) {
     const own = !stream;
@@ -160,12 +160,12 @@ export class SuperFace {
     if (this.speaking === speech) this.finish(speech);
   }
 
-  /** Ends what is being said; the face stays as it is. */
+  /** Stops the speech; the face stays as it is. */
   stop() {
     if (this.speaking) this.finish(this.speaking, true);
   }
 
-  /** Ends everything and gives the worker's and the textures' memory back. */
+  /** Ends everything, and frees the memory of the worker and of the textures. */
   close() {
     this.stop();
     this.worker.terminate();
@@ -188,7 +188,7 @@ export class SuperFace {
     return context.decodeAudioData(sound instanceof Blob ? await sound.arrayBuffer() : sound.slice(0));
   }
 
-  /** A sound as one channel at the rate that audio-to-lip hears. */
+  /** Returns a sound as one channel at audio-to-lip's rate. */
   async samplesOf(buffer) {
     const rate = this.manifest.hearing.sampling_rate;
     const offline = new OfflineAudioContext(1, Math.max(1, Math.round(buffer.duration * rate)), rate);
@@ -198,7 +198,7 @@ export class SuperFace {
     return (await offline.startRendering()).getChannelData(0).slice();
   }
 
-  /** @param whole the samples of all of the sound, where they are known: they tell how loud it is. */
+  /** @param whole the samples of the whole sound if they are known, from which its loudness follows. */
   begin(how, whole = null) {
     this.stop();
     const { seed = 0, strength = 1 } = how;
@@ -212,7 +212,7 @@ export class SuperFace {
     return speech;
   }
 
-  /** So many frames more may be made, of those from `from` on. */
+  /** Requests so many more frames, from the frame `from` on. */
   want(speech, from) {
     this.send({ type: "want", id: speech.id, count: WAITING - speech.frames.length, from });
   }

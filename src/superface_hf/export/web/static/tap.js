@@ -1,4 +1,4 @@
-/** Hands on what is heard, as one channel, about 20 ms at a time. */
+/** Passes sound on as one channel, about 20 ms at a time. */
 class Tap extends AudioWorkletProcessor {
   constructor() {
     super();
@@ -14,7 +14,7 @@ class Tap extends AudioWorkletProcessor {
     }
     this.filled += 128;
     if (this.filled === this.block.length) {
-      // When the block's first sample was heard.
+      // The time at which the block's first sample was heard.
       const time = currentTime + (128 - this.filled) / sampleRate;
       this.port.postMessage({ samples: this.block.slice(), time });
       this.filled = 0;

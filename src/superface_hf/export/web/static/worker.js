@@ -1,5 +1,5 @@
 /**
- * Hears and thinks, so that the page does not have to wait: onnxruntime-web with audio-to-lip's and the student's graph.
+ * Runs the graphs of audio-to-lip and the student with onnxruntime-web in a worker, so that the page does not wait.
  *
  * In: `load`, then for each sound `start`, `sound` (samples at 16 kHz), `want` (how many frames may be sent, and from which on)
  * and `end`. Out: `ready`, `frame`, `done`, `error`.
@@ -12,7 +12,7 @@ import { speechLevel } from "./loudness.js";
 const ALIASED = 0.7; // a window smaller than this part of what is painted takes means of its pixels
 
 let manifest, lips, student;
-let stream = null; // what is being said
+let stream = null; // the sound that is being said
 
 async function load(base) {
   const fetched = async (name) => {
@@ -21,7 +21,7 @@ async function load(base) {
     return response;
   };
   manifest = await (await fetched("manifest.json")).json();
-  // Stored compressed, as servers that only serve files do not compress.
+  // The file is stored compressed, because plain file servers do not compress.
   const packed = (await fetched("ort/ort-wasm-simd-threaded.wasm.gz")).body;
   ort.env.wasm.wasmBinary = await new Response(packed.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
   ort.env.wasm.numThreads = 1;
@@ -44,7 +44,7 @@ async function hear(samples, state) {
   return { mouth: found.mouth.data, state: found.next_state.data };
 }
 
-/** What the student's graph gives for a row, with paintings that are no finer than the window needs. */
+/** Runs the student's graph for a row; its paintings are no finer than the window needs. */
 async function outputs(row) {
   const found = await student.run({ motion: new ort.Tensor("float32", row, [1, row.length]) });
   const maps = {};
@@ -62,7 +62,7 @@ async function outputs(row) {
   return maps;
 }
 
-/** Means of two by two cells. */
+/** Returns the means of two by two cells. */
 function halved({ data, height, width, channels }) {
   const half = { data: new Float32Array(data.length / 4), height: height / 2, width: width / 2, channels };
   const line = width * channels;
@@ -83,14 +83,14 @@ function send(message, maps) {
   self.postMessage({ ...message, maps }, buffers);
 }
 
-/** Draws what is known, one frame after the other, as long as frames are wanted. */
+/** Draws the known frames one after the other, as long as frames are wanted. */
 async function pump(now) {
   if (now.pumping) return;
   now.pumping = true;
   while (stream === now && now.rows.length && now.wanted > 0) {
     const row = now.rows.shift();
     const index = now.index++;
-    // Nobody will see a frame whose time is over, unless it is the last one known.
+    // A frame whose time is over is not drawn, unless it is the last one known.
     if (index < now.from && now.rows.length) continue;
     now.wanted--;
     send({ type: "frame", id: now.id, index }, await outputs(row));
@@ -102,7 +102,7 @@ async function pump(now) {
   }
 }
 
-/** Messages of one sound are heard one after the other, while frames are drawn in between. */
+/** Handles the messages of a sound one after the other; frames are drawn in between. */
 function listen(now, work) {
   now.heard = now.heard
     .then(async () => {
