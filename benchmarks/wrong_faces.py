@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +88,17 @@ def roll_errors(model: SuperFaceTrackerModel, picture: np.ndarray, angles: list[
     return errors
 
 
+def print_rolls(model: SuperFaceTrackerModel, pictures: Iterable[np.ndarray], angles: list[float]) -> None:
+    """Print for each roll how many faces are found, how far their landmarks are off, and how many are elsewhere."""
+    rows = [errors for picture in pictures if (errors := roll_errors(model, picture, angles))]
+    print("roll   found       error, % of the face: median, 95th  in the wrong place")
+    for angle, errors in zip(angles, zip(*rows, strict=True), strict=True):
+        found = np.array([error for error in errors if error is not None])
+        middle, high = np.percentile(100 * found, [50, 95])
+        wrong = int((found > CLOSE).sum())
+        print(f"{angle:3.0f}    {len(found)} of {len(errors)}  {middle:.2f}, {high:.2f}  {wrong}", flush=True)
+
+
 def portraits(path: Path, count: int) -> Iterator[np.ndarray]:
     """Yield evenly spaced pictures of a parquet file, at most 640 pixels on the longer side."""
     import pyarrow.parquet as pq
@@ -118,13 +129,7 @@ def main() -> None:
             flush=True,
         )
     if args.portraits:
-        angles = list(np.arange(0, 360, args.step))
-        wrong = total = missing = 0
-        for picture in portraits(args.portraits, args.pictures):
-            for error in roll_errors(model, picture, angles):
-                total, missing = total + 1, missing + (error is None)
-                wrong += error is not None and error > CLOSE
-        print(f"rolls      {wrong} of {total} in the wrong place, {missing} not found")
+        print_rolls(model, portraits(args.portraits, args.pictures), list(np.arange(0, 360, args.step)))
 
 
 if __name__ == "__main__":
