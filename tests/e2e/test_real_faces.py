@@ -163,6 +163,15 @@ def test_a_persons_eyes_are_left_alone(seeing, people):
         assert fit_drawn_eyes(people[person], seeing.find_faces(people[person])[0].landmarks) is None
 
 
+def test_eyes_on_uneven_skin_are_no_drawing(seeing):
+    """Photographs of few pixels have eyes with rims, too; their skin varies."""
+    picture = cartoon(2.5)
+    landmarks = seeing.find_faces(picture)[0].landmarks
+    grain = np.random.default_rng(0).normal(0, 9, picture.shape)
+    assert fit_drawn_eyes(picture, landmarks) is not None
+    assert fit_drawn_eyes(np.clip(picture + grain, 0, 255).astype(np.uint8), landmarks) is None
+
+
 @pytest.mark.parametrize(("person", "flat"), [("astronaut", False), ("example", False), ("drawn", True)])
 def test_a_flat_drawing_is_told_from_a_photograph(seeing, people, person, flat):
     assert looks_flat(people[person], seeing.find_faces(people[person])[0].landmarks) is flat
