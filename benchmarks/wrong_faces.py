@@ -2,17 +2,20 @@
 
     python benchmarks/wrong_faces.py
     python benchmarks/wrong_faces.py --kinds wall --portraits $SUPERFACE_DATA/portraits_large.parquet
+    python benchmarks/wrong_faces.py --kinds --folder animals/
 
 Each scene shows the bundled portrait beside something larger that is drawn and placed like a face: walls with windows, cars,
 sockets, animals' noses, hands, appliances. Training draws others of them (other seeds, sizes, and places), so these are new
-to the tracker, their style is not. With ``--portraits``, pictures are turned to any roll.
+to the tracker, their style is not. With ``--portraits``, pictures are turned to any roll. With ``--folder``, pictures of
+animals or drawings are shown as they are, small, in a wider place, leaning and cut, and what a user is told is counted.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +23,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from superface_hf.animation.doubts import DRAWN, UNSURE, doubts_about
 from superface_hf.data.tracker.lookalikes import LOOKALIKES, beside
 from superface_hf.media import load_picture
 from superface_hf.models.embedded import embedded_tracker
@@ -32,6 +36,8 @@ BATCH = 10
 HEAD_AND_SHOULDERS = (slice(0, 300), slice(60, 400))
 # A face is where it should be if its landmarks are this close on average, in widths of its box.
 CLOSE = 0.06
+# The colour around pictures that are turned or placed.
+GROUND = (128, 120, 110)
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,51 @@ def roll_errors(model: SuperFaceTrackerModel, picture: np.ndarray, angles: list[
     return errors
 
 
+def print_rolls(model: SuperFaceTrackerModel, pictures: Iterable[np.ndarray], angles: list[float]) -> None:
+    """Print for each roll how many faces are found, how far their landmarks are off, and how many are elsewhere."""
+    rows = [errors for picture in pictures if (errors := roll_errors(model, picture, angles))]
+    print("roll   found       error, % of the face: median, 95th  in the wrong place")
+    for angle, errors in zip(angles, zip(*rows, strict=True), strict=True):
+        found = np.array([error for error in errors if error is not None])
+        middle, high = np.percentile(100 * found, [50, 95])
+        wrong = int((found > CLOSE).sum())
+        print(f"{angle:3.0f}    {len(found)} of {len(errors)}  {middle:.2f}, {high:.2f}  {wrong}", flush=True)
+
+
+def variants(picture: np.ndarray) -> dict[str, np.ndarray]:
+    """Return a picture as it is (at most 640 pixels on the longer side), small, in a wider place, leaning and cut."""
+    image, small = Image.fromarray(picture), Image.fromarray(picture)
+    image.thumbnail((640, 640))
+    small.thumbnail((256, 256))
+    wide, high = image.size
+    place = Image.new("RGB", (2 * wide, 2 * high), GROUND)
+    place.paste(image, (wide // 2, high // 3))
+    place.thumbnail((640, 640))
+    leaning = image.rotate(25, Image.Resampling.BICUBIC, expand=True, fillcolor=GROUND)
+    cut = image.crop((wide // 5, high // 8, wide - wide // 5, high - high // 4))
+    shown = {"as it is": image, "small": small, "in a wider place": place, "leaning": leaning, "cut": cut}
+    return {name: np.asarray(each) for name, each in shown.items()}
+
+
+def told(model: SuperFaceTrackerModel, picture: np.ndarray) -> str:
+    """Return what a user is told of a picture, in a word."""
+    faces = model.find_faces(picture)
+    doubt = doubts_about(picture, faces[0], model) if faces else None
+    return "refused" if not faces else {DRAWN: "drawn", UNSURE: "no person", None: "nothing"}[doubt]
+
+
+def print_told(model: SuperFaceTrackerModel, folder: Path) -> None:
+    """Print how often a user is told what of a folder's pictures, and of how many the same in all variants."""
+    answers = [
+        {name: told(model, each) for name, each in variants(load_picture(path)).items()}
+        for path in sorted(folder.iterdir())
+    ]
+    for name in answers[0]:
+        print(f"{name:18s}", dict(Counter(answer[name] for answer in answers).most_common()))
+    same = sum(len(set(answer.values())) == 1 for answer in answers)
+    print(f"the same in all of these: {same} of {len(answers)} pictures", flush=True)
+
+
 def portraits(path: Path, count: int) -> Iterator[np.ndarray]:
     """Yield evenly spaced pictures of a parquet file, at most 640 pixels on the longer side."""
     import pyarrow.parquet as pq
@@ -101,10 +152,13 @@ def portraits(path: Path, count: int) -> Iterator[np.ndarray]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kinds", nargs="+", choices=list(LOOKALIKES), default=list(LOOKALIKES))
+    parser.add_argument("--kinds", nargs="*", choices=list(LOOKALIKES), default=list(LOOKALIKES))
     parser.add_argument("--scenes", type=int, default=300, help="pictures of each kind (default: 300)")
     parser.add_argument("--model", type=Path, help="a tracker's folder (default: the embedded one)")
     parser.add_argument("--portraits", type=Path, help="a parquet file with a column `image`: turns its pictures")
+    parser.add_argument(
+        "--folder", type=Path, help="pictures of animals or drawings: counts what a user is told of them"
+    )
     parser.add_argument("--pictures", type=int, default=12, help="how many of them (default: 12)")
     parser.add_argument("--step", type=float, default=30, help="degrees between two rolls (default: 30)")
     args = parser.parse_args()
@@ -118,13 +172,9 @@ def main() -> None:
             flush=True,
         )
     if args.portraits:
-        angles = list(np.arange(0, 360, args.step))
-        wrong = total = missing = 0
-        for picture in portraits(args.portraits, args.pictures):
-            for error in roll_errors(model, picture, angles):
-                total, missing = total + 1, missing + (error is None)
-                wrong += error is not None and error > CLOSE
-        print(f"rolls      {wrong} of {total} in the wrong place, {missing} not found")
+        print_rolls(model, portraits(args.portraits, args.pictures), list(np.arange(0, 360, args.step)))
+    if args.folder:
+        print_told(model, args.folder)
 
 
 if __name__ == "__main__":

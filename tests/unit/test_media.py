@@ -79,6 +79,15 @@ class TestPictures:
         grey = picture[..., 0].astype(np.uint16) * 257
         assert np.array_equal(load_picture(encoded(Image.fromarray(grey)))[..., 0], picture[..., 0])
 
+    @pytest.mark.parametrize(
+        ("dtype", "white"),
+        [(np.float32, 1), (np.float32, 255), (np.float32, 65535), (np.int32, 255), (np.int32, 65535)],
+    )
+    def test_a_tiff_keeps_its_brightness_whatever_its_white_is(self, picture, dtype, white):
+        grey = (picture[..., 0] / 255 * white).astype(dtype)
+        loaded = load_picture(encoded(Image.fromarray(grey), "TIFF"))
+        assert np.abs(loaded[..., 0].astype(int) - picture[..., 0]).max() <= 1
+
     def test_transparent_places_become_white(self):
         layers = np.zeros((20, 20, 4), np.uint8)
         layers[10:, :, :] = (*RED, 255)
@@ -87,9 +96,14 @@ class TestPictures:
             assert (loaded[0, 0] == 255).all()
             assert np.abs(loaded[15, 5].astype(int) - RED).max() <= 2
 
-    @pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "P", "1", "LA", "L"])
+    @pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "HSV", "P", "1", "LA", "L"])
     def test_every_colour_mode_becomes_rgb(self, picture, mode):
         assert load_picture(Image.fromarray(picture).convert(mode)).shape == picture.shape
+
+    def test_premultiplied_grey_becomes_rgb(self, picture):
+        grey = Image.fromarray(picture).convert("L")
+        premultiplied = grey.convert("LA").convert("La")
+        assert np.array_equal(load_picture(premultiplied), load_picture(grey))
 
     @pytest.mark.parametrize("orientation", range(1, 9))
     def test_exif_orientation_is_turned_upright(self, orientation):
@@ -128,6 +142,8 @@ class TestUnusablePictures:
             (np.zeros((64, 64, 5), np.uint8), "shape"),
             (np.zeros((0, 64, 3), np.uint8), "shape"),
             (np.full((64, 64, 3), np.nan), "NaN"),
+            (Image.fromarray(np.full((64, 64), np.nan, np.float32)), "NaN"),
+            ("data:image/png;base64," + "A" * 9000, "A… (9022 characters) cannot be opened"),
             (np.full((64, 64, 3), 130.0), "[0, 1]"),
             (np.full((64, 64, 3), 1000), "0..255"),
             (np.full((64, 64, 3), "x"), "not supported"),

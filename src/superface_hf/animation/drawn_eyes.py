@@ -46,8 +46,9 @@ CALM = 1.8
 # Openings relative to the usual one: up to the first an eye counts as shut, the second is the widest. The lids meet at
 # this share of the way from the upper to the lower lid.
 SHUT, WIDEST, MEETING = 0.15, 1.2, 0.75
-# A deviation of the cheeks' colours (of 255) below that of any photograph.
-FLAT = 1.5
+# Deviations of the cheeks' colours (of 255): below the first as in no photograph; eyes are drawn only where it is below the
+# second. Photographs of few pixels have eyes with rims, too, and deviations from 7 on.
+FLAT, EVEN = 1.5, 5.0
 CHEEKS = np.array([50, 101, 36, 205, 280, 330, 266, 425])
 
 
@@ -74,7 +75,7 @@ def fit_drawn_eyes(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray | N
     """
     eyes = [_Eye.of(landmarks, ring, iris) for ring, iris in ((LEFT_EYE, LEFT_IRIS), (RIGHT_EYE, RIGHT_IRIS))]
     skin = _skin(picture, landmarks)
-    if skin is None:
+    if skin is None or skin[1] > EVEN:
         return None
     drawn = [eye.drawn(picture, *skin) for eye in eyes]
     left, right = drawn

@@ -12,7 +12,8 @@ from ..face_model.coordinates import Square
 from ..face_model.linear import FaceModel, FaceShape
 from ..media import load_picture
 from ..motion import Motion
-from .drawn_eyes import fit_drawn_eyes, looks_flat
+from .doubts import doubts_about
+from .drawn_eyes import fit_drawn_eyes
 from .faces import FaceChoice, check_face_choice, choose_face
 
 logger = logging.get_logger(__name__)
@@ -66,17 +67,9 @@ def find_portrait(image: Any, tracker: FaceTracker, face_model: FaceModel, face:
     height, width = picture.shape[:2]
     faces = tracker.find_faces(picture)
     chosen = choose_face(faces, face, f"the picture ({width} x {height} pixels)")
-    if not chosen.certain:
-        logger.warning(
-            f"What was found in the picture may be no person's face (score {chosen.score:.3f}). Animals, drawings, puppets, "
-            "masks and covered faces will not look right: check the result, or pass another picture."
-        )
+    if doubt := doubts_about(picture, chosen, tracker):
+        logger.warning(doubt)
     drawn = fit_drawn_eyes(picture, chosen.landmarks)
-    if chosen.certain and (drawn is not None or looks_flat(picture, chosen.landmarks)):
-        logger.warning(
-            "The face in the picture looks drawn. What is learned is people's: teeth, shut lids and the skin around mouth and "
-            "eyes will not look right in a flat drawing. Check the result."
-        )
     others = tuple(other.landmarks for other in faces if other is not chosen)
     crop = snap(Square.around_face(chosen.landmarks), height, width, size)
     landmarks = crop.to_image(chosen.landmarks if drawn is None else drawn)

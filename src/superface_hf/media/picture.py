@@ -177,16 +177,23 @@ def _from_pil(image: Image.Image, name: str) -> np.ndarray:
         if upright.mode.startswith("I") or upright.mode == "F":
             return _from_array(_wide_values(upright))
         if "transparency" in upright.info or upright.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-            upright = _on_white(upright.convert("RGBA"))
+            upright = _on_white((upright.convert("LA") if upright.mode == "La" else upright).convert("RGBA"))
         return np.array(upright.convert("RGB"))
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise MediaError(f"The picture {name} is damaged: {error}") from error
 
 
 def _wide_values(image: Image.Image) -> np.ndarray:
+    """Return the values of more than 8 bits for :func:`_from_array`. A file may hold smaller ones in them: by the highest,
+    its white is 1 (floats only), 255 or 65535."""
     values = np.asarray(image)
-    if image.mode == "F":
-        return values if values.max(initial=0) <= 1 else np.clip(values, 0, 255).astype(np.uint8)
+    if image.mode == "F" and not np.isfinite(values).all():
+        raise MediaError("The picture holds NaN or infinite values.")
+    highest = values.max(initial=0)
+    if image.mode == "F" and highest <= 1:
+        return np.clip(values, 0, 1)
+    if image.mode in ("F", "I") and highest <= 255:
+        return np.clip(values, 0, 255).astype(np.uint8)
     return np.clip(values, 0, SIXTEEN_BIT).astype(np.uint16)
 
 

@@ -12,11 +12,15 @@ from ..errors import MediaError
 from ..utils.files import expanded
 from .download import download, is_url
 
+# A name longer than any path is data by mistake, such as a data URL; messages show its beginning.
+LONGEST_NAME, SHOWN = 4096, 60
+
 
 def describe(source: object) -> str:
-    """Return the name of an input for error messages."""
+    """Return the name of an input for error messages: one short line, whatever was given as a path."""
     if isinstance(source, (str, os.PathLike)):
-        return str(source)
+        name = str(source)
+        return name if len(name) <= LONGEST_NAME else f"{name[:SHOWN]}… ({len(name)} characters)"
     if isinstance(source, (bytes, bytearray, memoryview)):
         return f"the given {len(source)} bytes"
     if name := getattr(source, "filename", ""):  # of a picture that Pillow opened
@@ -97,4 +101,5 @@ def _open_path(path: Path, kind: str) -> IO[bytes]:
     except IsADirectoryError:
         raise MediaError(f"{path} is a folder, not a {kind}.") from None
     except (OSError, ValueError) as error:
-        raise MediaError(f"The {kind} {path} cannot be opened: {error}") from error
+        why = getattr(error, "strerror", None) or error
+        raise MediaError(f"The {kind} {describe(path)} cannot be opened: {why}") from error

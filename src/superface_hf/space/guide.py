@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 import numpy as np
 
+from ..animation.doubts import doubts_about
 from .limits import Limits, read_picture, read_sound, read_video, sized
 from .look import note
 from .messages import told
@@ -21,7 +22,6 @@ LOOKED_FOR = (
     "No face was found. Choose a picture like the outline: one person seen from the front, both eyes and the mouth in "
     "sight. A small face is found in a picture that is cut out around it."
 )
-UNCERTAIN = "This may be no person’s face: animals, drawings, masks and covered faces will not look right."
 FOUND, CHOSEN, OTHER = "Face found.", (46, 204, 113), (150, 150, 150)
 OUTLINE = (255, 196, 0)
 # The face outlined over a picture without one: its height as a share of the picture's shorter side.
@@ -86,15 +86,16 @@ class Guide:
         self._studio.portrait(read_picture(photo, self._limits))
 
     def _look(self, picture: np.ndarray) -> tuple[Any, Any]:
-        faces = self._studio.pipe.tracker.find_faces(picture)
+        tracker = self._studio.pipe.tracker
+        faces = tracker.find_faces(picture)
         if not faces:
             return _line(LOOKED_FOR, good=False), gr.update(value=outlined(picture), visible=True)
-        if len(faces) > 1:
-            text = f"{len(faces)} faces found. The largest one, in green, will move."
-            return _line(text, good=True), gr.update(value=framed(picture, faces), visible=True)
-        if not faces[0].certain:
-            return _line(UNCERTAIN, good=False), gr.update(value=framed(picture, faces), visible=True)
-        return _line(FOUND, good=True), gr.update(visible=False, value=None)
+        doubt = doubts_about(picture, faces[0], tracker)
+        if doubt is None and len(faces) == 1:
+            return _line(FOUND, good=True), gr.update(visible=False, value=None)
+        several = f"{len(faces)} faces found. The largest one, in green, will move." if len(faces) > 1 else ""
+        text = " ".join(part for part in (several, doubt) if part)
+        return _line(text, good=doubt is None), gr.update(value=framed(picture, faces), visible=True)
 
 
 def outlined(picture: np.ndarray) -> np.ndarray:

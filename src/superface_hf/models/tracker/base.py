@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -14,6 +14,8 @@ import numpy as np
 CERTAIN, CLEAR = 0.998, 0.9993
 # The detector's score relative to the highest in the picture: a wall that the mesh's score takes for a face stays below.
 EQUAL = 0.7
+# The detector's score of a face alone (:class:`LooksAgain`): people's reach it, most animals' do not.
+ALONE = 0.6
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +26,8 @@ class Face:
         landmarks: (478, 3) float32 in pixels of the picture; x right, y down, z toward the camera in the same unit.
         score: the tracker's confidence that this is a face, in [0, 1].
         box: (4,) float32 left, top, right, bottom of the landmarks, pixels.
-        detected: the detector's score relative to the highest in the picture, in [0, 1]; 1 for a followed face.
+        detected: the detector's score relative to the highest in the picture, in [0, 1]; 1 for a followed face, 0 where it
+            sees none when it looks at this place alone.
     """
 
     landmarks: np.ndarray
@@ -64,4 +67,13 @@ class FaceTracker(Protocol):
 
     def follow(self, frames: Iterable[np.ndarray]) -> Iterator[Face | None]:
         """Yield the main face of every (H, W, 3) uint8 frame, None where it is not seen."""
+        ...
+
+
+@runtime_checkable
+class LooksAgain(Protocol):
+    """A tracker that can look at a face alone, which tells people from much that has the parts of a face."""
+
+    def seen_alone(self, image: np.ndarray, face: Face) -> float:
+        """Return how sure it is, in [0, 1], that there is an upright face where this one is in the picture."""
         ...

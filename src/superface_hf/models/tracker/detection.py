@@ -26,6 +26,15 @@ class Detection:
     score: float
 
 
+def check_picture(image: np.ndarray) -> None:
+    """Raise ValueError for anything but an (H, W, 3) uint8 array with pixels."""
+    if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        what = f"{image.shape} {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise ValueError(f"the tracker takes pictures as (H, W, 3) uint8 arrays, got {what}")
+    if not image.size:
+        raise ValueError(f"the picture is empty: its shape is {image.shape}")
+
+
 def letterbox(image: np.ndarray, size: int) -> tuple[np.ndarray, float]:
     """Fit a picture into the top left of a square.
 

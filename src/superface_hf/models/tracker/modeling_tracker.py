@@ -16,16 +16,20 @@ from ...hub.model import HubMixin
 from .base import Face
 from .configuration_tracker import SuperFaceTrackerConfig
 from .crops import FaceCrop, face_roll
-from .detection import box_overlap, letterbox, pixels_of, read_maps
+from .detection import check_picture, letterbox, pixels_of, read_maps
 from .eyes import cut_eye, eye_crops, with_eyes
 from .mouth import mouth_crop, with_mouth
 from .networks import CropRefiner, FaceDetector, LandmarkRegressor
+from .ordering import distinct, in_order, same_face
 
 # A mesh whose roll differs more from the detector's is no face. The detector is unreliable for rolls near 45 degrees,
-# so it checks a certain mesh again, upright, in a square AROUND times as wide as the face. An upright face scores 0.72
-# to 0.8 there, one that is rolled by 60 degrees or more nearly always less than 0.6.
+# so it checks a certain mesh again, upright, in a square AROUND times as wide as the face. An upright face scores 0.69
+# to 0.8 there, one that is rolled by 60 degrees or more nearly always less than 0.6, as knobs and doors do.
 CONTRADICTION = math.radians(25)
 AROUND, UPRIGHT = 2.5, 0.62
+# Alone, a thing scores less than a person beside it by more than the first number. Only what the detector was less sure of in
+# the whole picture than the second, relative to the surest, is compared so: people differ by as much.
+LESS, WEAK = 0.1, 0.85
 # The crop of a new face is repeated around its own landmarks until both agree, at most so often.
 REFINEMENTS = 3
 # A followed face that moved by this many tolerances within a frame is measured again in its new position.
@@ -121,13 +125,13 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
         crop: FaceCrop | None = None
         last: Face | None = None
         for frame in frames:
-            _check(frame)
+            check_picture(frame)
             face = None
             if crop is not None:
                 face, crop = self._step(frame, crop)
             if face is None:
                 found = self._find([frame])[0]
-                face, crop = _same_face(found, last) if found else (None, None)
+                face, crop = same_face(found, last) if found else (None, None)
             last = face or last
             yield face and self._look_closer([frame], [face])[0]
 
@@ -148,7 +152,7 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
         if not images:
             return []
         for image in images:
-            _check(image)
+            check_picture(image)
         squares, scales = zip(*(letterbox(image, self.config.detector_size) for image in images), strict=True)
         faces = self._look(images, squares, scales, [0] * len(images))
         unsure = [index for index, found in enumerate(faces) if not any(face.certain for face, _ in found)]
@@ -162,7 +166,24 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
             )
             for (index, _), found in zip(turned, again, strict=True):
                 faces[index] += [item for item in found if item[0].certain]
-        return [_distinct(found)[: self.config.max_faces] for found in faces]
+        ordered = [distinct(found) for found in faces]
+        again = [self._doubted(image, found) for image, found in zip(images, ordered, strict=True)]
+        return [found[: self.config.max_faces] for found in again]
+
+    def _doubted(self, image: np.ndarray, found: list[tuple[Face, FaceCrop]]) -> list[tuple[Face, FaceCrop]]:
+        """Return a picture's faces in order, those behind the others that come before the detector's surest face and are
+        none when it looks at them alone: knobs, doors and lamps may be large and as certain as a person beside them."""
+        clear = [face for face, _ in found if face.rank == 2]
+        surest = max(clear, key=lambda face: face.detected, default=None)
+        if surest is None or surest is clear[0]:
+            return found
+        least = self.seen_alone(image, surest) - LESS
+        larger = clear[: clear.index(surest)]
+        wrong = [face for face in larger if self.seen_alone(image, face) < (least if face.detected < WEAK else UPRIGHT)]
+        if not wrong:
+            return found
+        lowered = [(replace(face, detected=0.0), crop) if face in wrong else (face, crop) for face, crop in found]
+        return in_order(lowered)
 
     def _look(
         self,
@@ -192,23 +213,31 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
             if face.score < self.config.face_threshold:
                 continue
             roll = abs(math.remainder(face_roll(face.landmarks) - seen.angle, math.tau))
-            if roll <= CONTRADICTION or (face.certain and self._upright(images[owner], face)):
+            if roll <= CONTRADICTION or (face.certain and self.seen_alone(images[owner], face) >= UPRIGHT):
                 faces[owner].append((replace(face, detected=score), crop))
         return faces
 
-    def _upright(self, image: np.ndarray, face: Face) -> bool:
-        """Return whether the detector finds an upright face at the mesh, in the picture rotated as the mesh is."""
+    @torch.inference_mode()
+    def seen_alone(self, image: np.ndarray, face: Face) -> float:
+        """Return the detector's score, in [0, 1], of a face alone: in the picture around it, rotated as the face is. It is
+        0 where the detector sees none, or one that is larger, smaller or rolled.
+
+        Args:
+            image: (H, W, 3) uint8 RGB; face: one that was found in it.
+        """
         side = self.config.detector_size
         square = FaceCrop.around(face.landmarks, AROUND).cut(image, side)
         pixels = pixels_of([square], self.detector.heatmap.weight)
         logits, geometry = self.detector(pixels.contiguous(memory_format=torch.channels_last))
         size = side / AROUND
-        return any(
-            math.hypot(found.crop.x - side / 2, found.crop.y - side / 2) < size / 4
+        scores = [
+            found.score
+            for found in read_maps(logits, geometry, self.config.detection_threshold, self.config.max_faces)[0]
+            if math.hypot(found.crop.x - side / 2, found.crop.y - side / 2) < size / 4
             and abs(math.log(found.crop.size / size)) < math.log(1.6)
             and abs(math.remainder(found.crop.angle, math.tau)) <= CONTRADICTION
-            for found in read_maps(logits, geometry, UPRIGHT, self.config.max_faces)[0]
-        )
+        ]
+        return max(scores, default=0.0)
 
     def _refine(self, images: list[np.ndarray], crops: list[FaceCrop]) -> list[tuple[Face, FaceCrop]]:
         """Refine crops that are only roughly in place; return their faces with the crops that fit them."""
@@ -263,32 +292,3 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
 def _seen(refiner: CropRefiner, cuts: list[np.ndarray]) -> np.ndarray:
     """Return the refiner's points (B, P, 3) in crops."""
     return refiner(pixels_of(cuts, refiner.shape.weight)).float().cpu().numpy()
-
-
-def _check(image: np.ndarray) -> None:
-    if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        what = f"{image.shape} {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise ValueError(f"the tracker takes pictures as (H, W, 3) uint8 arrays, got {what}")
-    if not image.size:
-        raise ValueError(f"the picture is empty: its shape is {image.shape}")
-
-
-def _distinct(found: list[tuple[Face, FaceCrop]]) -> list[tuple[Face, FaceCrop]]:
-    """Remove duplicates of a face, keeping the higher score, and order faces by rank, then by size."""
-    surest = max((face.detected for face, _ in found), default=1.0)
-    found = [(replace(face, detected=face.detected / surest), crop) for face, crop in found]
-    kept: list[tuple[Face, FaceCrop]] = []
-    for face, crop in sorted(found, key=lambda item: -item[0].score):
-        if all(box_overlap(face.box, other.box) < (0.1 if other.certain > face.certain else 0.5) for other, _ in kept):
-            kept.append((face, crop))
-    return sorted(kept, key=lambda item: (-item[0].rank, -item[0].area))
-
-
-def _same_face(found: list[tuple[Face, FaceCrop]], last: Face | None) -> tuple[Face, FaceCrop]:
-    """Return the face that was followed before, by its position, or the largest where none is near."""
-    if last is not None:
-        box = last.box
-        near = max(found, key=lambda item: box_overlap(item[0].box, box))
-        if box_overlap(near[0].box, box) > 0.1:
-            return near
-    return found[0]
