@@ -70,10 +70,10 @@ def test_sound_and_mouth_are_in_step(face, speech, rate):
 def test_an_interruption_shuts_the_mouth_in_the_next_picture(face, speech, monkeypatch, slow):
     frames, drawn = type(face.ready).frames, []
 
-    def counted(self, landmarks):
+    def counted(self, landmarks, *behind):
         drawn.append(None)
         time.sleep(slow)
-        return frames(self, landmarks)
+        return frames(self, landmarks, *behind)
 
     monkeypatch.setattr(type(face.ready), "frames", counted)
     with face.session(RATE) as live:
