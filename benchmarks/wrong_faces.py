@@ -98,11 +98,11 @@ def print_rolls(model: SuperFaceTrackerModel, pictures: Iterable[np.ndarray], an
     """Print for each roll how many faces are found, how far their landmarks are off, and how many are elsewhere."""
     rows = [errors for picture in pictures if (errors := roll_errors(model, picture, angles))]
     print("roll   found       error, % of the face: median, 95th  in the wrong place")
-    for angle, errors in zip(angles, zip(*rows, strict=True), strict=True):
-        found = np.array([error for error in errors if error is not None])
+    for angle, column in zip(angles, zip(*rows, strict=True), strict=True):
+        found = np.array([error for error in column if error is not None])
         middle, high = np.percentile(100 * found, [50, 95])
         wrong = int((found > CLOSE).sum())
-        print(f"{angle:3.0f}    {len(found)} of {len(errors)}  {middle:.2f}, {high:.2f}  {wrong}", flush=True)
+        print(f"{angle:3.0f}    {len(found)} of {len(column)}  {middle:.2f}, {high:.2f}  {wrong}", flush=True)
 
 
 def variants(picture: np.ndarray) -> dict[str, np.ndarray]:
