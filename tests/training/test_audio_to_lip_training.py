@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -12,18 +13,20 @@ import torch
 
 pytest.importorskip("accelerate")
 
-from superface_hf import SuperFaceAudioToLipConfig, SuperFaceAudioToLipModel
+from superface_hf import SuperFaceAudioToLipConfig, SuperFaceAudioToLipModel, SuperFaceError
 from superface_hf.data.prepared_set import Origin, PreparedClip, load_clips, write_clips
 from superface_hf.data.speech.augment import SAMPLING_RATE, SoundAugment, mu_law
 from superface_hf.data.speech.clips import (
     SpeechClip,
     _store,
+    at_common_range,
     fitted_path,
     load_speech_clips,
     person_weights,
     save_offsets,
     speech_clip,
 )
+from superface_hf.data.speech.feature_augment import FeatureAugment
 from superface_hf.data.speech.synthetic_speech import FRAME_RATE, Utterance
 from superface_hf.data.speech.takes import arkit_scores
 from superface_hf.data.speech.visemes import Phoneme, closed_mouth, mouth_of, mouth_track, pose_scores
@@ -31,6 +34,7 @@ from superface_hf.data.speech.windows import SpeechSampling, SpeechWindows
 from superface_hf.face_model.lips import CLOSED, mouth_opening
 from superface_hf.motion.arkit import arkit_index
 from superface_hf.training.audio_to_lip.loss import LipLossWeights, lip_loss
+from superface_hf.training.audio_to_lip.soup import soup
 from superface_hf.training.audio_to_lip.trainer import AudioToLipTrainer, AudioToLipTrainingConfig, align, split_people
 from superface_hf.training.audio_to_lip.validation import measure_lips
 
@@ -272,3 +276,45 @@ def test_an_animator_s_curves_open_and_round_the_mouth():
     assert np.all(np.diff(mouth_opening(mouth_of(open_wide))) > 0.03)
     sides = arkit_scores({"mouth_pucker_l": zeros + 1, "mouth_pucker_r": zeros})
     assert sides[0, arkit_index("mouthPucker")] == pytest.approx(0.3)  # the mean of both sides
+
+
+def test_an_average_of_runs_opens_as_far_as_asked():
+    torch.manual_seed(0)
+    one, other = (SuperFaceAudioToLipModel(SuperFaceAudioToLipConfig(hidden_size=8)).eval() for _ in range(2))
+    samples = np.random.default_rng(0).normal(0, 0.1, 8000).astype(np.float32)
+    alone = copy.deepcopy(one).predict(samples, 25.0)
+    same = soup([copy.deepcopy(one), copy.deepcopy(one)]).predict(samples, 25.0)
+    assert np.allclose(same, alone, atol=1e-5)
+    wider = soup([copy.deepcopy(one)], reach=1.5).predict(samples, 25.0)
+    assert np.allclose(wider - closed_mouth(), 1.5 * (alone - closed_mouth()), atol=1e-4)
+    both = soup([copy.deepcopy(one), other])
+    expected = (one.network.head.weight + other.network.head.weight) / 2
+    assert torch.allclose(both.network.head.weight, expected)
+    with pytest.raises(SuperFaceError, match="differ in size"):
+        soup([one, SuperFaceAudioToLipModel(SuperFaceAudioToLipConfig(hidden_size=16))])
+
+
+def test_everybody_gets_a_common_range():
+    rng = np.random.default_rng(1)
+    quiet, loud = (
+        SpeechClip(name, name, 25.0, np.zeros(64000, np.float32), factor * rng.normal(0, 1, (100, 30)).astype(np.float32),
+                   np.ones(100, bool))
+        for name, factor in (("quiet", 0.5), ("loud", 1.0))
+    )  # fmt: skip
+    before = [float(np.std(mouth_opening(clip.mouth))) for clip in (quiet, loud)]
+    after = [float(np.std(mouth_opening(clip.mouth))) for clip in at_common_range([quiet, loud], share=1.0)]
+    assert before[1] > 1.5 * before[0]
+    assert after[1] == pytest.approx(after[0], rel=0.1)
+    kept = at_common_range([quiet, loud])[0]
+    assert np.allclose(kept.rest, quiet.rest, atol=0.1)
+
+
+def test_features_are_masked_but_keep_their_time():
+    rng = np.random.default_rng(2)
+    features = np.zeros((100, 64), np.float32)
+    features[50] = 5.0
+    changed = [FeatureAugment(time_masks=0)(features, rng) for _ in range(20)]
+    assert all(each.shape == features.shape for each in changed)
+    assert all(np.abs(each - each[0]).mean(1).argmax() == 50 for each in changed)
+    assert any(not np.array_equal(each, features) for each in changed)
+    assert np.array_equal(features[50], np.full(64, 5.0))  # the given ones stay

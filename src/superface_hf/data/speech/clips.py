@@ -37,6 +37,8 @@ CUT_DISTANCE, CUT_GROWTH = 0.4, 0.15
 # A mouth at rest is the mean of this share of its least open frames.
 REST_SHARE = 0.1
 MIN_FRAMES = 20
+# A person's range is changed by factors within these bounds: beyond, it is a mouth that hardly speaks, or a bad label.
+RANGE_BOUNDS = (0.5, 2.0)
 OFFSETS = "offsets.json"  # the table in the cache
 
 
@@ -182,6 +184,27 @@ def person_at(repo: str, path: str) -> str:
 
 # Repositories all of whose clips show one person.
 ONE_PERSON = ("filyp/mcgurk_task", "arielephrat/vid2speech")
+
+
+def at_common_range(clips: Sequence[SpeechClip], share: float = 0.8) -> list[SpeechClip]:
+    """The clips with every person's mouth moving about as much as the median person's: how far somebody opens the mouth is a
+    habit, and not heard.
+
+    Args:
+        clips: of any number of people.
+        share: how much of the difference (of logarithms) goes; what is left may be heard after all.
+    """
+    spreads: dict[str, list[np.ndarray]] = {}
+    for clip in clips:
+        opening = mouth_opening(clip.mouth[clip.found])
+        spreads.setdefault(clip.person, []).append(opening - opening.mean())
+    spread = {person: float(np.concatenate(parts).std()) for person, parts in spreads.items()}
+    median = float(np.median(list(spread.values())))
+    result = []
+    for clip in clips:
+        factor = np.clip(median / max(spread[clip.person], 1e-4), *RANGE_BOUNDS) ** share
+        result.append(replace(clip, mouth=(clip.rest + (clip.mouth - clip.rest) * factor).astype(np.float32)))
+    return result
 
 
 def person_weights(clips: Sequence[SpeechClip], balance: float) -> np.ndarray:

@@ -14,6 +14,7 @@ from ...models.audio_to_lip.feature_extraction_audio_to_lip import SuperFaceAudi
 from ..batch import Batch
 from .augment import SAMPLING_RATE, SoundAugment, hiss, hum, tones
 from .clips import SpeechClip, person_weights
+from .feature_augment import FeatureAugment
 from .synthetic_speech import FRAME_RATE, Utterance
 from .visemes import closed_mouth
 
@@ -30,7 +31,7 @@ class SpeechSampling:
         real, quiet: share of windows from real clips, and of those without any speech, where the mouth stays closed; the
             others are synthetic speech. Without real clips, synthetic speech takes their share.
         person_balance: clips of a person who has n of them weigh n ** -person_balance.
-        augment: what is done to the sound.
+        augment, augment_features: what is done to the sound, and to its features.
     """
 
     seconds: float = 4.0
@@ -38,6 +39,7 @@ class SpeechSampling:
     quiet: float = 0.05
     person_balance: float = 0.7
     augment: SoundAugment = field(default_factory=SoundAugment)
+    augment_features: FeatureAugment | None = field(default_factory=FeatureAugment)
 
 
 @dataclass(eq=False)
@@ -85,9 +87,11 @@ class SpeechWindows(Dataset[SpeechBatch]):
         else:
             said = self.spoken[int(rng.choice(len(self.spoken), p=self.spoken_weights))]
             samples, mouth, weight = self._cut(said.samples, said, rng)
-        features = self.extractor(samples, SAMPLING_RATE)["input_features"][0]
+        features = np.asarray(self.extractor(samples, SAMPLING_RATE)["input_features"][0], np.float32)
+        if self.sampling.augment_features is not None and kind >= self.sampling.quiet:
+            features = self.sampling.augment_features(features, rng)
         return SpeechBatch(
-            torch.from_numpy(np.asarray(features, np.float32)),
+            torch.from_numpy(features),
             torch.from_numpy(mouth.astype(np.float32)),
             torch.from_numpy(weight.astype(np.float32)),
         )

@@ -23,7 +23,7 @@ from accelerate.utils import set_seed
 from torch import Tensor
 from transformers.utils import logging
 
-from ...data.speech.clips import SpeechClip, load_speech_clips, save_offsets
+from ...data.speech.clips import SpeechClip, at_common_range, load_speech_clips, save_offsets
 from ...data.speech.synthetic_speech import Utterance, cached_utterances, utterances
 from ...data.speech.takes import load_speech_takes
 from ...data.speech.windows import SpeechBatch, SpeechSampling, SpeechWindows
@@ -62,6 +62,7 @@ class AudioToLipTrainingConfig:
         takes: whether the recordings with animators' curves are among the real clips.
         hold_out: whether some of the training people are only looked at, in ``validate_every``: for tuning, since val is for
             reporting. Without it all are trained on, as for a release.
+        common_range: whether every training person's mouth is brought to a common range of movement.
         ema: decay of the averaged weights that are released.
         align_with: folder of a model to find the clips' audio-visual offsets with, before training; None takes those that are
             known already.
@@ -86,6 +87,7 @@ class AudioToLipTrainingConfig:
     quiet: float = number(0.05, low=0, high=1)
     takes: bool = True
     hold_out: bool = True
+    common_range: bool = True
     ema: float = number(0.99, low=0, high=1)
     seed: int = 0
     workers: int = 0
@@ -200,6 +202,8 @@ def run(config: AudioToLipTrainingConfig, until: int | None = None) -> Path | No
         clips, held_out = split_people(clips)
     if config.real and config.takes:
         clips = clips + load_speech_takes(data)
+    if config.common_range and clips:
+        clips = at_common_range(clips)
     spoken = cached_utterances(config.utterances, SPOKEN_SEED, cache)
     test_spoken = list(utterances(12, TEST_SEED, test=True)) if config.validate_every else []
     logger.info(f"{len(clips)} clips, {len(held_out)} held out, {len(spoken)} synthetic utterances.")
