@@ -24,11 +24,8 @@ space: $(VENV)/.installed-space
 test-fast: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit -m "not e2e"
 
-# Chromium has the machine to itself: beside another worker on two cores it came to a standstill. A worker, even if it is only
-# one, can hang without the rest of the tests.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser"
-	$(BIN)/python -m pytest -n 1 -m browser
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # The fast tests on every supported Python that is found; FULL=1 for all of them, with torch.
 test-pythons: $(BIN)/python

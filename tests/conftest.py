@@ -29,6 +29,21 @@ FACE_AT = (160.0, 130.0)  # pixels
 FACE_SIZE = 60.0  # pixels from eye corner to eye corner
 
 
+@pytest.fixture(scope="module", autouse=True)
+def not_in_real_time() -> Iterator[None]:
+    """Fail where a test leaves its process in another scheduling class.
+
+    As root, libsvtav1 puts the thread that encodes into real time, for good. All that this process starts inherits it, and a
+    Chromium in real time brings the whole machine to a standstill.
+    """
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    before = os.sched_getscheduler(0)
+    yield
+    assert os.sched_getscheduler(0) == before
+
+
 @pytest.fixture(scope="session")
 def face_model() -> FaceModel:
     from superface_hf import FaceModel
