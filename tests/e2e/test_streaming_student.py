@@ -15,6 +15,7 @@ from transformers import pipeline
 from superface_hf import Motion, SuperFaceAudioToLipConfig, SuperFaceAudioToLipModel, SuperFaceStudentConfig
 from superface_hf.face_model.coordinates import Square
 from superface_hf.layers.paste_back import PasteBack, RenderedCrops, cut_out, resize
+from superface_hf.renderers.student import StudentPortrait
 from superface_hf.renderers.threads import in_order
 
 RATE, FPS = 16000, 25
@@ -83,19 +84,19 @@ class TestFrames:
         assert late.max() <= ears.stream(FPS).latency + 0.04 + 1e-6  # a window of the features, and a chunk
         assert late[0] <= 0.2 + 1e-6
 
-    def test_all_is_ready_before_the_first_sound_is_asked_for(self, pipe):
+    def test_all_is_ready_before_the_first_sound_is_asked_for(self, pipe, monkeypatch):
         asked, rendered = [], []
-        render = pipe.model.render
+        frames = StudentPortrait.frames
 
         def watched(*arguments):
             rendered.append(bool(asked))
-            return render(*arguments)
+            return frames(*arguments)
 
         def microphone():
             asked.append(True)
             yield from chunks_of(noise(0.5))
 
-        pipe.model.render = watched
+        monkeypatch.setattr(StudentPortrait, "frames", watched)
         stream = pipe.stream(audio=microphone(), sampling_rate=RATE)
         assert rendered == [False]  # warm, and nobody has been listened to
         next(stream)

@@ -140,7 +140,7 @@ class TestWindows:
             after = [embedded(samples[48000:], 16000, generator=generator(s), **settings).motion for s in (1, 2)]
             return np.mean([np.degrees(np.linalg.norm(each.rotation[0] - usual.rotation[74])) for each in after])
 
-        assert jump(usual[:75]) < min(1.0, 0.7 * jump(None))
+        assert jump(usual[:75]) < 0.7 * jump(None)
         with pytest.raises(MotionError, match="12 frames"):
             embedded(samples, 16000, previous=usual[:5])
 

@@ -55,6 +55,8 @@ class Texture:
     def entered(self, places: np.ndarray) -> np.ndarray:
         """Convert places (h, w, 2) in PIXELS of the picture to those in the texture."""
         scale, (x, y) = float(self.fineness), self.corner
+        if not places.size:  # OpenCV gives None
+            return places
         return cv2.transform(places, np.array([[scale, 0, -scale * (x + 0.5)], [0, scale, -scale * (y + 0.5)]]))
 
     def places(self, there: np.ndarray) -> np.ndarray:

@@ -102,4 +102,6 @@ function ended(words) {
   refused = '';
 }
 window.addEventListener('pagehide', hangUp);
+// The page itself ends the call and lets go of the camera: what a server answers after a stop may not arrive.
+window.addEventListener('sf-hang-up', () => { if (peer || camera) ended('Stopped.'); });
 """

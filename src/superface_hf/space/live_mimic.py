@@ -101,7 +101,7 @@ def live_part(context: TabContext, photo: Any, consent: Any, own: Any, backgroun
         mimic_live, [photo, consent, own, background, colour], screen, show_progress="minimal", **RENDERING, **hidden
     )
     stop_with(stop, [event])
-    stop.click(lambda: {"ended": "Stopped."}, None, screen, queue=False, **hidden)
+    stop.click(None, js="() => { window.dispatchEvent(new Event('sf-hang-up')); }", **hidden)
 
 
 def imitate(call: Call, pipe: Any, picture: np.ndarray, **options: Any) -> None:
