@@ -329,14 +329,17 @@ def test_lips_in_the_browser_follow_the_sound(spoken, still, face_model):
     portrait = stored_portrait(student, face_model)
     points = face_model.animate(portrait.shape, still.motion).numpy()
     upper, lower = np.array(topology.INNER_LIPS).T
-    heard = (points[:, lower, 1] - points[:, upper, 1]).mean(1)
+    height = points[:, 152, 1] - points[:, 10, 1]  # the page measures in heights of the face, which the jaw changes
+    heard = (points[:, lower, 1] - points[:, upper, 1]).mean(1) / height
     corners = portrait.crop.to_pixels(portrait.landmarks[topology.LIPS])
     (left, top, _), (right, bottom, _) = corners.min(0).astype(int) - 3, corners.max(0).astype(int) + 4
     mouths = np.stack(frames)[:, top:bottom, left:right].astype(np.float32)
     seen = np.abs(mouths - mouths[heard.argmin()]).mean((1, 2, 3))
     print(f"opening against torch's: mesh {np.corrcoef(openings, heard)[0, 1]:.3f}, ", end="")
     print(f"pixels {np.corrcoef(seen, heard)[0, 1]:.3f}")
-    assert np.corrcoef(openings, heard)[0, 1] > 0.98  # the page measures the middle of the lips, and torch all pairs
+    # All frames are equal but the last one, where the cut sound ends while the mouth is open.
+    assert np.allclose(openings[:-1], heard[:-1], atol=1e-3)
+    assert np.corrcoef(openings, heard)[0, 1] > 0.98
     assert np.corrcoef(seen, heard)[0, 1] > 0.6
     assert seen.max() > 4 * np.median(seen[heard < np.percentile(heard, 10)] + 0.5)
 

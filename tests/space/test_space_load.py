@@ -117,7 +117,7 @@ def test_fifty_visitors_at_once_get_their_own_pictures_and_leave_nothing_behind(
         for _ in range(ROUNDS - 1):
             assert all(pool.map(lambda number: visit(site.url, number), range(VISITORS)))
     site.demo.store.sweep(0)
-    # The heap's arenas settle after six rounds, 115 MB above the first one; a leak would go on (seen in eight rounds).
+    # In eight rounds it went up by 115 MB, ever more slowly, and stood; a leak would go on.
     assert memory() < level + 80
     assert files_kept() == ours
     assert len(site.demo.store) == 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..models.tracker.base import ALONE, LooksAgain
-from .drawn_eyes import fit_drawn_eyes, looks_flat
+from .drawn_eyes import looks_flat
 
 if TYPE_CHECKING:
     from ..models.tracker.base import Face, FaceTracker
@@ -22,14 +22,15 @@ UNSURE = (
 )
 
 
-def doubts_about(picture: np.ndarray, face: Face, tracker: FaceTracker) -> str | None:
+def doubts_about(picture: np.ndarray, face: Face, tracker: FaceTracker, drawn_eyes: bool) -> str | None:
     """Return what will not look right when this face moves, or None for a person's that is clearly seen.
 
     Args:
         picture: (H, W, 3) uint8.
         face: one of the faces that the tracker found in it.
+        drawn_eyes: whether :func:`~superface_hf.animation.drawn_eyes.fit_drawn_eyes` found its eyes drawn.
     """
-    if looks_flat(picture, face.landmarks) or fit_drawn_eyes(picture, face.landmarks) is not None:
+    if drawn_eyes or looks_flat(picture, face.landmarks):
         return DRAWN
     alone = tracker.seen_alone(picture, face) if isinstance(tracker, LooksAgain) else 1.0
     return None if face.certain and alone >= ALONE else UNSURE

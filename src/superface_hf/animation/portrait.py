@@ -67,9 +67,9 @@ def find_portrait(image: Any, tracker: FaceTracker, face_model: FaceModel, face:
     height, width = picture.shape[:2]
     faces = tracker.find_faces(picture)
     chosen = choose_face(faces, face, f"the picture ({width} x {height} pixels)")
-    if doubt := doubts_about(picture, chosen, tracker):
-        logger.warning(doubt)
     drawn = fit_drawn_eyes(picture, chosen.landmarks)
+    if doubt := doubts_about(picture, chosen, tracker, drawn is not None):
+        logger.warning(doubt)
     others = tuple(other.landmarks for other in faces if other is not chosen)
     crop = snap(Square.around_face(chosen.landmarks), height, width, size)
     landmarks = crop.to_image(chosen.landmarks if drawn is None else drawn)

@@ -19,7 +19,7 @@ from ..face_model.coordinates import Square
 from ..face_model.mesh_flow import pixel_centers
 from ..utils.easing import smoothstep
 from .drawing import Drawing, Painting, Plan, size_of
-from .motion import MeshMotion, PersonMotion, Window
+from .motion import MeshMotion, Window
 from .outline import Outline
 from .portrait import PortraitLayers
 from .rendered import RenderedWindow
@@ -39,15 +39,12 @@ class Compositor:
         layers: the portrait's layers.
         crop: the square of the IMAGE coordinates of landmarks and windows.
         landmarks: (478, 3) the portrait's landmarks.
-        motion: the person's motion around the renderer's windows, if the renderer provides it.
     """
 
-    def __init__(
-        self, layers: PortraitLayers, crop: Square, landmarks: np.ndarray, motion: PersonMotion | None = None
-    ) -> None:
+    def __init__(self, layers: PortraitLayers, crop: Square, landmarks: np.ndarray) -> None:
         self._crop = crop
         own = torch.from_numpy(landmarks).float()
-        self._motion = motion or MeshMotion(own)
+        self._motion = MeshMotion(own)
         height, width = layers.picture.shape[:2]
         self._shape = (height, width)
         self._drawing = Drawing(layers, float(np.ptp(landmarks[:, 0])) * crop.side / 2)

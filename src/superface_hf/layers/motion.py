@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -155,19 +154,6 @@ def visible(points: Tensor) -> Tensor:
     return HIDDEN + (1 - HIDDEN) * smoothstep(outward, *SEEN)
 
 
-class PersonMotion(Protocol):
-    """The motion of one known person. An implementation that knows the face in advance can be cheaper than
-    :class:`MeshMotion`."""
-
-    def head(self, driving: Tensor, window: Window) -> HeadMotion:
-        """Return the head's motion to meshes (B, 478, 3) in the windows."""
-        ...
-
-    def flow(self, driving: Tensor, window: Window, size: int) -> Tensor:
-        """Return the person's backward displacement (B, 2, size, size) in the windows."""
-        ...
-
-
 @dataclass(frozen=True, eq=False)
 class MeshMotion:
     """The motion of a person with landmarks (478, 3), by :func:`head_motion` and :func:`layer_flow` with few landmarks."""
@@ -278,7 +264,6 @@ class Window:
 __all__ = [
     "HeadMotion",
     "MeshMotion",
-    "PersonMotion",
     "Window",
     "beside_seams",
     "head_motion",

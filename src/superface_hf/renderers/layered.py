@@ -61,7 +61,7 @@ class LayeredPortrait:
     def frames(
         self, landmarks: Tensor, behind: Sequence[np.ndarray] | None = None, transparent: bool = False
     ) -> list[np.ndarray]:
-        """Return see :meth:`~superface_hf.renderers.base.ReadyPortrait.frames`."""
+        """Render frames; see :meth:`~superface_hf.renderers.base.ReadyPortrait.frames`."""
         device = torch.device(self.model.device)
         driving = landmarks.to(device)
         with torch.inference_mode():

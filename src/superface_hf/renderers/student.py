@@ -47,7 +47,7 @@ class StudentPortrait:
     def frames(
         self, landmarks: Tensor, behind: Sequence[np.ndarray] | None = None, transparent: bool = False
     ) -> list[np.ndarray]:
-        """Return see :meth:`~superface_hf.renderers.base.ReadyPortrait.frames`."""
+        """Render frames; see :meth:`~superface_hf.renderers.base.ReadyPortrait.frames`."""
         device = torch.device(self.maps.student.device)
         with torch.inference_mode(), precision(device, self.dtype):
             maps = [each.float().cpu().numpy() for each in self.maps(landmarks.to(device).float())]

@@ -8,6 +8,7 @@ import gradio as gr
 import numpy as np
 
 from ..animation.doubts import doubts_about
+from ..animation.drawn_eyes import fit_drawn_eyes
 from .limits import Limits, read_picture, read_sound, read_video, sized
 from .look import note
 from .messages import told
@@ -90,7 +91,8 @@ class Guide:
         faces = tracker.find_faces(picture)
         if not faces:
             return _line(LOOKED_FOR, good=False), gr.update(value=outlined(picture), visible=True)
-        doubt = doubts_about(picture, faces[0], tracker)
+        drawn = fit_drawn_eyes(picture, faces[0].landmarks) is not None
+        doubt = doubts_about(picture, faces[0], tracker, drawn)
         if doubt is None and len(faces) == 1:
             return _line(FOUND, good=True), gr.update(visible=False, value=None)
         several = f"{len(faces)} faces found. The largest one, in green, will move." if len(faces) > 1 else ""

@@ -39,7 +39,7 @@ class SpeechSampling:
     quiet: float = 0.05
     person_balance: float = 0.7
     augment: SoundAugment = field(default_factory=SoundAugment)
-    augment_features: FeatureAugment | None = field(default_factory=FeatureAugment)
+    augment_features: FeatureAugment = field(default_factory=FeatureAugment)
 
 
 @dataclass(eq=False)
@@ -88,7 +88,7 @@ class SpeechWindows(Dataset[SpeechBatch]):
             said = self.spoken[int(rng.choice(len(self.spoken), p=self.spoken_weights))]
             samples, mouth, weight = self._cut(said.samples, said, rng)
         features = np.asarray(self.extractor(samples, SAMPLING_RATE)["input_features"][0], np.float32)
-        if self.sampling.augment_features is not None and kind >= self.sampling.quiet:
+        if kind >= self.sampling.quiet:
             features = self.sampling.augment_features(features, rng)
         return SpeechBatch(
             torch.from_numpy(features),

@@ -62,7 +62,6 @@ class AudioToLipTrainingConfig:
         takes: whether the recordings with animators' curves are among the real clips.
         hold_out: whether some of the training people are only looked at, in ``validate_every``: for tuning, since val is for
             reporting. Without it all are trained on, as for a release.
-        common_range: whether every training person's mouth is brought to a common range of movement.
         ema: decay of the averaged weights that are released.
         align_with: folder of a model to find the clips' audio-visual offsets with, before training; None takes those that are
             known already.
@@ -87,7 +86,6 @@ class AudioToLipTrainingConfig:
     quiet: float = number(0.05, low=0, high=1)
     takes: bool = True
     hold_out: bool = True
-    common_range: bool = True
     ema: float = number(0.99, low=0, high=1)
     seed: int = 0
     workers: int = 0
@@ -202,7 +200,7 @@ def run(config: AudioToLipTrainingConfig, until: int | None = None) -> Path | No
         clips, held_out = split_people(clips)
     if config.real and config.takes:
         clips = clips + load_speech_takes(data)
-    if config.common_range and clips:
+    if clips:
         clips = at_common_range(clips)
     spoken = cached_utterances(config.utterances, SPOKEN_SEED, cache)
     test_spoken = list(utterances(12, TEST_SEED, test=True)) if config.validate_every else []
