@@ -24,6 +24,7 @@ import torch
 from PIL import Image
 
 from superface_hf.animation.doubts import DRAWN, UNSURE, doubts_about
+from superface_hf.animation.drawn_eyes import fit_drawn_eyes
 from superface_hf.data.tracker.lookalikes import LOOKALIKES, beside
 from superface_hf.media import load_picture
 from superface_hf.models.embedded import embedded_tracker
@@ -123,8 +124,10 @@ def variants(picture: np.ndarray) -> dict[str, np.ndarray]:
 def told(model: SuperFaceTrackerModel, picture: np.ndarray) -> str:
     """Return what a user is told of a picture, in a word."""
     faces = model.find_faces(picture)
-    doubt = doubts_about(picture, faces[0], model) if faces else None
-    return "refused" if not faces else {DRAWN: "drawn", UNSURE: "no person", None: "nothing"}[doubt]
+    if not faces:
+        return "refused"
+    drawn = fit_drawn_eyes(picture, faces[0].landmarks) is not None
+    return {DRAWN: "drawn", UNSURE: "no person", None: "nothing"}[doubts_about(picture, faces[0], model, drawn)]
 
 
 def print_told(model: SuperFaceTrackerModel, folder: Path) -> None:
