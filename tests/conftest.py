@@ -1,7 +1,7 @@
 """Fixtures of all tests: the embedded weights, and stand-ins that make a scene predictable.
 
-Torch and the package are imported where they are used: the process that hands tests out to workers imports this file too, and
-they would wait for it.
+Torch is imported where it is used: the process that hands tests out to workers imports this file too, and they would wait
+for it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+
+import superface_hf  # noqa: F401 - before torch, which reads how its threads wait when it is loaded
 
 if TYPE_CHECKING:
     import torch

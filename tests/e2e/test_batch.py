@@ -183,7 +183,10 @@ def test_on_a_ray_cluster_of_two_of_which_one_is_killed(student, tmp_path):
         ray.shutdown()
         killer.join()
     assert len(killed) == 1
-    assert [row["status"] for row in report.rows] == ["done"] * 6 + ["failed"]
+    statuses = [row["status"] for row in report.rows]
+    assert statuses[-1] == "failed"
+    # Ray repeats what a killed worker had rendered but not yet handed over; the repetition finds the file and skips the row.
+    assert set(statuses[:6]) <= {"done", "skipped"}
     assert len({row["file"] for row in report.rows[:6]}) == 6
     assert all(frames_of(out / row["file"]) == 40 for row in report.rows[:6])
     assert len(list((out / NOTES).glob("*.json"))) == 6

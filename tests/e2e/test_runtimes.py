@@ -149,7 +149,7 @@ def test_a_student_of_another_size_and_wild_motion_too(tiny, face_model):
         frames = [picture.frame({name: part[i].numpy() for name, part in outputs.items()}) for i in range(len(rows))]
         prepared, driving = tiny.prepare(), outputs["landmarks"]
         window = Window.following(portrait.crop, tiny.landmarks, driving)
-        compositor = Compositor(tiny.layers(), portrait.crop, portrait.landmarks, prepared.prior)
+        compositor = Compositor(tiny.layers(), portrait.crop, portrait.landmarks)
         expected = compositor(tiny.render(prepared, driving, window).rendered, driving)
     assert decibels(frames, expected) > 45
 

@@ -132,7 +132,7 @@ def test_an_untrained_students_frames_are_those_of_the_untrained_layers(student,
     prepared, window = student.prepare(), Window.following(student.crop, student.landmarks, meshes)
     rendered = student.render(prepared, meshes, window).rendered
     expected = untrained.render(untrained.prepare(source, matte, student.landmarks[None]), meshes, window).rendered
-    frames = Compositor(layers, student.crop, own, prepared.prior)(rendered, meshes)
+    frames = Compositor(layers, student.crop, own)(rendered, meshes)
     others = Compositor(layers, student.crop, own)(expected, meshes)
     assert np.array_equal(frames[0], others[0])
     for frame, other in zip(frames[1:], others[1:], strict=True):
