@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 import torch
 
 pytest.importorskip("diffusers")
+
+from diffusers.configuration_utils import register_to_config
 
 from superface_hf import Motion, MotionError, UnknownNameError
 from superface_hf.data.speech.visemes import closed_mouth
@@ -18,7 +21,9 @@ from superface_hf.evaluation.speech_to_motion import WINDOW_HOP
 from superface_hf.face_model.lips import mouth_opening
 from superface_hf.media import load_sound
 from superface_hf.metrics.movement import head_spread
+from superface_hf.models.diffusers_model import DiffusersModel
 from superface_hf.models.embedded import embedded_audio_to_lip
+from superface_hf.models.face_space.modeling_face_space import FaceSpace
 from superface_hf.models.speech_to_motion.denoiser import MotionDenoiser
 from superface_hf.models.speech_to_motion.lip_refiner import LipRefiner
 from superface_hf.models.speech_to_motion.motion_statistics import MotionStatistics
@@ -31,6 +36,7 @@ from superface_hf.models.speech_to_motion.motion_vector import (
 )
 from superface_hf.models.speech_to_motion.performance import Performance
 from superface_hf.models.speech_to_motion.windows import Resampled
+from superface_hf.models.speech_to_portrait.modeling_portrait_denoiser import PortraitDenoiser
 from superface_hf.motion.regions import ARRAYS
 from superface_hf.pipelines.request import Request
 from superface_hf.pipelines.speech_to_motion import SpeechToMotionPipeline, seed_of
@@ -219,6 +225,24 @@ class TestSettings:
 
 
 class TestSaved:
+    def test_loading_leaves_what_other_threads_make_alone(self, tmp_path):
+        """diffusers' way to load would send their weights to the meta device meanwhile, and they would be lost."""
+        made = []
+
+        class Witness(DiffusersModel):
+            @register_to_config
+            def __init__(self) -> None:
+                super().__init__()
+                self.weight = torch.nn.Parameter(torch.ones(1))
+                with ThreadPoolExecutor(1) as other:
+                    made.append(other.submit(torch.nn.Linear, 1, 1).result().weight.device.type)
+
+        Witness().save_pretrained(tmp_path)
+        assert Witness.from_pretrained(tmp_path).weight.item() == 1
+        assert made == ["cpu", "cpu"]
+        for kind in (MotionDenoiser, MotionStatistics, LipRefiner, FaceSpace, PortraitDenoiser):
+            assert issubclass(kind, DiffusersModel)
+
     def test_it_saves_and_reloads_bit_for_bit(self, tiny, samples, tmp_path):
         import diffusers
 

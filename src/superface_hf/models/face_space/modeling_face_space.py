@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
 from ...face_model.linear import FaceModel
 from ...utils.easing import smoothstep
+from ..diffusers_model import DiffusersModel
 from .canonical import SIZE, Upright, laid_on, mean_landmarks, off_canvas, on_canvas
 from .prior import Group, GroupPrior, Maps
 from .texture import blur, luminance_of, with_detail
@@ -44,7 +44,7 @@ class DecodedPortrait:
     alpha: np.ndarray
 
 
-class FaceSpace(ModelMixin, ConfigMixin):
+class FaceSpace(DiffusersModel):
     """The linear face space, which takes the place of an autoencoder in a latent diffusion model.
 
     Latents are (B, D) with D = shape + canvas + detail coordinates, whitened around the group prior: for people of a group they

@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
+from ..diffusers_model import DiffusersModel
 
-class MotionDenoiser(ModelMixin, ConfigMixin):
+
+class MotionDenoiser(DiffusersModel):
     """M_diff of HRTF: predicts the clean window (``prediction_type="sample"``).
 
     Args:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
-from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
+from ..diffusers_model import DiffusersModel
 
-class LipRefiner(ModelMixin, ConfigMixin):
+
+class LipRefiner(DiffusersModel):
     """Computes mouth = audio-to-lip's + gate * residual(audio-to-lip's mouth, diffused mouth, log-mel around it).
 
     Args:

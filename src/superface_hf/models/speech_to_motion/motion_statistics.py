@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
@@ -14,6 +13,7 @@ from ...errors import MotionError, UnknownNameError
 from ...face_model.lips import mouth_opening
 from ...motion import Motion
 from ...motion.arkit import nearest_names
+from ..diffusers_model import DiffusersModel
 from .motion_vector import region_slices, rest_frame, to_vectors
 
 # The parts of a style code, each the logarithm of a standard deviation.
@@ -25,7 +25,7 @@ MIN_REFERENCE = 1.0  # seconds; the spread of a shorter reference is meaningless
 EMOTION_RANGE = (0.0, 1.5)
 
 
-class MotionStatistics(ModelMixin, ConfigMixin):
+class MotionStatistics(DiffusersModel):
     """Scales motion for the network, and knows styles and emotions by name.
 
     Args:

@@ -10,16 +10,16 @@ Gaussian.
 from __future__ import annotations
 
 import torch
-from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
+from ..diffusers_model import DiffusersModel
 from ..face_space.prior import FEATURES
 
 HEARD = 2  # the inputs of SAW: the logarithm of the seconds heard, and the clarity of the voice
 
 
-class PortraitDenoiser(ModelMixin, ConfigMixin):
+class PortraitDenoiser(DiffusersModel):
     """Predicts x0 from (x_t, t): r's posterior mean under N(0, spread^2), per coordinate, plus a residual network where
     ``hidden_size`` > 0.
 
