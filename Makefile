@@ -7,6 +7,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # On Windows under Git Bash: make BIN=.venv/Scripts
 
+# The tests start many processes. Each would compile the package anew if none may keep what it compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup demo demo-student space test-fast test test-pythons lint docs format clean
 
 setup: $(VENV)/.installed
@@ -22,10 +25,10 @@ space: $(VENV)/.installed-space
 
 # The unit tests: no large weights, no training, no browser.
 test-fast: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit -m "not e2e"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/unit -m "not e2e"
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The fast tests on every supported Python that is found; FULL=1 for all of them, with torch.
 test-pythons: $(BIN)/python

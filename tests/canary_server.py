@@ -43,7 +43,7 @@ def serve(host: str) -> Iterator[Canary]:
 
     with ThreadingHTTPServer((host, 0), Handler) as server:
         canary = Canary(f"http://{host}:{server.server_port}")
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield canary
         server.shutdown()
 

@@ -12,6 +12,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing here may need a network
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,31 @@ if TYPE_CHECKING:
 HEIGHT, WIDTH = 240, 320
 FACE_AT = (160.0, 130.0)  # pixels
 FACE_SIZE = 60.0  # pixels from eye corner to eye corner
+
+
+# The files that take longest, in this order. They begin first, so that at the end no worker waits for another one's long file.
+LONGEST = (
+    "test_docs",
+    "test_space_browser",
+    "test_runtimes",
+    "test_every_trainer",
+    "test_teacher_training",
+    "test_space_load",
+    "test_distillation",
+    "test_end_to_end",
+    "test_batch",
+    "test_commands",
+    "test_space_calls",
+    "test_live",
+    "test_strangers_files",
+    "test_student",
+)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rank = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(LONGEST)))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -53,7 +79,7 @@ def face_model() -> FaceModel:
     return FaceModel.default()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def face_points(face_model):
     """Landmarks (478, 3) in pixels of the mean face, at a place and of a size."""
 
@@ -66,9 +92,10 @@ def face_points(face_model):
 @pytest.fixture
 def scene() -> np.ndarray:
     """A smooth picture with some texture, (240, 320, 3) uint8."""
-    return smooth_picture()
+    return smooth_picture().copy()
 
 
+@cache
 def smooth_picture() -> np.ndarray:
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
     waves = [128 + 80 * np.sin(x / (9 + 4 * c) + c) * np.cos(y / (11 + 3 * c)) for c in range(3)]

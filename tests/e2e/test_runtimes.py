@@ -267,7 +267,7 @@ class Served(SimpleHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def address(exported):
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Served, directory=exported)) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
 

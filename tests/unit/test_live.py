@@ -8,9 +8,10 @@ import time
 import numpy as np
 import pytest
 import torch
+from conftest import smooth_picture
 from test_student import made_student, trained_a_little
 
-from superface_hf import SuperFaceStudentConfig
+from superface_hf import SuperFaceStudentConfig, SuperFaceStudentModel
 from superface_hf.drivers.loudness import LoudnessNormalizer
 from superface_hf.errors import MediaError
 from superface_hf.integrations import LiveFace, LiveSession
@@ -20,10 +21,15 @@ from superface_hf.utils.assets import SPEECH
 RATE, FPS = 24000, 25
 
 
-@pytest.fixture
-def face(scene, face_points) -> LiveFace:
+@pytest.fixture(scope="module")
+def student(face_points) -> SuperFaceStudentModel:
     torch.manual_seed(0)
-    return LiveFace(trained_a_little(made_student(SuperFaceStudentConfig.of_size("tiny"), scene, face_points())))
+    return trained_a_little(made_student(SuperFaceStudentConfig.of_size("tiny"), smooth_picture(), face_points()))
+
+
+@pytest.fixture(scope="module")
+def face(student) -> LiveFace:
+    return LiveFace(student)
 
 
 @pytest.fixture(scope="module")
@@ -97,10 +103,8 @@ def test_an_interruption_shuts_the_mouth_in_the_next_picture(face, speech, monke
         assert sum(part.frames for part in said(live)) >= 30
 
 
-def test_the_picture_after_an_interruption_does_not_wait_for_its_time(scene, face_points):
-    torch.manual_seed(0)
-    model = trained_a_little(made_student(SuperFaceStudentConfig.of_size("tiny"), scene, face_points()))
-    with LiveFace(model, fps=0.5).session(RATE) as live:
+def test_the_picture_after_an_interruption_does_not_wait_for_its_time(student):
+    with LiveFace(student, fps=0.5).session(RATE) as live:
         live.push(np.tile(load_sound(SPEECH).mono(RATE), 2), RATE)
         while not live.next().speaking:
             pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import smooth_picture
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModel, pipeline
@@ -45,10 +47,16 @@ from superface_hf.training.student.teacher_frames import render_frames
 from superface_hf.utils.assets import PORTRAIT
 
 
+@pytest.fixture(scope="module")
+def untouched(face_points) -> SuperFaceStudentModel:
+    config = SuperFaceStudentConfig.of_size("tiny", person="the scene")
+    return made_student(config, smooth_picture(), face_points())
+
+
 @pytest.fixture
-def student(scene, face_points) -> SuperFaceStudentModel:
+def student(untouched) -> SuperFaceStudentModel:
     """A tiny, untrained student of the face in the scene."""
-    return made_student(SuperFaceStudentConfig.of_size("tiny", person="the scene"), scene, face_points())
+    return copy.deepcopy(untouched)
 
 
 def simple_layers(picture: np.ndarray, points: np.ndarray) -> PortraitLayers:
