@@ -27,6 +27,7 @@ import types
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -140,7 +141,7 @@ def make_files(folder: Path) -> Path:
     speech = load_sound(SPEECH)
     voice = speech.mono()
     for name, second in (("speech.wav", 1.9), ("new.wav", 3.0)):
-        write_wav(folder / name, voice[round(second * speech.rate) :][: round(0.28 * speech.rate)], speech.rate)
+        write_wav(folder / name, voice[round(second * speech.rate) :][: round(0.2 * speech.rate)], speech.rate)
     for name in ("driving", "head", "talk", "an_hour", "alice"):
         write_mp4(folder / f"{name}.mp4", swaying(whole, 8), 25, voice[: round(0.32 * speech.rate)], speech.rate)
     bundled_motion("speak")[:8].save(folder / "speech.safetensors")
@@ -230,6 +231,14 @@ def try_page(page: Path, files: Path, weights: Path, folder: Path) -> int:
     return len(blocks)
 
 
+@cache
+def loaded_once(name: str, device: object = "cpu") -> object:
+    """The embedded model of this name; pages that load it again get the same."""
+    from superface_hf.models import embedded
+
+    return getattr(embedded, name)(device)
+
+
 def stand_in(patch: pytest.MonkeyPatch, weights: Path | None) -> None:
     """Puts the small teacher and the text-to-speech in their places."""
     from transformers.pipelines import PIPELINE_REGISTRY
@@ -243,6 +252,8 @@ def stand_in(patch: pytest.MonkeyPatch, weights: Path | None) -> None:
         return tone if task == "text-to-speech" else original(task, *args, **kwargs)  # type: ignore[call-overload]
 
     patch.setattr(transformers, "pipeline", pipeline)
+    for name in ("embedded_tracker", "embedded_matte", "embedded_inpainter"):
+        patch.setattr(f"superface_hf.pipelines.talking_face.{name}", partial(loaded_once, name))
     if weights is not None:
         patch.setattr(superface_hf.hub, "WEIGHTS", weights)
         default = PIPELINE_REGISTRY.supported_tasks["talking-face"]["default"]

@@ -174,6 +174,7 @@ def test_on_a_ray_cluster_of_two_of_which_one_is_killed(student, tmp_path):
                 break
             time.sleep(0.002)
 
+    before = signal.getsignal(signal.SIGTERM)  # Ray handles it from now on
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error", object_store_memory=10**8)
     killer = threading.Thread(target=kill_one)
     killer.start()
@@ -181,6 +182,7 @@ def test_on_a_ray_cluster_of_two_of_which_one_is_killed(student, tmp_path):
         report = run_batch(table(folder, rows), out, engine="ray", workers=2, device="cpu", progress=False)
     finally:
         ray.shutdown()
+        signal.signal(signal.SIGTERM, before)
         killer.join()
     assert len(killed) == 1
     statuses = [row["status"] for row in report.rows]
