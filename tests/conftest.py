@@ -6,6 +6,7 @@ for it.
 
 from __future__ import annotations
 
+import gc
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing here may need a network
@@ -55,6 +56,11 @@ LONGEST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     rank = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(LONGEST)))
+
+
+def pytest_collection_finish() -> None:
+    """Leave the million objects of what is imported out of every later garbage collection."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -18,7 +18,7 @@ from superface_hf.models.face_space.canonical import SIZE, Upright, mean_landmar
 from superface_hf.models.face_space.modeling_face_space import FaceSpace
 from superface_hf.models.face_space.prior import Group
 from superface_hf.models.speech_to_portrait.modeling_portrait_denoiser import PortraitDenoiser
-from superface_hf.models.voice_encoder.voice import heard_part
+from superface_hf.models.voice_encoder.voice import heard_part, spoken
 from superface_hf.pipelines.made_up import first_seconds
 from superface_hf.pipelines.speech_to_portrait import SpeechToPortraitPipeline
 from superface_hf.provenance.marks import DISCLAIMER, MADE_UP
@@ -135,6 +135,12 @@ def test_a_short_and_a_long_sound_are_heard_in_parts(tmp_path: Path) -> None:
     assert len(part) <= 61 * rate
     assert part[0] < 0.01
     assert part[-1] > 0.95
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.02, 0.2, 0.249, 0.25, 0.26, 1.0])
+def test_a_sound_shorter_than_a_pause_is_heard_whole(seconds: float) -> None:
+    tone = np.sin(np.arange(round(seconds * 16000)) / 10).astype(np.float32)
+    assert len(spoken(tone)) == len(tone) // 160 * 160
 
 
 def test_a_stream_is_heard_for_three_seconds_and_loses_nothing() -> None:

@@ -61,7 +61,7 @@ def spoken(samples: np.ndarray) -> np.ndarray:
     power = np.square(samples[: frames * HOP], dtype=np.float64).reshape(frames, HOP).mean(1)
     level = 10 * np.log10(power + 1e-12)
     loud = level > max(np.percentile(level, 95) - QUIETER, 20 * np.log10(SILENT))
-    kept = np.convolve(loud, np.ones(PAUSE), "same") > 0
+    kept = np.convolve(loud, np.ones(PAUSE))[PAUSE // 2 :][:frames] > 0
     part = samples[: frames * HOP].reshape(frames, HOP)[kept].reshape(-1)
     decibels = 10 * np.log10(float(np.square(part, dtype=np.float64).mean()) + 1e-12)
     return (part * 10 ** (max(0.0, LOUDNESS - decibels) / 20)).astype(np.float32)
