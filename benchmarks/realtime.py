@@ -16,7 +16,6 @@ memory and speed only.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import resource
 import sys
@@ -36,7 +35,9 @@ from transformers import pipeline
 from superface_hf import FaceModel, SuperFaceStudentModel
 from superface_hf.animation.portrait import stored_portrait
 from superface_hf.hub import weights_folder
+from superface_hf.layers.portrait import PortraitLayers
 from superface_hf.media import Mp4Writer, load_sound
+from superface_hf.models.student.stored_layers import LayerFiles, picture_file
 from superface_hf.renderers.student import StudentRenderer
 from superface_hf.renderers.threads import in_order
 from superface_hf.utils.assets import SPEECH
@@ -83,18 +84,26 @@ def main() -> None:
 
 
 def in_720p(student: SuperFaceStudentModel) -> None:
-    """Give the student a full picture of 1280 x 720 pixels: its picture, enlarged, on grey."""
-    picture, crop = Image.fromarray(student.full_picture()), student.crop
+    """Give the student a full picture of 1280 x 720 pixels: its layers, enlarged, on grey."""
+    layers, crop = student.layers(), student.crop
+    height, width = layers.picture.shape[:2]
     scale = FACE_SHARE * HEIGHT / crop.side
-    middle = crop.left + crop.side / 2, crop.top + crop.side / 2
-    top = min(max(0.0, middle[1] * scale - HEIGHT / 2), max(0.0, picture.height * scale - HEIGHT))
-    left = middle[0] * scale - WIDTH / 2
-    large = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)
-    full = Image.new("RGB", (WIDTH, HEIGHT), (128, 128, 128))
-    full.paste(large, (-round(left), -round(top)))
-    file = io.BytesIO()
-    full.save(file, "PNG")
-    student.picture = torch.from_numpy(np.frombuffer(file.getvalue(), np.uint8).copy())
+    top = min(max(0.0, (crop.top + crop.side / 2) * scale - HEIGHT / 2), max(0.0, height * scale - HEIGHT))
+    left = (crop.left + crop.side / 2) * scale - WIDTH / 2
+
+    def placed(layer: np.ndarray, ground: int) -> np.ndarray:
+        large = Image.fromarray(layer).resize((round(width * scale), round(height * scale)), Image.Resampling.LANCZOS)
+        full = Image.new(large.mode, (WIDTH, HEIGHT), (ground,) * len(large.getbands()) if layer.ndim == 3 else ground)
+        full.paste(large, (-round(left), -round(top)))
+        return np.asarray(full)
+
+    colours, plate, alpha = layers.picture.copy(), layers.picture.copy(), np.zeros((height, width), np.uint8)
+    colours[layers.box], plate[layers.box], alpha[layers.box] = layers.colours, layers.plate, layers.alpha
+    picture = placed(layers.picture, 128)
+    share = placed(alpha, 0).astype(np.float32) / 255
+    enlarged = PortraitLayers.of(picture, share, placed(colours, 128), placed(plate, 128))
+    for name, file in LayerFiles.of(picture_file(picture), enlarged)._asdict().items():
+        setattr(student, name, torch.from_numpy(np.frombuffer(file, np.uint8).copy()))
     place = (crop.left * scale - left, crop.top * scale - top, crop.side * scale)
     student.square = torch.tensor([round(value) for value in place])
 
