@@ -2,10 +2,12 @@
 
 ::
 
-    python benchmarks/realtime.py [--model STUDENT] [--minutes 10] [--fast]
+    python benchmarks/realtime.py [--model STUDENT] [--minutes 10] [--large] [--fast]
 
-STUDENT is a folder or Hub id (default: the embedded student). Its picture is put into one of 1280 x 720 pixels first, so that
-frames in 720p are pasted and encoded. Figures of speed: the student alone (from meshes to uint8 pictures, a mesh at a time);
+STUDENT is a folder or Hub id (default: the embedded student, of 512 x 512 pixels). With ``--large`` its picture is put into
+one of 1280 x 720 pixels first, so that frames in 720p are drawn and encoded.
+
+Figures of speed: the student alone (from meshes to uint8 pictures, a mesh at a time);
 from a sound file to an mp4 (audio-to-lip, student, paste-back, encoding); and the same as a stream of small chunks, one frame
 at a time. Then chunks of the bundled sentence come as they would from a microphone for ``--minutes``, and frames are taken as
 soon as they are there, and encoded. A frame's delay is counted from the moment at which the chunk that completed its
@@ -57,6 +59,7 @@ def main() -> None:
     parser.add_argument(
         "--chunk", type=float, default=40.0, help="milliseconds of sound that come at once (default: 40)"
     )
+    parser.add_argument("--large", action="store_true", help="show the student in a picture of 1280 x 720 pixels")
     parser.add_argument("--fast", action="store_true", help="do not wait for the sound of the long stream to happen")
     parser.add_argument("--threads", type=int, help="default: torch's own choice")
     parser.add_argument("--json", type=Path, help="also write the figures here")
@@ -65,7 +68,8 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     source = args.model or weights_folder("student")
     student = SuperFaceStudentModel.from_pretrained(source, dtype=torch.float32).eval()
-    in_720p(student)
+    if args.large:
+        in_720p(student)
     pipe: Any = pipeline("talking-face", model=student, device="cpu")  # type: ignore[call-overload]
     speech = load_sound(SPEECH).mono(RATE)
     size = round(args.chunk * RATE / 1000)
