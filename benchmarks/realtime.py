@@ -7,12 +7,11 @@
 STUDENT is a folder or Hub id (default: the embedded student, of 512 x 512 pixels). With ``--large`` its picture is put into
 one of 1280 x 720 pixels first, so that frames in 720p are drawn and encoded.
 
-Figures of speed: the student alone (from meshes to uint8 pictures, a mesh at a time);
-from a sound file to an mp4 (audio-to-lip, student, paste-back, encoding); and the same as a stream of small chunks, one frame
-at a time. Then chunks of the bundled sentence come as they would from a microphone for ``--minutes``, and frames are taken as
-soon as they are there, and encoded. A frame's delay is counted from the moment at which the chunk that completed its
-look-ahead came (or could have been taken, where the stream is behind). ``--fast`` feeds the long stream without waiting:
-memory and speed only.
+Figures of speed: the student alone (from meshes to uint8 pictures, a mesh at a time); from a sound file to an mp4
+(audio-to-lip, student, paste-back, encoding); and the same as a stream of small chunks, one frame at a time. Then chunks of
+the bundled sentence come as they would from a microphone for ``--minutes``, and frames are taken as soon as they are there,
+and encoded. A frame's delay is counted from the moment at which the chunk that completed its look-ahead came (or could have
+been taken, where the stream is behind). ``--fast`` feeds the long stream without waiting: memory and speed only.
 """
 
 from __future__ import annotations
@@ -95,17 +94,17 @@ def in_720p(student: SuperFaceStudentModel) -> None:
     top = min(max(0.0, (crop.top + crop.side / 2) * scale - HEIGHT / 2), max(0.0, height * scale - HEIGHT))
     left = (crop.left + crop.side / 2) * scale - WIDTH / 2
 
-    def placed(layer: np.ndarray, ground: int) -> np.ndarray:
+    def placed(layer: np.ndarray, ground: str) -> np.ndarray:
         large = Image.fromarray(layer).resize((round(width * scale), round(height * scale)), Image.Resampling.LANCZOS)
-        full = Image.new(large.mode, (WIDTH, HEIGHT), (ground,) * len(large.getbands()) if layer.ndim == 3 else ground)
+        full = Image.new(large.mode, (WIDTH, HEIGHT), ground)
         full.paste(large, (-round(left), -round(top)))
         return np.asarray(full)
 
     colours, plate, alpha = layers.picture.copy(), layers.picture.copy(), np.zeros((height, width), np.uint8)
     colours[layers.box], plate[layers.box], alpha[layers.box] = layers.colours, layers.plate, layers.alpha
-    picture = placed(layers.picture, 128)
-    share = placed(alpha, 0).astype(np.float32) / 255
-    enlarged = PortraitLayers.of(picture, share, placed(colours, 128), placed(plate, 128))
+    picture = placed(layers.picture, "grey")
+    share = placed(alpha, "black").astype(np.float32) / 255
+    enlarged = PortraitLayers.of(picture, share, placed(colours, "grey"), placed(plate, "grey"))
     for name, file in LayerFiles.of(picture_file(picture), enlarged)._asdict().items():
         setattr(student, name, torch.from_numpy(np.frombuffer(file, np.uint8).copy()))
     place = (crop.left * scale - left, crop.top * scale - top, crop.side * scale)

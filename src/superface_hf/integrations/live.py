@@ -27,7 +27,6 @@ from ..hub import weights_folder
 from ..layers.background import Background
 from ..pipelines.talking_face import TalkingFacePipeline
 from ..renderers.threads import use_threads
-from ..utils.pauses import short_collections
 from .speech import Utterance
 
 SOUND_RATE = 24_000
@@ -261,8 +260,7 @@ class LiveSession:
     def _run(self) -> None:
         try:
             use_threads(1)  # several sessions share the cores better than threads of one frame do
-            with short_collections():
-                self._keep_time()
+            self._keep_time()
         except BaseException as error:
             self._error = error
             self._closed.set()

@@ -19,7 +19,6 @@ from ..media import SoundReader
 from ..motion import Motion
 from ..renderers.base import ReadyPortrait, Renderer
 from ..renderers.threads import in_order, on_one_thread
-from ..utils.pauses import short_collections
 from ..utils.progress import progress_bar
 from .clip import TalkingFaceClip
 from .driving import Dubbing
@@ -132,15 +131,7 @@ def render(
     groups = at_once if streaming else [batched(pieces, size)]
     threads = renderer.side_by_side
     frames = (frame for batch in in_order(work, map(with_behind, groups), threads) for frame in batch)
-    if not streaming:
-        return frames
-    return _live(on_one_thread(frames) if threads > 1 else frames)
-
-
-def _live(frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield frames that somebody waits for."""
-    with short_collections():
-        yield from frames
+    return on_one_thread(frames) if streaming and threads > 1 else frames
 
 
 def render_dubbed(dubber: Dubber, dubbing: Dubbing, request: Request, streaming: bool) -> Rendering:
