@@ -228,8 +228,9 @@ def conre(data: Data, out: Path, until: int | None) -> None:
 TRAIN: dict[str, Callable[[Data, Path, int | None], None]] = {
     "tracker-detector": tracker("detector", size=64, batch=4),
     "tracker-landmarks": tracker("landmarks", negatives=2, batch=4),
-    "tracker-eyes": tracker("eyes", batch=32),
+    "tracker-eyes": tracker("eyes", batch=32, tuning=4),
     "tracker-mouth": tracker("mouth", batch=32, crops={"tuning": 4}),
+    "tracker-brows": tracker("brows", batch=32, crops={"tuning": 4}),
     "matte": matte,
     "inpainter": inpainter,
     "layered-teacher": layered_teacher,

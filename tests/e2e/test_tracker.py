@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,9 +21,11 @@ from superface_hf.face_model.topology import (
     RIGHT_LIDS,
     inter_ocular,
 )
-from superface_hf.models.tracker import SuperFaceTrackerConfig, SuperFaceTrackerModel, eyes, mouth
-from superface_hf.models.tracker.crops import FaceCrop
+from superface_hf.models.tracker import SuperFaceTrackerConfig, SuperFaceTrackerModel, eyes
+from superface_hf.models.tracker.base import CERTAIN, Face
+from superface_hf.models.tracker.crops import FaceCrop, face_roll
 from superface_hf.models.tracker.mediapipe_backend import MediapipeTracker
+from superface_hf.models.tracker.regions import BROWS, MOUTH, Region, eye_distance
 from superface_hf.utils.assets import PORTRAIT
 
 WEIGHTS = Path(__file__).parents[2] / "src/superface_hf/weights/tracker"
@@ -74,6 +77,27 @@ def test_a_rolled_face_has_rolled_landmarks(
     expected = (upright.landmarks[:, :2] - FACE_CENTRE) @ turn.T + FACE_CENTRE
     error = np.linalg.norm(face.landmarks[:, :2] - expected, axis=1).mean()
     assert error < 0.05 * FACE_WIDTH
+
+
+def test_a_mesh_across_a_rolled_face_does_not_hide_it(
+    tracker: SuperFaceTrackerModel, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rolled = np.ascontiguousarray(np.rot90(astronaut))
+    (face,) = tracker.find_faces(rolled)
+    assert face_roll(face.landmarks) == pytest.approx(-math.pi / 2, abs=0.2)
+    middle = face.landmarks.mean(0)
+    upright = (face.landmarks - middle) @ np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1]], np.float32).T + middle
+    across = Face.of(upright, CERTAIN + 1e-4)
+    look = tracker._look
+
+    def misled(images: Any, squares: Any, scales: Any, quarters: Any) -> Any:
+        if not any(quarters):
+            return [[(across, FaceCrop.around(upright, 1.3))]]
+        return look(images, squares, scales, quarters)
+
+    monkeypatch.setattr(tracker, "_look", misled)
+    (found,) = tracker.find_faces(rolled)
+    np.testing.assert_allclose(found.landmarks, face.landmarks, atol=0.01 * math.sqrt(face.area))
 
 
 @pytest.mark.parametrize("side", [80, 400, 12_000])
@@ -227,41 +251,48 @@ def test_a_narrowed_mouth_is_seen_narrower(tracker: SuperFaceTrackerModel, astro
     assert mouth_opening(narrow.landmarks) < 0.75 * mouth_opening(face.landmarks)
 
 
-def test_the_mouth_refiner_moves_its_own_points_alone(tracker: SuperFaceTrackerModel, astronaut: np.ndarray) -> None:
+@pytest.mark.parametrize("region", [MOUTH, BROWS], ids=["mouth", "brows"])
+def test_a_refiner_moves_its_own_points_alone(
+    tracker: SuperFaceTrackerModel, astronaut: np.ndarray, region: Region
+) -> None:
     (face,) = tracker.find_faces(astronaut)
-    crop = mouth.mouth_crop(face.landmarks)
-    seen = mouth.to_mouth(face.landmarks, crop)
-    np.testing.assert_allclose(mouth.with_mouth(face.landmarks, crop, seen), face.landmarks, atol=1e-2)
+    crop = region.crop(face.landmarks)
+    seen = region.to_crop(face.landmarks, crop)
+    np.testing.assert_allclose(region.merged(face.landmarks, crop, seen), face.landmarks, atol=1e-2)
     seen[:, 1] += 0.05
-    moved = np.abs(mouth.with_mouth(face.landmarks, crop, seen) - face.landmarks).max(axis=1) > 1e-3
-    assert set(np.flatnonzero(moved)) == set(mouth.MOUTH_POINTS)
-    assert not set(mouth.MOUTH_POINTS) & set(np.concatenate(eyes.EYE_POINTS))
+    moved = np.abs(region.merged(face.landmarks, crop, seen) - face.landmarks).max(axis=1) > 1e-3
+    assert set(np.flatnonzero(moved)) == set(region.points[region.weights > 0])
+
+
+def test_no_point_follows_two_regions() -> None:
+    assert not set(MOUTH.points) & set(np.concatenate([*eyes.EYE_POINTS, BROWS.points]))
 
 
 def test_lips_and_chin_follow_the_mouth_refiner_fully_and_its_border_little() -> None:
-    share = dict(zip(mouth.MOUTH_POINTS.tolist(), mouth.POINT_WEIGHTS.tolist(), strict=True))
+    share = dict(zip(MOUTH.points.tolist(), MOUTH.weights.tolist(), strict=True))
     assert {share[point] for point in [*LIPS_OUTER.tolist(), *LIPS_INNER.tolist(), 152]} == {1.0}
     assert share[172] == share[397] == 0.25  # the jaw's angles
-    assert len(share) == len(mouth.MOUTH_POINTS)
+    assert len(share) == len(MOUTH.points)
 
 
+@pytest.mark.parametrize("region", [MOUTH, BROWS], ids=["mouth", "brows"])
 @pytest.mark.parametrize("case", ["a few pixels wide", "turned away", "seen elsewhere"])
-def test_a_mouth_that_cannot_be_seen_well_stays_as_the_mesh_has_it(
-    tracker: SuperFaceTrackerModel, astronaut: np.ndarray, case: str
+def test_a_region_that_cannot_be_seen_well_stays_as_the_mesh_has_it(
+    tracker: SuperFaceTrackerModel, astronaut: np.ndarray, case: str, region: Region
 ) -> None:
     (face,) = tracker.find_faces(astronaut)
     landmarks, shift = face.landmarks.copy(), 0.05
     if case == "a few pixels wide":
-        landmarks *= 5.0 / mouth.eye_distance(landmarks)
+        landmarks *= 5.0 / eye_distance(landmarks)
     elif case == "turned away":
         landmarks = turned(landmarks, 85)
     else:
         shift = 0.6
-    crop = mouth.mouth_crop(landmarks)
-    seen = mouth.to_mouth(landmarks, crop)
+    crop = region.crop(landmarks)
+    seen = region.to_crop(landmarks, crop)
     seen[:, 1] += shift
-    tolerance = 1e-3 * mouth.eye_distance(landmarks)
-    np.testing.assert_allclose(mouth.with_mouth(landmarks, crop, seen), landmarks, atol=tolerance)
+    tolerance = 1e-3 * eye_distance(landmarks)
+    np.testing.assert_allclose(region.merged(landmarks, crop, seen), landmarks, atol=tolerance)
 
 
 def test_a_moving_face_is_followed(tracker: SuperFaceTrackerModel, astronaut: np.ndarray) -> None:
@@ -304,6 +335,8 @@ def test_impossible_configurations_are_refused() -> None:
         SuperFaceTrackerConfig(eye_size=50)
     with pytest.raises(StrictDataclassClassValidationError, match="mouth_size"):
         SuperFaceTrackerConfig(mouth_size=90)
+    with pytest.raises(StrictDataclassClassValidationError, match="brow_size"):
+        SuperFaceTrackerConfig(brow_size=120)
     with pytest.raises(StrictDataclassClassValidationError, match="landmark_stages"):
         SuperFaceTrackerConfig(landmark_stages=3)
 

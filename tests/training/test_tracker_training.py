@@ -21,21 +21,20 @@ from tiny_trainings import jpeg, write_tracker_set
 from superface_hf.data.tracker import augment
 from superface_hf.data.tracker.crops import Source, person_of, sampling_weights
 from superface_hf.data.tracker.scenes import SceneMaker
-from superface_hf.models.tracker import SuperFaceTrackerModel, eyes, mouth
+from superface_hf.face_model.topology import LEFT_BROW, RIGHT_BROW
+from superface_hf.models.tracker import SuperFaceTrackerModel, eyes
 from superface_hf.models.tracker.crops import FaceCrop
 from superface_hf.models.tracker.detection import read_maps
 from superface_hf.models.tracker.networks import CropRefiner
+from superface_hf.models.tracker.regions import BROWS, MOUTH, eye_distance
 from superface_hf.training.core.schedules import cosine_after_warmup
 from superface_hf.training.tracker import detector as tracker_detector
 from superface_hf.training.tracker import eyes as tracker_eyes
 from superface_hf.training.tracker import landmarks as tracker_landmarks
-from superface_hf.training.tracker import mouth as tracker_mouth
-from superface_hf.training.tracker import mouth_measures
+from superface_hf.training.tracker import region_refiner
 from superface_hf.training.tracker.detector import DetectorTrainingConfig
 from superface_hf.training.tracker.eyes import EyeTrainingConfig
 from superface_hf.training.tracker.landmarks import LandmarkTrainingConfig
-from superface_hf.training.tracker.mouth import MouthTrainingConfig
-from superface_hf.training.tracker.mouth_crops import MouthCropsConfig
 from superface_hf.training.tracker.negatives import mistaken_places
 from superface_hf.training.tracker.parts import (
     GroupSampler,
@@ -47,6 +46,9 @@ from superface_hf.training.tracker.parts import (
     stretch,
     within_groups,
 )
+from superface_hf.training.tracker.region_crops import RegionCropsConfig
+from superface_hf.training.tracker.region_refiner import BrowTrainingConfig, MouthTrainingConfig, region_loss
+from superface_hf.training.tracker.regions import MEASURED_BROWS, MEASURED_MOUTH, MeasuredRegion
 from superface_hf.training.tracker.trainer import join, replace_part
 
 
@@ -127,12 +129,15 @@ def test_all_parts_train_and_join_and_one_can_be_replaced(prepared: Path, tmp_pa
     out = tmp_path / "runs"
     parts = {
         "detector": tracker_detector.train(DetectorTrainingConfig(out=out / "detector", size=64, batch=2, **options)),
-        "eyes": tracker_eyes.train(EyeTrainingConfig(out=out / "eyes", cache=tmp_path / "eyes", batch=32, **options)),
-        "mouth": tracker_mouth.train(
-            MouthTrainingConfig(
-                out=out / "mouth", cache=tmp_path / "mouth", crops=MouthCropsConfig(tuning=4), batch=32, **options
-            )
+        "eyes": tracker_eyes.train(
+            EyeTrainingConfig(out=out / "eyes", cache=tmp_path / "eyes", tuning=4, batch=32, **options)
         ),
+        **{
+            name: region_refiner.train(
+                config(out=out / name, cache=tmp_path / name, crops=RegionCropsConfig(tuning=4), batch=32, **options)
+            )
+            for name, config in (("mouth", MouthTrainingConfig), ("brows", BrowTrainingConfig))
+        },
     }
     # Trained on what the detector took for faces, too.
     landmarks = LandmarkTrainingConfig(
@@ -192,10 +197,10 @@ def test_a_measure_seen_too_small_is_stretched_and_the_mean_stays() -> None:
 
 def test_opening_and_width_are_sums_of_coordinates(face_points) -> None:
     mesh = face_points(64, 64, 25)
-    upright = torch.from_numpy(mouth.to_mouth(mesh, mouth.mouth_crop(mesh)))[None]
-    opened, wide = (mouth_measures.measures() @ upright.flatten()).tolist()
-    assert opened * mouth.SIDE / 2 == pytest.approx(mouth_measures.opening(upright).item(), abs=2e-3)
-    assert wide * mouth.SIDE / 2 == pytest.approx(mouth_measures.width(upright).item(), abs=2e-3)
+    upright = torch.from_numpy(MOUTH.to_crop(mesh, MOUTH.crop(mesh)))[None]
+    opened, wide = (MEASURED_MOUTH.sums @ upright.flatten()).tolist()
+    assert opened * MOUTH.side / 2 == pytest.approx(MEASURED_MOUTH.figures["opening"](upright).item(), abs=2e-3)
+    assert wide * MOUTH.side / 2 == pytest.approx(MEASURED_MOUTH.figures["width"](upright).item(), abs=2e-3)
 
 
 def test_packed_crops_come_back_as_they_were(tmp_path: Path) -> None:
@@ -218,28 +223,47 @@ def test_a_batch_goes_through_people_in_groups() -> None:
     assert set(parts.groups[rows].ravel()) == {3, 7}
 
 
-def test_a_mirrored_mouth_is_a_mouth(face_points) -> None:
-    mesh = face_points(64, 64, 25)
-    points = torch.from_numpy(mouth.to_mouth(mesh, mouth.mouth_crop(mesh)))[None]
-    twins = mouth_measures.mirror_places()
+@pytest.mark.parametrize(("measured", "twin"), [(MEASURED_MOUTH, (61, 291)), (MEASURED_BROWS, (105, 334))])
+def test_a_mirrored_region_is_the_same_region(face_points, measured: MeasuredRegion, twin: tuple[int, int]) -> None:
+    mesh, region = face_points(64, 64, 25), measured.region
+    points = torch.from_numpy(region.to_crop(mesh, region.crop(mesh)))[None]
+    twins = measured.mirror_places()
     _, mirrored = augment.mirror(torch.zeros(1, 3, 8, 8), points, twins, torch.tensor([True]))
     assert torch.allclose(mirrored, points, atol=0.02)
-    assert mouth.MOUTH_POINTS[twins[mouth.MOUTH_POINTS.tolist().index(61)]] == 291
+    assert region.points[twins[region.points.tolist().index(twin[0])]] == twin[1]
+
+
+def test_raised_and_frowning_brows_are_measured(face_points) -> None:
+    mesh = face_points(64, 64, 25)
+    distance = eye_distance(mesh)
+    raised, frowning, one_up = mesh.copy(), mesh.copy(), mesh.copy()
+    raised[[*LEFT_BROW, *RIGHT_BROW], 1] -= 0.1 * distance
+    one_up[RIGHT_BROW, 1] -= 0.1 * distance
+    frowning[LEFT_BROW, 0] -= 0.05 * distance
+    frowning[RIGHT_BROW, 0] += 0.05 * distance
+    crop = BROWS.crop(mesh)
+    points = torch.from_numpy(np.stack([BROWS.to_crop(each, crop) for each in (mesh, raised, frowning, one_up)]))
+    figures = {
+        name: (measure(points)[1:] - measure(points)[0]).tolist() for name, measure in MEASURED_BROWS.figures.items()
+    }
+    assert figures["height"] == pytest.approx([0.1, 0, 0.05], abs=2e-3)
+    assert figures["distance"] == pytest.approx([0, -0.1, 0], abs=2e-3)
+    assert figures["uneven"] == pytest.approx([0, 0, 0.1], abs=2e-3)
 
 
 def test_the_mouth_loss_counts_lips_that_part_too_little(face_points) -> None:
     mesh = face_points(64, 64, 25)
-    mouths = torch.from_numpy(mouth.to_mouth(mesh, mouth.mouth_crop(mesh)))[None].repeat(4, 1, 1)
-    place = {int(point): index for index, point in enumerate(mouth.MOUTH_POINTS)}
+    mouths = torch.from_numpy(MOUTH.to_crop(mesh, MOUTH.crop(mesh)))[None].repeat(4, 1, 1)
+    place = {int(point): index for index, point in enumerate(MOUTH.points)}
     lower = [place[point] for point in (87, 14, 317)]
     mouths[::2, lower, 1] += 0.2
-    moved = mouth_measures.opening(mouths)
-    assert moved[0] - moved[1] == pytest.approx(0.2 * mouth.SIDE / 2, abs=0.02)
-    assert tracker_mouth.mouth_loss(mouths, mouths, 1.0).item() == pytest.approx(0, abs=1e-7)
+    moved = MEASURED_MOUTH.figures["opening"](mouths)
+    assert moved[0] - moved[1] == pytest.approx(0.2 * MOUTH.side / 2, abs=0.02)
+    assert region_loss(mouths, mouths, 1.0, MEASURED_MOUTH).item() == pytest.approx(0, abs=1e-7)
     fewer = mouths.clone()
     fewer[::2, lower, 1] -= 0.05
-    points_alone = tracker_mouth.mouth_loss(fewer, mouths, 0.0).item()
-    assert tracker_mouth.mouth_loss(fewer, mouths, 1.0).item() > 1.5 * points_alone
+    points_alone = region_loss(fewer, mouths, 0.0, MEASURED_MOUTH).item()
+    assert region_loss(fewer, mouths, 1.0, MEASURED_MOUTH).item() > 1.5 * points_alone
 
 
 def test_rare_eyes_are_shown_more_often(face_points) -> None:
@@ -251,6 +275,14 @@ def test_rare_eyes_are_shown_more_often(face_points) -> None:
         shut[:, upper, 1] = shut[:, lower, 1]
     weights = rarity(tracker_eyes.movement(np.concatenate([usual, shut]).astype(np.float32)))
     assert weights[100:].min() > 2 * np.median(weights[:100])
+
+
+def test_gaze_and_opening_of_an_eye_are_sums_of_coordinates(face_points) -> None:
+    mesh = face_points(64, 64, 25)
+    eye = torch.from_numpy(eyes.to_eye(mesh, eyes.eye_crops(mesh)[0], False))[None]
+    seen = tracker_eyes.sums() @ eye.flatten() / (eye[0, eyes.OUTER] - eye[0, eyes.INNER]).norm()
+    assert torch.allclose(seen[:2], tracker_eyes.gaze(eye)[0], atol=1e-4)
+    assert seen[2].item() == pytest.approx(tracker_eyes.opening(eye).item(), rel=0.05)
 
 
 def test_the_opening_counts_as_far_as_the_lids_are_apart(face_points) -> None:

@@ -73,7 +73,11 @@ TRAINABLE = {
     ),
     "tracker-mouth": Trainable(
         "the tracker's part that looks closer at the mouth",
-        "tracker.mouth:MouthTrainingConfig", "tracker.mouth:train", stops=True,
+        "tracker.region_refiner:MouthTrainingConfig", "tracker.region_refiner:train", stops=True,
+    ),
+    "tracker-brows": Trainable(
+        "the tracker's part that looks closer at the brows",
+        "tracker.region_refiner:BrowTrainingConfig", "tracker.region_refiner:train", stops=True,
     ),
     "matte": Trainable(
         "tells the portrait's person from what is behind",

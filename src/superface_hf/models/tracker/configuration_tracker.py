@@ -27,6 +27,8 @@ class SuperFaceTrackerConfig(SuperFaceConfig):
         eye_coefficients: size of that network's bottleneck, as ``landmark_coefficients``.
         mouth_size: side in pixels of the square around the mouth that the mouth refiner sees.
         mouth_coefficients: size of that network's bottleneck, as ``landmark_coefficients``.
+        brow_size: side in pixels of the square around both brows, of which the brow refiner sees half in height.
+        brow_coefficients: size of that network's bottleneck, as ``landmark_coefficients``.
         detection_threshold: the regressor checks candidates with a detector's score above this. It is low, because the
             regressor is far more reliable.
         face_threshold: a face is reported if the regressor's score is above this; faces mostly reach 0.99.
@@ -50,6 +52,8 @@ class SuperFaceTrackerConfig(SuperFaceConfig):
         "eye_coefficients": (1, 1024),
         "mouth_size": (32, 256),
         "mouth_coefficients": (1, 1024),
+        "brow_size": (32, 256),
+        "brow_coefficients": (1, 1024),
         "detection_threshold": (0, 1),
         "face_threshold": (0, 1),
         "track_threshold": (0, 1),
@@ -69,6 +73,8 @@ class SuperFaceTrackerConfig(SuperFaceConfig):
     eye_coefficients: int = 64
     mouth_size: int = 96
     mouth_coefficients: int = 96
+    brow_size: int = 128
+    brow_coefficients: int = 96
     detection_threshold: float = 0.15
     face_threshold: float = 0.97
     track_threshold: float = 0.5
@@ -78,6 +84,8 @@ class SuperFaceTrackerConfig(SuperFaceConfig):
     def validate_architecture(self) -> None:
         """Refuse sizes that the networks cannot process: the detector joins strides 8 and 16, the regressor 16 and 32."""
         super().validate_architecture()
-        # The backbone's stride is 32; three quarters of an eye's square, and a mouth's, are halved three times.
+        # The backbone's stride is 32; three quarters of an eye's square, a mouth's, and half of the brows' are
+        # halved three times.
         self.check_multiples(32, "detector_size", "crop_size", "eye_size")
         self.check_multiples(8, "mouth_size")
+        self.check_multiples(16, "brow_size")

@@ -13,14 +13,14 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 
 from ...hub.model import HubMixin
-from .base import Face
+from .base import CERTAIN, CLEAR, Face
 from .configuration_tracker import SuperFaceTrackerConfig
 from .crops import FaceCrop, face_roll
 from .detection import check_picture, letterbox, pixels_of, read_maps
 from .eyes import cut_eye, eye_crops, with_eyes
-from .mouth import mouth_crop, with_mouth
 from .networks import CropRefiner, FaceDetector, LandmarkRegressor
 from .ordering import distinct, in_order, same_face
+from .regions import BROWS, MOUTH
 
 # A mesh whose roll differs more from the detector's is no face. The detector is unreliable for rolls near 45 degrees,
 # so it checks a certain mesh again, upright, in a square AROUND times as wide as the face. An upright face scores 0.69
@@ -37,7 +37,7 @@ FAST = 2.0
 
 
 class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
-    """A detector for whole pictures, a landmark regressor for upright face crops and refiners for eyes and mouth.
+    """A detector for whole pictures, a landmark regressor for upright face crops and refiners for eyes, mouth and brows.
 
     ``find_faces`` runs all of them. ``follow`` runs the regressor on a crop that follows the face, and the refiners;
     the detector runs only where the face is lost.
@@ -53,6 +53,7 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
         self.regressor = LandmarkRegressor(config)
         self.eyes = CropRefiner.of_eye(config)
         self.mouth = CropRefiner.of_mouth(config)
+        self.brows = CropRefiner.of_brows(config)
         self.post_init()
 
     @torch.no_grad()
@@ -88,7 +89,7 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
         """Return the faces of a picture, ordered by rank (:attr:`Face.rank`), then by size; an empty list where there
         is none.
 
-        Faces of any roll are found: if no face is certain, the picture is also searched on its sides and upside down.
+        Faces of any roll are found: if no face is clear, the picture is also searched on its sides and upside down.
 
         Args:
             image: (H, W, 3) uint8 RGB of any size.
@@ -155,7 +156,8 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
             check_picture(image)
         squares, scales = zip(*(letterbox(image, self.config.detector_size) for image in images), strict=True)
         faces = self._look(images, squares, scales, [0] * len(images))
-        unsure = [index for index, found in enumerate(faces) if not any(face.certain for face, _ in found)]
+        # A mesh that lies across a rolled face may just be certain, too.
+        unsure = [index for index, found in enumerate(faces) if all(face.score < CLEAR for face, _ in found)]
         if unsure:
             turned = [(index, quarters) for index in unsure for quarters in (1, 2, 3)]
             again = self._look(
@@ -165,7 +167,8 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
                 [quarters for _, quarters in turned],
             )
             for (index, _), found in zip(turned, again, strict=True):
-                faces[index] += [item for item in found if item[0].certain]
+                least = CLEAR if any(face.certain for face, _ in faces[index]) else CERTAIN
+                faces[index] += [item for item in found if item[0].score >= least]
         ordered = [distinct(found) for found in faces]
         again = [self._doubted(image, found) for image, found in zip(images, ordered, strict=True)]
         return [found[: self.config.max_faces] for found in again]
@@ -269,24 +272,31 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
         ]
 
     def _look_closer(self, images: list[np.ndarray], faces: list[Face]) -> list[Face]:
-        """Return the faces with refined eyes and mouth. Crops follow the regressor's mesh, not this one."""
+        """Return the faces with refined eyes, mouth and brows. Crops follow the regressor's mesh, not this one."""
         if not faces:
             return []
-        eye_places = [eye_crops(face.landmarks) for face in faces]
-        mouth_places = [mouth_crop(face.landmarks) for face in faces]
-        eye_cuts = [
+        meshes = self._with_eyes(images, faces)
+        for region, refiner, side in (
+            (MOUTH, self.mouth, self.config.mouth_size),
+            (BROWS, self.brows, self.config.brow_size),
+        ):
+            crops = [region.crop(face.landmarks) for face in faces]
+            seen = _seen(refiner, [region.cut(image, crop, side) for image, crop in zip(images, crops, strict=True)])
+            meshes = [region.merged(*each) for each in zip(meshes, crops, seen, strict=True)]
+        return [Face.of(mesh, face.score, face.detected) for mesh, face in zip(meshes, faces, strict=True)]
+
+    def _with_eyes(self, images: list[np.ndarray], faces: list[Face]) -> list[np.ndarray]:
+        """Return the meshes (478, 3) with refined eyes."""
+        places = [eye_crops(face.landmarks) for face in faces]
+        cuts = [
             cut_eye(image, crop, left, self.config.eye_size)
-            for image, own in zip(images, eye_places, strict=True)
+            for image, own in zip(images, places, strict=True)
             for left, crop in zip((False, True), own, strict=True)
         ]
-        mouth_cuts = [crop.cut(image, self.config.mouth_size) for image, crop in zip(images, mouth_places, strict=True)]
-        eyes = _seen(self.eyes, eye_cuts).reshape(len(faces), 2, -1, 3)
-        mouths = _seen(self.mouth, mouth_cuts)
-        refined = []
-        for index, face in enumerate(faces):
-            mesh = with_eyes(face.landmarks, eye_places[index], eyes[index])
-            refined.append(Face.of(with_mouth(mesh, mouth_places[index], mouths[index]), face.score, face.detected))
-        return refined
+        seen = _seen(self.eyes, cuts).reshape(len(faces), 2, -1, 3)
+        return [
+            with_eyes(face.landmarks, *each) for face, each in zip(faces, zip(places, seen, strict=True), strict=True)
+        ]
 
 
 def _seen(refiner: CropRefiner, cuts: list[np.ndarray]) -> np.ndarray:

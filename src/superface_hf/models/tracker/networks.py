@@ -1,4 +1,4 @@
-"""The networks of the tracker: a face detector, a landmark regressor, and refiners of eyes and mouth."""
+"""The networks of the tracker: a face detector, a landmark regressor, and refiners of eyes, mouth and brows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from ..backbone import STAGES, LiteBackbone, conv_norm
 from .configuration_tracker import SuperFaceTrackerConfig
 from .eyes import EYE_POINTS
-from .mouth import MOUTH_POINTS
+from .regions import BROWS, MOUTH, Region
 
 # A face's box is regressed in this unit: log of its size over the stride.
 DETECTOR_STRIDE = 8
@@ -87,7 +87,7 @@ class LandmarkRegressor(nn.Module):
 
 
 class CropRefiner(nn.Module):
-    """Regresses the points of a part of the face in its own crop (see ``eyes`` and ``mouth``).
+    """Regresses the points of a part of the face in its own crop (see ``eyes`` and ``regions``).
 
     As in the regressor, features are not pooled, because positions matter.
 
@@ -125,9 +125,17 @@ class CropRefiner(nn.Module):
 
     @classmethod
     def of_mouth(cls, config: SuperFaceTrackerConfig) -> CropRefiner:
-        """Return the refiner of the mouth: lips, the skin around them and the jaw line, in the order of
-        ``mouth.MOUTH_POINTS``."""
-        return cls((config.mouth_size, config.mouth_size), len(MOUTH_POINTS), config.mouth_coefficients, depth=2)
+        """Return the refiner of the mouth: lips, the skin around them and the jaw line, in the order of ``MOUTH.points``."""
+        return cls._of_region(MOUTH, config.mouth_size, config.mouth_coefficients)
+
+    @classmethod
+    def of_brows(cls, config: SuperFaceTrackerConfig) -> CropRefiner:
+        """Return the refiner of both brows and the forehead, in the order of ``BROWS.points``."""
+        return cls._of_region(BROWS, config.brow_size, config.brow_coefficients)
+
+    @classmethod
+    def _of_region(cls, region: Region, side: int, coefficients: int) -> CropRefiner:
+        return cls(region.size(side), len(region.points), coefficients, depth=2)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the part's points.

@@ -8,10 +8,13 @@ newest checkpoint.
 
 from __future__ import annotations
 
+import logging
 import math
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -24,6 +27,7 @@ from ...data.caching import cached
 from ...data.prepared_set import load_clips
 from ...data.tracker import augment as augment
 from ...data.tracker.crops import SKIPPED_CLIPS, Source, all_sources, person_of, sampling_weights
+from ...errors import SuperFaceError
 from ...models.tracker import eyes
 from ...models.tracker.configuration_tracker import SuperFaceTrackerConfig
 from ...models.tracker.crops import FaceCrop
@@ -45,8 +49,13 @@ from .parts import (
     random_jitter,
     rarity,
     save_parts,
+    stretch,
 )
 
+logger = logging.getLogger(__name__)
+
+SetName = Literal["train", "val", "tune"]
+SETS: tuple[SetName, ...] = ("train", "val", "tune")
 # How far crops are off in training; see `random_jitter`.
 JITTER = {"turn": 4.0, "scale": 0.06, "shift": 0.07}
 
@@ -58,6 +67,7 @@ class EyeTrainingConfig(DomainShares, PartTrainingConfig):
     Attributes:
         cache: where the crops of eyes are kept between runs.
         frames: pictures taken of each clip, those with the rarest eyes among those kept.
+        tuning: one person in so many is kept out of training, to learn by how much movements must be stretched.
         crop_pixels, crop_margin: side of the kept crops in pixels, and over the network's side.
         movement: weight of the lids' opening and of the gaze (and of how they differ within a group) beside the points.
     """
@@ -65,6 +75,7 @@ class EyeTrainingConfig(DomainShares, PartTrainingConfig):
     out: Path = Path("runs/tracker_eyes")
     cache: Path = Path(".cache/tracker_eyes")
     frames: int = number(28, low=1)
+    tuning: int = number(12, low=1)
     minutes: float = number(18.0, low=0.01)
     batch: int = number(96, low=1)
     learning_rate: float = number(3e-3, low=0)
@@ -123,17 +134,28 @@ def both_eyes(landmarks: np.ndarray) -> np.ndarray:
     return np.stack([eyes.to_eye(landmarks, crop, bool(left)) for left, crop in enumerate(eyes.eye_crops(landmarks))])
 
 
-def training_sources(prepared: Path, frames: int) -> Iterator[Source]:
-    """Yield the pictures of the training clips and portraits; the latter as the whole tracker's training takes them."""
-    chosen = chosen_frames(prepared, frames)
+def clip_sources(prepared: Path, config: EyeTrainingConfig, tuning: bool) -> Iterator[Source]:
+    """Yield the pictures of the training clips: of the people kept to tune the trained network, or of the others."""
+    chosen = chosen_frames(prepared, config.frames)
     for clip in load_clips(prepared, "train"):
         if clip.name in SKIPPED_CLIPS:
             continue
         person = person_of(clip.origin.repo, clip.origin.path) if clip.origin.path else clip.person
+        if (zlib.crc32(person.encode()) % config.tuning == 0) != tuning:
+            continue
         for position, index in enumerate(clip.jpeg_index):
             if int(index) in chosen.get(clip.name, ()):
                 yield Source("clips", person, int(index), clip.jpegs[position], clip.landmarks[index][None])
-    yield from (source for source in all_sources(prepared, False, frames=1) if source.domain != "clips")
+
+
+def sources_of(name: SetName, config: EyeTrainingConfig) -> Iterator[Source]:
+    """Yield the pictures of a set; training has the portraits, too, as the whole tracker's training takes them."""
+    if name == "val":
+        yield from (s for s in all_sources(config.prepared, True, frames=60) if s.domain == "clips")
+        return
+    yield from clip_sources(config.prepared, config, name == "tune")
+    if name == "train":
+        yield from (s for s in all_sources(config.prepared, False, frames=1) if s.domain != "clips")
 
 
 def build_eyes(sources: Iterator[Source], config: EyeTrainingConfig) -> PartSet:
@@ -150,6 +172,8 @@ def build_eyes(sources: Iterator[Source], config: EyeTrainingConfig) -> PartSet:
                 points.append(eyes.to_eye(landmarks, crop, left))
                 people.append(f"{source.person} {'left' if left else 'right'}")
                 domains.append(source.domain)
+    if not points:
+        raise SuperFaceError(f"{config.prepared} has too few people to keep some out of training: prepare more.")
     mesh = np.stack(points)
     weights = sampling_weights(domains, people, config.shares) * rarity(movement(mesh))
     names = {name: place for place, name in enumerate(dict.fromkeys(people))}
@@ -163,19 +187,15 @@ class EyeData:
     def __init__(self, config: EyeTrainingConfig, model: SuperFaceTrackerConfig, accelerator: Accelerator) -> None:
         self.size, self.batch, self.zoom = model.eye_size, config.batch, 1 / config.crop_margin
         with accelerator.main_process_first():  # the others find its crops in the cache
-            self.train, self.val = (self._eyes(config, held_out) for held_out in (False, True))
+            self.train, self.val, self.tune = (self._eyes(config, name) for name in SETS)
         self.rows = GroupSampler(self.train)
 
     @staticmethod
-    def _eyes(config: EyeTrainingConfig, held_out: bool) -> PartSet:
-        facts = (config.crop_pixels, config.crop_margin, config.shares, config.frames)
-        path = cached(config.cache, f"{'val' if held_out else 'train'}.npz", config.prepared, *facts)
+    def _eyes(config: EyeTrainingConfig, name: SetName) -> PartSet:
+        facts = (config.crop_pixels, config.crop_margin, config.shares, config.frames, config.tuning)
+        path = cached(config.cache, f"{name}.npz", config.prepared, *facts)
         if not path.exists():
-            if held_out:
-                sources = iter([s for s in all_sources(config.prepared, True, frames=60) if s.domain == "clips"])
-            else:
-                sources = training_sources(config.prepared, config.frames)
-            save_parts(path, eyes=build_eyes(sources, config))
+            save_parts(path, eyes=build_eyes(sources_of(name, config), config))
         return load_parts(path, "eyes")
 
     def __call__(self, draws: Draws) -> CropBatch:
@@ -193,15 +213,16 @@ class EyeData:
         jitter = random_jitter(len(chosen), draws.torch, **JITTER)
         return jittered_points(torch.from_numpy(self.train.points[chosen]), self.zoom, *jitter)
 
-    def validation(self) -> HeldOut:
-        """Return all validation eyes, off by as much as the regressor's are, and the group of each."""
+    def kept(self, name: Literal["tune", "val"]) -> HeldOut:
+        """Return all eyes of people who are not trained on, off by as much as the regressor's are, and the group of each."""
+        parts = self.val if name == "val" else self.tune
         generator = torch.Generator().manual_seed(1)
-        count = len(self.val.points)
+        count = len(parts.points)
         turn = torch.randn(count, generator=generator) * math.radians(2)
         scale = torch.exp(torch.randn(count, generator=generator) * 0.03)
         shift = torch.randn(count, 2, generator=generator) * 0.04
-        pictures, points = self._cut(self.val, np.arange(count), turn, scale, shift)
-        return HeldOut(pictures * 2 - 1, points, torch.from_numpy(self.val.groups))
+        pictures, points = self._cut(parts, np.arange(count), turn, scale, shift)
+        return HeldOut(pictures * 2 - 1, points, torch.from_numpy(parts.groups))
 
     def _cut(self, eye_set: PartSet, rows: np.ndarray, *jitter: Tensor) -> tuple[Tensor, Tensor]:
         pictures = torch.from_numpy(eye_set.pictures[rows]).permute(0, 3, 1, 2).float() / 255
@@ -236,8 +257,19 @@ def lid_gaps(points: Tensor) -> Tensor:
 
 
 def measures() -> dict[str, Callable[[Tensor], Tensor]]:
-    """Return the measures of validation: the lids' opening and the gaze sideways, of points (N, P, 3)."""
-    return {"lids": opening, "gaze": lambda points: gaze(points)[:, 0]}
+    """Return the measures of validation: the lids' opening, and the gaze sideways and upward, of points (N, P, 3)."""
+    return {"lids": opening, "gaze": lambda points: gaze(points)[:, 0], "gaze_up": lambda points: -gaze(points)[:, 1]}
+
+
+def sums() -> Tensor:
+    """Return the gaze sideways and downward, and the lids' opening, as sums (3, P * 3) of coordinates, in units of the crop."""
+    rows = torch.zeros(3, len(eyes.POINT_WEIGHTS), 3)
+    for axis in (0, 1):
+        rows[axis, [eyes.OUTER, eyes.INNER], axis] = -0.5
+        rows[axis, eyes.IRIS, axis] = 1.0
+    for upper, lower in eyes.LIDS:
+        rows[2, [upper, lower], 1] += torch.tensor([-1.0, 1.0]) / len(eyes.LIDS)
+    return rows.flatten(1)
 
 
 def measure_eye_refiner(refiner: nn.Module, held_out: HeldOut) -> dict[str, float]:
@@ -251,14 +283,17 @@ def measure_eye_refiner(refiner: nn.Module, held_out: HeldOut) -> dict[str, floa
 def train(
     config: EyeTrainingConfig, until: int | None = None, model_config: SuperFaceTrackerConfig | None = None
 ) -> Path | None:
-    """Train until steps or minutes are over, or to step ``until``; see :func:`.part.train_part`."""
+    """Train until steps or minutes are over, or to step ``until``, and stretch the movements that the network then sees.
+
+    See :func:`.part.train_part`.
+    """
     model_config = model_config or SuperFaceTrackerConfig()
     accelerator = accelerator_for()
     torch.manual_seed(config.seed)
     data = EyeData(config, model_config, accelerator)
     refiner = channels_last(CropRefiner.of_eye(model_config))
     initialise_basis(refiner.shape, refiner.coefficients, data.jittered(2000, Draws.of(config.seed)))
-    held_out = data.validation()
+    held_out = data.kept("val")
     part = Part(
         refiner,
         [(list(refiner.parameters()), config.learning_rate)],
@@ -267,4 +302,12 @@ def train(
         lambda network: measure_eye_refiner(network, held_out),
         ema=0.995,
     )
-    return train_part(part, config, accelerator, until)
+    return train_part(part, config, accelerator, until, lambda network: settle(network, data.kept("tune")))
+
+
+def settle(refiner: nn.Module, held_out: HeldOut) -> None:
+    """Stretch gaze and opening of a trained refiner by the factors that held-out people need."""
+    assert isinstance(refiner, CropRefiner)
+    refiner.cpu()
+    factors = stretch(refiner, held_out.seen_by(refiner), held_out.points, held_out.groups, sums())
+    logger.info("stretched by %s: %s", factors.tolist(), measure_eye_refiner(refiner, held_out))

@@ -2,9 +2,9 @@
 
     superface train tracker --out src/superface_hf/weights/tracker
 
-Each part can be trained on its own (``tracker-detector``, ``tracker-landmarks``, ``tracker-eyes``, ``tracker-mouth``);
-``join_only`` joins what is there, ``only_eyes`` and ``only_mouth`` train that refiner and put it into the model folder that is
-there, and ``only_detector`` trains that folder's detector on.
+Each part can be trained on its own (``tracker-detector``, ``tracker-landmarks``, ``tracker-eyes``, ``tracker-mouth``,
+``tracker-brows``); ``join_only`` joins what is there, ``only_eyes``, ``only_mouth`` and ``only_brows`` train that refiner and
+put it into the model folder that is there, and ``only_detector`` trains that folder's detector on.
 """
 
 from __future__ import annotations
@@ -23,17 +23,18 @@ from ...utils.files import write_tensors
 from ...utils.settings import number
 from ..core.checkpoints import WEIGHTS_FILE
 from ..core.processes import accelerator_for
-from . import detector, eyes, landmarks, mouth
+from . import detector, eyes, landmarks, region_refiner
 from .detector import DetectorTrainingConfig
 from .eyes import EyeTrainingConfig
 from .landmarks import LandmarkTrainingConfig
-from .mouth import MouthTrainingConfig
 from .part import PartTrainingConfig
+from .region_refiner import BrowTrainingConfig, MouthTrainingConfig
 
 # How each part is trained, by the model's names for them.
 TRAIN: dict[str, Callable[[Any], Path | None]] = {
     "eyes": eyes.train,
-    "mouth": mouth.train,
+    "mouth": region_refiner.train,
+    "brows": region_refiner.train,
     "detector": detector.train,
     "regressor": landmarks.train,
 }
@@ -46,9 +47,9 @@ class TrackerTrainingConfig:
     Attributes:
         prepared: a set of ``superface prepare --labels mediapipe``; out: the model folder to write.
         runs: folder of checkpoints.
-        detector_minutes, landmark_minutes, eye_minutes, mouth_minutes: how long each part trains.
+        detector_minutes, landmark_minutes, eye_minutes, mouth_minutes, brow_minutes: how long each part trains.
         join_only: train nothing, take the checkpoints that are there.
-        only_eyes, only_mouth: train that refiner alone; the rest of the model in ``out`` stays as it is.
+        only_eyes, only_mouth, only_brows: train that refiner alone; the rest of the model in ``out`` stays as it is.
         only_detector: train the detector of the model in ``out`` on, at a third of the usual rates; the rest stays as it is.
     """
 
@@ -59,9 +60,11 @@ class TrackerTrainingConfig:
     landmark_minutes: float = number(36.0, low=0.01)
     eye_minutes: float = number(16.0, low=0.01)
     mouth_minutes: float = number(45.0, low=0.01)
+    brow_minutes: float = number(45.0, low=0.01)
     join_only: bool = False
     only_eyes: bool = False
     only_mouth: bool = False
+    only_brows: bool = False
     only_detector: bool = False
 
 
@@ -74,7 +77,7 @@ def join(parts: dict[str, Path], out: Path, config: SuperFaceTrackerConfig | Non
 
 
 def replace_part(name: str, weights: Path, out: Path) -> None:
-    """Put another part (``detector``, ``eyes`` or ``mouth``), or the first one of its kind, into a model folder."""
+    """Put another part (``detector``, ``eyes``, ``mouth`` or ``brows``), or the first one of its kind, into a model folder."""
     model = SuperFaceTrackerModel(SuperFaceTrackerConfig.from_pretrained(out))
     there = load_file(out / "model.safetensors")
     state = {key: tensor for key, tensor in there.items() if not key.startswith(f"{name}.")}
@@ -97,14 +100,14 @@ def write(model: SuperFaceTrackerModel, out: Path) -> None:
 
 
 def run(config: TrackerTrainingConfig) -> Path | None:
-    """Train detector, regressor and both refiners, and join them; or train one of them and put it in place.
+    """Train detector, regressor and all refiners, and join them; or train one of them and put it in place.
 
     Returns:
         The model folder; None in all processes except the main one.
     """
     accelerator = accelerator_for()
     configs = _part_configs(config)
-    one = "detector" if config.only_detector else "eyes" if config.only_eyes else "mouth" if config.only_mouth else None
+    one = next((name for name in ("detector", "eyes", "mouth", "brows") if getattr(config, f"only_{name}")), None)
     chosen = {name: part for name, part in configs.items() if one in (None, name)}
     if not config.join_only:
         for name, part in chosen.items():
@@ -121,7 +124,7 @@ def run(config: TrackerTrainingConfig) -> Path | None:
 
 def _part_configs(config: TrackerTrainingConfig) -> dict[str, PartTrainingConfig]:
     """Return the settings of each part by the model's names for them, in the order in which they are trained."""
-    folders = {name: config.runs / f"tracker_{name}" for name in ("detector", "landmarks", "eyes", "mouth")}
+    folders = {name: config.runs / f"tracker_{name}" for name in ("detector", "landmarks", "eyes", "mouth", "brows")}
     detector = DetectorTrainingConfig(config.prepared, folders["detector"], minutes=config.detector_minutes)
     if config.only_detector:
         detector = DetectorTrainingConfig(
@@ -131,6 +134,7 @@ def _part_configs(config: TrackerTrainingConfig) -> dict[str, PartTrainingConfig
     return {
         "eyes": EyeTrainingConfig(config.prepared, folders["eyes"], minutes=config.eye_minutes),
         "mouth": MouthTrainingConfig(config.prepared, folders["mouth"], minutes=config.mouth_minutes),
+        "brows": BrowTrainingConfig(config.prepared, folders["brows"], minutes=config.brow_minutes),
         "detector": detector,
         "regressor": LandmarkTrainingConfig(
             config.prepared,

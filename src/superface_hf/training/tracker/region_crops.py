@@ -1,4 +1,4 @@
-"""Gather the crops of mouths that the tracker's mouth refiner learns from, out of a prepared set."""
+"""Gather the crops of a region of the face that its refiner learns from, out of a prepared set."""
 
 from __future__ import annotations
 
@@ -9,33 +9,31 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from ...data.prepared_set import PreparedClip, load_clips
 from ...data.tracker.crops import SKIPPED_CLIPS, Source, all_sources, person_of, sampling_weights
 from ...errors import SuperFaceError
-from ...models.tracker import mouth
 from ...models.tracker.crops import FaceCrop
 from ...utils.settings import number
-from .mouth_measures import corners, height, opening, width
 from .part import DomainShares
 from .parts import PartSet, rarity, save_parts
+from .regions import MeasuredRegion
 
 # Side of the kept crops over the network's.
 CROP_MARGIN = 1.35
 T = TypeVar("T")
 SETS: tuple[Literal["train", "tune", "val"], ...] = ("train", "tune", "val")
-# No mouth is drawn more or less often than the usual one by more than these factors.
+# No pose is drawn more or less often than the usual one by more than these factors.
 RAREST = (0.15, 12.0)
 
 
 @dataclass
-class MouthCropsConfig(DomainShares):
+class RegionCropsConfig(DomainShares):
     """Which crops are gathered.
 
     Attributes:
-        person_frames: most pictures of one person, over all clips; half of them those with the rarest mouths.
+        person_frames: most pictures of one person, over all clips; half of them those with the rarest poses.
         tuning: one person in so many is kept out of training, to learn by how much movements must be stretched.
         val_frames: pictures of each validation clip.
         small: most of the small portraits.
@@ -52,27 +50,19 @@ class MouthCropsConfig(DomainShares):
     portraits_large: float = number(0.13, low=0)
 
 
-def movement(points: np.ndarray) -> np.ndarray:
-    """Return the opening, width, one-sidedness, thickness of the lips and height of the corners, (N, 5), of mouths (N, P,
-    3)."""
-    tensor = torch.from_numpy(points)
-    open_, sides = opening(tensor), corners(tensor)
-    columns = [open_, width(tensor), sides[:, 0] - sides[:, 1], height(tensor) - open_, sides.mean(1)]
-    return torch.stack(columns, dim=1).numpy()
-
-
-def chosen_frames(prepared: Path, split: str, most: int) -> dict[str, list[int]]:
+def chosen_frames(prepared: Path, split: str, most: int, measured: MeasuredRegion) -> dict[str, list[int]]:
     """Choose of each clip the frames to take, of those kept as pictures: at most so many of a person (a clip, in
-    validation), half of them those with the rarest mouths, the rest spread evenly."""
+    validation), half of them those with the rarest poses, the rest spread evenly."""
+    region = measured.region
     found, points, people = [], [], []
     for clip in load_clips(prepared, split, pictures=False):
         if clip.name in SKIPPED_CLIPS:
             continue
         index = clip.jpeg_index[clip.found[clip.jpeg_index]]
         found += [(clip.name, int(frame)) for frame in index]
-        points += [mouth.to_mouth(mesh, mouth.mouth_crop(mesh)) for mesh in clip.landmarks[index]]
+        points += [region.to_crop(mesh, region.crop(mesh)) for mesh in clip.landmarks[index]]
         people += [_person(clip) if split == "train" else clip.name] * len(index)
-    rare = rarity(movement(np.stack(points)))
+    rare = rarity(measured.movement(np.stack(points)))
     rows_of: dict[str, list[int]] = defaultdict(list)
     for row, person in enumerate(people):
         rows_of[person].append(row)
@@ -95,23 +85,26 @@ def _person(clip: PreparedClip) -> str:
     return clip.person or person_of(clip.origin.repo, clip.origin.path)
 
 
-def mouths(prepared: Path, config: MouthCropsConfig, name: Literal["train", "tune", "val"]) -> PartSet:
-    """Return the crops of mouths: of training people and portraits, of people kept to tune the trained network, of validation
+def crops(
+    prepared: Path, config: RegionCropsConfig, measured: MeasuredRegion, name: Literal["train", "tune", "val"]
+) -> PartSet:
+    """Return the crops of one set: of training people and portraits, of people kept to tune the trained network, of validation
     clips."""
+    region = measured.region
     pictures: list[np.ndarray] = []
     points, people, domains, groups = [], [], [], []
 
     def add(picture: np.ndarray, landmarks: np.ndarray, domain: str, person: str, group: str) -> None:
-        tight = mouth.mouth_crop(landmarks)
+        tight = region.crop(landmarks)
         crop = FaceCrop(tight.x, tight.y, tight.size * CROP_MARGIN, tight.angle)
         pictures.append(crop.cut(picture, config.crop_pixels))
-        points.append(mouth.to_mouth(landmarks, crop))
+        points.append(region.to_crop(landmarks, crop))
         people.append(person)
         domains.append(domain)
         groups.append(group)
 
     split, most = ("val", config.val_frames) if name == "val" else ("train", config.person_frames)
-    chosen = chosen_frames(prepared, split, most)
+    chosen = chosen_frames(prepared, split, most, measured)
     for clip in tqdm(load_clips(prepared, split), desc=f"{split} clips", mininterval=10):
         tuning = zlib.crc32(_person(clip).encode()) % config.tuning == 0
         wanted = set(chosen.get(clip.name, ())) if name == "val" or tuning == (name == "tune") else set()
@@ -125,7 +118,7 @@ def mouths(prepared: Path, config: MouthCropsConfig, name: Literal["train", "tun
     if not len(points):
         raise SuperFaceError(f"{prepared} has no clips to make the set {name!r} of: prepare more people.")
     mesh = np.stack(points)
-    weights = sampling_weights(domains, people, config.shares) * rarity(movement(mesh)).clip(*RAREST)
+    weights = sampling_weights(domains, people, config.shares) * rarity(measured.movement(mesh)).clip(*RAREST)
     names = {name: place for place, name in enumerate(dict.fromkeys(groups))}
     return PartSet(np.stack(pictures), mesh, np.array([names[group] for group in groups]), weights / weights.sum())
 
@@ -138,6 +131,6 @@ def portraits(prepared: Path, most: int) -> list[Source]:
     return large + _evenly(small, most)
 
 
-def gather(path: Path, prepared: Path, config: MouthCropsConfig) -> None:
+def gather(path: Path, prepared: Path, config: RegionCropsConfig, measured: MeasuredRegion) -> None:
     """Write a file of crops, with the sets ``SETS``; see ``parts.load_parts``."""
-    save_parts(path, **{name: mouths(prepared, config, name) for name in SETS})
+    save_parts(path, **{name: crops(prepared, config, measured, name) for name in SETS})
