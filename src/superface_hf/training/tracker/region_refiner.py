@@ -85,6 +85,7 @@ class BrowTrainingConfig(RegionTrainingConfig):
 
     out: Path = Path("runs/tracker_brows")
     cache: Path = Path(".cache/tracker_brows")
+    crops: RegionCropsConfig = field(default_factory=lambda: RegionCropsConfig(crop_pixels=176))
 
 
 class RegionData:
