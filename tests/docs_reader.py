@@ -240,10 +240,11 @@ def loaded_once(name: str, device: object = "cpu") -> object:
 
 
 def stand_in(patch: pytest.MonkeyPatch, weights: Path | None) -> None:
-    """Puts the small teacher and the text-to-speech in their places."""
+    """Puts the small teacher and the text-to-speech in their places, and cuts bundled motions short."""
     from transformers.pipelines import PIPELINE_REGISTRY
 
     import superface_hf.hub
+    from superface_hf import bundled_motion
 
     transformers = sys.modules["transformers"]  # it replaces itself while it is imported
     original = transformers.pipeline
@@ -252,6 +253,7 @@ def stand_in(patch: pytest.MonkeyPatch, weights: Path | None) -> None:
         return tone if task == "text-to-speech" else original(task, *args, **kwargs)  # type: ignore[call-overload]
 
     patch.setattr(transformers, "pipeline", pipeline)
+    patch.setattr("superface_hf.animation.retargeting.bundled_motion", lambda name: bundled_motion(name)[:10])
     for name in ("embedded_tracker", "embedded_matte", "embedded_inpainter"):
         patch.setattr(f"superface_hf.pipelines.talking_face.{name}", partial(loaded_once, name))
     if weights is not None:
