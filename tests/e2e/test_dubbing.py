@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from superface_hf.animation.doubts import UNSURE
 from superface_hf.animation.mouth_region import MouthRegion
 from superface_hf.animation.mouth_swap import TOUCHING, MouthSwap, Person, lip_gap
 from superface_hf.errors import MotionError, NoFaceError, SeveralFacesError, UnknownNameError
@@ -62,6 +63,17 @@ def test_outside_of_the_mouth_every_pixel_stays_as_it_is(dubber, talk):
         assert 0 < (painted > 0).mean() < 0.2
         np.testing.assert_array_equal(dubbed.picture[painted == 0], original[painted == 0])
         assert (dubbed.picture != original).any()
+
+
+def test_what_may_be_no_persons_face_is_said_once(dubber, tracker, talk, monkeypatch):
+    said: list[str] = []
+    monkeypatch.setattr("superface_hf.pipelines.dubbing.logger.warning", said.append)
+    monkeypatch.setattr(tracker, "seen_alone", lambda picture, face: 0.9, raising=False)
+    list(dubber.frames(talk, _mouths(6)))
+    assert not said
+    monkeypatch.setattr(tracker, "seen_alone", lambda picture, face: 0.1)
+    list(dubber.frames(talk, _mouths(6)))
+    assert said == [UNSURE]
 
 
 def test_what_was_passed_in_is_not_painted_on(dubber, talk):

@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import torch
+from transformers.utils import logging
 
+from ..animation.doubts import doubts_about
+from ..animation.drawn_eyes import fit_drawn_eyes
 from ..animation.faces import WHAT_A_FACE_NEEDS, FaceChoice, check_face_choice
 from ..animation.mouth_region import MouthRegion
 from ..animation.mouth_swap import MouthSwap, Person
@@ -39,8 +42,9 @@ from .shots import Shot, Track, fade_in, same_shot, with_surroundings
 if TYPE_CHECKING:
     from ..models.matte.modeling_matte import SuperFaceMatteModel
     from ..models.teacher.modeling_teacher import SuperFaceTeacherModel
-    from ..models.tracker.base import FaceTracker
+    from ..models.tracker.base import Face, FaceTracker
 
+logger = logging.get_logger(__name__)
 
 # How far smoothing looks to either side in time to separate movement from jitter, in seconds and at most in frames.
 LOOK_AHEAD, MOST_AHEAD = 0.4, 12  # seconds, frames
@@ -187,12 +191,20 @@ class Dubber:
             picture, row = waiting.popleft()
             track, face = None, sighting.face
             if face is not None:
+                if shot is None:
+                    self._warn(picture, face)
                 if shot is None or sighting.shot != number:
                     shot, number = Shot(Person(self._face_model)), sighting.shot
                 landmarks = Square.around_picture(*picture.shape[:2]).to_image(face.landmarks)
                 shot.person.add(landmarks)
                 track = Track(face.landmarks, landmarks, shot)
             yield picture, row, track
+
+    def _warn(self, picture: np.ndarray, face: Face) -> None:
+        """Say, as of a portrait, if the first face that is dubbed may be no person's."""
+        drawn = fit_drawn_eyes(picture, face.landmarks) is not None
+        if doubt := doubts_about(picture, face, self._tracker, drawn):
+            logger.warning(doubt)
 
     def _planned(
         self, picture: np.ndarray, mouth: np.ndarray, around: list[Track | None], at: int, fps: float

@@ -95,7 +95,7 @@ class RegionData:
         self, config: RegionTrainingConfig, measured: MeasuredRegion, size: int, accelerator: Accelerator
     ) -> None:
         self.measured, self.size, self.batch = measured, size, config.batch
-        self.path = cached(config.cache, "crops.npz", config.prepared, config.crops)
+        self.path = cached(config.cache, f"{measured.name}.npz", config.prepared, config.crops)
         with accelerator.main_process_first():  # the others find its crops in the cache
             if not self.path.exists():
                 gather(self.path, config.prepared, config.crops, measured)

@@ -23,6 +23,7 @@ class MeasuredRegion:
     All measures take points (N, P, 3) in units of the network's crop, and are in distances of the outer eye corners.
 
     Attributes:
+        name: of the region, in files.
         region: where its refiner looks.
         important: mesh points that count ``IMPORTANT`` times as much as others in the loss.
         vectors: (V, 2) places of points whose vectors are to be right, and to change as they should.
@@ -31,6 +32,7 @@ class MeasuredRegion:
         sums: (M, P * 3) sums of coordinates, which are stretched.
     """
 
+    name: str
     region: Region
     important: np.ndarray
     vectors: Tensor
@@ -111,6 +113,7 @@ def _measured_mouth() -> MeasuredRegion:
     gaps = list(topology.INNER_LIPS)
     opened = {int(point): sign / len(gaps) for pair in gaps for point, sign in zip(pair, (-1.0, 1.0), strict=True)}
     return MeasuredRegion(
+        "mouth",
         MOUTH,
         important=topology.LIPS,
         # How far the lips are apart and how thick, how wide the mouth is, and where the corners, the lips and the chin are from
@@ -156,6 +159,7 @@ def _measured_brows() -> MeasuredRegion:
     pairs = [(point, corner) for point in (46, 52, 55, 63, 66, 70, 105, 107) for corner in right]
     pairs += [(point, corner) for point in (276, 282, 285, 293, 296, 300, 334, 336) for corner in left]
     return MeasuredRegion(
+        "brows",
         BROWS,
         important=np.concatenate([topology.RIGHT_BROW, topology.LEFT_BROW]),
         vectors=_places(BROWS, [*pairs, (55, 285), (107, 336), (9, 8), (108, 107), (337, 336)]),
