@@ -159,6 +159,7 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
         # A mesh that lies across a rolled face may just be certain, too.
         unsure = [index for index, found in enumerate(faces) if all(face.score < CLEAR for face, _ in found)]
         if unsure:
+            least = {i: CLEAR if any(face.certain for face, _ in faces[i]) else CERTAIN for i in unsure}
             turned = [(index, quarters) for index in unsure for quarters in (1, 2, 3)]
             again = self._look(
                 [images[index] for index, _ in turned],
@@ -167,8 +168,7 @@ class SuperFaceTrackerModel(HubMixin, PreTrainedModel):
                 [quarters for _, quarters in turned],
             )
             for (index, _), found in zip(turned, again, strict=True):
-                least = CLEAR if any(face.certain for face, _ in faces[index]) else CERTAIN
-                faces[index] += [item for item in found if item[0].score >= least]
+                faces[index] += [item for item in found if item[0].score >= least[index]]
         ordered = [distinct(found) for found in faces]
         again = [self._doubted(image, found) for image, found in zip(images, ordered, strict=True)]
         return [found[: self.config.max_faces] for found in again]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import math
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +42,7 @@ from .parts import (
     PartSet,
     initialise_basis,
     jittered_points,
+    kept_to_tune,
     load_parts,
     movement_error,
     movement_figures,
@@ -141,7 +141,7 @@ def clip_sources(prepared: Path, config: EyeTrainingConfig, tuning: bool) -> Ite
         if clip.name in SKIPPED_CLIPS:
             continue
         person = person_of(clip.origin.repo, clip.origin.path) if clip.origin.path else clip.person
-        if (zlib.crc32(person.encode()) % config.tuning == 0) != tuning:
+        if kept_to_tune(person, config.tuning) != tuning:
             continue
         for position, index in enumerate(clip.jpeg_index):
             if int(index) in chosen.get(clip.name, ()):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from ...errors import SuperFaceError
 from ...models.tracker.crops import FaceCrop
 from ...utils.settings import number
 from .part import DomainShares
-from .parts import PartSet, rarity, save_parts
+from .parts import PartSet, kept_to_tune, rarity, save_parts
 from .regions import MeasuredRegion
 
 # Side of the kept crops over the network's.
@@ -106,7 +105,7 @@ def crops(
     split, most = ("val", config.val_frames) if name == "val" else ("train", config.person_frames)
     chosen = chosen_frames(prepared, split, most, measured)
     for clip in tqdm(load_clips(prepared, split), desc=f"{split} clips", mininterval=10):
-        tuning = zlib.crc32(_person(clip).encode()) % config.tuning == 0
+        tuning = kept_to_tune(_person(clip), config.tuning)
         wanted = set(chosen.get(clip.name, ())) if name == "val" or tuning == (name == "tune") else set()
         for position, index in enumerate(clip.jpeg_index.tolist()):
             if index in wanted:

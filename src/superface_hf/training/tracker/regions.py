@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from ...face_model.linear import FaceModel
 from ...models.tracker.regions import BROWS, MOUTH, Region
 
 Measure = Callable[[Tensor], Tensor]
+# How much more than others the important points count in the loss.
+IMPORTANT = 2.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +48,7 @@ class MeasuredRegion:
         """Distances of the outer eye corners in a unit of the crop."""
         return self.region.side / 2
 
-    @property
+    @cached_property
     def weights(self) -> Tensor:
         """The weight (P,) of each point in the loss, 1 on average."""
         weights = torch.ones(len(self.region.points))
@@ -65,11 +68,13 @@ class MeasuredRegion:
         return twins
 
 
-IMPORTANT = 2.5
+def _place_of(region: Region) -> dict[int, int]:
+    """Return the place of each mesh point among the region's."""
+    return {int(point): place for place, point in enumerate(region.points)}
 
 
 def _places(region: Region, pairs: list[tuple[int, int]]) -> Tensor:
-    place = {int(point): place for place, point in enumerate(region.points)}
+    place = _place_of(region)
     return torch.tensor([[place[first], place[second]] for first, second in pairs])
 
 
@@ -91,8 +96,7 @@ def _mean_distance(region: Region, pairs: list[tuple[int, int]]) -> Measure:
 
 def _sum(region: Region, weights: Mapping[int, float], axis: int) -> Tensor:
     """Return one row (P * 3,): a sum of the coordinates along an axis, by mesh point."""
-    row = torch.zeros(len(region.points), 3)
-    place = {int(point): place for place, point in enumerate(region.points)}
+    row, place = torch.zeros(len(region.points), 3), _place_of(region)
     for point, weight in weights.items():
         row[place[point], axis] += weight
     return row.flatten()
