@@ -24,7 +24,7 @@ def face_crop(astronaut) -> np.ndarray:
 @pytest.fixture(scope="module")
 def driving(pipe, face_crop, tmp_path_factory):
     """A driving video with known motion, with sound: the photograph itself, nodding and speaking."""
-    motion = Motion.concatenate([bundled_motion("nod")[10:25], bundled_motion("speak")[10:20]])
+    motion = Motion.concatenate([bundled_motion("nod")[10:22], bundled_motion("speak")[10:16]])
     clip = pipe(face_crop, motion=motion)
     path = tmp_path_factory.mktemp("driving") / "driving.mp4"
     tone = 0.3 * np.sin(np.arange(32000) / 6).astype(np.float32)
@@ -46,12 +46,12 @@ def mouth_gap(landmarks: np.ndarray) -> np.ndarray:
 
 def test_a_photograph_follows_a_driving_video(pipe, astronaut, driving, tmp_path):
     clip = pipe(astronaut, video=driving)
-    assert clip.frames.shape == (25, *astronaut.shape)
+    assert clip.frames.shape == (18, *astronaut.shape)
     assert clip.fps == 25
-    assert len(clip.audio) / clip.sampling_rate == pytest.approx(25 / 25)
+    assert len(clip.audio) / clip.sampling_rate == pytest.approx(18 / 25)
     assert clip.missing == []
-    driver = landmarks_of(pipe, list(VideoReader(driving))[::3])
-    result = landmarks_of(pipe, clip.frames[::3])
+    driver = landmarks_of(pipe, list(VideoReader(driving))[::2])
+    result = landmarks_of(pipe, clip.frames[::2])
     moved = [track[:, 1, 1] - track[:, 1, 1].mean() for track in (driver, result)]  # the tip of the nose, up and down
     assert np.corrcoef(*moved)[0, 1] > 0.7
     clip.save(tmp_path / "out.mp4")
@@ -89,7 +89,7 @@ def test_a_person_held_still_does_not_shake(pipe, face_crop):
     """A photograph filmed by a noisy camera in changing light: the result's landmarks rest within 0.2% of the face's width."""
     random = np.random.default_rng(0)
     frames = []
-    for index in range(30):
+    for index in range(16):
         lit = np.asarray(ImageEnhance.Brightness(Image.fromarray(face_crop)).enhance(1 + 0.05 * np.sin(index)))
         frames.append(np.clip(lit + random.normal(0, 4, lit.shape), 0, 255).astype(np.uint8))
     clip = pipe(face_crop, video=frames, fps=25)
@@ -99,7 +99,7 @@ def test_a_person_held_still_does_not_shake(pipe, face_crop):
 
 
 def test_streaming_shows_the_same_as_the_clip(pipe, face_crop, driving):
-    frames = list(VideoReader(driving))[:10]
+    frames = list(VideoReader(driving))[:6]
     # What rest is, a stream learns on the way: here changes since the first frame count.
     clip = pipe(face_crop, video=frames, relative=True)
     stream = np.stack(list(pipe.stream(face_crop, video=frames, relative=True)))

@@ -17,8 +17,10 @@ from superface_hf.metrics.movement import (
     head_spread,
     motion_frechet_distance,
 )
+from superface_hf.models.speech_to_motion.denoiser import MotionDenoiser
 from superface_hf.models.speech_to_motion.motion_statistics import STYLE_PARTS, MotionStatistics, style_code
 from superface_hf.models.speech_to_motion.motion_vector import from_vectors, region_slices, to_vectors
+from superface_hf.models.speech_to_motion.noise import motion_scheduler
 from superface_hf.motion import Motion
 from superface_hf.training.speech_to_motion import clips as motion_clips
 from superface_hf.training.speech_to_motion.clips import MotionClip
@@ -31,11 +33,10 @@ from superface_hf.training.speech_to_motion.lip_refiner import (
     refined,
     train_refiner,
 )
-from superface_hf.training.speech_to_motion.release import complete_statistics
+from superface_hf.training.speech_to_motion.release import complete_statistics, measured_gain
 from superface_hf.training.speech_to_motion.trainer import (
     SpeechToMotionTrainer,
     SpeechToMotionTrainingConfig,
-    training_scheduler,
 )
 from superface_hf.training.speech_to_motion.windows import MotionWindows, fit_statistics
 
@@ -96,7 +97,9 @@ class TestDiffusion:
 
     def test_statistics_make_motion_about_as_large_everywhere(self, clips):
         statistics = fit_statistics(clips[:3])
-        scaled = statistics.scale(torch.from_numpy(np.concatenate([each.vectors for each in clips[:3]])))
+        scaled = torch.cat(
+            [statistics.scale(torch.from_numpy(one.vectors), statistics.style_of(one.vectors)) for one in clips[:3]]
+        )
         moving = statistics.spread > 1e-4
         assert 0.7 < float(scaled[:, moving].std()) < 1.3
 
@@ -117,7 +120,7 @@ class TestRefiner:
 
     def test_a_clip_is_cut_into_whole_windows(self, clips, tmp_path):
         trainer = SpeechToMotionTrainer(settings(tmp_path), clips, NETWORK)
-        windows = lip_windows(clips[0], trainer.averaged, trainer.statistics, training_scheduler(), 0)
+        windows = lip_windows(clips[0], trainer.averaged, trainer.statistics, motion_scheduler(), 0)
         assert windows.truth.shape == windows.diffused.shape == (3, 20, 30)
         assert windows.valid.sum() == 60
         assert torch.equal(windows.truth.flatten(0, 1), torch.from_numpy(clips[0].vectors[:, :30]))
@@ -138,6 +141,31 @@ class TestStylesAndEmotions:
     def test_a_style_knows_how_far_things_move(self, clips):
         rows = clips[0].vectors + np.random.default_rng(0).normal(0, 0.1, clips[0].vectors.shape).astype(np.float32)
         assert (style_code(2 * rows) > style_code(rows)).all()
+
+    def test_what_is_scaled_for_a_style_is_played_as_it_was(self, clips):
+        statistics, rows = fit_statistics(clips[:3]), torch.from_numpy(clips[0].vectors)
+        lively = statistics.style_of(2 * clips[0].vectors)
+        assert torch.allclose(statistics.played(statistics.scale(rows, lively), lively), rows, atol=1e-5)
+
+    def test_a_lively_style_moves_the_head_and_leaves_lids_and_mouth(self, clips):
+        statistics = fit_statistics(clips[:3])
+        usual, lively = (statistics.amplitude(torch.full((len(STYLE_PARTS),), value)) for value in (0.0, 1.0))
+        parts = region_slices()
+        assert (usual == 1).all()
+        assert all((lively[parts[region]] > 1).all() for region in ("head", "gaze", "brows"))
+        assert all((lively[parts[region]] == 1).all() for region in ("eyes", "mouth"))
+
+    def test_the_gain_makes_up_for_what_the_network_leaves_out(self, clips):
+        """At most twofold: a network that hardly moves anybody cannot be made to move them as people do."""
+        torch.manual_seed(0)
+        statistics = fit_statistics(clips[:3])
+        denoiser = MotionDenoiser(hidden_size=24, num_layers=1, num_heads=2).eval()
+        torch.nn.init.normal_(denoiser.out.weight, std=0.02)
+        gain = measured_gain(denoiser, statistics, motion_scheduler(), clips[:3])
+        parts = region_slices()
+        assert (gain[parts["head"]] > 1.5).all()
+        assert gain.max() <= 2
+        assert (gain[parts["mouth"]] == 1).all()
 
     def test_emotions_whose_faces_do_not_show_them_are_left_out(self):
         offsets = {"happiness": _smile(), "sadness": _smile(), "hunger": _smile()}

@@ -70,9 +70,7 @@ def test_every_weight_learns_something(prepared, tmp_path):
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
-        ("plain", {}),
         ("accumulated", {"run": {"batch_size": 4, "accumulation": 2}}),
-        ("streamed", {"data": {"streaming": True, "pool": 2, "workers": 0}}),
         ("streamed-workers", {"data": {"streaming": True, "pool": 2, "workers": 2}, "run": {"batch_size": 2}}),
     ],
 )

@@ -20,7 +20,7 @@ from superface_hf.drivers.loudness import LoudnessNormalizer, speech_level
 from superface_hf.evaluation.speech_to_motion import WINDOW_HOP
 from superface_hf.face_model.lips import mouth_opening
 from superface_hf.media import load_sound
-from superface_hf.metrics.movement import head_spread
+from superface_hf.metrics.movement import head_jitter, head_spread
 from superface_hf.models.diffusers_model import DiffusersModel
 from superface_hf.models.embedded import embedded_audio_to_lip
 from superface_hf.models.face_space.modeling_face_space import FaceSpace
@@ -34,13 +34,13 @@ from superface_hf.models.speech_to_motion.motion_vector import (
     rest_frame,
     to_vectors,
 )
+from superface_hf.models.speech_to_motion.noise import motion_scheduler
 from superface_hf.models.speech_to_motion.performance import Performance
 from superface_hf.models.speech_to_motion.windows import Resampled
 from superface_hf.models.speech_to_portrait.modeling_portrait_denoiser import PortraitDenoiser
 from superface_hf.motion.regions import ARRAYS
 from superface_hf.pipelines.request import Request
 from superface_hf.pipelines.speech_to_motion import SpeechToMotionPipeline, seed_of
-from superface_hf.training.speech_to_motion.trainer import training_scheduler
 from superface_hf.utils.assets import SPEECH
 
 STEPS = {"num_inference_steps": 2}
@@ -70,7 +70,7 @@ def tiny() -> SpeechToMotionPipeline:
     statistics = MotionStatistics(emotions=("joy",), styles=("wild",))
     refiner = LipRefiner(hidden_size=16).eval()
     torch.nn.init.normal_(refiner.out.weight, std=0.1)
-    return SpeechToMotionPipeline(denoiser, statistics, refiner, embedded_audio_to_lip(), training_scheduler())
+    return SpeechToMotionPipeline(denoiser, statistics, refiner, embedded_audio_to_lip(), motion_scheduler())
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +155,10 @@ class TestWindows:
         meets = np.arange(1, len(usual)) % WINDOW_HOP == 0
         assert meets.sum() == 3
         assert steps[meets].mean() < 2 * steps[~meets].mean()
+
+    def test_the_head_does_not_tremble(self, usual):
+        """Less than twice as much as tracked heads, smoothed, of people who speak (0.142 degrees a frame squared)."""
+        assert head_jitter(usual) < 0.28
 
     def test_speech_is_heard_once_at_the_diffusions_own_rate(self, tiny, samples, monkeypatch):
         heard = []

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import tee
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -23,8 +23,6 @@ from .audio import follow_speech, warn_if_silent
 from .loudness import LoudnessNormalizer
 
 if TYPE_CHECKING:
-    from diffusers import DDIMScheduler
-
     from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
     from ..models.speech_to_motion.denoiser import MotionDenoiser
     from ..models.speech_to_motion.lip_refiner import LipRefiner
@@ -39,7 +37,7 @@ class MotionModels(Protocol):
     statistics: MotionStatistics
     lip_refiner: LipRefiner
     audio_to_lip: SuperFaceAudioToLipModel
-    scheduler: DDIMScheduler
+    scheduler: Any
 
 
 @dataclass(frozen=True, eq=False)

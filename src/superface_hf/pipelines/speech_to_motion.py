@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler
+from diffusers import DPMSolverMultistepScheduler, SchedulerMixin
 from diffusers.utils import BaseOutput
 
 from ..drivers.audio import warn_if_silent
@@ -54,7 +54,7 @@ class SpeechToMotionPipeline(CardedPipeline):
         statistics: MotionStatistics,
         lip_refiner: LipRefiner,
         audio_to_lip: SuperFaceAudioToLipModel,
-        scheduler: DDIMScheduler,
+        scheduler: SchedulerMixin,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -77,7 +77,7 @@ class SpeechToMotionPipeline(CardedPipeline):
                 ("lip_refiner", LipRefiner),
             )
         }
-        scheduler = DDIMScheduler.from_pretrained(folder / "scheduler")
+        scheduler = DPMSolverMultistepScheduler.from_pretrained(folder / "scheduler")
         pipe = cls(**parts, audio_to_lip=embedded_audio_to_lip(), scheduler=scheduler).to(device)
         pipe.is_embedded = True
         return pipe

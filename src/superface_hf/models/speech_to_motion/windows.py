@@ -6,10 +6,9 @@ with the previous window's: the first is the previous window's, the last is new.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,10 +18,9 @@ from ...errors import MotionError
 from ...motion import Motion
 from .conditioning import MOUTH, SpeechFeatures, empty_condition, scaled_condition
 from .motion_vector import motion_size, region_slices, to_vectors
+from .noise import scheduler_for
 
 if TYPE_CHECKING:
-    from diffusers import DDIMScheduler
-
     from ..audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
     from .denoiser import MotionDenoiser
     from .lip_refiner import LipRefiner
@@ -34,6 +32,9 @@ MEAN_LIMIT = 1.0
 
 
 OVERLAP = 12  # frames that two windows share
+# The head is a heavy thing: what the network lets it do faster than this is noise. Weights of neighbouring frames, a Gaussian
+# with a standard deviation of one frame.
+STEADY = np.exp(-0.5 * np.arange(-3.0, 4.0) ** 2)
 STYLE_DRAW = 2**31 - 1  # the number of the style's random draw, which no window has
 
 
@@ -55,7 +56,7 @@ class MotionWindowSampler:
         statistics: MotionStatistics,
         lip_refiner: LipRefiner,
         audio_to_lip: SuperFaceAudioToLipModel,
-        scheduler: DDIMScheduler,
+        scheduler: Any,
         settings: Performance,
         previous: Motion | None,
         seed: int,
@@ -63,8 +64,7 @@ class MotionWindowSampler:
     ) -> None:
         self._denoiser, self._statistics, self._refiner = denoiser, statistics, lip_refiner
         self._settings, self._seed, self._window, self._spoken = settings, seed, 0, spoken
-        self._scheduler = copy.deepcopy(scheduler)
-        self._scheduler.set_timesteps(settings.num_inference_steps, device=denoiser.device)
+        self._scheduler = scheduler
         self._features = SpeechFeatures(audio_to_lip, denoiser.config.fps)
         config = denoiser.config
         self._rows = np.empty((0, config.condition_size), np.float32)
@@ -112,7 +112,7 @@ class MotionWindowSampler:
         past = torch.zeros_like(clean[:, : config.known_frames]) if self._known is None else self._known
         self._known = torch.cat([past, clean[:, : max(0, passed)]], dim=1)[:, -config.known_frames :]
         self._shared = clean[:, passed:count] if passed > 0 else None
-        rows = self._statistics.played(clean[0].float()).cpu().numpy()
+        rows = self._statistics.played(clean[0].float(), self._style).cpu().numpy()
         change = self._lips(told, torch.cat([past, clean], dim=1))[0, config.known_frames :].float().cpu().numpy()
         played = self._played(rows, change)[:count]
         if self._spoken:
@@ -121,7 +121,8 @@ class MotionWindowSampler:
 
     def _denoised(self, condition: Tensor) -> Tensor:
         """Return a scaled sample (1, frames, motion_size) from this window's noise."""
-        config, device, scheduler = self._denoiser.config, condition.device, self._scheduler
+        config, device = self._denoiser.config, condition.device
+        scheduler = scheduler_for(self._scheduler, self._settings.num_inference_steps, device)
         generator = torch.Generator().manual_seed(_mixed(self._seed, self._window))
         self._window += 1
         sample = torch.randn((1, config.frames, config.motion_size), generator=generator).to(device, condition.dtype)
@@ -136,8 +137,17 @@ class MotionWindowSampler:
             clean = self._denoiser(sample.expand(copies, -1, -1), step, condition, known, None, heard, style)
             if both:
                 clean = clean[1:] + guidance * (clean[:1] - clean[1:])
-            sample = scheduler.step(self._joined(clean), step, sample).prev_sample
+            sample = scheduler.step(self._steadied(self._joined(clean)), step, sample).prev_sample
         return sample
+
+    def _steadied(self, clean: Tensor) -> Tensor:
+        """Return (1, frames, motion_size) with the head smoothed over time."""
+        part, weights = region_slices()["head"], (STEADY / STEADY.sum()).tolist()
+        head, reach = clean[..., part], len(weights) // 2
+        before = head[:, :1].expand(-1, reach, -1) if self._known is None else self._known[:, -reach:, part]
+        padded = torch.cat([before, head, head[:, -1:].expand(-1, reach, -1)], dim=1)
+        smooth = sum(weight * padded[:, place : place + head.shape[1]] for place, weight in enumerate(weights))
+        return torch.cat([clean[..., : part.start], smooth], dim=2)
 
     def _joined(self, clean: Tensor) -> Tensor:
         """Return (1, frames, motion_size) that starts as the previous window ended."""
@@ -195,7 +205,8 @@ class MotionWindowSampler:
         rows = to_vectors(motion, Motion.neutral(1, motion.fps)) - self._offset
         mouth = region_slices()["mouth"]
         rows[:, mouth] = motion.mouth
-        scaled = self._statistics.scale(torch.from_numpy(rows)[None].to(self._denoiser.device)) / self._statistics.gain
+        place = torch.from_numpy(rows)[None].to(self._denoiser.device)
+        scaled = self._statistics.scale(place, self._style) / self._statistics.gain
         return scaled.to(self._denoiser.dtype)
 
 

@@ -10,15 +10,15 @@ less true than audio-to-lip alone on the clips for validation. If none is, the g
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler
+from diffusers import DPMSolverMultistepScheduler
 from torch import Tensor
 from transformers.utils import logging
 
@@ -29,6 +29,7 @@ from ...models.speech_to_motion.denoiser import MotionDenoiser
 from ...models.speech_to_motion.lip_refiner import LipRefiner
 from ...models.speech_to_motion.motion_statistics import MotionStatistics
 from ...models.speech_to_motion.motion_vector import region_slices
+from ...models.speech_to_motion.noise import scheduler_for
 from ...utils.settings import number
 from ..audio_to_lip.loss import LipLossWeights, lip_loss
 from ..audio_to_lip.validation import correlation
@@ -94,7 +95,7 @@ class LipWindows(Batch):
 
 @torch.inference_mode()
 def lip_windows(
-    clip: MotionClip, denoiser: MotionDenoiser, statistics: MotionStatistics, scheduler: DDIMScheduler, seed: int
+    clip: MotionClip, denoiser: MotionDenoiser, statistics: MotionStatistics, scheduler: Any, seed: int
 ) -> LipWindows:
     """Return a clip in windows, with the mouth that the diffusion gives to each on its own."""
     frames, before = denoiser.config.frames, denoiser.config.known_frames
@@ -108,8 +109,7 @@ def lip_windows(
         ]
     )  # fmt: skip
     condition = torch.from_numpy(np.stack([padded[n * frames : n * frames + before + frames] for n in range(count)]))
-    scheduler = copy.deepcopy(scheduler)
-    scheduler.set_timesteps(INFERENCE_STEPS)
+    scheduler = scheduler_for(scheduler, INFERENCE_STEPS)
     generator = torch.Generator().manual_seed(seed)
     sample = torch.randn((count, frames, denoiser.config.motion_size), generator=generator)
     for step in scheduler.timesteps:
@@ -199,7 +199,7 @@ def run(config: LipRefinerTrainingConfig, until: int | None = None) -> Path | No
     folder = Path(config.diffusion)
     denoiser = MotionDenoiser.from_pretrained(folder / "denoiser").eval()
     statistics = MotionStatistics.from_pretrained(folder / "statistics")
-    scheduler = DDIMScheduler.from_pretrained(folder / "scheduler")
+    scheduler = DPMSolverMultistepScheduler.from_pretrained(folder / "scheduler")
     clips = load_motion_clips(Path(config.data), Path(config.cache))
     windows = [lip_windows(clip, denoiser, statistics, scheduler, config.seed + n) for n, clip in enumerate(clips)]
     shown = [own for own, clip in zip(windows, clips, strict=True) if not clip.held_out]

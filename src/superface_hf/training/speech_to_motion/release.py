@@ -11,22 +11,23 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler
+from diffusers import DPMSolverMultistepScheduler
 
+from ...models.embedded import embedded_audio_to_lip
 from ...models.speech_to_motion.denoiser import MotionDenoiser
 from ...models.speech_to_motion.lip_refiner import LipRefiner
 from ...models.speech_to_motion.motion_statistics import STYLE_PARTS, MotionStatistics
 from ...models.speech_to_motion.motion_vector import region_slices
-from ...models.speech_to_motion.performance import GUIDANCE, Performance
+from ...models.speech_to_motion.performance import MOVED, Performance
+from ...models.speech_to_motion.windows import MotionWindowSampler
 from .clips import MotionClip, load_motion_clips
 from .emotions import shown
-from .windows import MotionWindows
 
-GAIN_WINDOWS, MOST_GAIN = 96, 2.0
-MOVED = ("eyes", "brows", "gaze", "head")
+MOST_GAIN = 2.0
 # Styles by how many standard deviations they are from the usual one, over the people who were trained on.
 STYLES = {"calm": -1.0, "usual": 0.0, "lively": 1.0}
 
@@ -45,31 +46,26 @@ def complete_statistics(scales: MotionStatistics, emotions: dict[str, np.ndarray
     return statistics
 
 
-@torch.inference_mode()
 def measured_gain(
-    denoiser: MotionDenoiser, statistics: MotionStatistics, scheduler: DDIMScheduler, clips: Sequence[MotionClip]
+    denoiser: MotionDenoiser, statistics: MotionStatistics, scheduler: Any, clips: Sequence[MotionClip]
 ) -> torch.Tensor:
-    """Return factors (motion_size,): how much further people go than what the diffusion makes of their sound and style, 1 to 2.
+    """Return factors (motion_size,), 1 to 2: how much further people go in a clip than the diffusion lets them.
 
-    Few steps, and a network that is not trained to the end, fall short of people's spread.
+    It is measured over whole clips, each window continuing the diffusion's own: a window that continues a real one is held
+    where the real one was.
     """
-    windows = MotionWindows(clips, statistics, 7, denoiser.config.frames, denoiser.config.known_frames, 0.5)
-    batch = windows.collate([windows[index] for index in range(GAIN_WINDOWS)])
-    before = denoiser.config.known_frames
-    known, truth, valid = batch.motion[:, :before], batch.motion[:, before:], batch.valid[:, before:].bool()
-    sample = torch.randn(truth.shape, generator=torch.Generator().manual_seed(7))
-    deaf = torch.zeros(GAIN_WINDOWS, dtype=torch.bool)
-    scheduler.set_timesteps(Performance().num_inference_steps)
-    for step in scheduler.timesteps:
-        heard, unheard = (
-            denoiser(sample, step, batch.condition, known, batch.known_given, ears, batch.style)
-            for ears in (~deaf, deaf)
+    still = LipRefiner(gate=0.0)
+    people, made = np.zeros(statistics.config.motion_size), np.zeros(statistics.config.motion_size)
+    for number, clip in enumerate(clips):
+        sampler = MotionWindowSampler(
+            denoiser, statistics, still, embedded_audio_to_lip(), scheduler, Performance(), None, number
         )
-        sample = scheduler.step(unheard + GUIDANCE * (heard - unheard), step, sample).prev_sample
-    gain = torch.ones(truth.shape[-1])
+        people += clip.vectors.std(0)
+        made += np.concatenate([*sampler.hear(clip.condition), *sampler.flush()]).std(0)
+    gain = torch.ones(statistics.config.motion_size)
     for region in MOVED:
         part = region_slices()[region]
-        gain[part] = (truth[..., part][valid].std(0) / sample[..., part][valid].std(0)).clamp(1, MOST_GAIN)
+        gain[part] = torch.from_numpy(people[part] / made[part]).clamp(1, MOST_GAIN)
     return gain
 
 
@@ -81,11 +77,11 @@ def release(diffusion: Path, refiner: Path, emotions: Path, clips: Sequence[Moti
     scales = MotionStatistics.from_pretrained(diffusion / "statistics")
     statistics = complete_statistics(scales, measured)
     denoiser = MotionDenoiser.from_pretrained(diffusion / "denoiser").eval()
-    scheduler = DDIMScheduler.from_pretrained(diffusion / "scheduler")
+    scheduler = DPMSolverMultistepScheduler.from_pretrained(diffusion / "scheduler")
     statistics.gain.copy_(measured_gain(denoiser, scales, scheduler, clips))
     statistics.save_pretrained(out / "statistics")
     LipRefiner.from_pretrained(refiner).half().save_pretrained(out / "lip_refiner")
-    DDIMScheduler.from_pretrained(diffusion / "scheduler").save_pretrained(out / "scheduler")
+    scheduler.save_pretrained(out / "scheduler")
 
 
 def main() -> None:

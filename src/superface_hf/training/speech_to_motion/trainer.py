@@ -17,13 +17,13 @@ from typing import Literal
 
 import torch
 from accelerate.utils import set_seed
-from diffusers import DDIMScheduler
 from torch import Tensor
 from transformers.utils import logging
 
 from ...models.speech_to_motion.denoiser import MotionDenoiser
 from ...models.speech_to_motion.motion_statistics import MotionStatistics
 from ...models.speech_to_motion.motion_vector import region_slices
+from ...models.speech_to_motion.noise import motion_scheduler
 from ...utils.settings import number
 from ..core.averaging import averaged_copy
 from ..core.processes import accelerator_for
@@ -48,6 +48,8 @@ class SpeechToMotionTrainingConfig:
         steps, batch_size: length of the training; in each step, each process takes a batch.
         learning_rate: of AdamW after ``warmup`` steps; over the last ``decay`` share of the steps it falls to a twentieth.
         unheard, unstyled: share of windows that do not know what is heard, and that do not know their style.
+        near_noise: how much more often noisy windows are learned from than clear ones; 1 is evenly. Where a head will be
+            for seconds is decided at the noisiest steps, of which an even draw sees few.
         velocity: weight of the error of differences between frames.
         most_snr: of min-SNR weighting (Hang et al. 2023), in the form for velocity prediction: no step counts for nothing.
         blur: standard deviation of noise on the known frames, so that small errors of earlier windows do not grow.
@@ -66,6 +68,7 @@ class SpeechToMotionTrainingConfig:
     weight_decay: float = 0.02
     unheard: float = number(0.1, low=0, high=1)
     unstyled: float = number(0.3, low=0, high=1)
+    near_noise: float = number(2.0, low=1)
     velocity: float = 2.0
     most_snr: float = 5.0
     blur: float = 0.05
@@ -76,14 +79,6 @@ class SpeechToMotionTrainingConfig:
     validate_every: int = 250
     checkpoint_minutes: float = 3.0
     mixed_precision: Literal["no", "bf16", "fp16"] = "bf16"
-
-
-def training_scheduler() -> DDIMScheduler:
-    """Return the noise schedule: cosine (Nichol and Dhariwal 2021), the network tells the clean sample."""
-    return DDIMScheduler(
-        num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2", prediction_type="sample", clip_sample=False,
-        timestep_spacing="trailing",
-    )  # fmt: skip
 
 
 class SpeechToMotionTrainer:
@@ -119,7 +114,7 @@ class SpeechToMotionTrainer:
         frames, known = model.config.frames, model.config.known_frames
         self.windows = MotionWindows(shown, self.statistics, config.seed, frames, known)
         self.unseen = MotionWindows(unseen, self.statistics, 1, frames, known, 0.0) if unseen else None
-        scheduler = training_scheduler()
+        scheduler = motion_scheduler()
         self.kept = scheduler.alphas_cumprod.to(self.accelerator.device)
         self.weight = coefficient_weights(shown[0].vectors.shape[1]).to(self.accelerator.device)
 
@@ -144,7 +139,7 @@ class SpeechToMotionTrainer:
             final = self.run.final
             self.averaged.save_pretrained(final / "denoiser")
             self.statistics.save_pretrained(final / "statistics")
-            training_scheduler().save_pretrained(final / "scheduler")
+            motion_scheduler().save_pretrained(final / "scheduler")
 
     @torch.no_grad()
     def held_out_loss(self) -> dict[str, float]:
@@ -171,7 +166,8 @@ class SpeechToMotionTrainer:
         before = motion.shape[1] - self.windows.frames
         known, truth = motion[:, :before], motion[:, before:]
         count = len(motion)
-        step = torch.randint(0, len(self.kept), (count,), device=device)
+        chosen = 1 - torch.rand(count, device=device) ** config.near_noise
+        step = (len(self.kept) * chosen).long().clamp(max=len(self.kept) - 1)
         alpha = self.kept[step][:, None, None]
         noisy = alpha.sqrt() * truth + (1 - alpha).sqrt() * torch.randn_like(truth)
         with self.accelerator.autocast():

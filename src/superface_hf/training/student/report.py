@@ -139,7 +139,7 @@ def student_mmacs(student: SuperFaceStudentModel) -> float:
 
 
 @torch.inference_mode()
-def frames_per_second(student: SuperFaceStudentModel, seconds: float = 3.0) -> float:
+def frames_per_second(student: SuperFaceStudentModel, seconds: float = 1.0) -> float:
     """Measure frames a second, from one mesh at a time to the full picture in uint8, as the pipeline renders them."""
     ready = StudentRenderer(student).prepare(stored_portrait(student, FaceModel.default()), student.layers)
     driving = student.landmarks[None]
