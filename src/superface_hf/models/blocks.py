@@ -53,6 +53,16 @@ class VolumeBlock(nn.Module):
         return volume + x.transpose(1, 2).reshape(volume.shape)
 
 
+def joined(x: Tensor, other: Tensor) -> Tensor:
+    """Concatenate the channels of two maps (B, C, S, S), in the memory format of the first.
+
+    Of mixed formats torch makes the contiguous one, and the next convolution then converts all of it.
+    """
+    channels_last = x.is_contiguous(memory_format=torch.channels_last)
+    other = other.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+    return torch.cat((x, other), dim=1)
+
+
 def upsample(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
 

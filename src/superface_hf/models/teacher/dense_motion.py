@@ -203,7 +203,8 @@ def _mean(field: Tensor) -> Tensor:
     """Average a field with about a Gaussian of a sixteenth of the window."""
     reach = field.shape[-1] // 16
     for _ in range(3):
-        field = F.avg_pool2d(F.pad(field, (reach,) * 4, mode="replicate"), 2 * reach + 1, stride=1)
+        field = F.pad(field, (reach,) * 4, mode="replicate")
+        field = F.avg_pool2d(F.avg_pool2d(field, (1, 2 * reach + 1), stride=1), (2 * reach + 1, 1), stride=1)
     return field
 
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...face_model.mesh_image import OPENING_CHANNELS
-from ..blocks import ResidualBlock, VolumeBlock, ZeroConv2d, conv, upsample
+from ..blocks import ResidualBlock, VolumeBlock, ZeroConv2d, conv, joined, upsample
 from .configuration_teacher import SuperFaceTeacherConfig
 
 # How far the person may extend beyond the warped matte, in cells of 4 pixels.
@@ -60,10 +60,10 @@ class Generator(nn.Module):
         volume = self.volume_blocks(volume).flatten(1, 2)
         x = self.blocks(self.enter(torch.cat((volume, hidden), dim=1)))
         x = upsample(F.silu(self.to_coarse(F.silu(x))))
-        x = self.coarse_block(self.coarse(torch.cat((x, detail), dim=1)))
+        x = self.coarse_block(self.coarse(joined(x, detail)))
         x = upsample(F.silu(self.to_fine(F.silu(x))))
         pixels = torch.cat((warped, alpha), dim=1).to(x.dtype) * 2 - 1
-        x = self.fine_block(self.fine(torch.cat((x, F.pixel_unshuffle(pixels, 2)), dim=1)))
+        x = self.fine_block(self.fine(joined(x, F.pixel_unshuffle(pixels, 2))))
         painted = F.pixel_shuffle(self.head(F.silu(x)), 2).float()
         opened = F.interpolate(opened, scale_factor=2.0, mode="bilinear", align_corners=False)
         base = torch.logit(warped.float().clamp(0.004, 0.996))
