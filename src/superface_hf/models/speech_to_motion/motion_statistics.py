@@ -61,16 +61,16 @@ class MotionStatistics(DiffusersModel):
     emotion_offsets: Tensor
 
     def amplitude(self, style: Tensor) -> Tensor:
-        """Return how far people of a scaled style code (8,) move each number, (motion_size,): 1 is usual.
+        """Return how far people of scaled style codes (..., 8) move each number, (..., motion_size): 1 is usual.
 
         The network sees everybody's head, gaze and brows at the same amplitude, and the style puts it back. Left to the
         network, lively people came out half as lively. Lids and mouth are left out: everybody's shut completely.
         """
         factors = torch.exp(style * self.style_spread)
-        amplitude = torch.ones_like(self.spread)
+        amplitude = torch.ones_like(self.spread).expand(*style.shape[:-1], -1).clone()
         slices = region_slices()
         for name, columns in {"gaze": slices["gaze"], "brows": slices["brows"], **_head_columns()}.items():
-            amplitude[columns] = factors[STYLE_PARTS.index(name)]
+            amplitude[..., columns] = factors[..., STYLE_PARTS.index(name), None]
         return amplitude
 
     def scale(self, vectors: Tensor, style: Tensor) -> Tensor:
