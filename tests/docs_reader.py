@@ -6,7 +6,7 @@ is made small or stood in for, here and nowhere else:
 * the files: the bundled portrait and pieces of the bundled speech, videos of eight frames, footage of a second;
 * the teacher: a small untrained one, but on the pages in ``WITH_REAL_WEIGHTS``;
 * trainings: ``FEWER`` appends settings that end them after a few steps;
-* a text-to-speech model that would be downloaded: a tone of the same form;
+* models that would be downloaded: for text-to-speech a tone, for text classification joy, each of the same form;
 * the Hub: a server on localhost (the pages in ``ON_THE_HUB``, which run in a process of their own for it);
 * the port of the web demo: one that is free;
 * a Ray cluster: `superface batch` renders here (tests/e2e/test_batch.py has a real one);
@@ -250,7 +250,8 @@ def stand_in(patch: pytest.MonkeyPatch, weights: Path | None) -> None:
     original = transformers.pipeline
 
     def pipeline(task: str | None = None, *args: object, **kwargs: object) -> object:
-        return tone if task == "text-to-speech" else original(task, *args, **kwargs)  # type: ignore[call-overload]
+        downloaded = {"text-to-speech": tone, "text-classification": lambda text: [{"label": "joy", "score": 0.9}]}
+        return downloaded[task] if task in downloaded else original(task, *args, **kwargs)  # type: ignore[call-overload]
 
     patch.setattr(transformers, "pipeline", pipeline)
     patch.setattr("superface_hf.animation.retargeting.bundled_motion", lambda name: bundled_motion(name)[:10])

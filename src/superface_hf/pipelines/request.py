@@ -18,6 +18,7 @@ from ..drivers.base import Driver
 from ..drivers.combine import WhenShort
 from ..drivers.following import DrivingFace, check_driving_face
 from ..drivers.idle import IdleMotion
+from ..drivers.mood import TextClassifier, emotion_of_text, is_classifier
 from ..drivers.text import TextToSpeech
 from ..drivers.video import DrivenMotion
 from ..errors import MediaError, MotionError, SuperFaceError, UnknownNameError
@@ -70,7 +71,9 @@ class Request:
             "diffusion" moves them as speaking people do, in windows of 3 s, by which live sound is delayed: see
             :class:`~superface_hf.pipelines.speech_to_motion.SpeechToMotionPipeline`.
         style: how widely the diffusion moves the face: as in a Motion of at least a second, or "calm", "usual" or "lively".
-        emotion: an emotion that the diffusion adds: a name, or strengths by name, such as ``{"happiness": 0.6}``.
+        emotion: an emotion that the diffusion adds: a name, or strengths by name, such as ``{"happiness": 0.6}``. Or, with
+            ``text``, a transformers text-classification pipeline, or the Hub id or folder of a model for one, that finds the
+            text's emotion.
         strength: how far the diffusion moves head and brows, 0 to 2.
         guidance_scale: how closely the diffusion follows the sound; 1.5 by default. Each of these four chooses the diffusion
             if ``idle`` is not given.
@@ -112,7 +115,7 @@ class Request:
     articulation: float = 1.0
     idle: bool | float | Literal["diffusion"] = True
     style: Motion | str | None = None
-    emotion: Mapping[str, float] | str | None = None
+    emotion: Mapping[str, float] | TextClassifier | None = None
     strength: float = 1.0
     guidance_scale: float | None = None
     when_short: WhenShort = "bounce"
@@ -177,6 +180,12 @@ class Request:
             raise MotionError(
                 f"{DIRECTIONS} are for a face that speech alone moves: pass audio= or text=, without video= or motion=."
             )
+        if is_classifier(self.emotion):
+            if self.text is None:
+                raise MotionError(
+                    "emotion= names a text classifier, which needs text=. For audio, pass an emotion by name."
+                )
+            self._set("emotion", emotion_of_text(self.text, self.emotion))  # type: ignore[arg-type]
         _ = self.performance  # making it checks its arguments
 
     @property
@@ -190,7 +199,8 @@ class Request:
         if self.idle != DIFFUSION and not self._directed:
             return None
         guidance = GUIDANCE if self.guidance_scale is None else self.guidance_scale
-        return Performance(guidance_scale=guidance, style=self.style, emotion=self.emotion, strength=self.strength)
+        emotion: Any = self.emotion
+        return Performance(guidance_scale=guidance, style=self.style, emotion=emotion, strength=self.strength)
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)

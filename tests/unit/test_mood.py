@@ -1,0 +1,87 @@
+"""A text's emotion, by a text classifier of the caller's choice."""
+
+from __future__ import annotations
+
+import pytest
+
+from superface_hf import MotionError, SuperFaceError
+from superface_hf.drivers.mood import LABELS, emotion_of_text, is_classifier
+from superface_hf.models.speech_to_motion.motion_statistics import MotionStatistics
+from superface_hf.pipelines.request import Request
+from superface_hf.pipelines.speech_to_motion import SpeechToMotionPipeline
+
+TONE = {"audio": [0.1] * 1600, "sampling_rate": 16000}
+
+
+def saying(*pairs: tuple[str, float]):
+    return lambda text: [[{"label": label, "score": score} for label, score in pairs]]
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ([("joy", 0.9), ("anger", 0.05)], {"happiness": 0.9}),
+        ([("Anger", 0.4), ("annoyance", 0.3), ("neutral", 0.3)], {"anger": pytest.approx(0.7)}),
+        ([("joy", 0.4), ("surprise", 0.4)], {}),  # neither is certain
+        ([("sadness", 0.99)], {}),  # a face cannot show it here
+        ([("POSITIVE", 1.0)], {"happiness": 1.0}),
+    ],
+)
+def test_likely_emotions_are_shown_as_far_as_they_are_likely(said, shown):
+    assert emotion_of_text("x", saying(*said)) == shown
+
+
+def test_a_classifier_of_other_things_is_refused():
+    with pytest.raises(SuperFaceError, match="does not name emotions"):
+        emotion_of_text("x", saying(("LABEL_0", 0.9)))
+    with pytest.raises(SuperFaceError, match="failed on 'x'"):
+        emotion_of_text("x", lambda text: 1 / 0)
+    with pytest.raises(SuperFaceError, match="cannot be loaded"):
+        emotion_of_text("x", "nobody/nothing")
+
+
+def test_emotions_are_no_classifiers(tmp_path):
+    assert not is_classifier("happiness")
+    assert not is_classifier({"happiness": 0.5})
+    assert not is_classifier(None)
+    assert is_classifier("org/model")
+    assert is_classifier(str(tmp_path))
+
+
+def test_the_emotions_are_those_that_the_diffusion_knows():
+    statistics = MotionStatistics.from_pretrained(SpeechToMotionPipeline.embedded_folder / "statistics")
+    assert set(LABELS) == set(statistics.config.emotions)
+
+
+def test_a_request_asks_the_classifier_for_its_text():
+    heard = []
+
+    def classify(text):
+        heard.append(text)
+        return [{"label": "surprise", "score": 0.8}]
+
+    request = Request(text="Oh!", tts=lambda text: TONE, emotion=classify)
+    assert heard == ["Oh!"]
+    assert request.performance.emotion == {"surprise": 0.8}
+    with pytest.raises(MotionError, match="needs text="):
+        Request(audio="speech.wav", emotion=classify)
+
+
+@pytest.mark.e2e
+def test_a_pipeline_of_transformers_is_a_classifier(tmp_path):
+    """Its weights are random: what is looked at is that its labels and scores arrive."""
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast, pipeline
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "what", "a", "day"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    config = BertConfig(
+        vocab_size=len(words), hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8,
+        id2label={0: "joy", 1: "neutral"}, label2id={"joy": 0, "neutral": 1},
+    )  # fmt: skip
+    model, tokenizer = BertForSequenceClassification(config).eval(), BertTokenizerFast(str(tmp_path / "vocab.txt"))
+    model.classifier.bias.data[:] = model.classifier.bias.new_tensor([4.0, 0.0])
+    classifier = pipeline("text-classification", model=model, tokenizer=tokenizer, top_k=None)
+    assert emotion_of_text("what a day", classifier)["happiness"] > 0.9
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    assert emotion_of_text("what a day", str(tmp_path))["happiness"] > 0.9
