@@ -5,7 +5,7 @@
 Landmark errors are mean 2D distances to the official face landmarker's labels in percent of the distance between the outer
 eye corners. Speed is the tracker's alone: frames are decoded before. Movements are measured on the val clips as they are and
 shrunk to 256 pixels; ``--landmarker face_landmarker.task`` adds the official landmarker's own mouth and jaw blendshapes (needs
-``pip install ai-edge-litert``).
+``pip install ai-edge-litert``). All parts take a quarter of an hour on one core; ``--parts clips speed`` measures these two.
 """
 
 from __future__ import annotations
@@ -345,6 +345,9 @@ def compressed(picture: np.ndarray, count: int) -> list[np.ndarray]:
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 
+PARTS = ("clips", "portraits", "false-positives", "scenes", "stillness", "speed")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=os.environ.get("SUPERFACE_DATA"), help="folder with clips.csv")
@@ -352,7 +355,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=TRACKER_WEIGHTS)
     parser.add_argument("--landmarker", type=Path, help="face_landmarker.task, for its own blendshapes")
     parser.add_argument("--frames", type=int, help="of each val clip only the first so many")
-    parser.add_argument("--only-clips", action="store_true", help="measure the val clips and stop")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     if args.data is None:
@@ -362,14 +365,17 @@ def main() -> None:
     model = SuperFaceTrackerModel.from_pretrained(args.model).eval()
     millions = sum(p.numel() for p in model.parameters()) / 1e6
     print(f"{millions:.2f} M parameters, {(args.model / 'model.safetensors').stat().st_size / 1e6:.1f} MB on disk")
-    video_clips(model, data, args.prepared, OfficialScores(args.landmarker) if args.landmarker else None, args.frames)
-    if args.only_clips:
-        return
-    portraits(model, args.prepared)
-    false_positives(model, data, args.prepared)
-    scenes(model, data, args.prepared)
-    stillness(model)
-    speed(model, data)
+    official = OfficialScores(args.landmarker) if args.landmarker else None
+    measures: dict[str, Callable[[], None]] = {
+        "clips": lambda: video_clips(model, data, args.prepared, official, args.frames),
+        "portraits": lambda: portraits(model, args.prepared),
+        "false-positives": lambda: false_positives(model, data, args.prepared),
+        "scenes": lambda: scenes(model, data, args.prepared),
+        "stillness": lambda: stillness(model),
+        "speed": lambda: speed(model, data),
+    }
+    for part in args.parts:
+        measures[part]()
 
 
 if __name__ == "__main__":
