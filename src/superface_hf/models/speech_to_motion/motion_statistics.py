@@ -60,28 +60,17 @@ class MotionStatistics(DiffusersModel):
     style_codes: Tensor
     emotion_offsets: Tensor
 
-    def amplitude(self, style: Tensor) -> Tensor:
-        """Return how far people of scaled style codes (..., 8) move each number, (..., motion_size): 1 is usual.
+    def scale(self, vectors: Tensor) -> Tensor:
+        """Scale rows (..., motion_size) of ``motion_vector`` to about zero mean and unit deviation."""
+        return (vectors - self.mean) / self.spread
 
-        The network sees everybody's head, gaze and brows at the same amplitude, and the style puts it back. Left to the
-        network, lively people came out half as lively. Lids and mouth are left out: everybody's shut completely.
-        """
-        factors = torch.exp(style * self.style_spread)
-        amplitude = torch.ones_like(self.spread).expand(*style.shape[:-1], -1).clone()
-        slices = region_slices()
-        for name, columns in {"gaze": slices["gaze"], "brows": slices["brows"], **_head_columns()}.items():
-            amplitude[..., columns] = factors[..., STYLE_PARTS.index(name), None]
-        return amplitude
+    def unscale(self, scaled: Tensor) -> Tensor:
+        return scaled * self.spread + self.mean
 
-    def scale(self, vectors: Tensor, style: Tensor) -> Tensor:
-        """Scale rows (..., motion_size) of ``motion_vector``, of a person of a style (8,), to about zero mean and unit
-        deviation."""
-        return (vectors - self.mean) / (self.spread * self.amplitude(style))
-
-    def played(self, scaled: Tensor, style: Tensor) -> Tensor:
+    def played(self, scaled: Tensor) -> Tensor:
         """Return rows of ``motion_vector`` from the diffusion's scaled output (..., motion_size), amplified to people's
-        range and by the style (8,)."""
-        return self.gain * scaled * self.spread * self.amplitude(style) + self.mean
+        range."""
+        return self.unscale(self.gain * scaled)
 
     def scale_mouth(self, mouth: Tensor) -> Tensor:
         """Scale mouth coefficients (..., M) alone."""
@@ -102,12 +91,8 @@ class MotionStatistics(DiffusersModel):
             return self.style_codes[names.index(style)]
         if style.seconds < MIN_REFERENCE:
             raise MotionError(f"A reference for style needs at least {MIN_REFERENCE:g} s, not {style.seconds:.2f} s.")
-        return self.style_of(to_vectors(style, rest_frame(style)))
-
-    def style_of(self, vectors: np.ndarray) -> Tensor:
-        """Return the scaled code (8,) of rows (T, motion_size)."""
-        code = (torch.from_numpy(style_code(vectors)) - self.style_mean) / self.style_spread
-        return code.clamp(-STYLE_LIMIT, STYLE_LIMIT)
+        code = torch.from_numpy(style_code(to_vectors(style, rest_frame(style))))
+        return ((code - self.style_mean) / self.style_spread).clamp(-STYLE_LIMIT, STYLE_LIMIT)
 
     def drawn_style(self, generator: torch.Generator) -> Tensor:
         """Return a random scaled code (8,), distributed like people's styles without the rarest."""
@@ -136,14 +121,6 @@ class MotionStatistics(DiffusersModel):
                 )
             total += strength * self.emotion_offsets[names.index(name)].float().cpu().numpy()
         return total
-
-
-def _head_columns() -> dict[str, slice]:
-    """Return the columns of a row for each part of a style that is the head's."""
-    first = region_slices()["head"].start
-    return {name: slice(first + place, first + place + 1) for place, name in enumerate(STYLE_PARTS[:3])} | {
-        "shift": slice(first + 3, first + 6)
-    }
 
 
 def style_code(vectors: np.ndarray) -> np.ndarray:

@@ -112,7 +112,7 @@ class MotionWindowSampler:
         past = torch.zeros_like(clean[:, : config.known_frames]) if self._known is None else self._known
         self._known = torch.cat([past, clean[:, : max(0, passed)]], dim=1)[:, -config.known_frames :]
         self._shared = clean[:, passed:count] if passed > 0 else None
-        rows = self._statistics.played(clean[0].float(), self._style).cpu().numpy()
+        rows = self._statistics.played(clean[0].float()).cpu().numpy()
         change = self._lips(told, torch.cat([past, clean], dim=1))[0, config.known_frames :].float().cpu().numpy()
         played = self._played(rows, change)[:count]
         if self._spoken:
@@ -205,8 +205,7 @@ class MotionWindowSampler:
         rows = to_vectors(motion, Motion.neutral(1, motion.fps)) - self._offset
         mouth = region_slices()["mouth"]
         rows[:, mouth] = motion.mouth
-        place = torch.from_numpy(rows)[None].to(self._denoiser.device)
-        scaled = self._statistics.scale(place, self._style) / self._statistics.gain
+        scaled = self._statistics.scale(torch.from_numpy(rows)[None].to(self._denoiser.device)) / self._statistics.gain
         return scaled.to(self._denoiser.dtype)
 
 

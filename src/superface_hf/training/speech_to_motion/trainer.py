@@ -10,7 +10,6 @@ The same command resumes from the newest checkpoint in ``out``; the finished net
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +35,6 @@ from .windows import MotionBatch, MotionWindows, fit_statistics
 logger = logging.get_logger(__name__)
 
 REGION_WEIGHTS = {"mouth": 1.0, "eyes": 1.0, "brows": 1.0, "gaze": 0.7, "head": 2.0}
-MOST_MOVED = (0.1, 10.0)  # bounds of a window's weight, which is how far the person moves compared with others
 VALIDATION_WINDOWS = 96
 
 
@@ -118,7 +116,6 @@ class SpeechToMotionTrainer:
         self.unseen = MotionWindows(unseen, self.statistics, 1, frames, known, 0.0) if unseen else None
         scheduler = motion_scheduler()
         self.kept = scheduler.alphas_cumprod.to(self.accelerator.device)
-        self.amplitude = copy.deepcopy(self.statistics).to(self.accelerator.device).amplitude
         self.weight = coefficient_weights(shown[0].vectors.shape[1]).to(self.accelerator.device)
 
     def _scales(self, clips: Sequence[MotionClip]) -> MotionStatistics:
@@ -179,9 +176,7 @@ class SpeechToMotionTrainer:
                 torch.rand(count, device=device) >= config.unheard,
                 batch.style, torch.rand(count, device=device) >= config.unstyled,
             )  # fmt: skip
-        # What hardly moves is mostly the tracker's noise: who moves farther counts more.
-        moves = self.amplitude(batch.style).clamp(*MOST_MOVED).sqrt()[:, None]
-        error = moves * (told.float() - truth)
+        error = told.float() - truth
         valid = batch.valid[:, before:]
         snr = (alpha / (1 - alpha))[:, 0, 0]
         counts = ((snr + 1).clamp(max=config.most_snr) / config.most_snr)[:, None] * valid

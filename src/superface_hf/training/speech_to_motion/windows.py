@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from ...data.batch import Batch
 from ...models.audio_to_lip.feature_extraction_audio_to_lip import SILENCE, SPREAD
 from ...models.speech_to_motion.conditioning import MOUTH, empty_condition, scaled_condition
-from ...models.speech_to_motion.motion_statistics import MIN_SPREAD, MotionStatistics, style_code
+from ...models.speech_to_motion.motion_statistics import MIN_SPREAD, STYLE_LIMIT, MotionStatistics, style_code
 from ...models.speech_to_motion.motion_vector import mirror_matrix, region_slices
 from .clips import MotionClip
 
@@ -24,25 +24,26 @@ BALANCE = 0.7  # clips of a person who has n of them weigh n ** -balance
 
 def fit_statistics(clips: Sequence[MotionClip]) -> MotionStatistics:
     """Fit the scales and styles of the people in ``clips``, each counting the same."""
+    people = Counter(clip.person for clip in clips)
+    weights = np.concatenate(
+        [np.full(len(clip.vectors), 1 / people[clip.person] / len(clip.vectors)) for clip in clips]
+    )
+    weights /= weights.sum()
+    rows = np.concatenate([clip.vectors for clip in clips])
+    rows = np.concatenate([rows, rows @ mirror_matrix()])
+    weights = np.concatenate([weights, weights]) / 2
+    mean = weights @ rows
+    spread = np.maximum(np.sqrt(weights @ np.square(rows - mean)), MIN_SPREAD)
     codes = np.stack([style_code(clip.vectors) for clip in clips])
     counts = _equally(clips)
     style_mean = counts @ codes
-    statistics = MotionStatistics(motion_size=clips[0].vectors.shape[1])
+    statistics = MotionStatistics(motion_size=rows.shape[1])
+    statistics.mean.copy_(torch.from_numpy(mean))
+    statistics.spread.copy_(torch.from_numpy(spread))
     statistics.style_mean.copy_(torch.from_numpy(style_mean))
     style_spread = np.maximum(np.sqrt(counts @ np.square(codes - style_mean)), MIN_SPREAD)
     statistics.style_spread.copy_(torch.from_numpy(style_spread))
     fit_styles(statistics, clips)
-    weights = np.concatenate(
-        [np.full(len(clip.vectors), count / len(clip.vectors)) for count, clip in zip(counts, clips, strict=True)]
-    )
-    rows = np.concatenate([clip.vectors for clip in clips])
-    mean = weights @ (rows + rows @ mirror_matrix()) / 2
-    # At the amplitude that is usual: each clip's rows over what its style makes of it.
-    usual = [(clip.vectors - mean) / statistics.amplitude(statistics.style_of(clip.vectors)).numpy() for clip in clips]
-    spread = weights @ np.square(np.concatenate(usual))
-    mirrored = weights @ np.square(np.concatenate(usual) @ mirror_matrix())
-    statistics.mean.copy_(torch.from_numpy(mean))
-    statistics.spread.copy_(torch.from_numpy(np.maximum(np.sqrt((spread + mirrored) / 2), MIN_SPREAD)))
     return statistics
 
 
@@ -138,5 +139,6 @@ class MotionWindows(Dataset[MotionBatch]):
             rows, mouth = rows @ mirror_matrix(), mouth @ mirror_matrix()[part, part]
         statistics = self.statistics
         heard = scaled_condition(np.concatenate([clip.condition[:, :-MOUTH], mouth], axis=1), statistics)
-        style = statistics.style_of(rows)
-        return statistics.scale(torch.from_numpy(rows), style).numpy(), heard, style
+        code = torch.from_numpy(style_code(rows))
+        style = ((code - statistics.style_mean) / statistics.style_spread).clamp(-STYLE_LIMIT, STYLE_LIMIT)
+        return statistics.scale(torch.from_numpy(rows)).numpy(), heard, style
