@@ -120,7 +120,7 @@ def _add_accompaniment(parser: argparse.ArgumentParser) -> None:
         "--emotion", type=strength, action="append", metavar="NAME=VALUE", help="add happiness=0.6, anger, surprise"
     )
     parser.add_argument("--strength", type=float, default=1.0, help="how far head and brows go, 0 to 2 (default: 1)")
-    parser.add_argument("--guidance-scale", type=float, help="how closely motion follows the sound (default: 1.5)")
+    parser.add_argument("--guidance-scale", type=float, help="how closely motion follows the sound (default: 2)")
 
 
 def strength(text: str) -> tuple[str, float]:

@@ -75,7 +75,7 @@ class Request:
             ``text``, a transformers text-classification pipeline, or the Hub id or folder of a model for one, that finds the
             text's emotion.
         strength: how far the diffusion moves head and brows, 0 to 2.
-        guidance_scale: how closely the diffusion follows the sound; 1.5 by default. Each of these four chooses the diffusion
+        guidance_scale: how closely the diffusion follows the sound; 2 by default. Each of these four chooses the diffusion
             if ``idle`` is not given.
         when_short: what happens if a video or motion is shorter than the speech: it plays backward and forward again
             ("bounce"), its last frame is held ("hold"), or the clip ends with it ("stop").

@@ -10,7 +10,7 @@ from ...motion import Motion
 
 STRENGTH_RANGE = (0.0, 2.0)
 GUIDANCE_RANGE = (0.0, 10.0)
-GUIDANCE = 1.5
+GUIDANCE = 2.0
 MOVED = ("head", "eyes", "brows", "gaze")  # the mouth is audio-to-lip's
 
 
