@@ -32,10 +32,11 @@ def motion_scheduler() -> DPMSolverMultistepScheduler:
 
 
 def scheduler_for(scheduler: Any, steps: int, device: torch.device | str = "cpu") -> Any:
-    """Return a copy of any diffusers scheduler that is ready to sample one window.
+    """Return a copy of a diffusers scheduler that is ready to sample one window.
 
     Args:
-        scheduler: where it takes ``timesteps``, they lie close to pure noise; otherwise the scheduler spaces them itself.
+        scheduler: the scheduler, for a network that predicts the clean sample. If its ``set_timesteps`` takes timesteps, it
+            gets :func:`sampling_timesteps`; otherwise it spaces them itself.
         steps: number of steps; fewer where so many timesteps do not exist.
     """
     scheduler = copy.deepcopy(scheduler)

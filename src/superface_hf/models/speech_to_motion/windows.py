@@ -32,8 +32,8 @@ MEAN_LIMIT = 1.0
 
 
 OVERLAP = 12  # frames that two windows share
-# The head is a heavy thing: what the network lets it do faster than this is noise. Weights of neighbouring frames, a Gaussian
-# with a standard deviation of one frame.
+# Weights of neighbouring frames, a Gaussian with a standard deviation of one frame: a heavy head does nothing faster, and what
+# the network lets it do faster is noise.
 STEADY = np.exp(-0.5 * np.arange(-3.0, 4.0) ** 2)
 STYLE_DRAW = 2**31 - 1  # the number of the style's random draw, which no window has
 

@@ -48,8 +48,8 @@ class SpeechToMotionTrainingConfig:
         steps, batch_size: length of the training; in each step, each process takes a batch.
         learning_rate: of AdamW after ``warmup`` steps; over the last ``decay`` share of the steps it falls to a twentieth.
         unheard, unstyled: share of windows that do not know what is heard, and that do not know their style.
-        near_noise: how much more often noisy windows are learned from than clear ones; 1 is evenly. Where a head will be
-            for seconds is decided at the noisiest steps, of which an even draw sees few.
+        near_noise: exponent of the draw of timesteps: 1 draws all alike, more draws noisy ones more often. Where a head will
+            be for seconds is decided at the noisiest, of which an even draw sees few.
         velocity: weight of the error of differences between frames.
         most_snr: of min-SNR weighting (Hang et al. 2023), in the form for velocity prediction: no step counts for nothing.
         blur: standard deviation of noise on the known frames, so that small errors of earlier windows do not grow.
