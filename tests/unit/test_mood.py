@@ -40,10 +40,13 @@ def test_a_classifier_of_other_things_is_refused():
         emotion_of_text("x", "nobody/nothing")
 
 
-def test_emotions_are_no_classifiers(tmp_path):
+def test_emotions_are_no_classifiers(tmp_path, monkeypatch):
     assert not is_classifier("happiness")
     assert not is_classifier({"happiness": 0.5})
     assert not is_classifier(None)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "anger").mkdir()
+    assert not is_classifier("anger")  # whatever folders there are
     assert is_classifier("org/model")
     assert is_classifier(str(tmp_path))
 

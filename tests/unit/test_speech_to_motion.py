@@ -247,6 +247,12 @@ class TestSaved:
         for kind in (MotionDenoiser, MotionStatistics, LipRefiner, FaceSpace, PortraitDenoiser):
             assert issubclass(kind, DiffusersModel)
 
+    def test_files_do_not_say_where_they_were_loaded_from(self, tiny, tmp_path):
+        tiny.save_pretrained(tmp_path / "first")
+        SpeechToMotionPipeline.from_pretrained(tmp_path / "first").save_pretrained(tmp_path / "second")
+        for folder in (tmp_path / "second", SpeechToMotionPipeline.embedded_folder):
+            assert not [path for path in folder.rglob("*.json") if "_name_or_path" in path.read_text()]
+
     def test_it_saves_and_reloads_bit_for_bit(self, tiny, samples, tmp_path):
         import diffusers
 

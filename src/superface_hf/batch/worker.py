@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
-from ..drivers.text import check_text, load_tts
+from ..drivers.text import check_text, load_pipeline
 from ..errors import MediaError, MotionError, SuperFaceError
 from ..hub import loading, weights_folder
 from ..layers.background import TRANSPARENT
@@ -110,7 +110,7 @@ class RenderRow:
 
     def _voice(self, name: str) -> Callable[[str], Any]:
         if name not in self._voices:
-            self._voices[name] = load_tts(name, choose_device(self.device))
+            self._voices[name] = load_pipeline("text-to-speech", name, choose_device(self.device))
         return self._voices[name]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SuperFaceError
+from .text import load_pipeline
 
 TextClassifier = str | Callable[[str], Any]
 # What classifiers call the emotions that a face can show here. Other labels, such as neutral, sadness or fear, show nothing.
@@ -27,7 +28,7 @@ EXAMPLE = '"j-hartmann/emotion-english-distilroberta-base"'
 def is_classifier(emotion: Any) -> bool:
     """Return whether an argument is a text classifier, and not an emotion: a function, a folder, or an id on the Hub."""
     if isinstance(emotion, str):
-        return "/" in emotion or os.sep in emotion or Path(emotion).is_dir()
+        return emotion not in LABELS and ("/" in emotion or os.sep in emotion or Path(emotion).is_dir())
     return callable(emotion)
 
 
@@ -42,7 +43,9 @@ def emotion_of_text(text: str, classifier: TextClassifier) -> dict[str, float]:
     Raises:
         SuperFaceError: the classifier cannot be loaded, fails, or gives no emotions.
     """
-    classify = _loaded(classifier) if isinstance(classifier, str) else classifier
+    classify: Any = classifier
+    if isinstance(classifier, str):
+        classify = load_pipeline("text-classification", classifier, top_k=None)
     try:
         said = list(_labelled(classify(text)))
     except Exception as error:
@@ -53,15 +56,6 @@ def emotion_of_text(text: str, classifier: TextClassifier) -> dict[str, float]:
         )
     likely = {name: sum(score for label, score in said if label in labels) for name, labels in LABELS.items()}
     return {name: min(score, 1.0) for name, score in likely.items() if score >= CERTAIN}
-
-
-def _loaded(name: str) -> Callable[[str], Any]:
-    from transformers import pipeline
-
-    try:
-        return pipeline("text-classification", model=name, top_k=None)
-    except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
-        raise SuperFaceError(f"The text classifier {name} cannot be loaded: {error}") from error
 
 
 def _labelled(result: Any) -> Iterator[tuple[str, float]]:

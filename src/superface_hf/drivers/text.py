@@ -39,7 +39,7 @@ def text_to_sound(text: str, tts: TextToSpeech | None, device: Any = "cpu") -> S
     """
     check_text(text, tts)
     assert tts is not None
-    speak = load_tts(tts, device) if isinstance(tts, str) else tts
+    speak = load_pipeline("text-to-speech", tts, device) if isinstance(tts, str) else tts
     try:
         spoken = speak(text)
     except Exception as error:
@@ -47,11 +47,15 @@ def text_to_sound(text: str, tts: TextToSpeech | None, device: Any = "cpu") -> S
     return load_sound(spoken[0] if isinstance(spoken, list) and len(spoken) == 1 else spoken)
 
 
-def load_tts(name: str, device: Any) -> Callable[[str], Any]:
-    """Load a text-to-speech model by its Hub id or folder (SuperFaceError)."""
+def load_pipeline(task: str, name: str, device: Any = "cpu", **options: Any) -> Callable[[str], Any]:
+    """Load a transformers pipeline that takes a text, by the Hub id or folder of its model.
+
+    Raises:
+        SuperFaceError: it cannot be loaded.
+    """
     from transformers import pipeline
 
     try:
-        return pipeline("text-to-speech", model=name, device=device)  # type: ignore[call-overload]
+        return pipeline(task, model=name, device=device, **options)  # type: ignore[call-overload]
     except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
-        raise SuperFaceError(f"The text-to-speech model {name} cannot be loaded: {error}") from error
+        raise SuperFaceError(f"The {task} model {name} cannot be loaded: {error}") from error

@@ -1,13 +1,24 @@
-"""The base class of our diffusers models: their loading leaves other threads alone."""
+"""The base class of our diffusers models: their loading leaves other threads alone, and saving tells no paths."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from diffusers import ConfigMixin, ModelMixin
 
 
-class DiffusersModel(ModelMixin, ConfigMixin):
+class PathlessConfig:
+    """Put before a class of diffusers: its configuration's file does not say where it was loaded from, which may tell whose
+    machine it was."""
+
+    def to_json_string(self) -> str:
+        config = json.loads(super().to_json_string())  # type: ignore[misc]
+        config.pop("_name_or_path", None)
+        return json.dumps(config, indent=2, sort_keys=True) + "\n"
+
+
+class DiffusersModel(PathlessConfig, ModelMixin, ConfigMixin):
     """A diffusers model that can be loaded while other threads load and make models, as in a server."""
 
     @classmethod

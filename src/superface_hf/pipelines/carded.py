@@ -11,12 +11,13 @@ from typing import Any, ClassVar
 from diffusers import DiffusionPipeline
 
 from ..hub.upload import Destination, check_token, upload
+from ..models.diffusers_model import PathlessConfig
 from ..utils.files import follow_umask
 
 _PUSHED = ("private", "token", "revision", "create_pr", "commit_message", "commit_description")
 
 
-class CardedPipeline(DiffusionPipeline):
+class CardedPipeline(PathlessConfig, DiffusionPipeline):
     """A diffusers pipeline with a card.
 
     Attributes:

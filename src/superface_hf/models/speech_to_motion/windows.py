@@ -34,7 +34,7 @@ MEAN_LIMIT = 1.0
 OVERLAP = 12  # frames that two windows share
 # Weights of neighbouring frames, a Gaussian with a standard deviation of one frame: a heavy head does nothing faster, and what
 # the network lets it do faster is noise.
-STEADY = np.exp(-0.5 * np.arange(-3.0, 4.0) ** 2)
+STEADY = torch.softmax(-0.5 * torch.arange(-3.0, 4.0) ** 2, dim=0).tolist()
 STYLE_DRAW = 2**31 - 1  # the number of the style's random draw, which no window has
 
 
@@ -142,11 +142,11 @@ class MotionWindowSampler:
 
     def _steadied(self, clean: Tensor) -> Tensor:
         """Return (1, frames, motion_size) with the head smoothed over time."""
-        part, weights = region_slices()["head"], (STEADY / STEADY.sum()).tolist()
-        head, reach = clean[..., part], len(weights) // 2
+        part = region_slices()["head"]
+        head, reach = clean[..., part], len(STEADY) // 2
         before = head[:, :1].expand(-1, reach, -1) if self._known is None else self._known[:, -reach:, part]
         padded = torch.cat([before, head, head[:, -1:].expand(-1, reach, -1)], dim=1)
-        smooth = sum(weight * padded[:, place : place + head.shape[1]] for place, weight in enumerate(weights))
+        smooth = sum(weight * padded[:, place : place + head.shape[1]] for place, weight in enumerate(STEADY))
         return torch.cat([clean[..., : part.start], smooth], dim=2)
 
     def _joined(self, clean: Tensor) -> Tensor:

@@ -54,12 +54,10 @@ def measured_gain(
     It is measured over whole clips, each window continuing the diffusion's own: a window that continues a real one is held
     where the real one was.
     """
-    still = LipRefiner(gate=0.0)
+    still, audio_to_lip = LipRefiner(gate=0.0), embedded_audio_to_lip()
     people, made = np.zeros(statistics.config.motion_size), np.zeros(statistics.config.motion_size)
     for number, clip in enumerate(clips):
-        sampler = MotionWindowSampler(
-            denoiser, statistics, still, embedded_audio_to_lip(), scheduler, Performance(), None, number
-        )
+        sampler = MotionWindowSampler(denoiser, statistics, still, audio_to_lip, scheduler, Performance(), None, number)
         people += clip.vectors.std(0)
         made += np.concatenate([*sampler.hear(clip.condition), *sampler.flush()]).std(0)
     gain = torch.ones(statistics.config.motion_size)
