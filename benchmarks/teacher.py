@@ -5,24 +5,34 @@
     python benchmarks/teacher.py [--model FOLDER] [--threads 2]
 
 Multiply-accumulates are what torch's ``FlopCounterMode`` counts (convolutions and matrix products), divided by two. A part's
-milliseconds are those of batch 1 in float32. How good its pictures are is measured by ``superface evaluate teacher``.
+milliseconds are those of batch 1 in float32. "Written" are whole clips of the pipeline, the portrait that says the demo's
+sentence, from the known motion to the encoded mp4: as usual, and with the networks run for every frame. How good the
+pictures are is measured by ``superface evaluate teacher``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
+import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from superface_hf import FaceModel, SuperFaceTeacherModel
+from superface_hf import FaceModel, Motion, SuperFaceTeacherModel
 from superface_hf.hub import weights_folder
+from superface_hf.media import load_picture
+from superface_hf.pipelines.driving import driver_of
+from superface_hf.pipelines.request import Request
+from superface_hf.pipelines.talking_face import TalkingFacePipeline
+from superface_hf.utils.assets import PORTRAIT, SPEECH
 
 COUNTER = "torch's FlopCounterMode / 2"
 REST = "meshes and warps"
@@ -53,6 +63,28 @@ def measure_cost(teacher: SuperFaceTeacherModel, seconds: float = 8.0) -> dict[s
                     frames += 1
             cost[f"frames/s {name}"] = frames / (time.perf_counter() - start)
     return cost
+
+
+def measure_clips(teacher: SuperFaceTeacherModel, frames: int = 60) -> dict[str, float]:
+    """Return frames per second of clips that the pipeline writes, after the portrait is prepared."""
+    pipe, speeds = TalkingFacePipeline(model=teacher), {}
+    small = load_picture(PORTRAIT)
+    large = cv2.resize(small, (1080, 1080), interpolation=cv2.INTER_CUBIC)
+    large = cv2.copyMakeBorder(large, 0, 0, 420, 420, cv2.BORDER_REPLICATE)
+    pieces = driver_of(Request(audio=str(SPEECH)), pipe).pieces()
+    motion = Motion.concatenate([piece.motion for piece in pieces if piece.motion is not None])
+
+    def seconds(picture: np.ndarray, count: int, batch_size: int | None) -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            start = time.perf_counter()
+            pipe.write(Path(folder) / "clip.mp4", picture, motion=motion[:count], batch_size=batch_size, progress=False)
+            return time.perf_counter() - start
+
+    for name, picture in (("512 x 512", small), ("1920 x 1080", large)):
+        for how, batch_size in (("", None), (", every frame", 1)):
+            first = min(seconds(picture, 2, batch_size) for _ in range(2))
+            speeds[f"frames/s written, {name}{how}"] = frames / (seconds(picture, 2 + frames, batch_size) - first)
+    return speeds
 
 
 def count_macs(teacher: SuperFaceTeacherModel, work: Callable[[], object]) -> dict[str, float]:
@@ -113,7 +145,8 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     teacher = SuperFaceTeacherModel.from_pretrained(args.model, dtype=torch.float32).eval()
-    cost = measure_cost(teacher.to(memory_format=torch.channels_last), args.seconds)
+    teacher.to(memory_format=torch.channels_last)
+    cost = measure_cost(teacher, args.seconds) | measure_clips(teacher)
     for name, value in cost.items():
         print(f"{name:<48} {value:>14,.2f}")
     print(

@@ -9,8 +9,10 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from superface_hf import Motion, NoFaceError, bundled_motion
-from superface_hf.media import VideoReader, write_mp4
+from superface_hf.media import VideoReader, load_sound, write_mp4
+from superface_hf.metrics.image import psnr
 from superface_hf.pipelines.demo import contact_sheet
+from superface_hf.utils.assets import SPEECH
 
 pytestmark = pytest.mark.e2e
 
@@ -105,6 +107,22 @@ def test_streaming_shows_the_same_as_the_clip(pipe, face_crop, driving):
     stream = np.stack(list(pipe.stream(face_crop, video=frames, relative=True)))
     assert stream.shape == clip.frames.shape
     assert np.abs(stream.astype(int) - clip.frames).mean() < 3
+
+
+def test_interpolated_frames_can_hardly_be_told_from_rendered_ones(pipe, face_crop):
+    """On a CPU the teacher's networks run for key frames. Speech, with its idle head."""
+    sound = load_sound(SPEECH)
+    told = {"audio": sound.samples[: int(1.2 * sound.rate)], "sampling_rate": sound.rate, "seed": 1}
+    calls = []
+    with pipe.model.generator.register_forward_hook(lambda _, seen, __: calls.append(len(seen[0]))):
+        quick = pipe(face_crop, **told).frames
+        keys = sum(calls)
+        whole = pipe(face_crop, **told, batch_size=1).frames
+    assert keys < 0.7 * len(quick)
+    assert sum(calls) - keys == len(whole)
+    closest = [psnr(one / 255, other / 255) for one, other in zip(quick, whole, strict=True) if (one != other).any()]
+    assert len(closest) > 5
+    assert min(closest) > 45
 
 
 def test_frames_without_a_face_are_bridged(pipe, face_crop, driving, warnings_logged):

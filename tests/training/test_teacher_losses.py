@@ -18,6 +18,7 @@ from superface_hf.layers.rendered import RenderedWindow
 from superface_hf.media import load_picture
 from superface_hf.models.embedded import embedded_tracker
 from superface_hf.models.teacher.dense_motion import DenseMotion
+from superface_hf.models.teacher.key_frames import Changes
 from superface_hf.models.teacher.modeling_teacher import PreparedSource, TeacherOutput
 from superface_hf.models.teacher.restorer import Restoration
 from superface_hf.models.tracker.crops import FaceCrop
@@ -79,7 +80,7 @@ def output_of(
         torch.zeros(count, 2, size // 4, size // 4), torch.zeros(count, 4, 3, size // 8, size // 8),
         torch.ones(count, 1, size // 8, size // 8),
     )  # fmt: skip
-    output = TeacherOutput(source, rendered, motion, torch.zeros(count, 4))
+    output = TeacherOutput(source, rendered, motion, torch.zeros(count, 4), Changes(motion.learned, nothing))
     output.__dict__["warped"] = warped
     return output
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from superface_hf import MotionError, SuperFaceError
+from superface_hf.cli import build_parser
+from superface_hf.commands.generate import emotion_of
 from superface_hf.drivers.mood import LABELS, emotion_of_text, is_classifier
 from superface_hf.models.speech_to_motion.motion_statistics import MotionStatistics
 from superface_hf.pipelines.request import Request
@@ -88,3 +90,17 @@ def test_a_pipeline_of_transformers_is_a_classifier(tmp_path):
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     assert emotion_of_text("what a day", str(tmp_path))["happiness"] > 0.9
+
+
+def test_the_command_takes_emotions_or_one_classifier(capsys):
+    def asked(*said: str):
+        options = build_parser().parse_args(["generate", "photo.jpg", "--text", "hi", "-o", "o.mp4", *said])
+        return emotion_of(options)
+
+    assert asked() is None
+    assert asked("--emotion", "happiness=0.6", "--emotion", "anger") == {"happiness": 0.6, "anger": 1.0}
+    assert asked("--emotion", "org/model") == "org/model"
+    for wrong, told in ((["happiness=much"], "happiness=0.6"), (["org/model", "anger"], "one text classifier")):
+        with pytest.raises(SystemExit):
+            asked(*(word for each in wrong for word in ("--emotion", each)))
+        assert told in capsys.readouterr().err

@@ -10,6 +10,7 @@ from huggingface_hub.errors import StrictDataclassClassValidationError
 from superface_hf import SuperFaceTeacherConfig, SuperFaceTeacherModel
 from superface_hf.animation.portrait import find_portrait
 from superface_hf.data.degradations import DegradationConfig, SourceDegradation
+from superface_hf.face_model import topology
 from superface_hf.face_model.linear import FaceModel
 from superface_hf.face_model.mesh_flow import rigid_motion, warp
 from superface_hf.face_model.topology import eye_boxes, mouth_box
@@ -20,6 +21,7 @@ from superface_hf.media import load_picture
 from superface_hf.metrics.image import box_mask
 from superface_hf.models.embedded import embedded_tracker
 from superface_hf.models.teacher.dense_motion import rigid_volume_flow
+from superface_hf.models.teacher.key_frames import key_frames
 from superface_hf.models.teacher.volume import plane_depths, warp_volume
 from superface_hf.utils.assets import PORTRAIT
 
@@ -103,6 +105,48 @@ def test_a_window_that_follows_the_face_shows_the_same_person(scene):
     back = Window(-window.centre / window.scale, 1 / window.scale)
     again = warp(seen.warped, back.leave(torch.zeros(1, 2, 64, 64)), mode="bicubic")[..., 40:88, 40:88]
     assert (again - inside).abs().mean() < 0.01
+
+
+def moved(landmarks: torch.Tensor, places: list[float], points: slice | np.ndarray = slice(None)) -> torch.Tensor:
+    """Frames in which some of the points have moved down, in widths of the face."""
+    frames = landmarks.repeat(len(places), 1, 1)
+    width = float(landmarks[0, :, 0].max() - landmarks[0, :, 0].min())
+    frames[:, points, 1] += width * torch.tensor(places)[:, None]
+    return frames
+
+
+def test_key_frames_are_where_the_motion_is_uneven(scene):
+    landmarks = scene[1]
+    even = [0.05 * step for step in range(14)]
+    assert key_frames(moved(landmarks, even)) == [0, 6, 12, 13]
+    assert key_frames(moved(landmarks, [0.1, 0.1, 0.1, 0.25, 0.1, 0.1, 0.1])) == [0, 2, 3, 4, 6]
+    blink = [0.0, 0.0, 0.0, 0.012, 0.0, 0.0, 0.0]
+    assert key_frames(moved(landmarks, blink, topology.LEFT_EYE)) == [0, 2, 3, 4, 6]
+    assert key_frames(moved(landmarks, blink, topology.LEFT_BROW)) == [0, 6]
+    assert key_frames(landmarks) == [0]
+
+
+def test_between_key_frames_the_networks_changes_are_interpolated(scene):
+    """The frames differ little from those for which the networks run, and a key frame not at all."""
+    source, landmarks, driving = scene
+    torch.manual_seed(0)
+    model = fresh(tiny())
+    for head in (model.dense_motion.head, model.generator.head):
+        torch.nn.init.normal_(head.weight, std=0.05)
+    prepared = model.prepare(source, everybody(source), landmarks)
+    frames = torch.lerp(landmarks, driving[1:], torch.tensor([0.0, 0.1, 0.2, 0.3])[:, None, None])
+    calls = []
+    model.generator.register_forward_hook(lambda *_: calls.append(1))
+    with torch.no_grad():
+        whole = model.render(prepared, frames)
+        first = model.render(prepared, frames[:1])
+        calls.clear()
+        rest = model.render(prepared, frames[1:], before=first.changes)
+    assert len(calls) == 1
+    assert torch.allclose(rest.changes.painted, whole.changes.painted[3:], atol=1e-4)
+    assert torch.allclose(rest.person[-1], whole.person[-1], atol=1e-4)
+    between, held = (whole.person[1:3] - rest.person[:2]).abs().mean(), (whole.person[1:3] - first.person).abs().mean()
+    assert 0 < between < 0.1 * held
 
 
 def test_nobody_grows_where_nobody_is(scene):

@@ -117,19 +117,40 @@ def _add_accompaniment(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--style", help="how widely the face moves: calm, usual or lively")
     parser.add_argument(
-        "--emotion", type=strength, action="append", metavar="NAME=VALUE", help="add happiness=0.6, anger, surprise"
+        "--emotion",
+        type=emotion,
+        action="append",
+        metavar="NAME=VALUE",
+        help="add happiness=0.6, anger, surprise; or, with --text, the Hub id or folder of a text classifier that finds the "
+        "text's emotion",
     )
     parser.add_argument("--strength", type=float, default=1.0, help="how far head and brows go, 0 to 2 (default: 1)")
     parser.add_argument("--guidance-scale", type=float, help="how closely motion follows the sound (default: 2)")
 
 
-def strength(text: str) -> tuple[str, float]:
-    """Parse ``happiness=0.6`` into a name and a strength; a name alone has strength 1."""
+def emotion(text: str) -> tuple[str, float] | str:
+    """Parse ``happiness=0.6`` into a name and a strength; a name alone has strength 1. A text classifier stays as it is."""
+    from ..drivers.mood import is_classifier
+
+    if is_classifier(text):
+        return text
     name, equals, value = text.partition("=")
     try:
         return name, float(value) if equals else 1.0
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"NAME or NAME=VALUE, such as happiness=0.6, not {text!r}") from error
+
+
+def emotion_of(options: argparse.Namespace) -> dict[str, float] | str | None:
+    """Return the pipeline's ``emotion``: strengths by name, or one text classifier."""
+    said = options.emotion
+    if not said:
+        return None
+    if any(isinstance(each, str) for each in said):
+        if len(said) > 1:
+            options.refuse("--emotion takes one text classifier, or emotions by name, not both")
+        return str(said[0])
+    return dict(said)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -152,7 +173,7 @@ def run(options: argparse.Namespace) -> None:
     picture = None if options.photo is None else load_picture(options.photo)
     motion = as_motion(options.motion) if options.motion else None
     regions = {region: as_motion(other) for region, other in options.region or []}
-    speech = speech_of(options)
+    speech, mood = speech_of(options), emotion_of(options)
     pipe = load_pipeline(options)
     if picture is None and not makes_up and not pipe.renderer.brings_portrait:
         raise MediaError(NO_PHOTO)
@@ -167,7 +188,7 @@ def run(options: argparse.Namespace) -> None:
         relative=False if options.absolute else True if options.from_first_frame else "auto",
         idle="diffusion" if options.diffusion else not options.no_idle,
         style=options.style,
-        emotion=dict(options.emotion) if options.emotion else None,
+        emotion=mood,
         strength=options.strength,
         guidance_scale=options.guidance_scale,
         seed=options.seed,

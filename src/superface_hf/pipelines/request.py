@@ -93,7 +93,9 @@ class Request:
             up no face.
         seed: the seed of idle motion (default 0), of a made-up face, and of a renderer's random numbers. The embedded
             teacher is deterministic.
-        batch_size: frames rendered at once; a stream renders them one by one by default.
+        batch_size: frames rendered at once; a stream renders them one by one by default. On a CPU a teacher's networks run for
+            some frames of a batch, and what they change is interpolated for the others; 1 lets them run for every frame,
+            which takes longer.
         progress: True or False shows or hides the progress bar; by default it appears on a terminal, on long work. A
             stream has none.
         limit: the most work of the call (:class:`~superface_hf.media.WorkLimit`): pixels of one frame of the video, pixels

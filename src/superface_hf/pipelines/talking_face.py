@@ -47,9 +47,10 @@ if TYPE_CHECKING:
     from .speech_to_motion import SpeechToMotionPipeline
     from .speech_to_portrait import SpeechToPortraitPipeline
 
-# Frames rendered together, by the device: 8 by default. Of small frames, which are rendered side by side, the double on a CPU:
-# one alone spends a third of its time between torch's operations.
-FRAMES_AT_ONCE = {"cpu": 2}
+# Frames rendered together; on a CPU 4 of those that are rendered side by side, 2 of dubbed ones, and of others 16, or as many
+# as have so many pixels: a teacher's changes are interpolated between frames of a batch.
+FRAMES_AT_ONCE, SIDE_BY_SIDE, DUBBED, CONSECUTIVE = 8, 4, 2, 16
+PIXELS_AT_ONCE = 1 << 25
 
 
 class TalkingFacePipeline(Pipeline):
@@ -62,7 +63,7 @@ class TalkingFacePipeline(Pipeline):
         matte, inpainter: separate the person from the background, and paint the background; the embedded ones by default.
         speech_to_portrait: makes up a face where there is no picture; the embedded one by default.
         speech_to_motion: the motion diffusion, for ``idle="diffusion"``; the embedded one by default.
-        batch_size: frames rendered at once (default: 2 on a CPU, of a student 4, and 8 elsewhere).
+        batch_size: frames rendered at once (default: on a CPU up to 16, of a student 4, and 8 elsewhere).
     """
 
     _load_processor = False  # type: ignore[assignment]
@@ -223,7 +224,8 @@ class TalkingFacePipeline(Pipeline):
 
         A driving video is tracked while it is read: its motion is smoothed with past frames only, the person's shape comes
         from the first face, and the rest pose is estimated from the frames so far (``driving_face="speaking"`` reads 2
-        seconds first). So frames differ slightly from those of :meth:`__call__`; for a Motion or speech they are the same.
+        seconds first). So frames differ slightly from those of :meth:`__call__`; for a Motion or speech they are the same (a
+        teacher's on a CPU with ``batch_size=1``).
         The arguments are those of :meth:`__call__`, for one picture; ``video`` may also be a generator of frames (H, W, 3)
         uint8, and ``audio`` a generator of chunks of samples at ``sampling_rate``, of any length.
 
@@ -291,10 +293,8 @@ class TalkingFacePipeline(Pipeline):
     def _made_up(self, sound: Any, request: Request) -> MadeUpPortrait:
         return make_up(self.speech_to_portrait, sound, request.sampling_rate, request.portrait, request.seed)
 
-    def _at_once(self, request: Request, streaming: bool) -> int:
-        usual = self._batch_size or FRAMES_AT_ONCE.get(self.device.type, 8) * (
-            2 if self.renderer.side_by_side > 1 else 1
-        )
+    def _at_once(self, request: Request, streaming: bool, on_cpu: int) -> int:
+        usual = self._batch_size or (on_cpu if self.device.type == "cpu" else FRAMES_AT_ONCE)
         return request.batch_size or (1 if streaming else usual)
 
     def _animated(
@@ -318,7 +318,8 @@ class TalkingFacePipeline(Pipeline):
         live = streaming and (comes_in_chunks(request.audio) or isinstance(request.video, GeneratorType))
         if live:  # the first frame takes several times as long as all others
             ready.frames(torch.from_numpy(portrait.landmarks)[None])
-        size = self._at_once(request, streaming)
+        fitting = min(CONSECUTIVE, max(1, 3 * PIXELS_AT_ONCE // portrait.picture.size))
+        size = self._at_once(request, streaming, SIDE_BY_SIDE if self.renderer.side_by_side > 1 else fitting)
         frames = render(self.renderer, ready, landmarks(), driver.fps, request, size, self.device, streaming)
         missing = list(driver.missing)
         return Rendering(driver.fps, request.work.timed(frames), motions, missing, driver.frames, driver.sound)
@@ -327,7 +328,7 @@ class TalkingFacePipeline(Pipeline):
         if not isinstance(self.renderer, CropRenderer):
             raise MediaError("This model cannot dub a video: pass a picture of the person.")
         dubbing = read_dubbing(request, self)
-        size = self._at_once(request, streaming)
+        size = self._at_once(request, streaming, DUBBED)
         dubber = Dubber(
             self.renderer, self.tracker, self.face_model, matte=self.matte, face=request.face, batch_size=size
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from transformers import MODEL_MAPPING, AutoConfig, AutoModel
@@ -16,7 +17,7 @@ from .student import StudentRenderer
 from .teacher import TeacherRenderer
 
 RENDERERS: dict[str, Callable[[Any], Renderer]] = {
-    "superface_teacher": TeacherRenderer,
+    "superface_teacher": partial(TeacherRenderer, consecutive=True),
     "superface_student": StudentRenderer,
 }
 

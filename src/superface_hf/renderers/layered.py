@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from ..animation.portrait import Portrait
 from ..layers.compositing import Compositor
 from ..layers.motion import Window
 from ..layers.rendered import RenderedWindow
+from ..models.teacher.key_frames import key_frames
 
 
 class WindowOutput(Protocol):
@@ -62,10 +63,31 @@ class LayeredPortrait:
         self, landmarks: Tensor, behind: Sequence[np.ndarray] | None = None, transparent: bool = False
     ) -> list[np.ndarray]:
         """Render frames; see :meth:`~superface_hf.renderers.base.ReadyPortrait.frames`."""
-        device = torch.device(self.model.device)
-        driving = landmarks.to(device)
+        driving, pictures = landmarks.to(self.model.device), list[np.ndarray]()
         with torch.inference_mode():
-            with precision(device, self.dtype):
-                window = Window.following(self.portrait.crop, torch.from_numpy(self.portrait.landmarks), driving)
-                rendered = self.model.render(self.prepared, driving, window).rendered
-            return self.compositor(rendered, driving, behind, transparent)
+            for part, rendered in self._parts(driving):
+                scenes = None if behind is None else behind[len(pictures) : len(pictures) + len(part)]
+                pictures += self.compositor(rendered, part, scenes, transparent)
+        return pictures
+
+    def _parts(self, driving: Tensor) -> Iterator[tuple[Tensor, RenderedWindow]]:
+        """Yield landmarks and their rendered windows."""
+        yield driving, self._output(driving).rendered
+
+    def _output(self, driving: Tensor, *before: Any) -> Any:
+        with precision(torch.device(self.model.device), self.dtype):
+            window = Window.following(self.portrait.crop, torch.from_numpy(self.portrait.landmarks), driving)
+            return self.model.render(self.prepared, driving, window, *before)
+
+
+@dataclass(frozen=True, eq=False)
+class KeyFramePortrait(LayeredPortrait):
+    """A portrait of a teacher, whose batches are consecutive frames: its networks run for key frames only."""
+
+    def _parts(self, driving: Tensor) -> Iterator[tuple[Tensor, RenderedWindow]]:
+        before, start = None, 0
+        for key in key_frames(driving):
+            part = driving[start : key + 1]
+            output = self._output(part, before)
+            yield part, output.rendered
+            before, start = output.changes, key + 1

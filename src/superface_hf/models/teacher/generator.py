@@ -45,17 +45,14 @@ class Generator(nn.Module):
         self.head = ZeroConv2d(narrow, 20, 3, padding=1)
         self.mouth_interior = nn.Parameter(torch.empty(3))
 
-    def forward(
-        self, volume: Tensor, detail: Tensor, warped: Tensor, alpha: Tensor, hidden: Tensor, opened: Tensor
-    ) -> Painting:
-        """Paint the person.
+    def forward(self, volume: Tensor, detail: Tensor, warped: Tensor, alpha: Tensor, hidden: Tensor) -> Tensor:
+        """Predict how the person is painted: (B, 5, S, S) for :meth:`paint`.
 
         Args:
             volume: (B, D, C, S/8, S/8) after the 3D flow and occlusion.
             detail: (B, C' + 6, S/4, S/4) the source's warped detail, and the openings of eyes and mouth in source and driver.
             warped, alpha: (B, 3, S, S) and (B, 1, S, S) the person's own pixels and matte after the flow.
             hidden: (B, motion_channels, S/8, S/8) features of the dense motion network.
-            opened: (B, 1, S/2, S/2) in [0, 1], 1 where the mouth opens and the source shows only lips.
         """
         volume = self.volume_blocks(volume).flatten(1, 2)
         x = self.blocks(self.enter(torch.cat((volume, hidden), dim=1)))
@@ -64,7 +61,17 @@ class Generator(nn.Module):
         x = upsample(F.silu(self.to_fine(F.silu(x))))
         pixels = torch.cat((warped, alpha), dim=1).to(x.dtype) * 2 - 1
         x = self.fine_block(self.fine(joined(x, F.pixel_unshuffle(pixels, 2))))
-        painted = F.pixel_shuffle(self.head(F.silu(x)), 2).float()
+        return F.pixel_shuffle(self.head(F.silu(x)), 2).float()
+
+    def paint(self, painted: Tensor, warped: Tensor, alpha: Tensor, opened: Tensor) -> Painting:
+        """Paint the person.
+
+        Args:
+            painted: (B, 5, S, S) the result of :meth:`forward`: changes of the colours' logits, the logit of what is kept, and
+                the change of the matte.
+            warped, alpha: as of :meth:`forward`.
+            opened: (B, 1, S/2, S/2) in [0, 1], 1 where the mouth opens and the source shows only lips.
+        """
         opened = F.interpolate(opened, scale_factor=2.0, mode="bilinear", align_corners=False)
         base = torch.logit(warped.float().clamp(0.004, 0.996))
         base = torch.lerp(base, self.mouth_interior.float()[:, None, None], opened)

@@ -34,6 +34,7 @@ from .appearance_encoder import AppearanceEncoder
 from .configuration_teacher import SuperFaceTeacherConfig
 from .dense_motion import DenseMotion, DenseMotionNetwork
 from .generator import Generator
+from .key_frames import Changes, between
 from .motion_enhancer import MotionEnhancer
 from .restorer import Restorer
 from .volume import warp_volume
@@ -91,14 +92,16 @@ class TeacherOutput:
     Attributes:
         source: the prepared source of each frame.
         rendered: the flow, what is kept of the warped person, and what is painted.
-        motion: the output of the dense motion network.
+        motion: the output of the dense motion network, for the frames that it ran for, as the following two.
         driving_code: (B, code) p_d.
+        changes: what the networks change of the layers.
     """
 
     source: PreparedSource
     rendered: RenderedWindow
     motion: DenseMotion
     driving_code: Tensor
+    changes: Changes
 
     @cached_property
     def warped(self) -> Tensor:
@@ -195,7 +198,9 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
         regions = tuple(self._own(source, landmarks.float(), region) for region in REGIONS)
         return PreparedSource(source, matte, need, pixels, landmarks, volume, detail, mesh, code, opening, regions)
 
-    def render(self, source: PreparedSource, driving: Tensor, window: Window | None = None) -> TeacherOutput:
+    def render(
+        self, source: PreparedSource, driving: Tensor, window: Window | None = None, before: Changes | None = None
+    ) -> TeacherOutput:
         """Render a batch of driving meshes (B, 478, 3) of one prepared source, or of B of them.
 
         Call it under ``torch.inference_mode()`` unless gradients are needed.
@@ -204,6 +209,8 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
             source: the result of :meth:`prepare`.
             driving: landmarks in the source's coordinates.
             window: the position of each frame's window in them; the source's own by default.
+            before: the changes of the key frame before these frames, the last of which is the next key frame. The motion
+                network and the generator then run for the last frame alone, and the others' changes are interpolated.
         """
         source = source.expand(len(driving))
         window = window or Window.same(driving)
@@ -211,32 +218,38 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
         with torch.autocast(driving.device.type, enabled=False):
             meshes = window.enter(source.landmarks.float()), window.enter(driving.float())
             layer = layer_flow(*meshes, 2 * size)
-        mesh, openings = self._draw(meshes[1], size)
-        codes = (source.code, self.motion_enhancer.driving(mesh, meshes[1]))
+        key = slice(0 if before is None else len(driving) - 1, None)
+        own, inside = source.mapped(lambda part: part[key]), (meshes[0][key], meshes[1][key])
+        mesh, openings = self._draw(inside[1], size)
+        codes = (own.code, self.motion_enhancer.driving(mesh, inside[1]))
+        places = Window(window.centre[key], window.scale[key])
         motion, hidden = self._run(
-            self.dense_motion, source.volume, source.pixels, (source.mesh, mesh), codes, meshes, layer, window
+            self.dense_motion, own.volume, own.pixels, (own.mesh, mesh), codes, inside, layer[key], places
         )
         with torch.autocast(driving.device.type, enabled=False):
-            flow = beside_seams(layer + motion.learned, layer, *meshes)
+            learned = motion.learned if before is None else between(before.flow, motion.learned, len(driving))
+            flow = beside_seams(layer + learned, layer, *meshes)
             placed = window.leave(flow)
-            moved = _leave_volume(motion.volume_flow, window)
-            volume = warp_volume(source.volume.float(), moved) * motion.occlusion[:, None]
-            detail = torch.cat((warp(source.detail.float(), placed), openings), dim=1)
+            moved = _leave_volume(motion.volume_flow, places)
+            volume = warp_volume(own.volume.float(), moved) * motion.occlusion[:, None]
+            detail = torch.cat((warp(own.detail.float(), placed[key]), openings), dim=1)
             # Bicubic, because bilinear sampling lost a third of the texture of skin and hair (variance of the Laplacian).
             warped = warp(source.image, placed, mode="bicubic").clamp(0, 1)
             alpha = warp(source.matte, placed)
             opening = mouth_opening_mask(meshes[1], source.opening.shape[-1])
             opened = (opening - warp(source.opening, placed)).clamp_min(0)
         dtype = hidden.dtype
-        painting = self._run(self.generator, volume.to(dtype), detail.to(dtype), warped, alpha, hidden, opened)
-        keep, change = painting.keep, painting.alpha_change
+        painted = self._run(self.generator, volume.to(dtype), detail.to(dtype), warped[key], alpha[key], hidden)
+        changes = Changes(motion.learned, painted)
         with torch.autocast(driving.device.type, enabled=False):
-            person = self._paint_regions(source, meshes[1], keep * warped + painting.paint)
+            painted = painted if before is None else between(before.painted, painted, len(driving))
+            keep, paint, change = self.generator.paint(painted, warped, alpha, opened)
+            person = self._paint_regions(source, meshes[1], keep * warped + paint)
             # Pictures may be finer than the window: unpainted pixels are kept completely. Losses do not need that.
             keep, paint = (
                 (keep, person - keep * warped) if self.training else kept_fine(keep, person - keep * warped, warped)
             )
-        return TeacherOutput(source, RenderedWindow(window, flow, keep, paint, change), motion, codes[1])
+        return TeacherOutput(source, RenderedWindow(window, flow, keep, paint, change), motion, codes[1], changes)
 
     def _paint_regions(self, source: PreparedSource, driving: Tensor, person: Tensor) -> Tensor:
         """Paint mouth and eyes on the person (B, 3, S, S), and return the result."""
