@@ -90,6 +90,11 @@ def torso_follows(share: float) -> Callable[[SuperFaceTeacherModel], Taken]:
     return lambda teacher: _all(*(patch.object(user, "FOLLOWING", share) for user in (motion, outline)))
 
 
+def by_hand(teacher: SuperFaceTeacherModel) -> Taken:
+    """Return layers whose torso begins at one height below the chin, and follows as was chosen before any was fitted."""
+    return _all(patch.multiple(motion, NECK=-0.05, TORSO=0.55, SLANT=0.0), torso_follows(0.3)(teacher))
+
+
 @contextmanager
 def without_volume(teacher: SuperFaceTeacherModel) -> Iterator[None]:
     """Return a teacher whose generator does not see the appearance volume; the motion network still does."""
@@ -107,6 +112,7 @@ PARTS: dict[str, Callable[[SuperFaceTeacherModel], Taken]] = {
     "without depth: hair lies in the mesh's plane": without_depth,
     "without parts: the torso follows fully": torso_follows(1.0),
     "without parts: the torso rests": torso_follows(0.0),
+    "parts as chosen by hand, before they were fitted": by_hand,
     "without volume": without_volume,
 }
 

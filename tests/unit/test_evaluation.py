@@ -106,9 +106,11 @@ class TestData:
     def test_a_clip_without_faces_or_frames_is_refused_by_name(self, data, swaying):
         with pytest.raises(MediaError, match=r"val_001.*12 frames"):
             track_clip(data / "clips/val_001.mp4", 4, 20, swaying)
-        swaying.script = [None]
-        with pytest.raises(NoFaceError, match="val_001"):
-            track_clip(data / "clips/val_001.mp4", 4, 5, swaying)
+        first, *_, last = swaying.script
+        for faces, told in (([None], "val_001"), ([first, None, None, last], "2 frames in the middle of .*val_001")):
+            swaying.script = faces
+            with pytest.raises(NoFaceError, match=told):
+                track_clip(data / "clips/val_001.mp4", 1, 2, swaying)
 
     def test_portraits_for_validation_come_first_and_others_fill_up(self, data, swaying):
         assert [item.name for item in find_portraits(data, 1, swaying, SIDE)] == ["b"]

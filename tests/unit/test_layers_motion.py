@@ -40,6 +40,16 @@ def test_hair_goes_where_the_head_goes_the_torso_by_a_part_and_what_is_far_below
     assert flow_at(flow, 0.1, chin + 2.7 * height).abs().max() < 1e-6
 
 
+def test_shoulders_beside_the_chin_belong_to_the_torso_and_ears_to_the_head(face):
+    step = torch.tensor([0.1, 0.0])
+    flow = layer_flow(face, face + torch.tensor([0.1, 0.0, 0.0]), SIZE)
+    height = (face[0, CHIN] - face[0, FOREHEAD]).norm().item()
+    chin = face[0, CHIN, 1].item()
+    for side in (-1, 1):
+        assert torch.allclose(flow_at(flow, 0.1 + side * height, chin), -FOLLOWING * step, atol=0.01)
+        assert torch.allclose(flow_at(flow, 0.1 + side * 0.42 * height, chin - 0.6 * height), -step, atol=0.01)
+
+
 def test_hair_keeps_its_shape_when_the_head_leans(face):
     """A place above the head comes from where a rigid head has it."""
     angle = 0.5

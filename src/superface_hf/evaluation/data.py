@@ -116,6 +116,8 @@ def track_clip(path: Path, frames: int, window: int, tracker: FaceTracker) -> Tr
     if len(first) < 2:
         raise NoFaceError(f"Of {len(spread)} frames of {path}, {len(first)} show a face: leave the clip out.")
     together = [first[0], *(index for index in consecutive.tolist() if index in seen.landmarks)]
+    if len(together) < 2:
+        raise NoFaceError(f"None of the {window} frames in the middle of {path} shows a face: leave the clip out.")
     return TrackedClip(seen.reenactment(first), seen.reenactment(together))
 
 

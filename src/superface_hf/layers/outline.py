@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..face_model.coordinates import Square
-from .motion import FOLLOWING, NECK, TORSO, HeadMotion, head_motion, head_weight
+from .motion import FOLLOWING, HeadMotion, head_motion, head_weight
 from .portrait import Box, PortraitLayers
 
 # The matte's outline is taken in a picture of this size.
@@ -44,9 +44,8 @@ class Outline:
         if not len(found):
             return cls(found, found, layers.box, crop)
         head = head_motion(own[None], own[None])
-        _, below = head_weight(head, found.T[:, None])
-        level = below[0, 0, 0]
-        return cls(_hull(found[level < TORSO]), _hull(found[level > NECK]), layers.box, crop)
+        on_head = head_weight(head, found.T[:, None])[0][0, 0, 0]
+        return cls(_hull(found[on_head > 0]), _hull(found[on_head < 1]), layers.box, crop)
 
     def rects(self, head: HeadMotion, driving: Tensor, shape: tuple[int, int]) -> list[Box]:
         """Return the rectangles that show the person in the picture or in the frame.
