@@ -41,13 +41,24 @@ def test_hair_goes_where_the_head_goes_the_torso_by_a_part_and_what_is_far_below
 
 
 def test_shoulders_beside_the_chin_belong_to_the_torso_and_ears_to_the_head(face):
-    step = torch.tensor([0.1, 0.0])
-    flow = layer_flow(face, face + torch.tensor([0.1, 0.0, 0.0]), SIZE)
     height = (face[0, CHIN] - face[0, FOREHEAD]).norm().item()
     chin = face[0, CHIN, 1].item()
+    shift = 0.04 * height
+    flow = layer_flow(face, face + torch.tensor([shift, 0.0, 0.0]), SIZE) / shift
     for side in (-1, 1):
-        assert torch.allclose(flow_at(flow, 0.1 + side * height, chin), -FOLLOWING * step, atol=0.01)
-        assert torch.allclose(flow_at(flow, 0.1 + side * 0.42 * height, chin - 0.6 * height), -step, atol=0.01)
+        assert torch.allclose(flow_at(flow, side * height, chin), torch.tensor([-FOLLOWING, 0.0]), atol=0.1)
+        assert torch.allclose(
+            flow_at(flow, side * 0.42 * height, chin - 0.6 * height), torch.tensor([-1.0, 0.0]), atol=0.1
+        )
+
+
+def test_hair_is_not_left_behind_where_a_head_goes_far(face):
+    """Beside the neck of a head that has gone far, the torso's motion would show the hair a second time."""
+    height = (face[0, CHIN] - face[0, FOREHEAD]).norm().item()
+    hair = face[0, CHIN, 1].item() - 0.3 * height
+    shift = 0.5 * height
+    flow = layer_flow(face, face + torch.tensor([shift, 0.0, 0.0]), SIZE) / shift
+    assert torch.allclose(flow_at(flow, -0.5 * height, hair), torch.tensor([-1.0, 0.0]), atol=0.1)
 
 
 def test_hair_keeps_its_shape_when_the_head_leans(face):

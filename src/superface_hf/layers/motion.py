@@ -26,12 +26,17 @@ from ..utils.easing import smoothstep
 FOREHEAD, CHIN = 10, 152
 # Up to the first distance from the mesh (widths of the face) the skin follows the mesh; from the second on, the head alone.
 SKIN, BEYOND_SKIN = 0.18, 0.90
-# Heights below the chin (heights of the face): where the neck begins, and where the torso's motion is complete. A place that is
-# farther than BESIDE from the axis of the face counts as lower, by the share SLANT of the rest: shoulders belong to the torso
-# also where they are as high as the chin. These are fitted to training clips (benchmarks/torso.py).
-NECK, TORSO, SLANT, BESIDE = -0.17, 0.36, 0.70, 0.08
-# The torso follows the middle of the head by this share. The fit finds 0.7; on validation clips 0.5 is nearer to the truth.
-FOLLOWING = 0.5
+# Where the head ends and how the torso follows it. Fitted to training clips (benchmarks/torso.py, then without FAR), but not
+# FOLLOWING, of which the fit finds 0.7, and 0.5 is nearer to the truth on validation clips:
+#   NECK, TORSO: heights below the chin (heights of the face) where the neck begins, and where the torso's motion is complete;
+#   SLANT, BESIDE: a place farther than BESIDE from the axis of the face counts as lower, by this share of the rest. Shoulders
+#   belong to the torso also where they are as high as the chin;
+#   FOLLOWING: the torso follows the middle of the head by this share.
+NECK, TORSO, SLANT, BESIDE, FOLLOWING = -0.17, 0.36, 0.70, 0.08, 0.5
+# Where a face goes far (its displacement, in heights of the face), hair and jaw would be left behind beside the neck: then the
+# torso begins below the chin.
+FAR = (0.06, 0.2)
+FAR_NECK, FAR_TORSO = -0.05, 0.55
 # Where the torso's motion fades out.
 REST = (1.2, 2.6)
 # The middle of the head lies this far behind the face's rim, in widths of the face.
@@ -138,10 +143,9 @@ def layer_flow(
     spread = Spread.of(carrying, size, seen)
     for _ in range(MESH_ROUNDS):
         face = face + spread(wanted - at_landmarks(face, carrying))
-    moving = torch.lerp(hull, face, skin_weight(driving, head, size))
-    on_head, below = head_weight(head, grid)
-    torso = FOLLOWING * (head.before - head.after)[:, :, None, None] * (1 - smoothstep(below, *REST))
-    return torch.lerp(torso, moving, on_head)
+    skin = skin_weight(driving, head, size)
+    torso, on_head = torso_motion(head, displacement(source, driving), grid)
+    return torch.lerp(torso, torch.lerp(hull, face, skin), on_head)
 
 
 def visible(points: Tensor) -> Tensor:
@@ -181,15 +185,25 @@ def skin_weight(driving: Tensor, head: HeadMotion, size: int) -> Tensor:
     return (1 - smoothstep(distance, SKIN, BEYOND_SKIN)).unflatten(1, (1, size, size))
 
 
-def head_weight(head: HeadMotion, grid: Tensor) -> tuple[Tensor, Tensor]:
-    """Return how much each position of ``grid`` (2, h, w) belongs to the head rather than to the torso, and how far
-    below the chin it lies in heights of the face: (B, 1, h, w) each."""
+def displacement(source: Tensor, driving: Tensor) -> Tensor:
+    """Return how far the upper face moves in the plane between two meshes (B, 478, 3), on average: (B,)."""
+    stable = torch.as_tensor(topology.STABLE, device=source.device)
+    return (source - driving)[:, stable, :2].norm(dim=-1).mean(1)
+
+
+def torso_motion(head: HeadMotion, moved: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the backward displacement of the torso (B, 2, h, w), and how much each position of ``grid`` (2, h, w)
+    belongs to the head rather than to the torso (B, 1, h, w); ``moved`` is the face's :func:`displacement`."""
     height = head.down.square().sum(-1).clamp_min(1e-6)
     across = torch.stack((-head.down[:, 1], head.down[:, 0]), dim=-1)
     axes = torch.stack((head.down, across), dim=1) / height[:, None, None]
     below, aside = torch.einsum("bij,bjhw->bihw", axes, grid[None] - head.chin[:, :, None, None]).split(1, dim=1)
-    lower = below + SLANT * (aside.abs() - BESIDE).clamp_min(0)
-    return 1 - smoothstep(lower, NECK, TORSO), below
+    far = smoothstep(moved / height.sqrt(), *FAR)[:, None, None, None]
+    lower = below + (1 - far) * SLANT * (aside.abs() - BESIDE).clamp_min(0)
+    neck, end = NECK + far * (FAR_NECK - NECK), TORSO + far * (FAR_TORSO - TORSO)
+    part = ((lower - neck) / (end - neck)).clamp(0, 1)
+    torso = FOLLOWING * (head.before - head.after)[:, :, None, None] * (1 - smoothstep(below, *REST))
+    return torso, 1 - smoothstep(part)
 
 
 def beside_seams(flow: Tensor, layer: Tensor, source: Tensor, driving: Tensor) -> Tensor:
@@ -271,10 +285,11 @@ __all__ = [
     "MeshMotion",
     "Window",
     "beside_seams",
+    "displacement",
     "head_motion",
-    "head_weight",
     "layer_flow",
     "skin_points",
     "skin_weight",
     "skull_centre",
+    "torso_motion",
 ]

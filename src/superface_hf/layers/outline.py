@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..face_model.coordinates import Square
-from .motion import FOLLOWING, HeadMotion, head_motion, head_weight
+from .motion import FOLLOWING, HeadMotion, head_motion, torso_motion
 from .portrait import Box, PortraitLayers
 
 # The matte's outline is taken in a picture of this size.
@@ -44,7 +44,7 @@ class Outline:
         if not len(found):
             return cls(found, found, layers.box, crop)
         head = head_motion(own[None], own[None])
-        on_head = head_weight(head, found.T[:, None])[0][0, 0, 0]
+        on_head = torso_motion(head, torch.zeros(1), found.T[:, None])[1][0, 0, 0]
         return cls(_hull(found[on_head > 0]), _hull(found[on_head < 1]), layers.box, crop)
 
     def rects(self, head: HeadMotion, driving: Tensor, shape: tuple[int, int]) -> list[Box]:

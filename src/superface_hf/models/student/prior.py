@@ -28,16 +28,15 @@ from ...face_model.mesh_flow import (
 from ...layers.motion import (
     BEYOND_SKIN,
     CHIN,
-    FOLLOWING,
     FOREHEAD,
-    REST,
     SKIN,
     HeadMotion,
     Window,
-    head_weight,
+    displacement,
     skin_points,
     skull_centre,
     smoothstep,
+    torso_motion,
 )
 
 # The depth of the rigid candidate flow, that of hair and ears, in radii of the face.
@@ -117,8 +116,7 @@ class Prior:
         hull = torch.einsum("bij,bjhw->bihw", head.turn, away) + head.before[:, :, None, None] - grid
         face = hull + _twice(self._skin_flow(F.avg_pool2d(hull, 2), source, driving))
         skin = self._skin_weight(driving, head, size // 2)
-        on_head, below = head_weight(head, grid)
-        torso = FOLLOWING * (head.before - head.after)[:, :, None, None] * (1 - smoothstep(below, *REST))
+        torso, on_head = torso_motion(head, displacement(source, driving), grid)
         layer = torch.lerp(torso, torch.lerp(hull, face, skin), on_head)
         return layer, torch.cat((skin, on_head), dim=1)
 
