@@ -92,7 +92,8 @@ def torso_follows(share: float) -> Callable[[SuperFaceTeacherModel], Taken]:
 
 def by_hand(teacher: SuperFaceTeacherModel) -> Taken:
     """Return layers whose torso begins at one height below the chin, and follows as was chosen before any was fitted."""
-    return _all(patch.multiple(motion, NECK=-0.05, TORSO=0.55, SLANT=0.0), torso_follows(0.3)(teacher))
+    begins = patch.multiple(motion, NECK=motion.FAR_NECK, TORSO=motion.FAR_TORSO, SLANT=0.0)
+    return _all(begins, torso_follows(0.3)(teacher))
 
 
 @contextmanager

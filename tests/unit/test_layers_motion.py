@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
+from superface_hf.face_model.coordinates import Square
 from superface_hf.face_model.linear import FaceModel
 from superface_hf.face_model.mesh_flow import at_landmarks, warp
 from superface_hf.layers.motion import CHIN, FOLLOWING, FOREHEAD, Window, head_motion, layer_flow, visible
+from superface_hf.layers.outline import Outline
+from superface_hf.layers.portrait import PortraitLayers
 
 SIZE = 96
 
@@ -111,3 +116,14 @@ def test_the_hidden_side_of_a_turned_face_does_not_tear_the_near_one():
 
 def test_a_face_that_is_seen_from_the_front_is_seen_whole():
     assert visible(FaceModel.default().mean[None]).min() > 0.95
+
+
+def test_the_outline_reckons_with_shoulders_that_go_with_a_far_head_and_those_that_do_not(face):
+    height = (face[0, CHIN] - face[0, FOREHEAD]).norm().item()
+    everywhere = np.ones((128, 128), np.float32)
+    picture = np.zeros((128, 128, 3), np.uint8)
+    layers = PortraitLayers.of(picture, everywhere, picture, picture)
+    outline = Outline.of(layers, Square(0, 0, 128), face[0])
+    beside = (0.8 * height, face[0, CHIN, 1].item() + 0.2 * height)
+    for part in (outline.head, outline.torso):
+        assert cv2.pointPolygonTest(part.numpy()[:, None], beside, False) > 0

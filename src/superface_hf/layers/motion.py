@@ -26,8 +26,8 @@ from ..utils.easing import smoothstep
 FOREHEAD, CHIN = 10, 152
 # Up to the first distance from the mesh (widths of the face) the skin follows the mesh; from the second on, the head alone.
 SKIN, BEYOND_SKIN = 0.18, 0.90
-# Where the head ends and how the torso follows it. Fitted to training clips (benchmarks/torso.py, then without FAR), but not
-# FOLLOWING, of which the fit finds 0.7, and 0.5 is nearer to the truth on validation clips:
+# Where the head ends and how the torso follows it. Fitted to training clips (benchmarks/torso.py), but not FOLLOWING, of which
+# the fit finds 0.7, and 0.5 is nearer to the truth on validation clips:
 #   NECK, TORSO: heights below the chin (heights of the face) where the neck begins, and where the torso's motion is complete;
 #   SLANT, BESIDE: a place farther than BESIDE from the axis of the face counts as lower, by this share of the rest. Shoulders
 #   belong to the torso also where they are as high as the chin;

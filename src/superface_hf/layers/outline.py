@@ -44,8 +44,9 @@ class Outline:
         if not len(found):
             return cls(found, found, layers.box, crop)
         head = head_motion(own[None], own[None])
-        on_head = torso_motion(head, torch.zeros(1), found.T[:, None])[1][0, 0, 0]
-        return cls(_hull(found[on_head > 0]), _hull(found[on_head < 1]), layers.box, crop)
+        # Where the head ends depends on how far it goes: both ways count.
+        on_head = torso_motion(head, torch.tensor([0.0, torch.inf]), found.T[:, None])[1][:, 0, 0]
+        return cls(_hull(found[on_head.amax(0) > 0]), _hull(found[on_head.amin(0) < 1]), layers.box, crop)
 
     def rects(self, head: HeadMotion, driving: Tensor, shape: tuple[int, int]) -> list[Box]:
         """Return the rectangles that show the person in the picture or in the frame.
