@@ -577,12 +577,17 @@ def requirements() -> list[str]:
 
 
 def seconds_of_work(pid: int) -> float:
-    """What a process has computed: as long as it takes on a machine that does nothing else, however busy this one is."""
+    """What a running process has computed up to now."""
     ticks = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
     return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
-def test_the_page_is_there_within_15_seconds(tmp_path):
+def test_the_page_costs_little_more_than_the_libraries_it_is_built_on(tmp_path):
+    """How many seconds that is depends on the machine: 6 to 12. So the libraries are the measure."""
+    before = os.times()
+    subprocess.run([sys.executable, "-c", "import torch, transformers, gradio"], check=True, cwd=tmp_path)
+    after = os.times()
+    libraries = after.children_user + after.children_system - before.children_user - before.children_system
     port = free_port()
     server = subprocess.Popen(
         [sys.executable, "-m", "superface_hf.cli", "serve", "--port", str(port)],
@@ -597,7 +602,7 @@ def test_the_page_is_there_within_15_seconds(tmp_path):
                 assert server.poll() is None
                 time.sleep(0.1)
         assert "A photo that talks" in page.text
-        assert seconds_of_work(server.pid) < 15
+        assert seconds_of_work(server.pid) < 2.5 * libraries
     finally:
         server.terminate()
         server.wait(20)
