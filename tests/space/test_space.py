@@ -42,7 +42,7 @@ from superface_hf.space.sliders import NAMES, PRESETS, SLIDERS, blendshapes, pos
 from superface_hf.space.store import Store
 from superface_hf.space.student import push_student
 from superface_hf.space.students import Students, checked_repo_id
-from superface_hf.space.studio import Remembered, Studio
+from superface_hf.space.studio import Studio
 from superface_hf.space.video_file import VideoPlan, write_video
 from superface_hf.utils.assets import PORTRAIT
 
@@ -360,42 +360,6 @@ def test_two_visitors_at_once_load_the_models_once(monkeypatch):
     for thread in threads:
         thread.join()
     assert loads == [1]
-
-
-def test_what_is_remembered_is_bounded():
-    remembered: Remembered[int] = Remembered(2)
-    assert [remembered.get(key, lambda key=key: key) for key in (1, 2, 1, 3)] == [1, 2, 1, 3]
-    assert len(remembered) == 2
-    assert remembered.get(1, lambda: 99) == 1  # used later than 2
-
-
-def test_what_two_visitors_want_at_once_is_made_once():
-    remembered: Remembered[int] = Remembered(2)
-    makes: list[int] = []
-
-    def slow() -> int:
-        time.sleep(0.2)
-        makes.append(1)
-        return len(makes)
-
-    found: list[int] = []
-    threads = [threading.Thread(target=lambda: found.append(remembered.get("key", slow))) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert found == [1, 1, 1]
-
-
-def test_what_could_not_be_made_is_tried_again():
-    remembered: Remembered[int] = Remembered(2)
-
-    def fails() -> int:
-        raise SuperFaceError("not today")
-
-    with pytest.raises(SuperFaceError):
-        remembered.get("key", fails)
-    assert remembered.get("key", lambda: 7) == 7
 
 
 @pytest.mark.parametrize("name", ["../teacher", "/etc/passwd", "alice", "a/b/c", "a/..", "", "-a/b"])

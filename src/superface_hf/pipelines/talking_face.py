@@ -23,7 +23,7 @@ from ..drivers.combine import Held
 from ..errors import MediaError
 from ..face_model.linear import FaceModel
 from ..layers.portrait import PortraitLayers
-from ..media import Mp4Writer, check_transparent_path, check_video_path, transparent_writer
+from ..media import Mp4Writer, check_transparent_path, check_video_path, load_picture, transparent_writer
 from ..media.samples import SPEECH_RATE, comes_in_chunks
 from ..models.embedded import embedded_inpainter, embedded_matte, embedded_tracker, load_audio_to_lip
 from ..models.tracker.base import FaceTracker
@@ -33,6 +33,7 @@ from ..renderers.auto import renderer_of
 from ..renderers.base import CropRenderer, ReadyPortrait, Renderer
 from ..utils.device import AUTO, choose_device
 from ..utils.progress import progress_bar
+from ..utils.remembered import Remembered, key_of
 from .clip import TalkingFaceClip
 from .driving import changes_of, driver_of, read_dubbing
 from .dubbing import Dubber
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 # as have so many pixels: a teacher's changes are interpolated between frames of a batch.
 FRAMES_AT_ONCE, SIDE_BY_SIDE, DUBBED, CONSECUTIVE = 8, 4, 2, 16
 PIXELS_AT_ONCE = 1 << 25
+# So many pictures are not searched and split into layers again when they come again.
+REMEMBERED = 2
 
 
 class TalkingFacePipeline(Pipeline):
@@ -97,6 +100,8 @@ class TalkingFacePipeline(Pipeline):
         self._inpainter = inpainter
         self._speech_to_portrait = speech_to_portrait
         self._speech_to_motion = speech_to_motion
+        self._portraits: Remembered[Portrait] = Remembered(REMEMBERED)
+        self._layers: Remembered[PortraitLayers] = Remembered(REMEMBERED)
         self.model.eval()
         if self.device.type == "cpu":
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
@@ -264,8 +269,13 @@ class TalkingFacePipeline(Pipeline):
         own = self.renderer.own_portrait(input_, self.face_model)
         if own is not None:
             return own
-        with torch.inference_mode():
-            return find_portrait(input_, self.tracker, self.face_model, face, self.renderer.image_size)
+        picture = load_picture(input_)
+
+        def found() -> Portrait:
+            with torch.inference_mode():
+                return find_portrait(picture, self.tracker, self.face_model, face, self.renderer.image_size)
+
+        return self._portraits.get((key_of(picture), repr(face)), found)
 
     def _forward(self, input_tensors: Mapping[str, Any], **_: Any) -> list[np.ndarray]:  # type: ignore[override]
         """Render ``landmarks`` (B, 478, 3) of ``portrait`` (the result of :meth:`ready`) to full pictures (H, W, 3) uint8."""
@@ -286,9 +296,13 @@ class TalkingFacePipeline(Pipeline):
 
     def layers(self, portrait: Portrait) -> PortraitLayers:
         """Split a portrait into its layers."""
-        landmarks = portrait.crop.to_pixels(portrait.landmarks)
-        with torch.inference_mode():
-            return PortraitLayers.make(portrait.picture, landmarks, self.matte, self.inpainter, portrait.others)
+
+        def split() -> PortraitLayers:
+            landmarks = portrait.crop.to_pixels(portrait.landmarks)
+            with torch.inference_mode():
+                return PortraitLayers.make(portrait.picture, landmarks, self.matte, self.inpainter, portrait.others)
+
+        return self._layers.get(portrait, split)
 
     def _made_up(self, sound: Any, request: Request) -> MadeUpPortrait:
         return make_up(self.speech_to_portrait, sound, request.sampling_rate, request.portrait, request.seed)

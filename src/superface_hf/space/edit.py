@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 import numpy as np
 
+from ..utils.remembered import Remembered, key_of
 from .device import on_gpu
 from .limits import read_picture
 from .look import lead
 from .messages import for_visitors, needed
 from .parts import TabContext, consent_box, label_choice, photo_field, run_buttons
 from .sliders import GROUPS, NAMES, PRESETS, SLIDERS, blendshapes, posed
-from .studio import Remembered, Studio, key_of
+from .studio import Studio
 from .video_file import result_path
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ import numpy as np
 from ..errors import SuperFaceError
 from ..hub import WEIGHTS
 from ..media import Sound
-from .studio import Remembered, Studio, key_of
+from ..utils.remembered import Remembered, key_of
+from .studio import Studio
 
 if TYPE_CHECKING:
     from ..models.voice_encoder.modeling_voice_encoder import Hearing

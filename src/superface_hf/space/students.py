@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import HubError, SuperFaceError
-from .studio import Remembered, Studio
+from ..utils.remembered import Remembered
+from .studio import Studio
 
 if TYPE_CHECKING:
     from ..pipelines.talking_face import TalkingFacePipeline
