@@ -44,6 +44,8 @@ PAGES = {
         "superface_hf: SuperFaceTeacherModel SuperFaceTeacherConfig SuperFaceStudentModel SuperFaceStudentConfig",
         "superface_hf: SuperFaceAudioToLipModel SuperFaceAudioToLipConfig SuperFaceAudioToLipFeatureExtractor",
         "superface_hf: SuperFaceTrackerModel SuperFaceTrackerConfig SuperFaceSyncExpertModel SuperFaceSyncExpertConfig",
+        "superface_hf: SuperFaceLipReaderModel SuperFaceLipReaderConfig",
+        "superface_hf.models.lip_reader: mouths_of mouth_pictures",
         "superface_hf: SuperFaceMatteModel SuperFaceMatteConfig SuperFaceInpainterModel SuperFaceInpainterConfig",
         "superface_hf.models.teacher.modeling_teacher: PreparedSource TeacherOutput",
         "superface_hf.models.student.modeling_student: PreparedStudent StudentOutput",

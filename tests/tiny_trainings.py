@@ -178,6 +178,26 @@ def sync_expert(data: Data, out: Path, until: int | None) -> None:
     SyncExpertTrainer(config, speech_clips(), model_config=model, sampling=SyncSampling(frames=40)).train(until)
 
 
+def lip_reader(data: Data, out: Path, until: int | None) -> None:
+    from superface_hf import SuperFaceLipReaderConfig
+    from superface_hf.data.speech.lip_windows import LipSampling
+    from superface_hf.data.speech.read_clips import ReadClip
+    from superface_hf.models.lip_reader.heard_visemes import HeardViseme
+    from superface_hf.training.lip_reader.trainer import LipReaderTrainer, LipReaderTrainingConfig
+
+    random = np.random.default_rng(0)
+    clips = [
+        ReadClip(
+            f"clip_{number}", "train", f"person_{number}", 25.0, random.integers(0, 255, (30, 48, 72), np.uint8),
+            np.ones(30, bool), [HeardViseme("open", 0.2, 0.8)],
+        )
+        for number in range(4)
+    ]  # fmt: skip
+    config = LipReaderTrainingConfig(out=str(out), steps=STEPS, batch_size=2, warmup=1, calibrate_at=2)
+    model = SuperFaceLipReaderConfig(channels=[4, 4, 4], hidden_size=8, dilations=[1])
+    LipReaderTrainer(config, clips, model, LipSampling(frames=20)).train(until)
+
+
 def motion_clip(number: int) -> Any:
     """An idle face that speaks noise."""
     from superface_hf.drivers.idle import IdleMotion
@@ -236,6 +256,7 @@ TRAIN: dict[str, Callable[[Data, Path, int | None], None]] = {
     "layered-teacher": layered_teacher,
     "audio-to-lip": audio_to_lip,
     "sync-expert": sync_expert,
+    "lip-reader": lip_reader,
     "speech-to-motion": speech_to_motion,
     "lip-refiner": lip_refiner,
     "conre": conre,

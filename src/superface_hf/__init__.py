@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from .models.face_space.modeling_face_space import FaceSpace
     from .models.inpainter.configuration_inpainter import SuperFaceInpainterConfig
     from .models.inpainter.modeling_inpainter import SuperFaceInpainterModel
+    from .models.lip_reader.configuration_lip_reader import SuperFaceLipReaderConfig
+    from .models.lip_reader.modeling_lip_reader import SuperFaceLipReaderModel
     from .models.matte.configuration_matte import SuperFaceMatteConfig
     from .models.matte.modeling_matte import SuperFaceMatteModel
     from .models.speech_to_portrait.modeling_portrait_denoiser import PortraitDenoiser
@@ -76,6 +78,8 @@ _HOMES = {
     "SuperFaceError": ".errors",
     "SuperFaceInpainterConfig": ".models.inpainter.configuration_inpainter",
     "SuperFaceInpainterModel": ".models.inpainter.modeling_inpainter",
+    "SuperFaceLipReaderConfig": ".models.lip_reader.configuration_lip_reader",
+    "SuperFaceLipReaderModel": ".models.lip_reader.modeling_lip_reader",
     "SuperFaceMatteConfig": ".models.matte.configuration_matte",
     "SuperFaceMatteModel": ".models.matte.modeling_matte",
     "SuperFaceStudentConfig": ".models.student.configuration_student",
@@ -117,6 +121,8 @@ __all__ = [
     "SuperFaceError",
     "SuperFaceInpainterConfig",
     "SuperFaceInpainterModel",
+    "SuperFaceLipReaderConfig",
+    "SuperFaceLipReaderModel",
     "SuperFaceMatteConfig",
     "SuperFaceMatteModel",
     "SuperFaceStudentConfig",

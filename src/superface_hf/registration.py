@@ -34,6 +34,7 @@ def register_configs() -> None:
 
     from .models.audio_to_lip.configuration_audio_to_lip import SuperFaceAudioToLipConfig
     from .models.inpainter.configuration_inpainter import SuperFaceInpainterConfig
+    from .models.lip_reader.configuration_lip_reader import SuperFaceLipReaderConfig
     from .models.matte.configuration_matte import SuperFaceMatteConfig
     from .models.student.configuration_student import SuperFaceStudentConfig
     from .models.sync_expert.configuration_sync_expert import SuperFaceSyncExpertConfig
@@ -44,6 +45,7 @@ def register_configs() -> None:
     for config in (
         SuperFaceAudioToLipConfig,
         SuperFaceInpainterConfig,
+        SuperFaceLipReaderConfig,
         SuperFaceMatteConfig,
         SuperFaceStudentConfig,
         SuperFaceSyncExpertConfig,
@@ -59,6 +61,7 @@ def register_models() -> None:
 
     from .models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
     from .models.inpainter.modeling_inpainter import SuperFaceInpainterModel
+    from .models.lip_reader.modeling_lip_reader import SuperFaceLipReaderModel
     from .models.matte.modeling_matte import SuperFaceMatteModel
     from .models.student.modeling_student import SuperFaceStudentModel
     from .models.sync_expert.modeling_sync_expert import SuperFaceSyncExpertModel
@@ -69,6 +72,7 @@ def register_models() -> None:
     for model in (
         SuperFaceAudioToLipModel,
         SuperFaceInpainterModel,
+        SuperFaceLipReaderModel,
         SuperFaceMatteModel,
         SuperFaceStudentModel,
         SuperFaceSyncExpertModel,

@@ -21,6 +21,8 @@ from superface_hf import (
     SuperFaceAudioToLipConfig,
     SuperFaceAudioToLipModel,
     SuperFaceError,
+    SuperFaceLipReaderConfig,
+    SuperFaceLipReaderModel,
     SuperFaceStudentConfig,
     SuperFaceStudentModel,
     SuperFaceSyncExpertConfig,
@@ -39,6 +41,7 @@ MODELS = {
     "student": (SuperFaceStudentModel, SuperFaceStudentConfig),
     "tracker": (SuperFaceTrackerModel, SuperFaceTrackerConfig),
     "audio_to_lip": (SuperFaceAudioToLipModel, SuperFaceAudioToLipConfig),
+    "lip_reader": (SuperFaceLipReaderModel, SuperFaceLipReaderConfig),
     "sync_expert": (SuperFaceSyncExpertModel, SuperFaceSyncExpertConfig),
 }
 CONFIGS = [config for _, config in MODELS.values()]

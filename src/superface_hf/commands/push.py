@@ -18,7 +18,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "checkpoint",
         metavar="FOLDER_OR_MODEL",
-        help="the folder of a checkpoint, or an embedded one: teacher, student, audio_to_lip, tracker, sync_expert",
+        help="the folder of a checkpoint, or an embedded one: teacher, student, audio_to_lip, tracker, sync_expert, lip_reader",
     )
     parser.add_argument("repo", metavar="ORG/NAME", help="the repository; it is made if it does not exist")
     parser.add_argument(

@@ -30,7 +30,8 @@ def weights_folder(name: str) -> Path:
     """Return the folder of an embedded checkpoint.
 
     Args:
-        name: ``teacher``, ``student``, ``tracker``, ``matte``, ``inpainter``, ``audio_to_lip`` or ``sync_expert``.
+        name: ``teacher``, ``student``, ``tracker``, ``matte``, ``inpainter``, ``audio_to_lip``,
+            ``sync_expert`` or ``lip_reader``.
 
     Raises:
         SuperFaceError: this installation does not hold it.

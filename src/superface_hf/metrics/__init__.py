@@ -1,6 +1,6 @@
 """Metrics: plain functions of lips (``lips``, ``closures``) and of pictures (``image``, ``features``, ``identity``,
-``keypoints``, ``slopes``, ``temporal``, ``sharpness``, ``straightness``, ``outline``), and modules for ``evaluate`` on top
-of them.
+``keypoints``, ``slopes``, ``visemes``, ``temporal``, ``sharpness``, ``straightness``, ``outline``), and modules for
+``evaluate`` on top of them.
 
 ::
 
@@ -40,6 +40,7 @@ METRICS = (
     "silent_mouth",
     "ssim",
     "temporal_flicker",
+    "viseme_error_rate",
 )
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from .audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
     from .inpainter.modeling_inpainter import SuperFaceInpainterModel
+    from .lip_reader.modeling_lip_reader import SuperFaceLipReaderModel
     from .matte.modeling_matte import SuperFaceMatteModel
     from .sync_expert.modeling_sync_expert import SuperFaceSyncExpertModel
     from .tracker.modeling_tracker import SuperFaceTrackerModel
@@ -55,6 +56,16 @@ def embedded_sync_expert(device: str | torch.device = "cpu") -> SuperFaceSyncExp
     from .sync_expert.modeling_sync_expert import SuperFaceSyncExpertModel
 
     model = SuperFaceSyncExpertModel.from_pretrained(weights_folder("sync_expert"), dtype=torch.float32)
+    return model.to(device).eval()
+
+
+def embedded_lip_reader(device: str | torch.device = "cpu") -> SuperFaceLipReaderModel:
+    """Return the embedded lip reader in evaluation mode."""
+    import torch
+
+    from .lip_reader.modeling_lip_reader import SuperFaceLipReaderModel
+
+    model = SuperFaceLipReaderModel.from_pretrained(weights_folder("lip_reader"), dtype=torch.float32)
     return model.to(device).eval()
 
 

@@ -56,6 +56,10 @@ TRAINABLE = {
         "judges whether mouth and sound belong together",
         "sync_expert.trainer:SyncExpertTrainingConfig", "sync_expert.trainer:run", stops=True,
     ),
+    "lip-reader": Trainable(
+        "reads what lips say: judges rendered mouths",
+        "lip_reader.trainer:LipReaderTrainingConfig", "lip_reader.trainer:run", prepared=None, stops=True,
+    ),
     "tracker": Trainable(
         "finds faces and their points: all parts, one after the other, joined",
         "tracker.trainer:TrackerTrainingConfig", "tracker.trainer:run",

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -40,6 +40,15 @@ MIN_FRAMES = 20
 # A person's range is changed by factors within these bounds: beyond, it is a mouth that hardly speaks, or a bad label.
 RANGE_BOUNDS = (0.5, 2.0)
 OFFSETS = "offsets.json"  # the table in the cache
+
+
+class Clip(Protocol):
+    """What is known of any clip: who is seen, and how long it is."""
+
+    @property
+    def person(self) -> str: ...
+    @property
+    def seconds(self) -> float: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,7 +216,7 @@ def at_common_range(clips: Sequence[SpeechClip], share: float = 0.8) -> list[Spe
     return result
 
 
-def person_weights(clips: Sequence[SpeechClip], balance: float) -> np.ndarray:
+def person_weights(clips: Sequence[Clip], balance: float) -> np.ndarray:
     """Return the probability of each clip: by its length; each of a person's n clips counts n ** -balance."""
     count = Counter(clip.person for clip in clips)
     weights = np.array([np.sqrt(clip.seconds) * count[clip.person] ** -balance for clip in clips])

@@ -62,7 +62,7 @@ def track_clips(data: Path, cache: Path, max_seconds: float = MAX_SECONDS, per_p
     """Track the clips of ``data`` that have sound and are not in ``cache`` yet; those for validation whole."""
     tracker = embedded_tracker()
     cache.mkdir(parents=True, exist_ok=True)
-    for row in tqdm(_in_turn(_speaking(data), per_person), desc="clips"):
+    for row in tqdm(in_turn(speaking(data), per_person), desc="clips"):
         target = cache / f"{Path(row['clip']).stem}.npz"
         if not target.exists():
             seconds = float("inf") if row["split"] == "val" else max_seconds
@@ -71,7 +71,7 @@ def track_clips(data: Path, cache: Path, max_seconds: float = MAX_SECONDS, per_p
 
 def load_tracked(data: Path, cache: Path) -> Iterator[TrackedClip]:
     """Yield the clips that :func:`track_clips` has tracked, in the table's order."""
-    for row in _speaking(data):
+    for row in speaking(data):
         stored = cache / f"{Path(row['clip']).stem}.npz"
         if not stored.exists():
             continue
@@ -82,12 +82,13 @@ def load_tracked(data: Path, cache: Path) -> Iterator[TrackedClip]:
             )  # fmt: skip
 
 
-def _speaking(data: Path) -> list[dict[str, str]]:
+def speaking(data: Path) -> list[dict[str, str]]:
+    """Return the rows of the table of clips that have sound."""
     with (data / "clips.csv").open(newline="") as file:
         return [row for row in csv.DictReader(file) if row["audio"] == "True"]
 
 
-def _in_turn(rows: list[dict[str, str]], per_person: int) -> list[dict[str, str]]:
+def in_turn(rows: list[dict[str, str]], per_person: int) -> list[dict[str, str]]:
     """Order clips so that everybody's first clip comes before anybody's second: a cache that is not full shows most people."""
     turns: Counter[str] = Counter()
     placed = []
