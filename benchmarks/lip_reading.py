@@ -1,4 +1,4 @@
-"""Measure whether lips can be read: the viseme error rate of real people, and of frames that the pipeline makes.
+"""Measure whether lips can be read, by viseme error rate and evidence: those of real people, and what the pipeline makes.
 
 ::
 
@@ -7,7 +7,8 @@
 For each validation clip with sound, its first seconds are read as recorded, driven by their own video, and driven by their own
 sound (the first frame being the portrait). What should be read is what pocketsphinx hears. "Another's sound" is the recorded
 clip against the sound of the next one: the result without speech. A reader that knows nobody of the clips and
-a recogniser that knows no words both err much; what counts is the rate over that of the real clip. Needs the extra
+a recogniser that knows no words both err much; what counts is the difference to the real clip. Evidence is explained in
+``SuperFaceLipReaderModel.evidence``; offsets above 0 say that the picture is late. Needs the extra
 ``[lip-reading]``.
 """
 
@@ -33,6 +34,8 @@ from superface_hf.models.lip_reader import mouths_of
 from superface_hf.models.lip_reader.heard_visemes import heard_visemes, viseme_track
 
 FPS = 25.0
+REACH = 5  # frames by which picture and sound may be apart
+Figures = tuple[float, float, int]  # viseme error rate, evidence in bits a frame, offset in frames
 ROWS = ("recorded", "driven by the video", "driven by the sound", "another's sound")
 
 
@@ -55,34 +58,31 @@ class LipReading:
         self.reader, self.tracker = reader, embedded_tracker()
         self.pipe: Any = pipeline("talking-face", tracker=self.tracker)  # type: ignore[call-overload]
 
-    def __call__(self, clip: Clip, other: Clip) -> dict[str, float]:
-        """Return the viseme error rate of each row."""
+    def __call__(self, clip: Clip, other: Clip) -> dict[str, Figures]:
+        """Return the figures of each row."""
         photo, silent = clip.frames[0], {"progress": False}
         by_video = self.pipe(photo, video=clip.frames, fps=clip.fps, **silent)
         by_sound = self.pipe(photo, audio=clip.samples, sampling_rate=SPEECH_RATE, fps=FPS, seed=0, **silent)
-        recorded = self.read(clip.frames, clip.fps)
-        return dict(
-            zip(
-                ROWS,
-                (
-                    self.rate(recorded, clip.samples),
-                    self.rate(self.read(by_video.frames, by_video.fps), clip.samples),
-                    self.rate(self.read(by_sound.frames, by_sound.fps), clip.samples),
-                    self.rate(recorded, other.samples),
-                ),
-                strict=True,
-            )
+        recorded = self.mouths(clip.frames)
+        figures = (
+            self.measure(recorded, clip.fps, clip.samples),
+            self.measure(self.mouths(by_video.frames), by_video.fps, clip.samples),
+            self.measure(self.mouths(by_sound.frames), by_sound.fps, clip.samples),
+            self.measure(recorded, clip.fps, other.samples),
         )
+        return dict(zip(ROWS, figures, strict=True))
 
-    def read(self, frames: Any, fps: float) -> np.ndarray:
-        """Return the visemes that are read from frames (T, H, W, 3)."""
+    def mouths(self, frames: Any) -> np.ndarray:
+        """Return the mouths (T, 48, 72) in frames (T, H, W, 3)."""
         faces = self.tracker.follow(iter(frames))
-        mouths, _ = mouths_of(frames, (None if face is None else face.landmarks for face in faces))
-        return self.reader.read(mouths, fps)
+        return mouths_of(frames, (None if face is None else face.landmarks for face in faces))[0]
 
-    def rate(self, read: np.ndarray, samples: np.ndarray) -> float:
-        """Return the error rate of what was read, against what is heard in the sound."""
-        return viseme_error_rate(read, viseme_track(heard_visemes(samples), len(read), self.reader.config.frame_rate))
+    def measure(self, mouths: np.ndarray, fps: float, samples: np.ndarray) -> Figures:
+        """Compare what is read with what is heard."""
+        read = self.reader.read(mouths, fps)
+        said = viseme_track(heard_visemes(samples), len(read), self.reader.config.frame_rate)
+        evidence = self.reader.evidence(mouths, fps, said, REACH)
+        return viseme_error_rate(read, said), float(evidence.max()), int(evidence.argmax()) - REACH
 
 
 def validation_clips(data: Path, count: int, seconds: float) -> list[Clip]:
@@ -102,20 +102,25 @@ def main() -> None:
     parser.add_argument("--model", help="a lip reader's folder or Hub id (default: the embedded one)")
     parser.add_argument("--clips", type=int, default=8, help="clips at most (default: 8)")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each clip (default: 4)")
-    parser.add_argument("--json", type=Path, help="also write the rates here")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
     args = parser.parse_args()
     if args.data is None:
         parser.error("say where the clips are: --data FOLDER or SUPERFACE_DATA")
     reader = SuperFaceLipReaderModel.from_pretrained(args.model).eval() if args.model else embedded_lip_reader()
     clips = validation_clips(Path(args.data), args.clips, args.seconds)
-    reading, rates = LipReading(reader), dict[str, dict[str, float]]()
+    reading, figures = LipReading(reader), dict[str, dict[str, Figures]]()
     for index, clip in enumerate(clips):
-        rates[clip.name] = reading(clip, clips[(index + 1) % len(clips)])
-        print(clip.name, "  ".join(f"{row} {rate:.2f}" for row, rate in rates[clip.name].items()), flush=True)
-    means = {row: float(np.nanmean([each[row] for each in rates.values()])) for row in ROWS}
-    print("viseme error rate, mean:", "  ".join(f"{row} {rate:.3f}" for row, rate in means.items()))
+        figures[clip.name] = reading(clip, clips[(index + 1) % len(clips)])
+        for row, (rate, evidence, offset) in figures[clip.name].items():
+            print(
+                f"{clip.name}  {row:20} error rate {rate:.2f}  evidence {evidence:+.2f} bits  offset {offset:+d}",
+                flush=True,
+            )
+    means = {row: np.nanmean([each[row][:2] for each in figures.values()], axis=0).tolist() for row in ROWS}
+    for row, (rate, evidence) in means.items():
+        print(f"mean     {row:20} error rate {rate:.3f}  evidence {evidence:+.3f} bits")
     if args.json:
-        args.json.write_text(json.dumps({"clips": rates, "mean": means}, indent=1))
+        args.json.write_text(json.dumps({"clips": figures, "mean": means}, indent=1))
 
 
 if __name__ == "__main__":

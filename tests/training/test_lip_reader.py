@@ -104,6 +104,19 @@ def test_the_most_probable_sequence_is_found():
     assert most_probable(scores, first, following).tolist() == list(max(product(range(3), repeat=5), key=score))
 
 
+def test_evidence_is_highest_at_the_delay_of_the_picture(reader, monkeypatch):
+    said = np.random.default_rng(0).integers(0, len(VISEMES), 60)
+    shown = np.roll(said, 2)  # the picture is late by two frames
+    seen = np.where(np.arange(len(VISEMES)) == shown[:, None], np.log(0.6), np.log(0.4 / (len(VISEMES) - 1)))
+    monkeypatch.setattr(reader, "scores", lambda mouths, fps: seen)
+    reader.usual.fill_(-np.log(len(VISEMES)))
+    evidence = reader.evidence(mouths(60), 25, said, reach=4)
+    assert evidence.argmax() - 4 == 2
+    assert evidence.max() == pytest.approx(np.log2(0.6 * len(VISEMES)), abs=1e-6)
+    with pytest.raises(MediaError, match="too few"):
+        reader.evidence(mouths(60), 25, said[:8], reach=4)
+
+
 @pytest.mark.parametrize("wrong", [mouths(0), mouths(3)[:, :20], mouths(3).astype(np.float32), mouths(3)[0]])
 def test_anything_but_mouths_is_refused(reader, wrong):
     with pytest.raises(MediaError, match="mouths_of"):

@@ -107,8 +107,8 @@ class SuperFaceLipReaderModel(HubMixin, PreTrainedModel):
         return x
 
     @torch.inference_mode()
-    def read(self, mouths: np.ndarray, fps: float) -> np.ndarray:
-        """Return the most probable sequence of visemes (Viterbi), indices of ``VISEMES``: (T',) int64 at ``config.frame_rate``.
+    def scores(self, mouths: np.ndarray, fps: float) -> np.ndarray:
+        """Return the logarithm of each viseme's probability in each frame, (T', len(VISEMES)) at ``config.frame_rate``.
 
         Args:
             mouths: (T, 48, 72) uint8, see :func:`.mouth_pictures.mouths_of`.
@@ -124,19 +124,46 @@ class SuperFaceLipReaderModel(HubMixin, PreTrainedModel):
         if not (np.isfinite(fps) and fps > 0):
             raise MediaError(f"The lip reader needs a frame rate above 0, not {fps}.")
         shown = mouths[nearest_frames(len(mouths), fps, self.config.frame_rate)]
-        scores = self._scores(torch.from_numpy(shown).to(self.device)).double().cpu().numpy()
-        first, following = (TRANSITIONS * each.double().cpu().numpy() for each in (self.usual, self.following))
-        return most_probable(scores, first, following)
-
-    def _scores(self, mouths: Tensor) -> Tensor:
-        """Return the logarithms of the visemes' probabilities (T, V), block by block."""
-        context = 1 + sum(self.config.dilations)
-        parts = []
-        for start in range(0, len(mouths), BLOCK_FRAMES):
+        # Block by block; each sees the frames around it on which it depends.
+        context, parts = 1 + sum(self.config.dilations), []
+        for start in range(0, len(shown), BLOCK_FRAMES):
             before = min(start, context)
-            block = mouths[start - before : start + BLOCK_FRAMES + context].float() / 255
-            parts.append(self(block[None]).logits[0, before : before + BLOCK_FRAMES].float().log_softmax(-1))
-        return torch.cat(parts)
+            block = torch.from_numpy(shown[start - before : start + BLOCK_FRAMES + context]).to(self.device)
+            logits = self(block[None].float() / 255).logits[0, before : before + BLOCK_FRAMES]
+            parts.append(logits.double().log_softmax(-1).cpu().numpy())
+        return np.concatenate(parts)
+
+    def read(self, mouths: np.ndarray, fps: float) -> np.ndarray:
+        """Return the most probable sequence of visemes (Viterbi), indices of ``VISEMES``: (T',) int64 at ``config.frame_rate``.
+
+        Arguments and errors are those of :meth:`scores`.
+        """
+        first, following = (TRANSITIONS * each.double().cpu().numpy() for each in (self.usual, self.following))
+        return most_probable(self.scores(mouths, fps), first, following)
+
+    def evidence(self, mouths: np.ndarray, fps: float, said: np.ndarray, reach: int = 5) -> np.ndarray:
+        """Return how much the lips show of what is said, in bits a frame, if the picture is late by -reach .. reach frames.
+
+        It is the logarithm of how much more probable the visemes are by the picture than by their frequency: above 0 the
+        lips tell something; below 0 they tell something else.
+
+        Args:
+            mouths, fps: as in :meth:`scores`.
+            said: (T',) indices of ``VISEMES`` at ``config.frame_rate``, see :func:`.heard_visemes.viseme_track`.
+
+        Returns:
+            (2 reach + 1,) float64.
+
+        Raises:
+            MediaError: as in :meth:`scores`, or the clip is too short for such a reach.
+        """
+        scores = self.scores(mouths, fps) - self.usual.double().cpu().numpy()
+        frames = min(len(scores), len(said))
+        if frames <= 2 * reach:
+            raise MediaError(f"{frames} frames are too few to look for {reach} frames of delay.")
+        middle = np.arange(reach, frames - reach)  # the same sound for all shifts
+        found = [scores[middle + shift, said[middle]].mean() for shift in range(-reach, reach + 1)]
+        return np.array(found) / np.log(2)
 
 
 def most_probable(scores: np.ndarray, first: np.ndarray, following: np.ndarray) -> np.ndarray:

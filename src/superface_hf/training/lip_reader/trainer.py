@@ -13,6 +13,7 @@ clips. The same command resumes from the newest checkpoint in ``out``; the finis
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -25,8 +26,11 @@ from torch import Tensor
 
 from ...data.speech.lip_windows import NOTHING, Labelled, LipBatch, LipSampling, LipWindows
 from ...data.speech.read_clips import ReadClip, load_read_clips
+from ...errors import MediaError
 from ...models.lip_reader.configuration_lip_reader import VISEMES, SuperFaceLipReaderConfig
+from ...models.lip_reader.heard_visemes import viseme_track
 from ...models.lip_reader.modeling_lip_reader import SuperFaceLipReaderModel
+from ...models.lip_reader.mouth_pictures import nearest_frames
 from ...utils.settings import number
 from ..core.averaging import averaged_copy
 from ..core.processes import accelerator_for
@@ -144,20 +148,17 @@ def usual_visemes(clips: Sequence[ReadClip], frame_rate: float) -> tuple[Tensor,
     return torch.from_numpy(np.log(usual)).float(), torch.from_numpy(np.log(following)).float()
 
 
-@torch.inference_mode()
 def measured_offsets(model: SuperFaceLipReaderModel, clips: Sequence[ReadClip], reach: int) -> dict[str, float]:
-    """Measure by how many seconds each clip's sound is late: where its visemes are most probable, up to ``reach`` frames."""
+    """Measure by how many seconds each clip's sound is late: where the lips show most of it, up to ``reach`` frames.
+
+    Clips that are too short to tell are taken as they are.
+    """
     rate, model = model.config.frame_rate, model.eval()
     offsets = {}
     for clip in clips:
-        seen = Labelled.of(clip, rate)
-        logits = model(torch.from_numpy(seen.mouths)[None].float().to(model.device) / 255).logits[0]
-        scores = logits.log_softmax(-1).cpu().numpy()
-        fits = []
-        for shift in range(-reach, reach + 1):
-            said = Labelled.of(clip, rate, shift / rate).visemes
-            fits.append(scores[np.arange(len(said)), said][seen.found].mean())
-        offsets[clip.name] = (int(np.argmax(fits)) - reach) / rate
+        said = viseme_track(clip.visemes, len(nearest_frames(len(clip.mouths), clip.fps, rate)), rate)
+        with suppress(MediaError):
+            offsets[clip.name] = (reach - int(model.evidence(clip.mouths, clip.fps, said, reach).argmax())) / rate
     return offsets
 
 
