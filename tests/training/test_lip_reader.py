@@ -8,14 +8,18 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from conftest import frames_of
 
-from superface_hf import MediaError, SuperFaceLipReaderConfig, SuperFaceLipReaderModel
+from superface_hf import MediaError, SuperFaceError, SuperFaceLipReaderConfig, SuperFaceLipReaderModel
 from superface_hf.data.speech.lip_windows import NOTHING, Labelled, LipSampling, LipWindows
-from superface_hf.data.speech.read_clips import ReadClip
+from superface_hf.data.speech.read_clips import ReadClip, load_read_clips, watch
+from superface_hf.data.speech.tracked_clips import look_at_clips
+from superface_hf.media import load_sound, write_mp4
 from superface_hf.models.lip_reader import VISEMES, mouths_of
 from superface_hf.models.lip_reader.heard_visemes import HeardViseme, heard_visemes
 from superface_hf.models.lip_reader.modeling_lip_reader import most_probable
 from superface_hf.models.lip_reader.mouth_pictures import HEIGHT, WIDTH, nearest_frames
+from superface_hf.utils.assets import SPEECH
 
 CLOSED, OPEN = VISEMES.index("closed"), VISEMES.index("open")
 
@@ -151,6 +155,28 @@ def test_pieces_are_always_the_same_and_what_is_not_seen_does_not_count():
     assert set(one.visemes[20:60].tolist()) <= {CLOSED, OPEN}
 
 
+def test_clips_are_looked_at_and_listened_to_once(tmp_path, monkeypatch, tracker):
+    pytest.importorskip("pocketsphinx")
+    sound = load_sound(SPEECH).cut(1.2)
+    (tmp_path / "data/clips").mkdir(parents=True)
+    rows = ["clip,split,audio,repo,path"]
+    for name, split in (("one", "train"), ("two", "val"), ("mute", "train")):
+        write_mp4(tmp_path / f"data/clips/{name}.mp4", frames_of(30), 25, sound.samples, sound.rate)
+        rows.append(f"{name}.mp4,{split},{name != 'mute'},repo,{name}.mp4")
+    (tmp_path / "data/clips.csv").write_text("\n".join(rows))
+    monkeypatch.setattr("superface_hf.data.speech.tracked_clips.embedded_tracker", lambda: tracker)
+    for _ in range(2):
+        look_at_clips(watch, tmp_path / "data", tmp_path / "cache", 20, 10)
+        assert tracker.frames_read == 60  # not again
+    (clip,) = load_read_clips(tmp_path / "data", tmp_path / "cache", "train")
+    assert clip.name == "one"
+    assert clip.mouths.shape == (30, HEIGHT, WIDTH)
+    assert clip.found.all()
+    assert clip.visemes == heard_visemes(load_sound(tmp_path / "data/clips/one.mp4").mono()[: round(1.2 * 16000)])
+    with pytest.raises(SuperFaceError, match="read_clips"):
+        load_read_clips(tmp_path / "data", tmp_path / "elsewhere", "train")
+
+
 def test_it_learns_to_read_and_finds_out_by_how_much_a_sound_is_late(tmp_path):
     pytest.importorskip("accelerate")
     from superface_hf.training.lip_reader.trainer import LipReaderTrainer, LipReaderTrainingConfig
@@ -170,9 +196,6 @@ def test_it_learns_to_read_and_finds_out_by_how_much_a_sound_is_late(tmp_path):
 
 def test_pocketsphinx_hears_what_lips_do():
     pytest.importorskip("pocketsphinx")
-    from superface_hf.media import load_sound
-    from superface_hf.utils.assets import SPEECH
-
     sound = load_sound(SPEECH).mono()
     heard = heard_visemes(sound)
     assert [each.start for each in heard[1:]] == [each.end for each in heard[:-1]]

@@ -5,32 +5,29 @@
     python -m superface_hf.data.speech.read_clips DATA -o CACHE
 
 ``DATA`` holds ``clips/`` and ``clips.csv`` (columns clip, split, audio, repo, path). A run that was stopped goes on. Needs
-pocketsphinx (the extra ``[train]``).
+pocketsphinx (the extra ``[lip-reading]``).
 """
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from ...errors import SuperFaceError
 from ...media import VideoReader, load_sound
 from ...media.samples import SPEECH_RATE
-from ...models.embedded import embedded_tracker
 from ...models.lip_reader.heard_visemes import HeardViseme, heard_visemes
 from ...models.lip_reader.mouth_pictures import mouths_of
 from ...models.tracker.base import FaceTracker
-from ...utils.files import write_arrays
 from .clips import person_at
-from .tracked_clips import MAX_SECONDS, PER_PERSON, in_turn, speaking
+from .tracked_clips import look_by_command, speaking
 
 MIN_FRAMES = 25
+MOST_SECONDS = 60.0  # that are looked at: the frames are all in memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,18 +57,8 @@ class ReadClip:
         return len(self.mouths) / self.fps
 
 
-def read_clips(data: Path, cache: Path, max_seconds: float = MAX_SECONDS, per_person: int = PER_PERSON) -> None:
-    """Look at the clips of ``data`` that have sound and are not in ``cache`` yet."""
-    tracker = embedded_tracker()
-    cache.mkdir(parents=True, exist_ok=True)
-    for row in tqdm(in_turn(speaking(data), per_person), desc="clips"):
-        target = cache / f"{Path(row['clip']).stem}.npz"
-        if not target.exists():
-            write_arrays(target, watch(data / "clips" / row["clip"], tracker, max_seconds))
-
-
 def load_read_clips(data: Path, cache: Path, split: str) -> list[ReadClip]:
-    """Return the clips of a split that :func:`read_clips` has seen, in the table's order.
+    """Return the clips of a split that this module has seen, in the table's order.
 
     Raises:
         SuperFaceError: there are none.
@@ -99,10 +86,10 @@ def load_read_clips(data: Path, cache: Path, split: str) -> list[ReadClip]:
 
 
 @torch.inference_mode()
-def watch(path: Path, tracker: FaceTracker, max_seconds: float = float("inf")) -> dict[str, np.ndarray]:
+def watch(path: Path, tracker: FaceTracker, max_seconds: float) -> dict[str, np.ndarray]:
     """Look at a video and listen to it: what :func:`load_read_clips` reads."""
     video = VideoReader(path)
-    frames = list(islice(video, round(min(max_seconds, 3600) * video.fps)))
+    frames = list(islice(video, round(min(max_seconds, MOST_SECONDS) * video.fps)))
     faces = tracker.follow(frames)
     mouths, found = mouths_of(frames, (None if face is None else face.landmarks for face in faces))
     sound = load_sound(path).mono(SPEECH_RATE)[: round(len(frames) / video.fps * SPEECH_RATE)]
@@ -112,19 +99,9 @@ def watch(path: Path, tracker: FaceTracker, max_seconds: float = float("inf")) -
         "mouths": mouths,
         "found": found,
         "names": np.array([each.name for each in heard], "U12"),
-        "times": np.array([(each.start, each.end) for each in heard], np.float32).reshape(-1, 2),
+        "times": np.array([(each.start, each.end) for each in heard], np.float64).reshape(-1, 2),
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("-o", "--out", type=Path, required=True, help="the cache's folder")
-    parser.add_argument("--max-seconds", type=float, default=MAX_SECONDS, help="of a clip")
-    parser.add_argument("--per-person", type=int, default=PER_PERSON, help="clips of a person at most")
-    options = parser.parse_args()
-    read_clips(options.data, options.out, options.max_seconds, options.per_person)
-
-
 if __name__ == "__main__":
-    main()
+    look_by_command(__doc__, watch)

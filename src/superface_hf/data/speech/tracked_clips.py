@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import csv
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,9 @@ from .clips import person_at
 SAMPLING_RATE = 16000
 MAX_SECONDS = 12.0  # of a clip for training; what comes later shows the same person again
 PER_PERSON = 10  # clips at most
+
+# Looks at a clip's path with a tracker for so many seconds, and returns what is to be stored.
+Look = Callable[[Path, FaceTracker, float], dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,19 +61,25 @@ class TrackedClip:
     samples: np.ndarray
 
 
-def track_clips(data: Path, cache: Path, max_seconds: float = MAX_SECONDS, per_person: int = PER_PERSON) -> None:
-    """Track the clips of ``data`` that have sound and are not in ``cache`` yet; those for validation whole."""
+def look_at_clips(look: Look, data: Path, cache: Path, max_seconds: float, per_person: int) -> None:
+    """Store in ``cache`` what is seen in each clip of ``data`` that has sound and is not there yet.
+
+    Args:
+        look: takes a clip's path, the tracker, and how many seconds of it to look at; returns the arrays to store.
+        max_seconds: of a clip; those for validation are looked at whole.
+        per_person: clips at most.
+    """
     tracker = embedded_tracker()
     cache.mkdir(parents=True, exist_ok=True)
-    for row in tqdm(in_turn(speaking(data), per_person), desc="clips"):
+    for row in tqdm(_in_turn(speaking(data), per_person), desc="clips"):
         target = cache / f"{Path(row['clip']).stem}.npz"
         if not target.exists():
             seconds = float("inf") if row["split"] == "val" else max_seconds
-            write_arrays(target, _track(data / "clips" / row["clip"], tracker, seconds))
+            write_arrays(target, look(data / "clips" / row["clip"], tracker, seconds))
 
 
 def load_tracked(data: Path, cache: Path) -> Iterator[TrackedClip]:
-    """Yield the clips that :func:`track_clips` has tracked, in the table's order."""
+    """Yield the clips that this module has tracked, in the table's order."""
     for row in speaking(data):
         stored = cache / f"{Path(row['clip']).stem}.npz"
         if not stored.exists():
@@ -88,7 +97,7 @@ def speaking(data: Path) -> list[dict[str, str]]:
         return [row for row in csv.DictReader(file) if row["audio"] == "True"]
 
 
-def in_turn(rows: list[dict[str, str]], per_person: int) -> list[dict[str, str]]:
+def _in_turn(rows: list[dict[str, str]], per_person: int) -> list[dict[str, str]]:
     """Order clips so that everybody's first clip comes before anybody's second: a cache that is not full shows most people."""
     turns: Counter[str] = Counter()
     placed = []
@@ -127,15 +136,16 @@ def _track(path: Path, tracker: FaceTracker, max_seconds: float) -> dict[str, np
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def look_by_command(about: str | None, look: Look) -> None:
+    """Parse a command line, and do what it says with :func:`look_at_clips`."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("-o", "--out", type=Path, required=True, help="the cache's folder")
     parser.add_argument("--max-seconds", type=float, default=MAX_SECONDS, help="of a clip")
     parser.add_argument("--per-person", type=int, default=PER_PERSON, help="clips of a person at most")
     options = parser.parse_args()
-    track_clips(options.data, options.out, options.max_seconds, options.per_person)
+    look_at_clips(look, options.data, options.out, options.max_seconds, options.per_person)
 
 
 if __name__ == "__main__":
-    main()
+    look_by_command(__doc__, _track)

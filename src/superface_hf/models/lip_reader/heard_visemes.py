@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import SuperFaceError
+from ...errors import SuperFaceError, install_command
 from ...media.samples import SPEECH_RATE
 from .configuration_lip_reader import VISEMES
 
@@ -86,7 +86,7 @@ def _decoder() -> Any:
         from pocketsphinx import Decoder, get_model_path
     except ImportError as error:
         raise SuperFaceError(
-            "Visemes are heard with pocketsphinx: python -m pip install -c constraints.txt pocketsphinx"
+            f"Visemes are heard with the package pocketsphinx: {install_command('lip-reading')}."
         ) from error
     return Decoder(
         hmm=get_model_path("en-us/en-us"), allphone=get_model_path("en-us/en-us-phone.lm.bin"),
