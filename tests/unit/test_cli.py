@@ -81,8 +81,8 @@ class TestCommands:
                 [Face.of(face_points(90, 120, 50), 1.0), Face.of(face_points(240, 110 + 6 * t, 40), 1.0)]
                 for t in range(6)
             ]
-            own = [Face.of(face_points(), 1.0)]
-            looks = iter([own, *both])
+            own = [[Face.of(face_points(), 1.0)]] if face == "0" else []  # then the photo is remembered
+            looks = iter([*own, *both])
             monkeypatch.setattr(quick_pipe.tracker, "find_faces", lambda image, looks=looks: next(looks))
             out = tmp_path / f"{face}.mp4"
             assert run("generate", photo, "--video", driver, "--driving-face", face, "-o", out) == 0
