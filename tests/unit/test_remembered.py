@@ -76,6 +76,13 @@ class TestPipeline:
         assert len(searched) == 3
         assert np.array_equal(quick_pipe.layers(first).picture, scene)
 
+    def test_an_array_may_change_after_the_call(self, quick_pipe, searched, scene):
+        given = scene.copy()
+        first = quick_pipe.preprocess(given)
+        given[:] = 0
+        assert quick_pipe.preprocess(scene) is first
+        assert np.array_equal(first.picture, scene)
+
     def test_a_picture_without_a_face_stays_one(self, quick_pipe, searched, tracker, scene):
         tracker.faces = []
         for _ in range(2):

@@ -273,7 +273,8 @@ class TalkingFacePipeline(Pipeline):
 
         def found() -> Portrait:
             with torch.inference_mode():
-                return find_portrait(picture, self.tracker, self.face_model, face, self.renderer.image_size)
+                # A copy, because the caller may change the array while the portrait is remembered.
+                return find_portrait(picture.copy(), self.tracker, self.face_model, face, self.renderer.image_size)
 
         return self._portraits.get((key_of(picture), repr(face)), found)
 

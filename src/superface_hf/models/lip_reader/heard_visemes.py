@@ -1,6 +1,6 @@
 """Hear what the lips do: pocketsphinx recognises the phones of a recording, and each has a viseme.
 
-No words are recognised, so that any language may be spoken; about two of three phones are right, and more of the visemes.
+No words are recognised, so that any language may be spoken. The recogniser errs, less in visemes than in phones.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@
     python -m superface_hf.data.speech.read_clips $SUPERFACE_DATA -o .cache/read
     superface train lip-reader --set data=$SUPERFACE_DATA --set cache=.cache/read --out runs/lip_reader
 
-What is said is heard by pocketsphinx, which is right about two of three sounds: so is the reader's teacher. Sound is a frame or
-two off in some recordings: part of the way through, the reader measures by how much, and from there on it trains on corrected
-clips. The same command resumes from the newest checkpoint in ``out``; the finished weights are in its ``final``.
+What is said is heard by pocketsphinx, which errs: so does the reader's teacher. Sound is a frame or two off in some recordings:
+part of the way through, the reader measures by how much, and from there on it trains on corrected clips. The same command
+resumes from the newest checkpoint in ``out``; the finished weights are in its ``final``.
 """
 
 from __future__ import annotations
