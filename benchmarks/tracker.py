@@ -129,6 +129,13 @@ def mouth_width(meshes: np.ndarray) -> np.ndarray:
     return np.linalg.norm(meshes[:, 61] - meshes[:, 291], axis=-1) / inter_ocular(meshes)
 
 
+def lip_thickness(meshes: np.ndarray) -> np.ndarray:
+    """Return how thick the upper and the lower lip are in their middle, over the eye distance, (T, 2), of landmarks
+    (T, 478, 3): what pressing, rolling and pursing changes."""
+    outer, inner = meshes[:, [0, 17]], meshes[:, [13, 14]]
+    return np.linalg.norm(outer - inner, axis=-1) / inter_ocular(meshes)[:, None]
+
+
 def mouth_corners(meshes: np.ndarray) -> np.ndarray:
     """Return the distance of each corner of the mouth from the nose's bridge over the eye distance, (T, 2), of
     landmarks (T, 478, 3)."""
@@ -155,6 +162,8 @@ MOVEMENTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "brows": brow_height,
     "mouth opens and closes": mouth_opening,
     "mouth's width": mouth_width,
+    "upper lip's thickness": lambda meshes: lip_thickness(meshes)[:, 0],
+    "lower lip's thickness": lambda meshes: lip_thickness(meshes)[:, 1],
     "mouth's corners": mouth_corners,
     "jaw drops": jaw_drop,
 }

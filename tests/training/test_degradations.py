@@ -55,6 +55,14 @@ def test_pictures_keep_shape_type_range_and_input(portrait):
     assert torch.equal(batch[0], before[0])
 
 
+def test_half_precision_around_it_changes_nothing(portrait):
+    """A trainer's autocast must not reach the filters: torch cannot shrink pictures in bfloat16."""
+    batch, degrade = portrait.expand(8, -1, -1, -1), SourceDegradation(ALWAYS)
+    alone = degrade(batch, seeded(1))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(degrade(batch, seeded(1)), alone)
+
+
 def test_the_share_leaves_the_others_untouched(portrait):
     batch = portrait.expand(40, -1, -1, -1)
     result = SourceDegradation(DegradationConfig(share=0.5))(batch, seeded())

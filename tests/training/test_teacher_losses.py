@@ -22,7 +22,11 @@ from superface_hf.models.teacher.key_frames import Changes
 from superface_hf.models.teacher.modeling_teacher import PreparedSource, TeacherOutput
 from superface_hf.models.teacher.restorer import Restoration
 from superface_hf.models.tracker.crops import FaceCrop
-from superface_hf.training.losses.keypoint_consistency import CropPlace, KeypointConsistency
+from superface_hf.models.tracker.eyes import eye_crops
+from superface_hf.models.tracker.regions import BROWS, MOUTH
+from superface_hf.training.losses.crop_place import CropPlace
+from superface_hf.training.losses.expression_consistency import ExpressionConsistency
+from superface_hf.training.losses.keypoint_consistency import KeypointConsistency
 from superface_hf.training.losses.perceptual import PerceptualDistance, perceptual_distance
 from superface_hf.training.losses.pixels import bending, coarse_l2, coarse_warp_l1, flicker_l1, pyramid_l1
 from superface_hf.training.teacher.config import LossWeights
@@ -211,12 +215,17 @@ def test_crops_are_those_that_the_tracker_itself_takes(portrait):
     turned[..., :2] = landmarks[..., :2] @ turn.T
     image = (pixels[0].permute(1, 2, 0) * 255).round().byte().numpy()
     for points in (landmarks, turned):
-        place = CropPlace.around(points, 1.3)
-        in_pixels = (points[0].numpy() + [1, 1, 0]) * 128
-        crop = FaceCrop.around(in_pixels, 1.3)
-        ours = place.cut(pixels, 128)[0].permute(1, 2, 0).numpy() * 255
-        assert np.abs(ours - crop.cut(image, 128)).mean() < 2.0
-        assert np.allclose(place.to_crop(points)[0].numpy(), crop.to_crop(in_pixels)[:, :2], atol=1e-4)
+        in_pixels = (points[0].numpy() + [1, 1, 0]) * [128, 128, 128]
+        pairs = [
+            (CropPlace.around(points, 1.3), FaceCrop.around(in_pixels, 1.3), 128),
+            (CropPlace.of_region(points, MOUTH), MOUTH.crop(in_pixels), 96),
+            (CropPlace.of_region(points, BROWS), BROWS.crop(in_pixels), 128),
+            *zip(CropPlace.of_eyes(points), eye_crops(in_pixels), (64, 64), strict=True),
+        ]
+        for place, crop, side in pairs:
+            ours = place.cut(pixels, side)[0].permute(1, 2, 0).numpy() * 255
+            assert np.abs(ours - crop.cut(image, side)).mean() < 2.0
+            assert np.allclose(place.to_crop(points)[0].numpy(), crop.to_crop(in_pixels)[:, :2], atol=1e-4)
 
 
 def test_keypoint_consistency_is_small_for_the_right_face_and_grows_as_it_moves(portrait, consistency):
@@ -237,6 +246,25 @@ def test_keypoint_consistency_moves_pixels_and_not_the_tracker(portrait, consist
     assert frames.grad is not None
     assert frames.grad.abs().sum() > 0
     assert all(parameter.grad is None for parameter in consistency.parameters())
+
+
+def test_expression_consistency_sees_lips_that_move_and_not_what_lies_around(portrait):
+    pixels, landmarks = portrait
+    expression = ExpressionConsistency(embedded_tracker())
+    assert float(expression(pixels, pixels, landmarks)) == 0
+    lips = landmarks[0, [61, 291, 0, 17], :2].mean(0)
+    grid = torch.nn.functional.affine_grid(torch.eye(2, 3)[None], [1, 3, 256, 256], align_corners=False)
+    near = torch.exp(-((grid - lips).square().sum(-1, keepdim=True)) / 0.05)
+    narrower = grid + near * (grid - lips) * torch.tensor([0.3, 0.0])
+    changed = torch.nn.functional.grid_sample(pixels, narrower, align_corners=False).requires_grad_()
+    beside = pixels.clone()
+    beside[..., :40, :] = 1 - beside[..., :40, :]
+    moved = expression(changed, pixels, landmarks)
+    assert 10 * expression(beside, pixels, landmarks) < moved
+    moved.backward()
+    assert changed.grad is not None
+    assert changed.grad.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in expression.parameters())
 
 
 def test_the_perceptual_distance_is_chosen_by_name(monkeypatch):

@@ -138,7 +138,8 @@ class SourceDegradation:
             if repeated and number > 0:
                 result[number] = result[number - 1]
             else:
-                picture = self._degraded(pictures[number : number + 1].float(), Draws(generator))
+                with torch.autocast(pictures.device.type, enabled=False):  # pictures are not resized in half precision
+                    picture = self._degraded(pictures[number : number + 1].float(), Draws(generator))
                 result[number] = picture[0].to(result)
         return result
 

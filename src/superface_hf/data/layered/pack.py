@@ -61,12 +61,12 @@ class Segmenter:
 
 def label_clip(video: Path, cache: Path, landmarker: MediapipeTracker, segmenter: Segmenter) -> dict[str, np.ndarray]:
     """``landmarks`` (T, 478, 3) in parts of the picture's width and height, z away from the camera, NaN without a face, and
-    ``matte`` (T / 2, 256, 256) uint8 of every second frame."""
+    ``matte`` (T / 2, 256, 256) uint8. Only every second frame is looked at: the others have no landmarks."""
     path = cache / f"{video.stem}.npz"
     if not path.exists():
         points, mattes = [], []
         for index, picture in enumerate(pictures(video)):
-            faces = landmarker.find_faces(picture)
+            faces = landmarker.find_faces(picture) if index % 2 == 0 else []
             side = np.array([picture.shape[1], picture.shape[0], -picture.shape[1]], np.float32)
             points.append(faces[0].landmarks / side if faces else np.full((478, 3), np.nan, np.float32))
             if index % 2 == 0:

@@ -21,7 +21,7 @@ from transformers.utils import ModelOutput
 
 from ...errors import MediaError
 from ...hub.model import HubMixin
-from ..sync_expert.modeling_sync_expert import Block
+from ..time_blocks import TimeBlock
 from .configuration_lip_reader import VISEMES, SuperFaceLipReaderConfig
 from .mouth_pictures import HEIGHT, WIDTH, nearest_frames
 
@@ -61,7 +61,7 @@ class SuperFaceLipReaderModel(HubMixin, PreTrainedModel):
         cells = (HEIGHT // 16) * -(-WIDTH // 16)
         self.enter = nn.Linear(widths[-1] * cells, config.hidden_size)
         self.blocks = nn.ModuleList(
-            Block(config.hidden_size, dilation, config.dropout) for dilation in config.dilations
+            TimeBlock(config.hidden_size, dilation, config.dropout) for dilation in config.dilations
         )
         self.norm = nn.LayerNorm(config.hidden_size)
         self.head = nn.Linear(config.hidden_size, len(VISEMES))

@@ -21,6 +21,7 @@ from transformers.utils import ModelOutput
 from ...errors import MotionError
 from ...hub.model import HubMixin
 from ..audio_to_lip.feature_extraction_audio_to_lip import SuperFaceAudioToLipFeatureExtractor
+from ..time_blocks import TimeBlock, TimeConvolution
 from .configuration_sync_expert import SuperFaceSyncExpertConfig
 
 BLOCK_SECONDS = 20.0  # seconds embedded at once, so that long sounds need little memory
@@ -56,40 +57,13 @@ class SyncResult(NamedTuple):
     distances: np.ndarray
 
 
-class Convolution(nn.Module):
-    """A convolution of three taps over time, centred, with zeros at the ends: (B, T, in) -> (B, T, out)."""
-
-    def __init__(self, in_size: int, out_size: int, dilation: int) -> None:
-        super().__init__()
-        self.dilation = dilation
-        self.taps = nn.Linear(3 * in_size, out_size)
-
-    def forward(self, x: Tensor) -> Tensor:
-        padded = F.pad(x, (0, 0, self.dilation, self.dilation))
-        return self.taps(torch.cat([padded[:, i * self.dilation :][:, : x.shape[1]] for i in range(3)], dim=2))
-
-
-class Block(nn.Module):
-    """A residual block, (B, T, C) -> (B, T, C)."""
-
-    def __init__(self, size: int, dilation: int, dropout: float) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(size)
-        self.conv = Convolution(size, size, dilation)
-        self.dropout = nn.Dropout(dropout)
-        self.out = nn.Linear(size, size)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.out(self.dropout(F.gelu(self.conv(self.norm(x)))))
-
-
 class Tower(nn.Module):
     """Embeds the window around each frame of (B, T, in) with length 1: (B, T, embedding_size)."""
 
     def __init__(self, config: SuperFaceSyncExpertConfig, in_size: int) -> None:
         super().__init__()
-        self.enter = Convolution(in_size, config.hidden_size, 1)
-        self.blocks = nn.ModuleList(Block(config.hidden_size, d, config.dropout) for d in config.dilations)
+        self.enter = TimeConvolution(in_size, config.hidden_size, 1)
+        self.blocks = nn.ModuleList(TimeBlock(config.hidden_size, d, config.dropout) for d in config.dilations)
         self.norm = nn.LayerNorm(config.hidden_size)
         self.head = nn.Linear(config.hidden_size, config.embedding_size)
 

@@ -1,4 +1,4 @@
-"""The loss of the layered teacher: pixels, perceptual distance, flow, and the strength of fine detail."""
+"""The loss of the layered teacher: pixels, perceptual distance, flow, the strength of fine detail, and expressions."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ class LossWeights:
         alpha: the error of where the person ends.
         occlusion: the pull toward using what the source shows.
         perceptual: the perceptual distance of whole frames, faces, mouths and eyes.
+        expression: what the tracker's refiners read of mouth, brows and eyes.
         adversarial, matching: the discriminators' judgement, and the match of their features.
     """
 
@@ -43,6 +44,7 @@ class LossWeights:
     alpha: float = number(1.0, low=0)
     occlusion: float = number(0.01, low=0)
     perceptual: float = number(0.15, low=0)
+    expression: float = number(0.3, low=0)
     adversarial: float = number(0.03, low=0)
     matching: float = number(1.0, low=0)
 

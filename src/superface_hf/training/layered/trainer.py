@@ -24,6 +24,7 @@ from ...data.layered.batches import Batches, LayeredBatch
 from ...data.layered.shards import load_shards
 from ...face_model.linear import FaceModel
 from ...models.backbone import LiteBackbone, load_imagenet
+from ...models.embedded import embedded_tracker
 from ...models.teacher.configuration_teacher import SuperFaceTeacherConfig, TeacherSize
 from ...models.teacher.modeling_teacher import SuperFaceTeacherModel, TeacherOutput
 from ...utils.settings import number
@@ -33,6 +34,7 @@ from ..core.processes import accelerator_for, share_gradients
 from ..core.randomness import numpy_generator, torch_generator
 from ..core.run import TrainingRun
 from ..core.schedules import cosine_after_share, set_rates, switched_on
+from ..losses.expression_consistency import ExpressionConsistency
 from ..losses.perceptual import PerceptualDistance
 from .discriminators import Discriminators, Views
 from .loss import LossWeights, closely, fidelity
@@ -118,6 +120,7 @@ class LayeredTrainer:
         )
         self.optimizer, self.critics = (accelerator.prepare_optimizer(one) for one in (optimizer, critics))
         self.perceptual = channels_last(PerceptualDistance(backbone(config.backbone))).to(device)
+        self.expression = ExpressionConsistency(embedded_tracker()).to(device)
         self.degrade = SourceDegradation(DegradationConfig(share=config.degraded))
         clips, portraits = load_shards(config.shards, "train", device, config.threads, config.most, config.stride)
         self.batches = Batches(clips, portraits, model.config.image_size, config.targets, config.stills)
@@ -150,6 +153,8 @@ class LayeredTrainer:
         with self.accelerator.autocast():
             terms = fidelity(output, rendered, batch, self.perceptual)
             terms["perceptual"] = terms["perceptual"] + closely(views, self.perceptual)
+            meshes = batch.window.enter(batch.driving)
+            terms["expression"] = self.expression(rendered, batch.target, meshes)
             if heard and config.discriminators:
                 self.discriminators.requires_grad_(False)
                 judged = self.discriminators.judge(views, batch.sharp)

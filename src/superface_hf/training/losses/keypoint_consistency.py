@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...face_model.topology import LEFT_EYE, LEFT_IRIS, LIPS, POINTS, RIGHT_EYE, RIGHT_IRIS
-from ...models.tracker.crops import CHIN, EYE_LEFT, EYE_RIGHT, FOREHEAD
+from ...models.tracker.crops import EYE_LEFT, EYE_RIGHT
 from ...models.tracker.modeling_tracker import SuperFaceTrackerModel
 from ..core.layout import channels_last
+from .crop_place import CropPlace
 
 # How much more a point on lips, lids and irises counts: a few pixels there are a closed mouth or a look aside.
 REGION_WEIGHT = 4.0
@@ -66,42 +65,3 @@ class KeypointConsistency(nn.Module):
         crops = place.cut(pictures, self.crop_size) * 2 - 1
         points, _ = self.regressor(crops.contiguous(memory_format=torch.channels_last))
         return points[..., :2]
-
-
-class CropPlace:
-    """Upright squares in a batch of pictures, in image coordinates: :class:`FaceCrop` for gradients.
-
-    Attributes:
-        centre: (B, 2).
-        half: (B,) half of the side.
-        axes: (B, 2, 2), the crop's x and y axis in the picture as columns, of unit length.
-    """
-
-    def __init__(self, centre: Tensor, half: Tensor, axes: Tensor) -> None:
-        self.centre, self.half, self.axes = centre, half, axes
-
-    @classmethod
-    def around(cls, landmarks: Tensor, margin: float) -> CropPlace:
-        """Return landmarks (B, 478, 3) in image coordinates."""
-        points = landmarks[..., :2]
-        eyes, down = points[:, EYE_LEFT] - points[:, EYE_RIGHT], points[:, CHIN] - points[:, FOREHEAD]
-        right = F.normalize(torch.stack((eyes[:, 0] + down[:, 1], eyes[:, 1] - down[:, 0]), dim=-1), dim=-1)
-        axes = torch.stack((right, torch.stack((-right[:, 1], right[:, 0]), dim=-1)), dim=-1)
-        upright = points @ axes
-        low, high = upright.amin(1), upright.amax(1)
-        centre = (axes @ ((low + high) / 2)[..., None])[..., 0]
-        return cls(centre, (high - low).amax(-1) * margin / 2, axes)
-
-    def to_crop(self, points: Tensor) -> Tensor:
-        """Convert points (B, N, 2 or 3) in image coordinates to (B, N, 2) in crop units."""
-        return (points[..., :2] - self.centre[:, None]) @ self.axes / self.half[:, None, None]
-
-    def cut(self, pictures: Tensor, size: int) -> Tensor:
-        """Cut crops (B, 3, size, size) out of pictures (B, 3, S, S); outside a picture its border is repeated."""
-        # Bilinear sampling skips pixels when it shrinks by more than two. Powers of two leave no remainder of the picture.
-        factor = 2 ** int(math.log2(max(1.0, float(self.half.min()) * pictures.shape[-1] / size)))
-        if factor > 1:
-            pictures = F.avg_pool2d(pictures, factor)
-        matrix = torch.cat((self.axes * self.half[:, None, None], self.centre[..., None]), dim=-1)
-        grid = F.affine_grid(matrix, [len(pictures), 3, size, size], align_corners=False)
-        return F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)

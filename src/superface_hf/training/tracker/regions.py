@@ -84,6 +84,13 @@ def _across(ring: np.ndarray) -> list[tuple[int, int]]:
     return [(int(ring[-step]), int(ring[step])) for step in range(1, half)]
 
 
+def _through() -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Return the pairs of points, outer and inner, through the upper and through the lower lip, without the corners."""
+    pairs = [(int(outer), int(inner)) for outer, inner in zip(topology.LIPS_OUTER, topology.LIPS_INNER, strict=True)]
+    half = len(pairs) // 2
+    return pairs[half + 1 :], pairs[1:half]
+
+
 def _mean_distance(region: Region, pairs: list[tuple[int, int]]) -> Measure:
     places = _places(region, pairs)
 
@@ -103,10 +110,12 @@ def _sum(region: Region, weights: Mapping[int, float], axis: int) -> Tensor:
 
 
 def _measured_mouth() -> MeasuredRegion:
-    """Opening, width, height of the lips, and the corners: smiles, frowns, and one-sided ones."""
+    """Opening, width, height of the lips, how thick each is (pressed, rolled and pursed ones), and the corners: smiles,
+    frowns, and one-sided ones."""
     opening = _mean_distance(MOUTH, [*topology.INNER_LIPS])
     width = _mean_distance(MOUTH, [(61, 291)])
     height = _mean_distance(MOUTH, [(0, 17)])
+    upper, lower = (_mean_distance(MOUTH, pairs) for pairs in _through())
     sides = _places(MOUTH, [(61, 291)])[0]
     lips = torch.from_numpy(np.flatnonzero(np.isin(MOUTH.points, topology.LIPS)))
 
@@ -116,6 +125,10 @@ def _measured_mouth() -> MeasuredRegion:
 
     gaps = list(topology.INNER_LIPS)
     opened = {int(point): sign / len(gaps) for pair in gaps for point, sign in zip(pair, (-1.0, 1.0), strict=True)}
+    thick = [
+        {point: sign / len(lip) for pair in lip for point, sign in zip(pair, signs, strict=True)}
+        for lip, signs in zip(_through(), ((-1.0, 1.0), (1.0, -1.0)), strict=True)
+    ]
     return MeasuredRegion(
         "mouth",
         MOUTH,
@@ -126,7 +139,7 @@ def _measured_mouth() -> MeasuredRegion:
             MOUTH,
             [*_across(topology.LIPS_INNER), *_across(topology.LIPS_OUTER)]
             + [(61, 291), (78, 308), (40, 270), (91, 321), (37, 267), (84, 314)]
-            + [(0, 13), (37, 82), (267, 312), (14, 17), (87, 84), (317, 314)]
+            + [pair for lip in _through() for pair in lip]
             + [(2, 0), (2, 61), (2, 291), (17, 152), (61, 17), (291, 17), (2, 152)],
         ),
         poses=(
@@ -134,10 +147,15 @@ def _measured_mouth() -> MeasuredRegion:
             width,
             lambda points: corners(points)[:, 0] - corners(points)[:, 1],
             lambda points: height(points) - opening(points),
+            upper,
+            lower,
             lambda points: corners(points).mean(1),
         ),
-        figures={"opening": opening, "width": width, "corners": corners},
-        sums=torch.stack([_sum(MOUTH, opened, 1), _sum(MOUTH, {61: -1.0, 291: 1.0}, 0)]),
+        figures={"opening": opening, "width": width, "corners": corners, "upper_lip": upper, "lower_lip": lower},
+        sums=torch.stack(
+            [_sum(MOUTH, opened, 1), _sum(MOUTH, {61: -1.0, 291: 1.0}, 0)]
+            + [_sum(MOUTH, weights, 1) for weights in thick]
+        ),
     )
 
 
