@@ -292,7 +292,7 @@ class TestCommand:
         assert set(results["protocols"]["cross"]["pairs"]) == {"b / val_001", "b / val_002"}
         assert set(results["protocols"]["self"]["expressions"]["slopes"]["teacher"]) == set(MEASURES)
         assert set(results["protocols"]["turns"]["portraits"]["b"]) == {"10", "20", "30"}
-        assert len(results["verdicts"]) == 10 + 4 + 1 + 1 + 5 + 2 + 2
+        assert len(results["verdicts"]) == 10 + len(MEASURES) + 1 + 1 + 5 + 2 + 2
         sheets = ("self", "degraded", "cross_flow", "cross_teacher", "turns", "turns_lines")
         for name in (*sheets, "self_clips", "degraded_clips", "regions"):
             assert (out / f"{name}.png").is_file(), name

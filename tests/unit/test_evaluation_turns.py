@@ -34,6 +34,7 @@ SIZE = 192
 EXPRESSIONS = {
     "opening": {"jawOpen": 0.8},
     "width": {"mouthStretchLeft": 0.8, "mouthStretchRight": 0.8},
+    "lips": {"mouthRollUpper": 0.8, "mouthRollLower": 0.8},
     "lids": {"eyeBlinkLeft": 0.8, "eyeBlinkRight": 0.8},
     "brows": {"browInnerUp": 0.8, "browOuterUpLeft": 0.8, "browOuterUpRight": 0.8},
 }

@@ -45,8 +45,8 @@ TURN_COLUMNS = (
     ("bend px ↓", "bend", ".2f"),
 )
 SLOPE_LEGEND = """\
-Slope / correlation of changes against the source frame, of all clips together. opening, width: of the mouth; lids: how far
-they are apart; brows: how high they are above the eyes."""
+Slope / correlation of changes against the source frame, of all clips together. opening, width: of the mouth; lips: how
+thick they are; lids: how far they are apart; brows: how high they are above the eyes."""
 TURN_LEGEND = """\
 By true frames of clips that far from the source, hair: sharpness, of the target's; outline: intersection over union of the
 person with the target's. By portraits before a drawn wall, where neither source nor result shows the person, unchanged: share

@@ -15,8 +15,10 @@ import numpy as np
 if TYPE_CHECKING:
     from .portrait import PortraitLayers
 
-# Lanczos weights of the three pixels on each side of the middle between two pixels.
-HALFWAY = np.array([0.0243, -0.1351, 0.6079, 0.6079, -0.1351, 0.0243], np.float32)
+# Weights of the three pixels on each side of the middle between two pixels. Linear sampling of the texture weakens fine detail;
+# these weights give the middles more of it (up to 1.2 times as much), so that over all places between two pixels detail of 0.35
+# cycles a pixel keeps 0.92 of its power. Lanczos weights would leave 0.71.
+HALFWAY = np.array([0.0652, -0.2195, 0.6543, 0.6543, -0.2195, 0.0652], np.float32)
 HALFWAY = HALFWAY / HALFWAY.sum()
 # Larger textures keep their resolution, and are sampled by a cubic.
 MAX_DOUBLED = 50_000_000  # pixels

@@ -7,8 +7,10 @@ import numpy as np
 from ..face_model.linear import LIDS, FaceModel
 from ..face_model.topology import INNER_LIPS, LEFT_BROW, RIGHT_BROW, lid_gap
 
-MEASURES = ("opening", "width", "lids", "brows")
+MEASURES = ("opening", "width", "lips", "lids", "brows")
 MOUTH_CORNERS = (61, 291)
+# Upper and lower edge of each lip: pressed, rolled and pursed lips differ in how thick they are.
+LIP_EDGES = ((0, 13), (14, 17))
 # A brow, and the corners of the eye below it.
 BROWS = ((LEFT_BROW, (263, 362)), (RIGHT_BROW, (33, 133)))
 # Changes whose squares add up to less than this have no slope: the true face did not move.
@@ -16,8 +18,8 @@ UNMOVED = 1e-9
 
 
 def expression_measures(landmarks: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the opening and width of the mouth, the openings of the lids and the height of the brows: name -> (T,) in
-    canonical units.
+    """Return the opening and width of the mouth, the thickness of the lips, the openings of the lids and the height of the
+    brows: name -> (T,) in canonical units.
 
     The head's place, size and turn are taken out, and what a turn does to tracked landmarks: it is no expression.
 
@@ -30,6 +32,7 @@ def expression_measures(landmarks: np.ndarray) -> dict[str, np.ndarray]:
     return {
         "opening": lid_gap(still, INNER_LIPS),
         "width": np.abs(right - left),
+        "lips": lid_gap(still, LIP_EDGES),
         "lids": np.mean([lid_gap(still, lids) for lids in LIDS], axis=0),
         "brows": np.mean(heights, axis=0),
     }

@@ -1,6 +1,6 @@
 /** Reads a student's picture and its layers once, and makes the textures from which frames are drawn. */
 
-const HALFWAY = [0.0243, -0.1351, 0.6079, 0.6079, -0.1351, 0.0243]; // Lanczos, three pixels to each side
+const HALFWAY = [0.0652, -0.2195, 0.6543, 0.6543, -0.2195, 0.0652]; // as in superface_hf.layers.sampling
 const BEYOND = 0.6; // how far the person continues beyond the picture's borders, in widths of the face
 
 /** @returns the pixels (RGBA) of the files, each drawn over the ones before. */
@@ -46,8 +46,8 @@ function doubled({ data, width, height }, down) {
         result.data[to + c] = data[from + c];
         let sum = 0;
         if (c < 3) {
-          for (let k = 0; k < 6; k++) {
-            const at = Math.min(length - 1, Math.max(0, i + k - 2)) - i;
+          for (let k = 0; k < HALFWAY.length; k++) {
+            const at = Math.min(length - 1, Math.max(0, i + k + 1 - HALFWAY.length / 2)) - i;
             sum += (HALFWAY[k] / total) * data[from + c + at * step];
           }
         } else {
