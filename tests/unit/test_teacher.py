@@ -126,6 +126,14 @@ def test_key_frames_are_where_the_motion_is_uneven(scene):
     assert key_frames(landmarks) == [0]
 
 
+def test_nothing_is_interpolated_between_a_closed_mouth_and_an_open_one(scene):
+    lower, upper = topology.LIPS_INNER[1:10], topology.LIPS_INNER[:10:-1].copy()
+    shut = scene[1].clone()
+    shut[:, lower] = shut[:, upper]
+    apart = moved(shut, [0.004 * step for step in range(7)], lower)
+    assert key_frames(apart) == [0, 2, 3, 6]
+
+
 def test_between_key_frames_the_networks_changes_are_interpolated(scene):
     """The frames differ little from those for which the networks run, and a key frame not at all."""
     source, landmarks, driving = scene

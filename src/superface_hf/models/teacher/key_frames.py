@@ -20,8 +20,12 @@ FARTHEST = 6
 # Between key frames no landmark is farther than this from its interpolated place, in widths of the face. Lids and lips may be
 # least: half a blink looks unlike the mean of an open eye and a closed one, and so does a mouth that just closes.
 EVEN, EVEN_LIDS, EVEN_LIPS = 0.02, 0.003, 0.005
+# Lips nearer to each other than this are closed, in widths of the face. What a mouth shows begins when they part: nothing is
+# interpolated between a closed mouth and an open one.
+CLOSED = 0.01
 LIDS = torch.from_numpy(np.concatenate([topology.LEFT_EYE, topology.RIGHT_EYE]))
 LIPS = torch.from_numpy(topology.LIPS_INNER)
+UPPER_LIP, LOWER_LIP = topology.INNER_LIPS[1]  # in the middle
 
 
 class Changes(NamedTuple):
@@ -42,16 +46,20 @@ def between(before: Tensor, after: Tensor, frames: int) -> Tensor:
 def key_frames(landmarks: Tensor) -> list[int]:
     """Return the indices of the key frames of consecutive frames (B, 478, 3): 0, ..., B - 1."""
     points = landmarks.detach().float().cpu()
+    width = points[:, :, 0].amax(1) - points[:, :, 0].amin(1)
+    closed = (points[:, UPPER_LIP] - points[:, LOWER_LIP]).norm(dim=-1) < CLOSED * width
     chosen = [0]
     while chosen[-1] < len(points) - 1:
-        chosen.append(_next(points, chosen[-1]))
+        chosen.append(_next(points, closed, chosen[-1]))
     return chosen
 
 
-def _next(points: Tensor, start: int) -> int:
+def _next(points: Tensor, closed: Tensor, start: int) -> int:
     """Return the key frame after the key frame ``start``."""
     width = points[start, :, 0].max() - points[start, :, 0].min()
     for end in range(min(start + FARTHEST, len(points) - 1), start + 1, -1):
+        if closed[start : end + 1].any() and not closed[start : end + 1].all():
+            continue
         even = between(points[start, None], points[end, None], end - start)[:-1]
         away = ((points[start + 1 : end] - even).norm(dim=-1) / width).amax(0)
         if away.max() <= EVEN and away[LIDS].max() <= EVEN_LIDS and away[LIPS].max() <= EVEN_LIPS:
