@@ -415,7 +415,8 @@ def test_an_oversized_upload_is_refused(visit, tmp_path, megabytes, says):
 def test_the_page_opens_with_a_finished_example_that_plays(visit, screenshots, device, tab):
     visitor = visit(tab, **(PHONE if device == "phone" else DESKTOP))
     page = visitor.page
-    page.wait_for_function("document.querySelector('video[data-example]')?.currentTime > 0.2")
+    # Each tab has a video of its own, and the page starts one after the other.
+    page.wait_for_function(f"document.querySelector('#{tab}-result video[data-example]')?.currentTime > 0.2")
     video = page.locator(f"#{tab}-result video")
     assert video.evaluate("v => [v.muted, v.loop, v.paused]") == [True, True, False]
     page.screenshot(path=screenshots / f"{device}_{tab}_opening.png")
