@@ -50,13 +50,12 @@ def key_frames(landmarks: Tensor) -> list[int]:
     closed = (points[:, UPPER_LIP] - points[:, LOWER_LIP]).norm(dim=-1) < CLOSED * width
     chosen = [0]
     while chosen[-1] < len(points) - 1:
-        chosen.append(_next(points, closed, chosen[-1]))
+        chosen.append(_next(points, closed, width[chosen[-1]], chosen[-1]))
     return chosen
 
 
-def _next(points: Tensor, closed: Tensor, start: int) -> int:
-    """Return the key frame after the key frame ``start``."""
-    width = points[start, :, 0].max() - points[start, :, 0].min()
+def _next(points: Tensor, closed: Tensor, width: Tensor, start: int) -> int:
+    """Return the key frame after the key frame ``start``, in which the face has this ``width``."""
     for end in range(min(start + FARTHEST, len(points) - 1), start + 1, -1):
         if closed[start : end + 1].any() and not closed[start : end + 1].all():
             continue

@@ -16,7 +16,7 @@ from ...models.tracker.regions import BROWS, MOUTH
 from ..core.layout import channels_last
 from .crop_place import CropPlace
 
-# Points this far off, in sides of a crop's half, count as much as features that are off by their own mean strength.
+# Points this far off, in halves of a crop's side, count as much as features that are off by their own mean strength.
 POINTS_OFF = 0.05
 
 
@@ -66,7 +66,7 @@ class ExpressionConsistency(nn.Module):
 
 
 def _distance(network: CropRefiner, rendered: Tensor, wanted: Tensor) -> Tensor:
-    """Return how far a refiner's features and points differ, both about 1 where nothing is right."""
+    """Return how far a refiner's features (over their strength) and points (over ``POINTS_OFF``) differ."""
     seen = network.features((rendered * 2 - 1).contiguous(memory_format=torch.channels_last))
     with torch.no_grad():
         true = network.features((wanted * 2 - 1).contiguous(memory_format=torch.channels_last))
