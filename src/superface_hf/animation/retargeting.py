@@ -13,7 +13,8 @@ import torch
 
 from ..errors import MotionError, UnknownNameError
 from ..face_model import topology
-from ..face_model.linear import FaceModel
+from ..face_model.emphasis import ShownFaceModel, how_shut
+from ..face_model.linear import FaceModel, FaceShape
 from ..face_model.lips import CLOSED, mouth_opening
 from ..face_model.topology import lid_gap
 from ..motion import Motion
@@ -30,8 +31,6 @@ MotionLike = Motion | str | os.PathLike[str]
 Relative = bool | Literal["auto"]
 # Limits of the head's growth. Larger, the picture's pixels would show; smaller, the body would not fit the head.
 MIN_GROWTH, MAX_GROWTH = 0.75, 1.5
-# An eye that is shut by more than this share blinks; less is an expression, or noise.
-SHUTTING = 0.3
 # Eyes open by less than the first share of a usual opening count as shut, and are opened to the second, by at most so
 # many blinks.
 ASLEEP, AWAKE, MOST_LIFT = 0.4, 0.85, 3.0
@@ -103,7 +102,8 @@ class Retargeter:
     """
 
     def __init__(self, portrait: Portrait, changes: Changes, face_model: FaceModel) -> None:
-        self._portrait, self._changes, self._face_model = portrait, changes, face_model
+        self._portrait, self._changes = portrait, changes
+        self._shown, self._shape = shown(portrait, face_model)
         self._spoken = PortraitMouth(portrait.shape, portrait.motion.mouth[0], face_model)
         self._awake = awake(portrait, face_model) if changes.relative == "auto" else portrait.motion
         self._first: Motion | None = None
@@ -171,10 +171,16 @@ class Retargeter:
     def _placed(self, motion: Motion) -> tuple[Motion, torch.Tensor]:
         own = self._portrait.motion.scale[0]
         motion = replace(motion, scale=np.clip(motion.scale, MIN_GROWTH * own, MAX_GROWTH * own))
-        shape = self._portrait.shape
         if self._portrait.drawn_eyes:
-            return motion, torch.from_numpy(move_drawn_eyes(shape, motion, self._face_model))
-        return motion, self._face_model.animate(shape, motion)
+            return motion, torch.from_numpy(move_drawn_eyes(self._shape, motion, self._shown))
+        return motion, self._shown.animate(self._shape, motion)
+
+
+def shown(portrait: Portrait, face_model: FaceModel) -> tuple[ShownFaceModel, FaceShape]:
+    """Return the model whose meshes move a portrait, and the neutral face with which the portrait's own motion gives
+    exactly these landmarks."""
+    model = ShownFaceModel(face_model)
+    return model, model.neutral_shape(portrait.landmarks, portrait.motion)
 
 
 def on_portrait(
@@ -222,20 +228,10 @@ def awake(portrait: Portrait, face_model: FaceModel) -> Motion:
 
 
 def _shutting(moved: Motion, driving: Motion) -> Motion:
-    """Return the motion with eyes that shut as the driver's do."""
-    shut = _how_shut(driving.eyes)
+    """Return the motion with eyes that shut as the driver's do: a shutting eye is taken absolutely. Its change alone would shut
+    a portrait's narrow eyes too far, and wide ones not completely."""
+    shut = how_shut(driving.eyes)
     return replace(moved, eyes=moved.eyes + shut * (driving.eyes - moved.eyes))
-
-
-def _how_shut(eyes: np.ndarray) -> np.ndarray:
-    """Return how far the eyes (T, E) are shut, (T, E) in [0, 1], the same for all coefficients of an eye.
-
-    A shutting eye is taken absolutely: its change alone would shut a portrait's narrow eyes too far, and wide ones not
-    completely.
-    """
-    lids = Motion.neutral(1, 1.0).edit({"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}).eyes.reshape(2, -1)
-    scores = (eyes.reshape(len(eyes), 2, -1) * lids).sum(-1) / (lids**2).sum(-1)
-    return np.repeat(smoothstep(scores, SHUTTING, 1.0), lids.shape[1], axis=1)
 
 
 def resampled(

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..animation.portrait import Portrait, find_portrait
 from ..errors import MediaError, NoFaceError, SeveralFacesError
 from ..face_model.coordinates import Square
+from ..face_model.emphasis import ShownFaceModel
 from ..face_model.linear import FaceModel, FaceShape
 from ..layers.portrait import cut_out
 from ..media import VideoReader, load_picture
@@ -37,8 +38,8 @@ class Reenactment:
         source_landmarks: (1, 478, 3) in image coordinates.
         targets: (T, side, side, 3) uint8.
         target_landmarks: (T, 478, 3) in pixels, as tracked in the targets.
-        driving: (T, 478, 3) in image coordinates: the source's neutral face, moved by the clip's ``Motion``.
-        shape, motion: that neutral face, and the motion of source and targets (T + 1 frames).
+        driving: (T, 478, 3) in image coordinates: the source's face, moved by the clip's ``Motion`` as it is shown.
+        shape, motion: its neutral face, and the motion of source and targets (T + 1 frames).
     """
 
     name: str
@@ -193,14 +194,14 @@ class _SeenFrames:
         landmarks = torch.from_numpy(square.to_image(pixels))
         model = FaceModel.default()
         _, motion = model.fit(landmarks, self.fps)
-        shape = model.neutral_shape(landmarks[0], motion[0])
+        shape, shown = model.neutral_shape(landmarks[0], motion[0]), ShownFaceModel(model)
         return Reenactment(
             self.name,
             cut_out(self.pictures[chosen[0]], square, self.side),
             landmarks[:1],
             np.stack([self.pictures[index] for index in chosen[1:]]),
             pixels[1:],
-            model.animate(shape, motion)[1:],
+            shown.animate(shown.neutral_shape(landmarks[0], motion[0]), motion)[1:],
             shape,
             motion,
         )

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...face_model.emphasis import ShownFaceModel
 from ...face_model.linear import FaceModel, FaceShape
 from ...motion import Motion
 from ...motion.regions import ARRAYS
@@ -110,7 +111,7 @@ def _clip(name: str, parts: dict[str, bytes], device: torch.device, stride: int)
     frames = _decoded(parts["mp4"], arrays["frames"])
     mattes = _decoded(parts["matte.mp4"], arrays["frames"] // 2)[..., 0]
     motion = Motion(**{key: arrays[key] for key in ARRAYS}, fps=float(arrays["fps"]))
-    meshes = FaceModel.default().animate(FaceShape(torch.from_numpy(arrays["shape"])), motion)
+    meshes = ShownFaceModel(FaceModel.default()).animate(FaceShape(torch.from_numpy(arrays["shape"])), motion)
     gap = (meshes[:, 14] - meshes[:, 13]).norm(dim=-1) / (meshes[:, 454] - meshes[:, 234]).norm(dim=-1)
     poses = rotation_matrix(motion.rotation) * motion.scale[:, None, None]
     return PackedClip(

@@ -14,11 +14,11 @@ from ...animation.drawn_eyes import DrawnLids
 from ...animation.mouth_swap import SHUT
 from ...animation.portrait import Portrait
 from ...animation.portrait_mouth import PortraitMouth
-from ...animation.retargeting import MAX_GROWTH, MIN_GROWTH, SHUTTING, awake
+from ...animation.retargeting import MAX_GROWTH, MIN_GROWTH, awake, shown
 from ...face_model import topology
-from ...face_model.linear import TURN_LIMIT, FaceModel, lid_gap
+from ...face_model.emphasis import SHUTTING, blink_scores, lid_emphasis
+from ...face_model.linear import TURN_LIMIT, FaceModel, FaceShape, lid_gap
 from ...face_model.topology import POINTS
-from ...motion import Motion
 from ...motion.rows import row_layout
 from ...utils.easing import smoothstep
 
@@ -50,24 +50,20 @@ class FaceGraph(nn.Module):
         own, spoken = awake(portrait, face_model), PortraitMouth(portrait.shape, portrait.motion.mouth[0], face_model)
         self._layout, self._spoken = row_layout(), spoken
         self._scale = float(own.scale[0])
-        blink = Motion.neutral(1, own.fps).edit({"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}).eyes.reshape(2, -1)
-        # What of a coefficient is a blink: (E, E), the same for all coefficients of an eye.
-        lids = np.zeros((blink.size, blink.size))
-        for eye, half in enumerate((slice(0, blink.shape[1]), slice(blink.shape[1], None))):
-            lids[half, half] = (blink[eye] / np.square(blink[eye]).sum())[:, None]
-        self._lids = DrawnLids.of(portrait.shape) if portrait.drawn_eyes else ()
+        moving, shape = shown(portrait, face_model)
+        self._lids = DrawnLids.of(shape) if portrait.drawn_eyes else ()
         constants = {
             "turn": _quaternion_product(own.rotation[0]),
             "translation": own.translation,
             "eyes": own.eyes,
             "brows": own.brows,
             "gaze": own.gaze,
-            "lids": lids,
+            "lids": blink_scores(),
             "correction": spoken.correction,
             "opens": spoken.opens[:, None],
             "opener": spoken.opener,
-            "points": portrait.shape.points.numpy().reshape(1, -1),
-            "basis": _folded(portrait, face_model),
+            "points": shape.points.numpy().reshape(1, -1),
+            "basis": _folded(shape, moving),
             "gaps": np.stack(
                 [_opening(lids, face_model) for lids in (topology.LEFT_LIDS, topology.RIGHT_LIDS)], axis=1
             ),
@@ -78,9 +74,9 @@ class FaceGraph(nn.Module):
     def forward(self, motion: Tensor) -> Tensor:
         part = {name: motion[:, first:last] for name, (first, last) in self._layout.items()}
         shut = smoothstep(part["eyes"] @ self.own_lids, SHUTTING, 1.0)
-        eyes = meant = self.own_eyes + part["eyes"] - shut * self.own_eyes
-        if self._lids:
-            eyes = torch.zeros_like(meant)
+        meant = self.own_eyes + part["eyes"] - shut * self.own_eyes
+        meant = meant * lid_emphasis(smoothstep(meant @ self.own_lids, SHUTTING, 1.0))
+        eyes = torch.zeros_like(meant) if self._lids else meant
         quaternion = self._turned(part["rotation"])
         vector = _vector(quaternion).clamp(-TURN_LIMIT, TURN_LIMIT)
         features = torch.cat((vector, vector * vector, vector * vector[:, [2, 0, 1]]), dim=1)
@@ -114,11 +110,11 @@ class FaceGraph(nn.Module):
         return mouth + self.own_correction + change * self.own_opener
 
 
-def _folded(portrait: Portrait, face_model: FaceModel) -> np.ndarray:
+def _folded(shape: FaceShape, face_model: FaceModel) -> np.ndarray:
     """(9 + M, 1434): what turn features and coefficients add to this neutral face, whose eyes open in their own way."""
     bases = {region: basis.flatten(1).double().numpy() for region, basis in face_model.bases.items()}
     half = len(bases["eyes"]) // 2
-    openings = np.repeat(face_model.openings(portrait.shape), half)[:, None]
+    openings = np.repeat(face_model.openings(shape), half)[:, None]
     turn = face_model.turn_basis.flatten(1).double().numpy()
     return np.concatenate([turn, bases["mouth"], openings * bases["eyes"], bases["brows"], bases["gaze"]])
 
