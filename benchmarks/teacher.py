@@ -6,8 +6,8 @@
 
 Multiply-accumulates are what torch's ``FlopCounterMode`` counts (convolutions and matrix products), divided by two. A part's
 milliseconds are those of batch 1 in float32. "Written" are whole clips of the pipeline, the portrait that says the demo's
-sentence, from the known motion to the encoded mp4: as usual, and with the networks run for every frame. How good the
-pictures are is measured by ``superface evaluate teacher``.
+sentence, from the known motion to the encoded mp4: as usual (in bfloat16 where the CPU has it), and with the networks run for
+every frame. How good the pictures are is measured by ``superface evaluate teacher``.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from superface_hf.media import load_picture
 from superface_hf.pipelines.driving import driver_of
 from superface_hf.pipelines.request import Request
 from superface_hf.pipelines.talking_face import TalkingFacePipeline
+from superface_hf.renderers.auto import AutoRenderer
 from superface_hf.utils.assets import PORTRAIT, SPEECH
 
 COUNTER = "torch's FlopCounterMode / 2"
@@ -144,7 +145,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    teacher = SuperFaceTeacherModel.from_pretrained(args.model, dtype=torch.float32).eval()
+    teacher = AutoRenderer.from_pretrained(args.model).eval()  # the pipeline chooses what it computes in
     teacher.to(memory_format=torch.channels_last)
     cost = measure_cost(teacher, args.seconds) | measure_clips(teacher)
     for name, value in cost.items():

@@ -349,11 +349,29 @@ class TestModelsAndSettings:
         layers = {"matte": quick_pipe.matte, "inpainter": quick_pipe.inpainter, "device": "cpu"}
         small_teacher.save_pretrained(tmp_path)
         pipe = pipeline("talking-face", model=str(tmp_path), tracker=tracker, dtype=torch.bfloat16, **layers)
-        full = pipeline("talking-face", model=str(tmp_path), tracker=tracker, **layers)
+        full = pipeline("talking-face", model=str(tmp_path), tracker=tracker, dtype=torch.float32, **layers)
         assert pipe.model.dtype == torch.bfloat16
         assert full.model.dtype == torch.float32
         narrow, wide = (each(scene, motion=swaying(4)).frames.astype(int) for each in (pipe, full))
         assert np.abs(narrow - wide).mean() < 1
+
+    @pytest.mark.parametrize(
+        ("asked", "able", "computes_in"),
+        [({}, True, "bfloat16"), ({}, False, "float32"), ({"dtype": torch.float32}, True, "float32")],
+    )
+    def test_without_a_dtype_a_cpu_that_has_bfloat16_computes_in_it(
+        self, small_teacher, tracker, quick_pipe, scene, tmp_path, monkeypatch, asked, able, computes_in
+    ):
+        monkeypatch.setattr("superface_hf.renderers.teacher.computes_in_bfloat16", lambda: able)
+        small_teacher.save_pretrained(tmp_path)
+        layers = {"matte": quick_pipe.matte, "inpainter": quick_pipe.inpainter, "device": "cpu"}
+        pipe = pipeline("talking-face", model=str(tmp_path), tracker=tracker, **layers, **asked)
+        assert pipe.model.dtype == torch.float32, "the weights stay as they are"
+        seen = []
+        with pipe.model.generator.register_forward_hook(lambda part, given, made: seen.append(given[0].dtype)):
+            pipe(scene, motion=swaying(2))
+        # The painted picture is float32 in any case; what enters the generator is what the networks compute in.
+        assert {str(each) for each in seen} == {f"torch.{computes_in}"}
 
     def test_a_saved_pipeline_comes_back_from_its_folder(self, quick_pipe, tracker, scene, tmp_path):
         quick_pipe.save_pretrained(tmp_path)

@@ -51,7 +51,7 @@ def run_batch(
     engine: Engine = "local",
     workers: int = 2,
     device: str = AUTO,
-    dtype: str = "float32",
+    dtype: str = AUTO,
     progress: bool | None = None,
 ) -> BatchReport:
     """Render a table of jobs.

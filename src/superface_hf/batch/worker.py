@@ -29,10 +29,10 @@ class RenderRow:
     Args:
         folder: where clips go.
         device: of the models: "auto", "cpu", "cuda", "cuda:1", ...
-        dtype: "float32", "bfloat16" or "float16".
+        dtype: "auto", "float32", "bfloat16" or "float16".
     """
 
-    def __init__(self, folder: str | os.PathLike[str], device: str = AUTO, dtype: str = "float32") -> None:
+    def __init__(self, folder: str | os.PathLike[str], device: str = AUTO, dtype: str = AUTO) -> None:
         self.folder, self.device, self.dtype = str(Path(folder).absolute()), device, dtype
         self._pipes: dict[str, Any] = {}
         self._voices: dict[str, Callable[[str], Any]] = {}

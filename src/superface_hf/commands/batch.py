@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ..utils.device import AUTO, DEVICE_HELP
+from ..utils.device import AUTO, DEVICE_HELP, DTYPE_HELP, DTYPES
 from .output import add_json_option, print_result
 
 
@@ -26,7 +26,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--workers", type=int, default=2, help="number of actors, with --engine ray (default: 2)")
     parser.add_argument("--device", default=AUTO, help=DEVICE_HELP)
-    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
+    parser.add_argument("--dtype", choices=DTYPES, default=AUTO, help=DTYPE_HELP)
     add_json_option(parser)
     parser.set_defaults(run=run)
 

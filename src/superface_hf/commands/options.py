@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from ..errors import SuperFaceError
-from ..utils.device import AUTO, DEVICE_HELP, choose_device
+from ..utils.device import AUTO, DEVICE_HELP, DTYPE_HELP, DTYPES, choose_device
 
 
 def add_speech_options(parser: argparse.ArgumentParser, required: bool) -> None:
@@ -62,7 +62,7 @@ def add_portrait_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--model", help="a renderer: a Hub id or folder (default: the embedded teacher)")
     parser.add_argument("--device", default=AUTO, help=DEVICE_HELP)
-    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
+    parser.add_argument("--dtype", choices=DTYPES, default=AUTO, help=DTYPE_HELP)
 
 
 def load_pipeline(options: argparse.Namespace) -> Any:

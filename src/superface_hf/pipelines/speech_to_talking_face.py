@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
-import torch
 from diffusers import DDIMScheduler
 
 from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
@@ -13,6 +12,7 @@ from ..models.face_space.modeling_face_space import FaceSpace
 from ..models.speech_to_portrait.modeling_portrait_denoiser import PortraitDenoiser
 from ..models.teacher.modeling_teacher import SuperFaceTeacherModel
 from ..models.voice_encoder.modeling_voice_encoder import SuperFaceVoiceEncoderModel
+from ..renderers.auto import AutoRenderer
 from .clip import TalkingFaceClip
 from .speech_to_portrait import SpeechToPortraitPipeline
 from .talking_face import TalkingFacePipeline
@@ -51,7 +51,7 @@ class SpeechToTalkingFacePipeline(SpeechToPortraitPipeline):
 
         portrait = SpeechToPortraitPipeline.embedded()
         with quiet_loading():
-            renderer = SuperFaceTeacherModel.from_pretrained(weights_folder("teacher"), dtype=torch.float32)
+            renderer = AutoRenderer.from_pretrained(weights_folder("teacher"))
         pipe = cls(**portrait.components, renderer=renderer.eval(), audio_to_lip=embedded_audio_to_lip())
         pipe.is_embedded = True
         return pipe

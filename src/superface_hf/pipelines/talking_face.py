@@ -48,9 +48,9 @@ if TYPE_CHECKING:
     from .speech_to_motion import SpeechToMotionPipeline
     from .speech_to_portrait import SpeechToPortraitPipeline
 
-# Frames rendered together; on a CPU 4 of those that are rendered side by side, 2 of dubbed ones, and of others 16, or as many
-# as have so many pixels: a teacher's changes are interpolated between frames of a batch.
-FRAMES_AT_ONCE, SIDE_BY_SIDE, DUBBED, CONSECUTIVE = 8, 4, 2, 16
+# Frames rendered together; on a CPU 2 of dubbed ones, and of others 16, or as many as have so many pixels: a teacher's changes
+# are interpolated between frames of a batch.
+FRAMES_AT_ONCE, DUBBED, CONSECUTIVE = 8, 2, 16
 PIXELS_AT_ONCE = 1 << 25
 # So many pictures are not searched and split into layers again when they come again.
 REMEMBERED = 2
@@ -66,7 +66,7 @@ class TalkingFacePipeline(Pipeline):
         matte, inpainter: separate the person from the background, and paint the background; the embedded ones by default.
         speech_to_portrait: makes up a face where there is no picture; the embedded one by default.
         speech_to_motion: the motion diffusion, for ``idle="diffusion"``; the embedded one by default.
-        batch_size: frames rendered at once (default: on a CPU up to 16, of a student 4, and 8 elsewhere).
+        batch_size: frames rendered at once (default: on a CPU up to 16, and 8 elsewhere).
     """
 
     _load_processor = False  # type: ignore[assignment]
@@ -334,7 +334,7 @@ class TalkingFacePipeline(Pipeline):
         if live:  # the first frame takes several times as long as all others
             ready.frames(torch.from_numpy(portrait.landmarks)[None])
         fitting = min(CONSECUTIVE, max(1, 3 * PIXELS_AT_ONCE // portrait.picture.size))
-        size = self._at_once(request, streaming, SIDE_BY_SIDE if self.renderer.side_by_side > 1 else fitting)
+        size = self._at_once(request, streaming, fitting)
         frames = render(self.renderer, ready, landmarks(), driver.fps, request, size, self.device, streaming)
         missing = list(driver.missing)
         return Rendering(driver.fps, request.work.timed(frames), motions, missing, driver.frames, driver.sound)

@@ -51,7 +51,10 @@ def _refusal(source: str | os.PathLike[str], kind: str) -> str:
 
 
 class AutoRenderer(AutoModel):
-    """An ``AutoModel`` that refuses models that cannot render by their configuration, before any weights are downloaded."""
+    """An ``AutoModel`` that refuses models that cannot render by their configuration, before any weights are downloaded.
+
+    ``dtype_is_free`` of a loaded model tells its renderer that the caller did not ask for a dtype.
+    """
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *model_args: Any, **kwargs: Any) -> Any:
@@ -64,4 +67,6 @@ class AutoRenderer(AutoModel):
                 made = MODEL_MAPPING[type(config)]
                 if not (hasattr(made, "own_portrait") and hasattr(made, "prepare")):
                     raise HubError(_refusal(source, kind))
-            return super().from_pretrained(source, *model_args, **kwargs)
+            model = super().from_pretrained(source, *model_args, **kwargs)
+        model.dtype_is_free = kwargs.get("dtype", "auto") in ("auto", None)
+        return model

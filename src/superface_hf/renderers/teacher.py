@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -16,19 +17,26 @@ from ..layers.portrait import PortraitLayers
 from .layered import KeyFramePortrait, LayeredPortrait, precision
 
 
+@cache
+def computes_in_bfloat16() -> bool:
+    """Return whether the CPU has instructions for bfloat16. Without them it is many times slower than float32."""
+    able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+
+
 class TeacherRenderer:
     """Renders with a teacher, or with :class:`~superface_hf.layers.untrained.UntrainedLayers`, which are used alike.
 
     Args:
         model: has ``config.image_size``, ``device``, ``prepare`` and ``render``; a teacher is also called with sources.
-        dtype: the precision to render in; None is the precision of the model's weights.
+        dtype: the precision to render in; None is that of the model's weights. Where a model was loaded without a dtype, a
+            CPU that computes in bfloat16 does so, in two thirds of the time: pixels change by less than their rounding.
         consecutive: whether the frames of a batch follow each other in time. On a CPU a teacher's networks then run for
             key frames only (:mod:`superface_hf.models.teacher.key_frames`), which takes half the time; a GPU is
             quicker with whole batches.
     """
 
     brings_portrait = False
-    side_by_side = 1  # a frame is large enough to keep all cores busy
 
     def __init__(self, model: Any, dtype: torch.dtype | None = None, consecutive: bool = False) -> None:
         self.model = model
@@ -40,8 +48,15 @@ class TeacherRenderer:
         return int(self.model.config.image_size)
 
     @property
+    def side_by_side(self) -> int:
+        return torch.get_num_threads() if self._consecutive and torch.device(self.model.device).type == "cpu" else 1
+
+    @property
     def dtype(self) -> torch.dtype:
-        return getattr(self.model, "dtype", torch.float32) if self._dtype is None else self._dtype
+        if self._dtype is not None:
+            return self._dtype
+        free = getattr(self.model, "dtype_is_free", False) and torch.device(self.model.device).type == "cpu"
+        return torch.bfloat16 if free and computes_in_bfloat16() else getattr(self.model, "dtype", torch.float32)
 
     def own_portrait(self, image: Any, face_model: FaceModel) -> None:
         """Return None: the teacher needs a picture."""

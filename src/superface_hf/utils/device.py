@@ -6,6 +6,10 @@ from ..errors import SuperFaceError
 
 AUTO = "auto"
 DEVICE_HELP = "cpu, cuda, cuda:1, mps, or auto: a GPU if there is one (default: auto)"
+DTYPES = (AUTO, "float32", "bfloat16", "float16")
+DTYPE_HELP = (
+    "what the networks compute in; auto: bfloat16 on a CPU that has it, where that is invisible (default: auto)"
+)
 
 
 def choose_device(name: str = AUTO) -> str:

@@ -86,18 +86,18 @@ class RegionWindow:
         plane = (points[..., :2] - self.centre[:, None]) @ axes
         return torch.cat((plane, points[..., 2:]), dim=-1) / unit[:, None]
 
-    def put(self, values: Tensor, size: int) -> Tensor:
-        """Paste values (B, C, h, w) into pictures (B, C, size, size), which are 0 outside of the window."""
+    def add(self, values: Tensor, pictures: Tensor) -> None:
+        """Add values (B, C, h, w) to pictures (B, C, S, S) where the windows lie, in place."""
+        size = pictures.shape[-1]
         axis = pixel_centers(size, self.centre)
         inverse = torch.linalg.inv(torch.stack((self.across, self.down), dim=-1))
-        result = []
-        for one, centre, turn, box in zip(values, self.centre, inverse, self._boxes(size), strict=True):
+        for index, (centre, turn, box) in enumerate(zip(self.centre, inverse, self._boxes(size), strict=True)):
             top, bottom, left, right = box
             x, y = axis[left:right] - centre[0], axis[top:bottom, None] - centre[1]
             grid = torch.stack((turn[0, 0] * x + turn[0, 1] * y, turn[1, 0] * x + turn[1, 1] * y), dim=-1)[None]
-            laid = F.grid_sample(one[None], grid.to(one.dtype), padding_mode="zeros", align_corners=False)
-            result.append(F.pad(laid, (left, size - right, top, size - bottom)))
-        return torch.cat(result)
+            one = values[index : index + 1]
+            laid = F.grid_sample(one, grid.to(one.dtype), padding_mode="zeros", align_corners=False)
+            pictures[index, :, top:bottom, left:right] += laid[0]
 
     def _boxes(self, size: int) -> list[tuple[int, int, int, int]]:
         """Return the cells of a picture that each window covers, with one more on each side: top, bottom, left, right."""

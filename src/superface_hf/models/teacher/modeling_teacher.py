@@ -233,9 +233,10 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
             moved = _leave_volume(motion.volume_flow, places)
             volume = warp_volume(own.volume.float(), moved) * motion.occlusion[:, None]
             detail = torch.cat((warp(own.detail.float(), placed[key]), openings), dim=1)
+            fine = F.interpolate(placed, size=source.image.shape[-2:], mode="bilinear", align_corners=False)
             # Bicubic, because bilinear sampling lost a third of the texture of skin and hair (variance of the Laplacian).
-            warped = warp(source.image, placed, mode="bicubic").clamp(0, 1)
-            alpha = warp(source.matte, placed)
+            warped = warp(source.image, fine, mode="bicubic").clamp(0, 1)
+            alpha = warp(source.matte, fine)
             opening = mouth_opening_mask(meshes[1], source.opening.shape[-1])
             opened = (opening - warp(source.opening, placed)).clamp_min(0)
         dtype = hidden.dtype
@@ -268,8 +269,10 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
             self.eye_painter, *(torch.cat(pair) for pair in zip(left[1], right[1], strict=True))
         ).chunk(2)
         with torch.autocast(driving.device.type, enabled=False):
-            laid = [window.put(stroke, person.shape[-1]) for (window, _), stroke in zip(views, strokes, strict=True)]
-            return person + torch.stack(laid).sum(0)
+            painted = person.clone()
+            for (window, _), stroke in zip(views, strokes, strict=True):
+                window.add(stroke, painted)
+            return painted
 
     @staticmethod
     def _own(source: Tensor, landmarks: Tensor, region: Region) -> tuple[Tensor, Tensor, Tensor]:
