@@ -9,7 +9,7 @@ import torch
 
 from superface_hf.face_model.linear import FaceModel
 from superface_hf.face_model.topology import LEFT_EYE, LIPS_OUTER
-from superface_hf.models.painters.painter import RegionPainter, draw_region, region_shape
+from superface_hf.models.painters.painter import RegionPainter, draw_region, no_redder, region_shape
 from superface_hf.models.painters.windows import EYES, MOUTH, RegionWindow, feather
 
 
@@ -48,6 +48,23 @@ def test_what_is_cut_out_is_put_back_where_it_was(face):
     assert inside.float().mean() > 0.01
     assert ((laid[:, :3] - picture).abs() * inside).max() < 0.05
     assert (laid[..., :10, :10] == 0).all()
+
+
+def test_a_mouth_is_not_painted_redder_than_lips_are():
+    """Bright teeth that become lips came out in a glowing red."""
+    generator = torch.Generator().manual_seed(0)
+    own = 0.4 + 0.2 * torch.rand(1, 3, 64, 96, generator=generator)
+    nothing = torch.zeros_like(own)
+    assert torch.equal(no_redder(nothing, own, own), nothing), "a mouth at rest changes"
+    teeth, glowing = torch.full_like(own, 0.9), torch.zeros_like(own)
+    glowing[:, 1:] = -0.7  # takes green and blue away
+    painted = teeth + no_redder(glowing, teeth, own)
+    redness = [(colours[:, 0] - colours[:, 1:].mean(1))[:, 20:44, 30:66] for colours in (painted, teeth + glowing, own)]
+    assert redness[0].max() < 1.2 * (own[:, 0] - own[:, 1:].mean(1)).max() < 0.5 * redness[1].max()
+    assert torch.equal(painted[:, 1:], (teeth + glowing)[:, 1:])
+    grey = own.mean(1, keepdim=True).expand_as(own)
+    painted = (teeth + no_redder(glowing, teeth, grey))[:, :, 20:44, 30:66]
+    assert (painted[:, 0] - painted[:, 1]).abs().max() < 1e-5, "an old photograph gets a red mouth"
 
 
 def test_an_untrained_painter_repeats_what_it_sees_and_leaves_the_rim_alone(face):

@@ -10,6 +10,10 @@ from ...face_model.mesh_image import MESH_CHANNELS, OPENING_CHANNELS, mesh_image
 from ..blocks import ResidualBlock, ZeroConv2d, conv, upsample
 from .windows import Region, RegionWindow, feather
 
+# The reddest place at a mouth that moves is at most so many times as red as the portrait's own mouth: in 20 clips of people
+# 1.04 times on average, 1.16 in the farthest. Networks that turn bright teeth into lips overshoot it.
+REDDEST = 1.15
+
 # Input channels: the rendered region and the portrait's own, the driving mesh, and the openings of both meshes.
 INPUT_CHANNELS = 2 * 12 + MESH_CHANNELS + 2 * OPENING_CHANNELS
 
@@ -76,3 +80,16 @@ def draw_region(points: Tensor, window: RegionWindow, canonical: Tensor | None) 
 def region_shape(points: Tensor, region: Region) -> Tensor:
     """Return the region's own landmarks (B, points, 3) of (B, 478, 3)."""
     return points[:, torch.as_tensor(region.points, device=points.device)]
+
+
+def no_redder(stroke: Tensor, shown: Tensor, own: Tensor) -> Tensor:
+    """Return the change ``stroke`` of what is ``shown``, with less red where the result would be redder than a mouth like the
+    portrait's ``own`` can be: (B, 3, h, w) each."""
+    most = REDDEST * _redness(own).amax((2, 3), keepdim=True).clamp_min(0)
+    excess = (_redness(shown + stroke) - most).clamp_min(0) * feather(stroke.shape[-2:], stroke)  # type: ignore[arg-type]
+    return torch.cat((stroke[:, :1] - excess, stroke[:, 1:]), dim=1)
+
+
+def _redness(colours: Tensor) -> Tensor:
+    """Return how much redder than green and blue colours (B, 3, h, w) are, (B, 1, h, w)."""
+    return colours[:, :1] - colours[:, 1:].mean(1, keepdim=True)

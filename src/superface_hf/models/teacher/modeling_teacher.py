@@ -28,7 +28,7 @@ from ...hub.model import HubMixin
 from ...layers.motion import Window, beside_seams, layer_flow
 from ...layers.rendered import RenderedWindow, kept_fine
 from ..blocks import ZeroConv2d, ZeroLinear
-from ..painters.painter import RegionPainter, draw_region, region_shape
+from ..painters.painter import RegionPainter, draw_region, no_redder, region_shape
 from ..painters.windows import EYES, MOUTH, Region, RegionWindow
 from .appearance_encoder import AppearanceEncoder
 from .configuration_teacher import SuperFaceTeacherConfig
@@ -263,7 +263,8 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
                 shapes = torch.stack((shape, region_shape(inside, region)), dim=1)
                 views.append((window, (window.cut(person).clamp(0, 1), own, drawn, shapes)))
         mouth, left, right = views
-        strokes = [self._run(self.mouth_painter, *mouth[1])]
+        shown, own, *_ = mouth[1]
+        strokes = [no_redder(self._run(self.mouth_painter, *mouth[1]), shown, own)]
         # Both eyes in one batch.
         strokes += self._run(
             self.eye_painter, *(torch.cat(pair) for pair in zip(left[1], right[1], strict=True))
