@@ -284,11 +284,13 @@ class TestADriversRest:
 
 class TestLoudness:
     @pytest.fixture(scope="class")
-    def voice(self):
+    @classmethod
+    def voice(cls):
         return load_audio_to_lip(None, "cpu")
 
     @pytest.fixture(scope="class")
-    def sentence(self) -> np.ndarray:
+    @classmethod
+    def sentence(cls) -> np.ndarray:
         return load_sound(SPEECH).mono()
 
     def test_at_its_own_level_a_sentence_keeps_its_mouth(self, voice, sentence):

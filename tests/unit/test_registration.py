@@ -30,7 +30,6 @@ def test_the_import_is_cheap():
         "import superface_hf; from transformers import pipeline",
         "from transformers import pipeline; import superface_hf",
         "from superface_hf import SuperFaceTeacherModel; from transformers import pipeline",
-        "import superface_hf.models.tracker.modeling_tracker; from transformers import pipeline",
         "from transformers import AutoModel; import superface_hf; from transformers import pipeline",
     ],
 )
