@@ -27,6 +27,7 @@ import torch
 
 from superface_hf import FaceModel, Motion, SuperFaceTeacherModel
 from superface_hf.animation.portrait import Portrait, find_portrait
+from superface_hf.animation.retargeting import shown
 from superface_hf.evaluation.sheets import cell, write_sheet
 from superface_hf.evaluation.teacher import load_teacher
 from superface_hf.hub import weights_folder
@@ -187,7 +188,8 @@ def draw(case: Case, picture: np.ndarray, teacher: SuperFaceTeacherModel, path: 
     portrait = find_portrait(picture, embedded_tracker(), FaceModel.default(), "largest", teacher.config.image_size)
     own = portrait.crop.to_pixels(portrait.landmarks)
     layers = PortraitLayers.make(picture, own, embedded_matte(), embedded_inpainter(), portrait.others)
-    moved = [FaceModel.default().animate(portrait.shape, move.of(portrait.motion)) for move in case.moves]
+    face, shape = shown(portrait, FaceModel.default())
+    moved = [face.animate(shape, move.of(portrait.motion)) for move in case.moves]
     frames = []
     for model in (UntrainedLayers(teacher.config.image_size), teacher):
         ready = TeacherRenderer(model, torch.float32).prepare(portrait, lambda: layers)
