@@ -39,7 +39,7 @@ from superface_hf.models.embedded import embedded_tracker
 
 NAMES = ("WIDTH", "BROWS", "LIDS")
 CHOSEN = tuple(getattr(emphasis, name) for name in NAMES)
-TRIED = ((1.0, 1.0, 1.0), CHOSEN, (1.3, 1.3, 1.4))
+TRIED = ((1.0, 1.0, 1.0), CHOSEN, (1.3, 1.3, 1.5))
 
 
 def driving(clip: Reenactment, constants: tuple[float, ...]) -> torch.Tensor:
