@@ -17,11 +17,6 @@ from ..layers.portrait import PortraitLayers
 from .layered import KeyFramePortrait, LayeredPortrait, precision
 
 
-# Frames of at least so many pixels are rendered side by side. Smaller ones are mostly Python's own work, in which threads wait for
-# each other.
-SHARED = 256
-
-
 @cache
 def computes_in_bfloat16() -> bool:
     """Return whether the CPU has instructions for bfloat16. Without them it is many times slower than float32."""
@@ -54,8 +49,7 @@ class TeacherRenderer:
 
     @property
     def side_by_side(self) -> int:
-        shared = self._consecutive and self.image_size >= SHARED and torch.device(self.model.device).type == "cpu"
-        return torch.get_num_threads() if shared else 1
+        return torch.get_num_threads() if self._consecutive and torch.device(self.model.device).type == "cpu" else 1
 
     @property
     def dtype(self) -> torch.dtype:
