@@ -7,7 +7,8 @@ constants of ``face_model/emphasis.py``.
 
 The teacher renders clips from their first frame, each time with other constants (mouth's width, brows, lids). Printed are the
 slopes of the expressions that MediaPipe's face landmarker sees in the frames, over those that it sees in the true ones, and how
-near the frames are: PSNR of the whole and of the boxes of eyes and mouth, and the perceptual distance.
+near the frames are: PSNR of the whole and of the boxes of eyes and mouth, and the perceptual distance. The landmarker's file
+``face_landmarker.task`` is looked for in ``SUPERFACE_MODELS``, or in the folder ``models`` of the data.
 """
 
 from __future__ import annotations
@@ -79,7 +80,6 @@ def main() -> None:
     parser.add_argument(
         "--data", type=Path, default=os.environ.get("SUPERFACE_DATA"), required="SUPERFACE_DATA" not in os.environ
     )
-    parser.add_argument("--landmarker", type=Path, help="MediaPipe's face_landmarker.task")
     parser.add_argument("--model", default=str(weights_folder("teacher")), help="a teacher (default: the embedded one)")
     parser.add_argument("--split", choices=("val", "train"), default="val")
     parser.add_argument("--clips", type=int, default=12, help="so many clips, spread over all of the split")

@@ -1,8 +1,8 @@
 """Meshes that show an expression: a little larger than the landmarks of a face that makes it.
 
 A moved picture shows less of an expression than a face does, whose skin also folds and shades: a landmarker sees 0.8 of the
-mouth's width, of raised brows and of narrowed lids in frames whose meshes are exactly the true ones. With these meshes it sees
-what it sees in the true frames, which are also nearer by their pixels (docs/measurements.md, "Expressions").
+mouth's width, of raised brows and of narrowed lids in frames whose meshes have nearly the true ones. With these meshes it sees
+about what it sees in the true frames, which are as near by their pixels within 0.03 dB (docs/measurements.md, "Expressions").
 """
 
 from __future__ import annotations

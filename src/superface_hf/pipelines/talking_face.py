@@ -59,6 +59,8 @@ REMEMBERED = 2
 class TalkingFacePipeline(Pipeline):
     """Animates a portrait.
 
+    Without a ``dtype`` a teacher's networks compute in bfloat16 on a CPU that has instructions for it, which cannot be seen.
+
     Args (beyond those of every transformers pipeline, such as ``model``, ``device`` (also "auto") and ``dtype``):
         tracker: finds faces in the portrait and the driving video; the embedded one by default.
         face_model: the linear face model; the embedded one by default.
