@@ -10,6 +10,10 @@ import gc
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing here may need a network
+# Workers share the cores already. A thread of one would wait for a thread of another, and take a third more CPU time. Before
+# torch is loaded; processes that tests start do the same. What several threads do is asked by tests that set their number.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace

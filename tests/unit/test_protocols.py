@@ -202,6 +202,16 @@ class TestTwoPipelinesAtOnce:
         for one, other in zip(alone, at_once, strict=True):
             assert np.abs(one.astype(int) - other).max() <= 1
 
+    def test_a_teacher_with_two_batches_side_by_side_gives_the_frames_of_one_with_one(self, quick_pipe, scene):
+        motion, usual, found = bundled_motion("nod")[:40], torch.get_num_threads(), []
+        try:
+            for threads in (1, 2):
+                torch.set_num_threads(threads)
+                found.append(quick_pipe(scene, motion=motion).frames)
+        finally:
+            torch.set_num_threads(usual)
+        assert np.abs(found[0].astype(int) - found[1]).max() <= 1
+
     def test_one_that_works_on_one_thread_leaves_others_theirs(self):
         usual, seen = torch.get_num_threads(), []
         torch.set_num_threads(3)
