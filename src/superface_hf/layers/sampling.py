@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 # Weights of the three pixels on each side of the middle between two pixels. Linear sampling of the texture weakens fine detail;
 # these weights give the middles more of it (up to 1.2 times as much), so that over all places between two pixels detail of 0.35
-# cycles a pixel keeps 0.92 of its power. Lanczos weights would leave 0.71.
-HALFWAY = np.array([0.0652, -0.2195, 0.6543, 0.6543, -0.2195, 0.0652], np.float32)
+# cycles a pixel keeps 0.94 of its power. Lanczos weights would leave 0.71.
+HALFWAY = np.array([0.0672, -0.2261, 0.6589, 0.6589, -0.2261, 0.0672], np.float32)
 HALFWAY = HALFWAY / HALFWAY.sum()
 # Larger textures keep their resolution, and are sampled by a cubic.
 MAX_DOUBLED = 50_000_000  # pixels

@@ -1,6 +1,6 @@
 /** Reads a student's picture and its layers once, and makes the textures from which frames are drawn. */
 
-const HALFWAY = [0.0652, -0.2195, 0.6543, 0.6543, -0.2195, 0.0652]; // as in superface_hf.layers.sampling
+const HALFWAY = [0.0672, -0.2261, 0.6589, 0.6589, -0.2261, 0.0672]; // as in superface_hf.layers.sampling
 const BEYOND = 0.6; // how far the person continues beyond the picture's borders, in widths of the face
 
 /** @returns the pixels (RGBA) of the files, each drawn over the ones before. */
