@@ -1,0 +1,1 @@
+"""Windows on mouths, for training the painter of mouths alone."""

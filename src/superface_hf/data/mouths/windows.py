@@ -1,0 +1,94 @@
+"""Windows on mouths that :mod:`.gather` made, and batches of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...errors import SuperFaceError
+from ...models.painters.painter import no_redder
+
+
+@dataclass(frozen=True, eq=False)
+class MouthBatch:
+    """Windows on mouths, (B, C, h, w) float32, colours in [0, 1].
+
+    Attributes:
+        shown, own, drawn, shapes: the painter's inputs.
+        before: what the teacher's own painter made of them.
+        target: the true mouths.
+        asked: (B, 1, h, w) in [0, 1], 1 on the mouth.
+    """
+
+    shown: Tensor
+    own: Tensor
+    drawn: Tensor
+    shapes: Tensor
+    before: Tensor
+    target: Tensor
+    asked: Tensor
+
+    def painted_by(self, painter: Callable[..., Tensor]) -> Tensor:
+        """Return the windows (B, 3, h, w) as a painter leaves them."""
+        stroke = painter(self.shown, self.own, self.drawn, self.shapes)
+        return self.shown + no_redder(stroke, self.shown, self.own)
+
+    def tinted(self, most: float) -> MouthBatch:
+        """Return the batch in random light: each channel keeps between 1 - ``most`` and all of its strength."""
+        light = 1 - most * torch.rand(len(self.shown), 3, 1, 1, device=self.shown.device)
+        colours = ("shown", "own", "before", "target")
+        return replace(self, **{name: getattr(self, name) * light for name in colours})
+
+
+NAMES = tuple(field.name for field in fields(MouthBatch))
+
+
+class MouthWindows:
+    """All windows of a folder, on one device; a clip counts less, the more there are of its repository."""
+
+    def __init__(self, arrays: dict[str, Tensor], weights: Tensor) -> None:
+        self._arrays, self._weights = arrays, weights
+
+    @classmethod
+    def read(cls, folder: Path, device: str | torch.device) -> MouthWindows:
+        """Read the windows of a folder.
+
+        Raises:
+            SuperFaceError: it holds none.
+        """
+        paths = sorted(folder.glob("*.npz"))
+        if not paths:
+            raise SuperFaceError(f"{folder} holds no windows: make them with superface_hf.data.mouths.gather.")
+        clips = [dict(np.load(path)) for path in paths]
+        repositories = [str(clip["repository"]) for clip in clips]
+        count = Counter(repositories)
+        weights = [
+            torch.full((len(clip["target"]),), (count[name] ** -0.5) / len(clip["target"]))
+            for name, clip in zip(repositories, clips, strict=True)
+        ]
+        arrays = {name: torch.from_numpy(np.concatenate([clip[name] for clip in clips])).to(device) for name in NAMES}
+        return cls(arrays, torch.cat(weights).to(device))
+
+    def __len__(self) -> int:
+        return len(self._weights)
+
+    def draw(self, count: int) -> MouthBatch:
+        """Return random windows."""
+        return self._batch(torch.multinomial(self._weights, count, replacement=True))
+
+    def batches(self, size: int) -> Iterator[MouthBatch]:
+        """Yield all windows in order."""
+        for chosen in torch.arange(len(self), device=self._weights.device).split(size):
+            yield self._batch(chosen)
+
+    def _batch(self, chosen: Tensor) -> MouthBatch:
+        rows = {name: values[chosen] for name, values in self._arrays.items()}
+        return MouthBatch(
+            **{name: row.float() / 255 if row.dtype == torch.uint8 else row.float() for name, row in rows.items()}
+        )

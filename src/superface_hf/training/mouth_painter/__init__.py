@@ -1,0 +1,1 @@
+"""Training of the teacher's mouth painter alone."""

@@ -1,0 +1,166 @@
+"""Train the teacher's mouth painter alone, on windows that are gathered once::
+
+    python -m superface_hf.data.mouths.gather --data DATA --out .cache/mouths
+    superface train mouth-painter --set mouths=.cache/mouths --out runs/mouth-painter
+
+Everything else of the teacher stays. A step costs a hundredth of one of the whole teacher, so that a discriminator can be
+heard on a CPU too. The same command continues from the newest checkpoint in ``out``; the teacher with the new painter is in
+its ``final``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ...data.mouths.windows import MouthBatch, MouthWindows
+from ...data.pictures.holes import HoleBatch
+from ...hub import weights_folder
+from ...models.imagenet import imagenet_backbone
+from ...models.teacher.modeling_teacher import SuperFaceTeacherModel
+from ...utils.settings import number
+from ..core.averaging import averaged_copy
+from ..core.layout import channels_last
+from ..core.processes import accelerator_for
+from ..core.run import TrainingRun
+from ..core.schedules import cosine_after_warmup, switched_on
+from ..inpainter.discriminator import HoleDiscriminator
+from ..inpainter.trainer import LossWeights, PictureLoss
+from ..losses.perceptual import PerceptualDistance
+
+
+@dataclass
+class MouthPainterTrainingConfig:
+    """How the mouth painter is trained.
+
+    Attributes:
+        mouths: folder made by ``superface_hf.data.mouths.gather``.
+        out: folder for checkpoints, the log and at last the teacher.
+        teacher: folder or Hub id of the teacher whose painter is trained; None is the embedded one.
+        steps, minutes: the learning rate reaches zero at whichever comes first; reading the windows counts.
+        batch_size: windows a step in each process.
+        learning_rate, judge_rate: the highest rates of painter and discriminator, after ``warmup`` steps.
+        weight_decay: of AdamW.
+        ema: decay of the averaged weights that are released.
+        clip_norm, judge_clip_norm: longer gradients of painter and discriminator are shortened to these.
+        around: the weight of changes to what the painter drew around the mouth before.
+        tint: how far light is changed, so that teeth take on the light of any portrait; 0 leaves colours.
+        checkpoint_minutes: how often to save, and to measure the averaged weights.
+        seed: of everything that is drawn.
+        loss: what each term counts.
+    """
+
+    mouths: Path = Path(".cache/mouths")
+    out: Path = Path("runs/mouth-painter")
+    teacher: str | None = None
+    steps: int = number(1_000_000, low=1)
+    minutes: float = number(60.0, low=0.01)
+    batch_size: int = number(12, low=1)
+    learning_rate: float = number(5e-4, low=0)
+    judge_rate: float = number(2e-4, low=0)
+    warmup: int = number(40, low=0)
+    weight_decay: float = number(1e-3, low=0)
+    ema: float = number(0.995, low=0, high=1)
+    clip_norm: float = number(1.0, low=1e-3)
+    judge_clip_norm: float = number(10.0, low=1e-3)
+    around: float = number(4.0, low=0)
+    tint: float = number(0.35, low=0, high=0.9)
+    checkpoint_minutes: float = number(5.0, low=0)
+    mixed_precision: Literal["no", "bf16"] = "no"
+    seed: int = number(0, low=0)
+    loss: LossWeights = field(default_factory=LossWeights)
+
+
+class MouthPainterTrainer:
+    """One training run; ``train()`` continues from the newest checkpoint, exactly where it stopped."""
+
+    def __init__(self, config: MouthPainterTrainingConfig) -> None:
+        torch.manual_seed(config.seed)
+        self.config = config
+        self.accelerator = accelerator = accelerator_for(config.mixed_precision)
+        teacher = SuperFaceTeacherModel.from_pretrained(
+            config.teacher or weights_folder("teacher"), dtype=torch.float32
+        )
+        teacher = channels_last(teacher).train()
+        teacher.requires_grad_(False).mouth_painter.requires_grad_(True)
+        self.averaged = averaged_copy(teacher, accelerator.device)
+        optimizer = torch.optim.AdamW(
+            teacher.mouth_painter.parameters(),
+            lr=config.learning_rate,
+            betas=(0.5, 0.99),
+            weight_decay=config.weight_decay,
+        )
+        # Its painter is called alone, so no wrapper would see the gradients: they are shared by hand.
+        self.teacher = accelerator.prepare_model(teacher, evaluation_mode=True)
+        self.optimizer = accelerator.prepare_optimizer(optimizer)
+        self.windows = MouthWindows.read(config.mouths / "train", accelerator.device)
+        self.held_out = MouthWindows.read(config.mouths / "val", accelerator.device)
+        self.compare = PictureLoss(PerceptualDistance(imagenet_backbone()).to(accelerator.device))
+        self.discriminator: HoleDiscriminator | None = None
+        if config.loss.adversarial:
+            self.discriminator = HoleDiscriminator(accelerator, config.judge_rate, config.judge_clip_norm)
+        self.run = TrainingRun(
+            config.out, accelerator, self.averaged, config.ema, config.checkpoint_minutes, config,
+            steps=config.steps, minutes=config.minutes, seed=config.seed,
+        )  # fmt: skip
+
+    def train(self, until: int | None = None) -> None:
+        """Train to the end, or to step ``until``, and write a checkpoint in both cases."""
+        run, config = self.run, self.config
+        run.resume()
+        for step in run.steps_left(until):
+            batch = self.windows.draw(config.batch_size).tinted(config.tint)
+            fall = cosine_after_warmup(step, config.warmup, run.progress)
+            loss, terms = self._loss(batch, fall)
+            run.descend(loss, self.teacher, self.optimizer, config.learning_rate * fall, config.clip_norm)
+            run.tick({"loss": loss.detach(), **terms}, measure=self.measure)
+        run.save(measure=self.measure)
+        run.release()
+
+    def _loss(self, batch: MouthBatch, fall: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the weighted sum, and its terms without gradients; the discriminator learns from the batch."""
+        weights, progress = self.config.loss, self.run.progress
+        with self.accelerator.autocast():
+            painted = batch.painted_by(self.teacher.mouth_painter)
+        around = ((painted - batch.before).abs() * (1 - batch.asked)).mean()
+        asked, mouth = (
+            HoleBatch(batch.target, 1 - batch.asked, batch.asked),
+            torch.lerp(batch.target, painted, batch.asked),
+        )
+        terms = self.compare(mouth, asked) | {"around": around}
+        loss = sum(getattr(weights, name) * terms[name] for name in ("pixels", "perceptual", "texture"))
+        loss = loss + self.config.around * around
+        if self.discriminator is not None and progress >= weights.judged_from:
+            terms["discriminator"] = self.discriminator.learn(mouth, asked, self.config.judge_rate * fall)
+            judged = self.discriminator.judge(mouth, asked)
+            heard = switched_on(progress, weights.judged_from, weights.judged_fully)
+            loss = loss + heard * sum(getattr(weights, name) * term for name, term in judged.items())
+            terms |= judged
+        return loss, {name: term.detach() for name, term in terms.items()}
+
+    @torch.no_grad()
+    def measure(self) -> dict[str, float]:
+        """Return errors of pixels, features and textures of held-out mouths, of the averaged painter and of the one before."""
+        sums: dict[str, float] = {}
+        for batch in self.held_out.batches(16):
+            asked = HoleBatch(batch.target, 1 - batch.asked, batch.asked)
+            for name, painted in (("", batch.painted_by(self.averaged.mouth_painter)), ("_before", batch.before)):
+                terms = self.compare(torch.lerp(batch.target, painted, batch.asked), asked)
+                for term, value in terms.items():
+                    sums[term + name] = sums.get(term + name, 0.0) + float(value) * len(batch.target)
+        return {name: value / len(self.held_out) for name, value in sums.items()}
+
+
+def run(config: MouthPainterTrainingConfig, until: int | None = None) -> Path | None:
+    """Train until steps or minutes are over, or to step ``until``.
+
+    Returns:
+        The folder of the newest weights; None in all processes except the main one.
+    """
+    trainer = MouthPainterTrainer(config)
+    trainer.train(until)
+    return trainer.run.newest_weights
