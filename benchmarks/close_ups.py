@@ -5,7 +5,8 @@
     python benchmarks/close_ups.py docs/images/close_ups.jpg               # portraits with shut mouths say the demo's sentence
     python benchmarks/close_ups.py sheets/ --clips $SUPERFACE_DATA/clips   # validation clips: true, untrained layers, teacher
 
-The portraits are in the public domain (see ``hard_cases.py``, which downloads them). Sheets of clips are not for publication.
+The portraits are in the public domain (see ``hard_cases.py``, which downloads them), or made up by the package. Sheets of clips
+are not for publication.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from hard_cases import hopper, mona_lisa, morisot, old_master
 from PIL import Image
 from transformers import pipeline
 
+from superface_hf import SpeechToPortraitPipeline
 from superface_hf.evaluation.data import track_clip
 from superface_hf.evaluation.methods import Methods
 from superface_hf.evaluation.teacher import load_teacher
@@ -34,20 +37,12 @@ from superface_hf.utils.assets import SPEECH
 PORTRAITS: tuple[Callable[[], np.ndarray], ...] = (
     hopper,
     mona_lisa,
+    partial(old_master, "francisDrake"),
+    partial(old_master, "benjaminFranklin"),
     partial(morisot, "self-portrait-1885.jpg"),
     partial(morisot, "young-woman-in-mauve.jpg"),
-    *(
-        partial(old_master, name)
-        for name in (
-            "francisDrake",
-            "benjaminFranklin",
-            "georgeWashington",
-            "thomasJefferson",
-            "simonBolivar",
-            "jacobFugger",
-        )
-    ),
 )
+MADE_UP = 4  # faces that nobody has, drawn by the package
 MOMENTS, SECONDS = 8, 3.2
 MOUTH, EYE_PAIR = (192, 128), (192, 72)  # pixels of a cell: width, height
 WIDE = {"mouth": 1.25, "eyes": 1.7}  # how much of a face a cell shows, in distances between the eyes
@@ -79,8 +74,10 @@ def speaking() -> np.ndarray:
     pipe: Any = pipeline("talking-face", device="cpu")  # type: ignore[call-overload]
     samples = load_sound(SPEECH).mono(16000)[: round(16000 * SECONDS)]
     rows: list[list[Image.Image]] = []
-    for portrait in PORTRAITS:
-        picture = portrait()
+    made_up = SpeechToPortraitPipeline.embedded()(
+        num_images=MADE_UP, generator=torch.Generator().manual_seed(0), output_type="np"
+    )
+    for picture in (*(portrait() for portrait in PORTRAITS), *made_up.images):
         points = embedded_tracker().find_faces(picture)[0].landmarks
         clip = pipe(picture, audio=samples, sampling_rate=16000, fps=MOMENTS / SECONDS, idle=False)
         frames = [picture, *clip.frames[1:MOMENTS]]

@@ -32,6 +32,9 @@ from ..inpainter.discriminator import HoleDiscriminator
 from ..inpainter.trainer import LossWeights, PictureLoss
 from ..losses.perceptual import PerceptualDistance
 
+# The cells of a window in which mouths lie.
+ROWS, COLUMNS = slice(20, 116), slice(28, 164)
+
 
 @dataclass
 class MouthPainterTrainingConfig:
@@ -127,10 +130,7 @@ class MouthPainterTrainer:
         with self.accelerator.autocast():
             painted = batch.painted_by(self.teacher.mouth_painter)
         around = ((painted - batch.before).abs() * (1 - batch.asked)).mean()
-        asked, mouth = (
-            HoleBatch(batch.target, 1 - batch.asked, batch.asked),
-            torch.lerp(batch.target, painted, batch.asked),
-        )
+        asked, mouth = _compared(painted, batch)
         terms = self.compare(mouth, asked) | {"around": around}
         loss = sum(getattr(weights, name) * terms[name] for name in ("pixels", "perceptual", "texture"))
         loss = loss + self.config.around * around
@@ -147,12 +147,20 @@ class MouthPainterTrainer:
         """Return errors of pixels, features and textures of held-out mouths, of the averaged painter and of the one before."""
         sums: dict[str, float] = {}
         for batch in self.held_out.batches(16):
-            asked = HoleBatch(batch.target, 1 - batch.asked, batch.asked)
             for name, painted in (("", batch.painted_by(self.averaged.mouth_painter)), ("_before", batch.before)):
-                terms = self.compare(torch.lerp(batch.target, painted, batch.asked), asked)
+                asked, mouth = _compared(painted, batch)
+                terms = self.compare(mouth, asked)
                 for term, value in terms.items():
                     sums[term + name] = sums.get(term + name, 0.0) + float(value) * len(batch.target)
         return {name: value / len(self.held_out) for name, value in sums.items()}
+
+
+def _compared(painted: Tensor, batch: MouthBatch) -> tuple[HoleBatch, Tensor]:
+    """Return what is asked, and painted windows (B, 3, h, w) that are the true ones where nothing is asked: both without the
+    rim, which no mouth reaches."""
+    mouth = torch.lerp(batch.target, painted, batch.asked)
+    target, asked, mouth = (each[..., ROWS, COLUMNS].contiguous() for each in (batch.target, batch.asked, mouth))
+    return HoleBatch(target, 1 - asked, asked), mouth
 
 
 def run(config: MouthPainterTrainingConfig, until: int | None = None) -> Path | None:
