@@ -57,7 +57,7 @@ class Source:
         picture: (H, W, 3) uint8.
         name: the picture's.
         kind: "portrait" or "clip".
-        validation: whether it is of the data's own validation split.
+        validation: whether it is of a clip of the data's own validation split.
         drawn: whether the face space shall draw it.
     """
 
@@ -79,7 +79,7 @@ def portraits(data: Path) -> Iterator[Source]:
         except MediaError:
             continue
         if not is_grey(picture):
-            yield Source(picture, str(row["name"]), "portrait", row["split"] == "val", True)
+            yield Source(picture, str(row["name"]), "portrait", False, True)
 
 
 def frames(data: Path) -> Iterator[Source]:

@@ -21,6 +21,8 @@ from ...models.face_space.modeling_face_space import FACE_BOX
 from ...utils.files import write_arrays
 
 INDEX, PICTURES = "index.csv", "pictures.npz"
+# Faces of this sharpness and more are chosen often, softer ones less, down to a share.
+SHARP, LEAST = 150.0, 0.2
 COLUMNS = ("name", "split", "kind", "person", "sharpness")
 
 
@@ -54,7 +56,7 @@ class PackedFaces:
         pictures: (N, 3, SIZE, SIZE) uint8.
         drawn: (M, 3, SIZE, SIZE) uint8: how the face space draws some of them.
         drawn_of: (N,) int64: the row of ``drawn``, or -1.
-        chances: (N,) how often each is chosen: people alike, but for the square root of how many pictures show them.
+        chances: (N,) how often each is chosen: the less often, the more pictures show that person and the softer it is.
         names, persons: of each.
     """
 
@@ -120,7 +122,8 @@ def load_faces(folder: Path, split: str, device: str | torch.device = "cpu") -> 
             drawn.append(_decoded(files["drawn"][number]))
     persons = tuple(int(rows[number]["person"]) for number in chosen)
     shown = Counter(persons)
-    chances = torch.tensor([shown[person] ** -0.5 for person in persons])
+    sharp = [min(max(float(rows[number]["sharpness"]) / SHARP, LEAST), 1.0) for number in chosen]
+    chances = torch.tensor([weight * shown[person] ** -0.5 for weight, person in zip(sharp, persons, strict=True)])
     stacked = torch.stack(drawn) if drawn else pictures[:0]
     names = tuple(rows[number]["name"] for number in chosen)
     return PackedFaces(pictures.to(device), stacked.to(device), drawn_of.to(device), chances, names, persons)
