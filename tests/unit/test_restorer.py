@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -60,12 +62,12 @@ class TestRestore:
         starts = window_starts(length, 8)
         assert starts[0] == 0
         assert starts[-1] == max(0, length - 8)
-        assert all(0 < later - earlier <= 4 for earlier, later in zip(starts, starts[1:], strict=False))
+        assert all(0 < later - earlier <= 4 for earlier, later in itertools.pairwise(starts))
 
     def test_fidelity_nought_is_the_codebook_alone(self, restorer):
         pictures = torch.rand(1, 3, 64, 64)
         codes = restorer.logits(restorer.see(pictures).features).argmax(1)
-        alone = restorer.decode(restorer.entries(codes)).clamp(0, 1)
+        alone = restorer.decode(restorer.entries(codes), pictures).clamp(0, 1)
         assert torch.equal(restorer.restore(pictures, 0.0), alone)
         assert not torch.equal(restorer.restore(pictures, 1.0), alone)
 
@@ -156,7 +158,7 @@ class TestPipeline:
 
     def test_a_wrong_model_is_refused(self, quick_pipe, scene, tmp_path):
         quick_pipe._restorer = tmp_path
-        with pytest.raises(SuperFaceError, match="restorer .* cannot be loaded"):
+        with pytest.raises(SuperFaceError, match=r"restorer .* cannot be loaded"):
             quick_pipe(scene, edit={"jawOpen": 0.2}, restore=1)
 
 

@@ -111,8 +111,6 @@ def load_restorer(
     Raises:
         SuperFaceError: it cannot be loaded, or is another model.
     """
-    import torch
-
     from .restorer.modeling_restorer import CodebookRestorer
 
     if isinstance(source, CodebookRestorer):
@@ -126,7 +124,7 @@ def load_restorer(
         made = CodebookRestorer.load_config(where).get("_class_name")
         if made != CodebookRestorer.__name__:
             raise SuperFaceError(f"{where} holds a {made or 'model of another library'}, not a CodebookRestorer.")
-        model = CodebookRestorer.from_pretrained(where, torch_dtype=torch.float32)
+        model = CodebookRestorer.from_pretrained(where)
     except (OSError, ValueError, RuntimeError) as error:
         raise SuperFaceError(f"The restorer {where} cannot be loaded: {error}") from error
-    return model.to(device, memory_format=torch.channels_last).eval()
+    return model.to(device).eval()

@@ -147,7 +147,7 @@ class TalkingFacePipeline(Pipeline):
         """The speech-to-portrait pipeline, loaded on first use."""
         from .speech_to_portrait import SpeechToPortraitPipeline
 
-        return self._speech_to_portrait or SpeechToPortraitPipeline.embedded()
+        return self._speech_to_portrait or SpeechToPortraitPipeline.embedded(self._restorer)
 
     @cached_property
     def speech_to_motion(self) -> SpeechToMotionPipeline:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ...errors import SuperFaceError
 from ..diffusers_model import DiffusersModel
+from ..face_space.texture import blur
 from .code_transformer import CodeTransformer
 from .feature_skip import FeatureSkip
 from .fidelity import check_fidelity
@@ -36,7 +37,8 @@ class CodebookRestorer(DiffusersModel):
 
     The idea is CodeFormer's (Zhou et al. 2022, arXiv 2206.11253). Differences: pictures enter as cells of ``patch`` x ``patch``
     pixels, which saves most of the time; the transformer starts from the nearest codes and corrects them, which saves
-    training; and it sees windows, so pictures may have any size.
+    training; it sees windows, so pictures may have any size; and the codebook holds detail only: colours that are coarser stay
+    the input's.
 
     Args:
         block_out_channels: channels of the autoencoder, the finest level first; each further level halves the resolution.
@@ -45,6 +47,7 @@ class CodebookRestorer(DiffusersModel):
         latent_channels: channels around the codebook.
         num_codes, code_size: entries of the codebook, and their size.
         patch: side of the cells that pictures enter and leave as, in pixels.
+        colour_blur: standard deviation of the blur that separates colours from detail, in pixels.
         hidden_size, num_layers, num_heads, window: of the :class:`CodeTransformer`.
     """
 
@@ -58,6 +61,7 @@ class CodebookRestorer(DiffusersModel):
         num_codes: int = 512,
         code_size: int = 32,
         patch: int = 2,
+        colour_blur: float = 8.0,
         hidden_size: int = 128,
         num_layers: int = 4,
         num_heads: int = 4,
@@ -95,6 +99,7 @@ class CodebookRestorer(DiffusersModel):
         self.nearness = nn.Parameter(torch.tensor(1.0))
         self.transformer = CodeTransformer(num_codes, code_size, hidden_size, num_layers, num_heads, window)
         self.skips = nn.ModuleList(FeatureSkip(width) for width in channels)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     def step(self) -> int:
@@ -120,9 +125,10 @@ class CodebookRestorer(DiffusersModel):
             raise SuperFaceError(f"Pictures to restore must have the shape (B, 3, H, W), not {tuple(pictures.shape)}.")
         height, width = pictures.shape[-2:]
         padded = F.pad(pictures, (0, -width % self.step, 0, -height % self.step), mode="replicate")
-        seen = self.see(padded.to(self.dtype))
+        padded = padded.to(self.dtype)
+        seen = self.see(padded)
         codes = self.logits(seen.features).argmax(1)
-        restored = self.decode(self.entries(codes), seen.levels, float(fidelity))
+        restored = self.decode(self.entries(codes), padded, seen.levels, float(fidelity))
         return restored[..., :height, :width].clamp(0, 1).to(pictures)
 
     def clean_features(self, pictures: Tensor) -> Tensor:
@@ -158,11 +164,14 @@ class CodebookRestorer(DiffusersModel):
         """Return the codebook's entries (B, D, h, w) of codes (B, h, w)."""
         return self.vq.quantize.embedding(codes).permute(0, 3, 1, 2)
 
-    def decode(self, entries: Tensor, levels: list[Tensor] | None = None, fidelity: float = 0.0) -> Tensor:
+    def decode(
+        self, entries: Tensor, colours: Tensor, levels: list[Tensor] | None = None, fidelity: float = 0.0
+    ) -> Tensor:
         """Return pictures (B, 3, H, W), about in [0, 1].
 
         Args:
             entries: (B, D, h, w).
+            colours: pictures (B, 3, H, W) whose coarse colours the result has.
             levels: the features of the degraded picture, see :class:`Seen`; without them, or with ``fidelity`` 0, the picture
                 is the codebook's alone.
             fidelity: how much of the features is used.
@@ -178,7 +187,8 @@ class CodebookRestorer(DiffusersModel):
             for layer in block.upsamplers or ():
                 x = layer(x)
         x = decoder.conv_out(decoder.conv_act(decoder.conv_norm_out(x)))
-        return F.pixel_shuffle(x, self.config.patch) / 2 + 0.5
+        detail = F.pixel_shuffle(x, self.config.patch) / 2 + 0.5
+        return detail + blur((colours - detail).contiguous(), self.config.colour_blur)
 
     @torch.no_grad()
     def start_encoder(self, pictures: Tensor) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...data.degradations import DegradationConfig, DegradationRound, SourceDegradation
+from ...data.degradations import REFERENCE_SIDE, DegradationConfig, DegradationRound, SourceDegradation
 from ...models.face_space.canonical import SIZE
 from ...models.face_space.modeling_face_space import FACE_BOX
 from ...models.face_space.texture import bands, blur, local_energy, luminance_of
@@ -19,22 +19,8 @@ from .packed_faces import PackedFaces
 DRAWN = 0.5  # share of the faces that the face space drew which are shown as it drew them
 OFF_FACE = 0.25  # share of crops that may lie anywhere; the others have their middle in the face
 MOST_NOISE = 0.8  # of a drawing, as a share of the picture's detail
+WIDEST = 20.0  # standard deviation that DegradationRound takes
 COLOURS = 6.0  # blur in pixels; what is coarser than that, a drawn face has from the picture
-# Crops have half of the side that strengths are given for, and the pixels of the whole: blurs are twice as wide.
-FIRST = DegradationRound(blur_sigma=(0.4, 6.0), scale=(0.25, 1.0), noise_level=(1.0, 10.0), quality=(40.0, 95.0))
-SECOND = DegradationRound(
-    blur=0.5,
-    blur_sigma=(0.4, 3.0),
-    scale=(0.4, 1.0),
-    noise_level=(1.0, 6.0),
-    photons=(300.0, 3000.0),
-    quality=(40.0, 95.0),
-)
-PHOTOGRAPHS = DegradationConfig(share=0.92, half=0.0, first=FIRST, second=SECOND)
-GENTLE = DegradationRound(
-    blur=0.5, blur_sigma=(0.4, 2.0), scale=(0.6, 1.0), noise_level=(1.0, 5.0), quality=(60.0, 95.0)
-)
-DRAWINGS = DegradationConfig(share=0.4, half=0.0, first=GENTLE, second=GENTLE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,15 +48,26 @@ def draw_pairs(data: PackedFaces, count: int, size: int) -> FacePairs:
 
 
 @torch.no_grad()
-def fixed_pairs(data: PackedFaces, count: int, size: int = 256, seed: int = 0) -> FacePairs:
-    """Return the faces of ``count`` people, as many drawn as degraded; always the same, for validation."""
+def fixed_pairs(
+    data: PackedFaces, count: int, size: int, seed: int = 0, kinds: tuple[str, ...] = ("drawn", "degraded")
+) -> FacePairs:
+    """Return one face each of up to ``count`` people, always the same, for validation.
+
+    Args:
+        data: the faces.
+        count: the number of people.
+        size: side of the pictures, whose middle is that of the face, in pixels.
+        seed: of the degradations.
+        kinds: "drawn" or "degraded", in turn.
+    """
     first = {person: row for row, person in reversed(list(enumerate(data.persons)))}
     chosen = sorted(first.values())
     rows = torch.tensor([chosen[number * len(chosen) // count] for number in range(min(count, len(chosen)))])
     rows = rows.to(data.pictures.device)
     middle = torch.tensor([(each.start + each.stop) // 2 for each in FACE_BOX])
     corners = (middle - size // 2).clamp(0, SIZE - size).expand(len(rows), 2)
-    drawn = (data.drawn_of[rows] >= 0) & (torch.arange(len(rows), device=rows.device) % 2 == 0)
+    wanted = torch.tensor([kinds[number % len(kinds)] == "drawn" for number in range(len(rows))], device=rows.device)
+    drawn = (data.drawn_of[rows] >= 0) & wanted
     flipped = torch.zeros(len(rows), dtype=torch.bool)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -88,7 +85,7 @@ def _pairs(
         shown[one] = as_drawn(clean[one], drawing)
     generator = torch.Generator(clean.device).manual_seed(seed)
     degraded = torch.empty_like(shown)
-    for config, of in ((DRAWINGS, drawn), (PHOTOGRAPHS, ~drawn)):
+    for config, of in ((drawings(size), drawn), (photographs(size), ~drawn)):
         if of.any():
             degraded[of] = SourceDegradation(config)(shown[of], generator)
     last = torch.channels_last
@@ -104,6 +101,31 @@ def as_drawn(clean: Tensor, drawing: Tensor) -> Tensor:
     for band, grain in zip(bands(luminance_of(clean)), bands(noise), strict=True):
         shown = shown + strength * grain / local_energy(grain).clamp_min(1e-5) * local_energy(band)
     return shown.clamp(0, 1)
+
+
+def photographs(size: int) -> DegradationConfig:
+    """Return how faces are degraded that the face space did not draw, in crops of ``size`` pixels."""
+    first = DegradationRound(
+        blur_sigma=_pixels(0.2, 3.0, size), scale=(0.25, 1.0), noise_level=(1.0, 10.0), quality=(40.0, 95.0)
+    )
+    second = DegradationRound(
+        blur=0.5, blur_sigma=_pixels(0.2, 1.5, size), scale=(0.4, 1.0), noise_level=(1.0, 6.0), photons=(300.0, 3000.0),
+        quality=(40.0, 95.0),
+    )  # fmt: skip
+    return DegradationConfig(share=0.92, half=0.0, first=first, second=second)
+
+
+def drawings(size: int) -> DegradationConfig:
+    """Return how faces are degraded that the face space drew."""
+    gentle = DegradationRound(
+        blur=0.5, blur_sigma=_pixels(0.2, 1.0, size), scale=(0.6, 1.0), noise_level=(1.0, 5.0), quality=(60.0, 95.0)
+    )
+    return DegradationConfig(share=0.4, half=0.0, first=gentle, second=gentle)
+
+
+def _pixels(low: float, high: float, size: int) -> tuple[float, float]:
+    """Return standard deviations in pixels of a crop, as ``DegradationRound`` takes them: for a side of 512."""
+    return tuple(min(value * REFERENCE_SIDE / size, WIDEST) for value in (low, high))  # type: ignore[return-value]
 
 
 def _places(data: PackedFaces, count: int, size: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -115,7 +115,8 @@ def load_faces(folder: Path, split: str, device: str | torch.device = "cpu") -> 
     with np.load(folder / PICTURES) as stored:
         files = {name: _files(stored[name], stored[f"{name}_ends"]) for name in ("picture", "drawn")}
     pictures = torch.stack([_decoded(files["picture"][number]) for number in chosen])
-    drawn_of, drawn = torch.full((len(chosen),), -1), []
+    drawn: list[Tensor] = []
+    drawn_of = torch.full((len(chosen),), -1)
     for row, number in enumerate(chosen):
         if files["drawn"][number]:
             drawn_of[row] = len(drawn)

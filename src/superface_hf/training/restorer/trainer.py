@@ -92,7 +92,7 @@ class RestorerTrainingConfig:
     size: int = number(256, low=32)
     vq_batch_size: int = number(48, low=1)
     vq_size: int = number(192, low=32)
-    learning_rate: float = number(1e-3, low=0)
+    learning_rate: float = number(1.5e-3, low=0)
     judge_rate: float = number(2e-4, low=0)
     weight_decay: float = number(1e-4, low=0)
     ema: float = number(0.998, low=0, high=1)
@@ -187,7 +187,7 @@ class RestorerTrainer:
         self.means.follow(features.detach(), codes, restart=done < 0.8)
         entries = network.entries(codes)
         with self.accelerator.autocast():
-            decoded = network.decode(features + (entries - features).detach())
+            decoded = network.decode(features + (entries - features).detach(), clean)
         terms = self._compared(
             decoded.float(), clean, switched_on(done, weights.judged_from, weights.judged_fully), fall
         )
@@ -224,7 +224,7 @@ class RestorerTrainer:
             with torch.no_grad():
                 seen = network.see(pairs.degraded)
                 entries = network.entries(network.logits(seen.features).argmax(1))
-            restored = network.decode(entries, seen.levels, 1.0)
+            restored = network.decode(entries, pairs.degraded, seen.levels, 1.0)
         return self._compared(restored.float(), pairs.clean, 1.0, fall)
 
     def _compared(self, decoded: Tensor, clean: Tensor, heard: float, fall: float) -> dict[str, Tensor]:

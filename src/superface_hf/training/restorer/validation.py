@@ -29,8 +29,8 @@ def restorer_figures(network: CodebookRestorer, pairs: FacePairs, distance: Perc
         found = network.logits(seen.features).argmax(1)
         codes.append(true)
         columns.setdefault("accuracy", []).append((true == found).float().mean((1, 2)))
-        pictures = {"degraded": degraded, "coded": network.decode(network.entries(true))}
-        pictures |= {f"{w:g}": network.decode(network.entries(found), seen.levels, w) for w in FIDELITIES}
+        pictures = {"degraded": degraded, "coded": network.decode(network.entries(true), clean)}
+        pictures |= {f"{w:g}": network.decode(network.entries(found), degraded, seen.levels, w) for w in FIDELITIES}
         for name, picture in pictures.items():
             for measure, values in compared(picture.clamp(0, 1), clean, distance).items():
                 columns.setdefault(f"{measure} {name}", []).append(values)
