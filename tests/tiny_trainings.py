@@ -159,7 +159,8 @@ def restorer(data: Data, out: Path, until: int | None) -> None:
     }  # fmt: skip
     config = RestorerTrainingConfig(
         data("faces", pack_noise_faces), out, STEPS, 1e9, first_stage=0.34, second_stage=0.33, batch_size=2, size=32,
-        vq_batch_size=2, vq_size=32, mixed_precision="no", loss=LossWeights(judged_from=0, judged_fully=0.01), network=network,
+        vq_batch_size=2, vq_size=32, mixed_precision="no", loss=LossWeights(quantised_from=0, judged_from=0, judged_fully=0.01),
+        network=network,
     )  # fmt: skip
     run(config, until)
 

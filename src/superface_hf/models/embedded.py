@@ -98,11 +98,6 @@ def load_audio_to_lip(
     return model.to(device).eval()
 
 
-def embedded_restorer(device: str | torch.device = "cpu") -> CodebookRestorer:
-    """Return the embedded restorer in evaluation mode."""
-    return load_restorer(None, device)
-
-
 def load_restorer(
     source: CodebookRestorer | str | os.PathLike[str] | None, device: str | torch.device = "cpu"
 ) -> CodebookRestorer:

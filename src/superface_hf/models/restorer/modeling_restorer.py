@@ -37,8 +37,8 @@ class CodebookRestorer(DiffusersModel):
 
     The idea is CodeFormer's (Zhou et al. 2022, arXiv 2206.11253). Differences: pictures enter as cells of ``patch`` x ``patch``
     pixels, which saves most of the time; the transformer starts from the nearest codes and corrects them, which saves
-    training; it sees windows, so pictures may have any size; and the codebook holds detail only: colours that are coarser stay
-    the input's.
+    training; it sees windows, so pictures may have any size; and of what the codebook draws only detail is shown: colours that
+    are coarser stay the input's.
 
     Args:
         block_out_channels: channels of the autoencoder, the finest level first; each further level halves the resolution.
@@ -99,7 +99,6 @@ class CodebookRestorer(DiffusersModel):
         self.nearness = nn.Parameter(torch.tensor(1.0))
         self.transformer = CodeTransformer(num_codes, code_size, hidden_size, num_layers, num_heads, window)
         self.skips = nn.ModuleList(FeatureSkip(width) for width in channels)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     def step(self) -> int:
@@ -167,11 +166,15 @@ class CodebookRestorer(DiffusersModel):
     def decode(
         self, entries: Tensor, colours: Tensor, levels: list[Tensor] | None = None, fidelity: float = 0.0
     ) -> Tensor:
+        """Return pictures (B, 3, H, W), about in [0, 1], with the coarse colours of pictures ``colours`` (B, 3, H, W); the
+        other arguments are those of :meth:`draw`."""
+        return self.coloured(self.draw(entries, levels, fidelity), colours)
+
+    def draw(self, entries: Tensor, levels: list[Tensor] | None = None, fidelity: float = 0.0) -> Tensor:
         """Return pictures (B, 3, H, W), about in [0, 1].
 
         Args:
             entries: (B, D, h, w).
-            colours: pictures (B, 3, H, W) whose coarse colours the result has.
             levels: the features of the degraded picture, see :class:`Seen`; without them, or with ``fidelity`` 0, the picture
                 is the codebook's alone.
             fidelity: how much of the features is used.
@@ -187,8 +190,11 @@ class CodebookRestorer(DiffusersModel):
             for layer in block.upsamplers or ():
                 x = layer(x)
         x = decoder.conv_out(decoder.conv_act(decoder.conv_norm_out(x)))
-        detail = F.pixel_shuffle(x, self.config.patch) / 2 + 0.5
-        return detail + blur((colours - detail).contiguous(), self.config.colour_blur)
+        return F.pixel_shuffle(x, self.config.patch) / 2 + 0.5
+
+    def coloured(self, drawn: Tensor, colours: Tensor) -> Tensor:
+        """Return drawn pictures (B, 3, H, W) with the coarse colours of others, whose size is the same."""
+        return drawn + blur((colours - drawn).contiguous(), self.config.colour_blur)
 
     @torch.no_grad()
     def start_encoder(self, pictures: Tensor) -> None:
@@ -200,4 +206,5 @@ class CodebookRestorer(DiffusersModel):
         self.nearness.fill_(self.config.code_size / (2 * nearest.clamp_min(1e-6)))  # as for a normal distribution
 
     def _cells(self, pictures: Tensor) -> Tensor:
-        return F.pixel_unshuffle(pictures * 2 - 1, self.config.patch)
+        cells = F.pixel_unshuffle(pictures * 2 - 1, self.config.patch)
+        return cells.contiguous(memory_format=torch.channels_last)

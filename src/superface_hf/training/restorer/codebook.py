@@ -62,6 +62,6 @@ class CodebookMeans:
 
 
 def perplexity(codes: Tensor, count: int) -> float:
-    """Return how many of ``count`` entries are in use: the exponential of the entropy of codes."""
+    """Return the exponential of the entropy of codes: of how many of ``count`` entries, chosen alike, they could be."""
     shares = torch.bincount(codes.flatten(), minlength=count).float() / codes.numel()
     return float(torch.exp(-(shares * shares.clamp_min(1e-9).log()).sum()))

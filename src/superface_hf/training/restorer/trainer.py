@@ -45,16 +45,19 @@ class LossWeights:
         commitment: the distance of features from their entries.
         adversarial, matching: the discriminator's judgement, and the match of its features; without ``adversarial`` there is
             no discriminator.
+        quantised_from: the share of the first stage up to which features are decoded as they are while the codebook follows
+            them; quantised from the start, a short training would use few codes.
         judged_from, judged_fully: the share of the first stage up to which the discriminator is not heard, and from which on
             it is heard in full; in the last stage it is always heard.
         codes, code_features: the cross-entropy of the codes, and the distance of features from the clean picture's entries.
     """
 
-    pixels: float = number(8.0, low=0)
-    perceptual: float = number(0.5, low=0)
+    pixels: float = number(6.0, low=0)
+    perceptual: float = number(1.0, low=0)
     commitment: float = number(0.25, low=0)
     adversarial: float = number(0.1, low=0)
     matching: float = number(2.0, low=0)
+    quantised_from: float = number(0.1, low=0, high=1)
     judged_from: float = number(0.6, low=0, high=1)
     judged_fully: float = number(0.75, low=0.01, high=1)
     codes: float = number(1.0, low=0)
@@ -92,7 +95,7 @@ class RestorerTrainingConfig:
     size: int = number(256, low=32)
     vq_batch_size: int = number(48, low=1)
     vq_size: int = number(192, low=32)
-    learning_rate: float = number(1.5e-3, low=0)
+    learning_rate: float = number(1e-3, low=0)
     judge_rate: float = number(2e-4, low=0)
     weight_decay: float = number(1e-4, low=0)
     ema: float = number(0.998, low=0, high=1)
@@ -186,10 +189,11 @@ class RestorerTrainer:
         codes = network.distances(features.detach()).argmin(1)
         self.means.follow(features.detach(), codes, restart=done < 0.8)
         entries = network.entries(codes)
+        shown = features + (entries - features).detach() if done >= weights.quantised_from else features
         with self.accelerator.autocast():
-            decoded = network.decode(features + (entries - features).detach(), clean)
+            drawn = network.draw(shown)
         terms = self._compared(
-            decoded.float(), clean, switched_on(done, weights.judged_from, weights.judged_fully), fall
+            drawn.float(), clean, clean, switched_on(done, weights.judged_from, weights.judged_fully), fall
         )
         terms["commitment"] = F.mse_loss(features, entries) / entries.var().clamp_min(1e-6)
         terms["loss"] = terms["loss"] + weights.commitment * terms["commitment"]
@@ -224,18 +228,27 @@ class RestorerTrainer:
             with torch.no_grad():
                 seen = network.see(pairs.degraded)
                 entries = network.entries(network.logits(seen.features).argmax(1))
-            restored = network.decode(entries, pairs.degraded, seen.levels, 1.0)
-        return self._compared(restored.float(), pairs.clean, 1.0, fall)
+            drawn = network.draw(entries, seen.levels, 1.0)
+        return self._compared(drawn.float(), pairs.degraded, pairs.clean, 1.0, fall)
 
-    def _compared(self, decoded: Tensor, clean: Tensor, heard: float, fall: float) -> dict[str, Tensor]:
-        """Return the terms that compare pictures; the discriminator learns from them where it is heard."""
+    def _compared(self, drawn: Tensor, colours: Tensor, clean: Tensor, heard: float, fall: float) -> dict[str, Tensor]:
+        """Return the terms that compare what is drawn with clean pictures.
+
+        Args:
+            drawn: (B, 3, S, S), as :meth:`CodebookRestorer.draw` gives it; its pixels are compared as they are.
+            colours: what the coarse colours are taken from before features are compared.
+            clean: the true pictures.
+            heard: how much the discriminator counts; it learns if that is more than nothing.
+            fall: the learning rate as a share of the highest.
+        """
         weights = self.config.loss
+        shown = self.network.coloured(drawn, colours)
         with self.accelerator.autocast():
-            terms = {"pixels": (decoded - clean).abs().mean(), "perceptual": self.distance(decoded, clean)}
+            terms = {"pixels": (drawn - clean).abs().mean(), "perceptual": self.distance(shown, clean)}
         loss = weights.pixels * terms["pixels"] + weights.perceptual * terms["perceptual"]
         if self.discriminator is not None and heard > 0:
-            terms["discriminator"] = self.discriminator.learn(decoded, clean, self.config.judge_rate * fall)
-            judged = self.discriminator.judge(decoded, clean)
+            terms["discriminator"] = self.discriminator.learn(shown, clean, self.config.judge_rate * fall)
+            judged = self.discriminator.judge(shown, clean)
             loss = loss + heard * sum(getattr(weights, name) * term for name, term in judged.items())
             terms |= judged
         return terms | {"loss": loss}

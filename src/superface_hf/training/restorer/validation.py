@@ -18,7 +18,7 @@ AT_ONCE = 4  # pictures
 
 @torch.no_grad()
 def restorer_figures(network: CodebookRestorer, pairs: FacePairs, distance: PerceptualDistance) -> dict[str, float]:
-    """Return code accuracy and, of the degraded pictures and of those restored with each fidelity, PSNR (dB), perceptual
+    """Return how many codes the clean pictures use, code accuracy and, of the degraded pictures and of those restored with each fidelity, PSNR (dB), perceptual
     distance, and sharpness as a share of the clean pictures'; also of clean pictures that were only coded (``coded``)."""
     columns: dict[str, list[Tensor]] = {}
     codes = []
@@ -35,7 +35,9 @@ def restorer_figures(network: CodebookRestorer, pairs: FacePairs, distance: Perc
             for measure, values in compared(picture.clamp(0, 1), clean, distance).items():
                 columns.setdefault(f"{measure} {name}", []).append(values)
     means = {name: float(torch.cat(values).mean()) for name, values in columns.items()}
-    return {"codes in use": perplexity(torch.cat(codes), network.config.num_codes), **means}
+    together = torch.cat(codes)
+    used = {"codes in use": len(together.unique()), "perplexity": perplexity(together, network.config.num_codes)}
+    return {**used, **means}
 
 
 def compared(picture: Tensor, clean: Tensor, distance: PerceptualDistance) -> dict[str, Tensor]:
