@@ -18,8 +18,12 @@ AT_ONCE = 4  # pictures
 
 @torch.no_grad()
 def restorer_figures(network: CodebookRestorer, pairs: FacePairs, distance: PerceptualDistance) -> dict[str, float]:
-    """Return how many codes the clean pictures use, code accuracy and, of the degraded pictures and of those restored with each fidelity, PSNR (dB), perceptual
-    distance, and sharpness as a share of the clean pictures'; also of clean pictures that were only coded (``coded``)."""
+    """Return the figures of a network.
+
+    They are: how many codes the clean pictures use, and the perplexity of these; the accuracy of the codes predicted from the
+    degraded pictures; and PSNR (dB), perceptual distance, and sharpness as a share of the clean pictures', of the degraded
+    pictures, of those restored with each fidelity, and of clean pictures that were only coded.
+    """
     columns: dict[str, list[Tensor]] = {}
     codes = []
     for start in range(0, len(pairs.clean), AT_ONCE):
