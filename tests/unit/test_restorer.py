@@ -178,7 +178,7 @@ class TestTraining:
 
     def test_the_encoder_starts_as_that_of_clean_pictures(self):
         model, pictures = small(), torch.rand(1, 3, 64, 64)
-        model.start_encoder(pictures)
+        model.start_encoder(pictures, torch.rand(1, 3, 64, 64))
         assert torch.equal(model.see(pictures).features, model.clean_features(pictures))
 
     def test_stages_share_the_time(self):

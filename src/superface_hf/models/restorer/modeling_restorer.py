@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -17,6 +18,10 @@ from ..face_space.texture import blur
 from .code_transformer import CodeTransformer
 from .feature_skip import FeatureSkip
 from .fidelity import check_fidelity
+
+# The weight of nearness starts as one of these; its logarithm is learned over GAIN, so that it can change in a short training.
+NEARNESSES = [2.0**power for power in range(-16, 4)]
+GAIN = 10.0
 
 
 class Seen(NamedTuple):
@@ -96,7 +101,7 @@ class CodebookRestorer(DiffusersModel):
             mid_block_add_attention=False,
         )
         self.to_codes = nn.Conv2d(latent_channels, code_size, 1)
-        self.nearness = nn.Parameter(torch.tensor(1.0))
+        self.log_nearness = nn.Parameter(torch.tensor(0.0))  # over GAIN
         self.transformer = CodeTransformer(num_codes, code_size, hidden_size, num_layers, num_heads, window)
         self.skips = nn.ModuleList(FeatureSkip(width) for width in channels)
 
@@ -151,7 +156,11 @@ class CodebookRestorer(DiffusersModel):
     def logits(self, features: Tensor) -> Tensor:
         """Return the logits of codes (B, K, h, w) for the features of a degraded picture: nearness to each entry, corrected
         by the transformer."""
-        return -self.nearness * self.distances(features) + self.transformer.whole(features)
+        return self.nearest(features) + self.transformer.whole(features)
+
+    def nearest(self, features: Tensor) -> Tensor:
+        """Return the logits of codes (B, K, h, w) by their entries' nearness to features alone."""
+        return -(GAIN * self.log_nearness).exp() * self.distances(features)
 
     def distances(self, features: Tensor) -> Tensor:
         """Return the squared distances (B, K, h, w) of features (B, D, h, w) from the codebook's entries."""
@@ -197,13 +206,19 @@ class CodebookRestorer(DiffusersModel):
         return drawn + blur((colours - drawn).contiguous(), self.config.colour_blur)
 
     @torch.no_grad()
-    def start_encoder(self, pictures: Tensor) -> None:
-        """Let the encoder of degraded pictures start as that of clean ones, and ``nearness`` as sure as distances in clean
-        pictures (B, 3, H, W) allow."""
+    def start_encoder(self, clean: Tensor, degraded: Tensor) -> None:
+        """Let the encoder of degraded pictures start as that of clean ones, and nearness count as much as predicts
+        codes best.
+
+        Args:
+            clean, degraded: the same pictures, (B, 3, H, W).
+        """
         self.encoder.load_state_dict(self.vq.encoder.state_dict())
         self.to_codes.load_state_dict(self.vq.quant_conv.state_dict())
-        nearest = self.distances(self.clean_features(pictures)).amin(1).mean()
-        self.nearness.fill_(self.config.code_size / (2 * nearest.clamp_min(1e-6)))  # as for a normal distribution
+        codes = self.distances(self.clean_features(clean)).argmin(1)
+        distances = self.distances(self.see(degraded).features)
+        found = {weight: float(F.cross_entropy(-weight * distances, codes)) for weight in NEARNESSES}
+        self.log_nearness.fill_(math.log(min(found, key=lambda weight: found[weight])) / GAIN)
 
     def _cells(self, pictures: Tensor) -> Tensor:
         cells = F.pixel_unshuffle(pictures * 2 - 1, self.config.patch)

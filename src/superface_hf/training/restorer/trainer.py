@@ -33,6 +33,7 @@ from .packed_faces import load_faces
 from .stages import STAGES, Stage, stage_at
 from .validation import restorer_figures
 
+PAIRS_AT_START = 8  # of pictures, from which the second stage takes the scale of its logits
 WARM = 0.03  # share of a stage in which the learning rate rises
 
 
@@ -161,7 +162,8 @@ class RestorerTrainer:
         """Start a stage from the averaged weights of the one before."""
         self.network.load_state_dict(self.averaged.state_dict())
         if self.stage == "codebook":
-            self.network.start_encoder(draw_clean(self.data, self.config.batch_size, self.config.size))
+            pairs = draw_pairs(self.data, PAIRS_AT_START, self.config.size)
+            self.network.start_encoder(pairs.clean, pairs.degraded)
         self.averaged.load_state_dict(self.network.state_dict())
         self.stage = stage
 
@@ -176,7 +178,7 @@ class RestorerTrainer:
         network.requires_grad_(False)
         for part in trained:
             part.requires_grad_(True)
-        network.nearness.requires_grad_(stage == "codes")
+        network.log_nearness.requires_grad_(stage == "codes")
         return getattr(self, f"_{stage}")(done, fall)
 
     def _codebook(self, done: float, fall: float) -> dict[str, Tensor]:
@@ -210,7 +212,7 @@ class RestorerTrainer:
             features = network.see(pairs.degraded).features
             corrections = network.transformer(features)
         features = features.float()
-        logits = corrections.float() - network.nearness * network.distances(features)
+        logits = corrections.float() + network.nearest(features)
         entries = network.entries(codes)
         terms = {
             "codes": F.cross_entropy(logits, codes),
