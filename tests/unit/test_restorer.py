@@ -17,14 +17,16 @@ from superface_hf.models.restorer.code_transformer import window_starts
 from superface_hf.models.restorer.face_region import face_mask, restore_face
 
 
+SMALL = {
+    "block_out_channels": (8, 8, 8), "norm_num_groups": 2, "latent_channels": 8, "num_codes": 16, "code_size": 4,
+    "hidden_size": 8, "num_layers": 1, "num_heads": 2, "window": 8,
+}  # fmt: skip
+
+
 def small(seed: int = 0, **changes) -> CodebookRestorer:
     """A tiny network whose skips and head are not zero, as after a training."""
     torch.manual_seed(seed)
-    arguments = {
-        "block_out_channels": (8, 8, 8), "norm_num_groups": 2, "latent_channels": 8, "num_codes": 16, "code_size": 4,
-        "hidden_size": 8, "num_layers": 1, "num_heads": 2, "window": 8,
-    }  # fmt: skip
-    model = CodebookRestorer(**{**arguments, **changes}).eval().requires_grad_(False)
+    model = CodebookRestorer(**{**SMALL, **changes}).eval().requires_grad_(False)
     model.vq.quantize.embedding.weight.normal_()
     for parameter in (*model.skips.parameters(), *model.transformer.head.parameters()):
         parameter.normal_(std=0.1)
@@ -70,6 +72,10 @@ class TestRestore:
         alone = restorer.decode(restorer.entries(codes), pictures).clamp(0, 1)
         assert torch.equal(restorer.restore(pictures, 0.0), alone)
         assert not torch.equal(restorer.restore(pictures, 1.0), alone)
+
+    def test_untrained_skips_change_nothing(self):
+        pictures, model = torch.rand(1, 3, 32, 32), CodebookRestorer(**SMALL).eval()
+        assert torch.equal(model.restore(pictures, 0.0), model.restore(pictures, 1.0))
 
     @pytest.mark.parametrize("fidelity", [-0.1, 1.1, float("nan"), "high", True, None])
     def test_a_wrong_fidelity_is_refused(self, restorer, fidelity):

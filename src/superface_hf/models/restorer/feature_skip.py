@@ -6,8 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..blocks import ZeroConv2d
-
 
 class FeatureSkip(nn.Module):
     """Scales and shifts features of the decoder after features of the degraded picture (CodeFormer, section 3.3).
@@ -21,7 +19,9 @@ class FeatureSkip(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.enter = nn.Conv2d(2 * channels, channels // 2, 3, padding=1)
-        self.change = ZeroConv2d(channels // 2, 2 * channels, 3, padding=1)
+        self.change = nn.Conv2d(channels // 2, 2 * channels, 3, padding=1)
+        nn.init.zeros_(self.change.weight)
+        nn.init.zeros_(self.change.bias)
 
     def forward(self, decoded: Tensor, seen: Tensor, fidelity: float) -> Tensor:
         """Return the decoder's features (B, C, h, w), changed by ``fidelity`` times what the degraded picture's say."""
