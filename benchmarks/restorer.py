@@ -31,7 +31,7 @@ from superface_hf.training.restorer.packed_faces import PackedFaces, face_sharpn
 from superface_hf.training.restorer.validation import FIDELITIES, compared
 
 SIZE = 512  # pixels
-CLOSE_UPS = ((slice(160, 224), slice(166, 346)), (slice(256, 320), slice(166, 346)))  # eyes and mouth
+CLOSE_UPS = ((slice(160, 224), slice(170, 342)), (slice(256, 320), slice(170, 342)))  # eyes and mouth
 
 
 def main() -> None:
