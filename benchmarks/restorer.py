@@ -11,6 +11,7 @@ likewise; eyes and mouth at twice the size.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from superface_hf.models.restorer.modeling_restorer import CodebookRestorer
 from superface_hf.provenance.marks import MADE_UP
 from superface_hf.training.losses.perceptual import PerceptualDistance, packed_distance
 from superface_hf.training.restorer.degraded_faces import FacePairs, fixed_pairs
-from superface_hf.training.restorer.packed_faces import PackedFaces, face_sharpness, load_faces
+from superface_hf.training.restorer.packed_faces import INDEX, face_sharpness, load_faces
 from superface_hf.training.restorer.validation import FIDELITIES, compared
 
 SIZE = 512  # pixels
@@ -52,7 +53,9 @@ def main() -> None:
         print(kind, json.dumps(results[kind], indent=1), flush=True)
         if options.sheets:
             save_picture(options.sheets / f"{kind}.png", sheet(rows))
-    results["made up"], rows = made_up_figures(restorer, options.seeds, data)
+    with (options.faces / INDEX).open(newline="") as file:
+        real = [float(row["sharpness"]) for row in csv.DictReader(file) if row["kind"] == "portrait"]
+    results["made up"], rows = made_up_figures(restorer, options.seeds, float(np.median(real)))
     print("made up", json.dumps(results["made up"], indent=1), flush=True)
     if options.sheets:
         save_picture(options.sheets / "made_up.png", sheet(rows), source_type=MADE_UP)
@@ -82,9 +85,10 @@ def restored_figures(
 
 
 def made_up_figures(
-    restorer: CodebookRestorer, seeds: int, real: PackedFaces
+    restorer: CodebookRestorer, seeds: int, usual: float
 ) -> tuple[dict[str, float], list[list[np.ndarray]]]:
-    """Return the median sharpness of made-up portraits as a share of real faces', and rows of pictures."""
+    """Return the median sharpness of made-up portraits as a share of ``usual``, real portraits', and rows of
+    pictures."""
     pipe = SpeechToPortraitPipeline.embedded()
     rows = []
     for seed in range(seeds):
@@ -97,7 +101,6 @@ def made_up_figures(
         )
         picture, landmarks = drawn.images[0], drawn.landmarks[0]
         rows.append([picture, *(restore_face(restorer, picture, landmarks, w) for w in FIDELITIES)])
-    usual = np.median([face_sharpness(as_array(picture[None].float() / 255)) for picture in real.pictures])
     names = ("drawn", *(f"{w:g}" for w in FIDELITIES))
     columns = zip(*rows, strict=True)
     return {

@@ -186,7 +186,7 @@ class SpeechToPortraitPipeline(CardedPipeline):
             tone: skin tone, 0 the lightest to 1 the darkest; by default random, and never taken from the voice.
             generator: the random generator of the drawing. None takes a new seed.
             size: side of the pictures, pixels.
-            restore: whether the restorer gives the faces detail.
+            restore: whether the restorer takes grain off the faces and sharpens their edges; irises become softer.
             fidelity: how close to the drawing a restored face stays, 0 to 1.
             output_type: "pil" or "np".
 
