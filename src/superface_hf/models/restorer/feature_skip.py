@@ -20,8 +20,8 @@ class FeatureSkip(nn.Module):
         super().__init__()
         self.enter = nn.Conv2d(2 * channels, channels // 2, 3, padding=1)
         self.change = nn.Conv2d(channels // 2, 2 * channels, 3, padding=1)
-        nn.init.zeros_(self.change.weight)
-        nn.init.zeros_(self.change.bias)
+        for parameter in self.change.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, decoded: Tensor, seen: Tensor, fidelity: float) -> Tensor:
         """Return the decoder's features (B, C, h, w), changed by ``fidelity`` times what the degraded picture's say."""
