@@ -52,6 +52,8 @@ PAGES = {
         "superface_hf.hub.model: HubMixin",)),
     "made_up_faces": Page("Made-up faces", "Speech alone -> a portrait, and a talking face, as pipelines of diffusers.", (
         "superface_hf: SpeechToPortraitPipeline SpeechToMotionPipeline SpeechToTalkingFacePipeline FaceSpace PortraitDenoiser",
+        "superface_hf: CodebookRestorer",
+        "superface_hf.models.restorer.face_region: restore_face",
         "superface_hf: SuperFaceVoiceEncoderModel SuperFaceVoiceEncoderConfig",
         "superface_hf.pipelines.speech_to_portrait: SpeechToPortraitOutput PortraitHearing",
         "superface_hf.models.face_space.prior: Group",)),
@@ -76,7 +78,7 @@ PAGES = {
     "hub": Page("Hub and embedded weights", "Checkpoints that come with the package, and the way to the Hub and back.", (
         "superface_hf.hub: weights_folder push_checkpoint",
         "superface_hf.models.embedded: embedded_tracker embedded_audio_to_lip load_audio_to_lip",
-        "superface_hf.models.embedded: embedded_matte embedded_inpainter",
+        "superface_hf.models.embedded: embedded_matte embedded_inpainter load_restorer",
         "superface_hf.hub: CardFacts make_card",)),
     "provenance": Page(
         "Marks of generated files",

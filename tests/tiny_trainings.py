@@ -77,6 +77,25 @@ def write_layered_shard(folder: Path) -> Path:
     return folder
 
 
+def pack_noise_faces(folder: Path) -> Path:
+    """Three people of noise to train with, one of whom the face space drew, and one held out."""
+    from safetensors.torch import save_file
+
+    from superface_hf.data.pictures.judge import JUDGE, JUDGE_STAGES
+    from superface_hf.models.backbone import LiteBackbone
+    from superface_hf.training.restorer.packed_faces import PackedFace, write_faces
+
+    random = np.random.default_rng(0)
+    faces = []
+    for number in range(4):
+        file = jpeg(random.integers(0, 255, (512, 512, 3), np.uint8))
+        split = "train" if number < 3 else "val"
+        faces.append(PackedFace(f"face_{number}", split, "portrait", number, 100.0, file, b"" if number else file))
+    write_faces(folder, faces)
+    save_file(LiteBackbone(JUDGE_STAGES).half().state_dict(), folder / JUDGE)
+    return folder
+
+
 class Data:
     """Folders of training data, made when they are first asked for."""
 
@@ -154,6 +173,21 @@ def mouth_painter(data: Data, out: Path, until: int | None) -> None:
     config = MouthPainterTrainingConfig(
         data("mouths", write), out, str(start), STEPS, 1e9, batch_size=2,
         loss=LossWeights(judged_from=0.0, judged_fully=0.01),
+    )  # fmt: skip
+    run(config, until)
+
+
+def restorer(data: Data, out: Path, until: int | None) -> None:
+    from superface_hf.training.restorer.trainer import LossWeights, RestorerTrainingConfig, run
+
+    network = {
+        "block_out_channels": [8, 8, 8], "norm_num_groups": 2, "latent_channels": 8, "num_codes": 8, "code_size": 4,
+        "hidden_size": 8, "num_layers": 1, "num_heads": 1, "window": 4,
+    }  # fmt: skip
+    config = RestorerTrainingConfig(
+        data("faces", pack_noise_faces), out, STEPS, 1e9, first_stage=0.34, second_stage=0.33, batch_size=2, size=32,
+        vq_batch_size=2, vq_size=32, mixed_precision="no", loss=LossWeights(quantised_from=0, judged_from=0, judged_fully=0.01),
+        network=network,
     )  # fmt: skip
     run(config, until)
 
@@ -281,6 +315,7 @@ TRAIN: dict[str, Callable[[Data, Path, int | None], None]] = {
     "matte": matte,
     "inpainter": inpainter,
     "mouth-painter": mouth_painter,
+    "restorer": restorer,
     "layered-teacher": layered_teacher,
     "audio-to-lip": audio_to_lip,
     "sync-expert": sync_expert,

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .models.lip_reader.modeling_lip_reader import SuperFaceLipReaderModel
     from .models.matte.configuration_matte import SuperFaceMatteConfig
     from .models.matte.modeling_matte import SuperFaceMatteModel
+    from .models.restorer.modeling_restorer import CodebookRestorer
     from .models.speech_to_portrait.modeling_portrait_denoiser import PortraitDenoiser
     from .models.student.configuration_student import SuperFaceStudentConfig
     from .models.student.modeling_student import SuperFaceStudentModel
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from .pipelines.talking_face import TalkingFacePipeline
 
 _HOMES = {
+    "CodebookRestorer": ".models.restorer.modeling_restorer",
     "FaceModel": ".face_model.linear",
     "FaceShape": ".face_model.linear",
     "FaceSpace": ".models.face_space.modeling_face_space",
@@ -100,6 +102,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "CodebookRestorer",
     "FaceModel",
     "FaceShape",
     "FaceSpace",

@@ -129,6 +129,7 @@ def register_diffusers() -> None:
 
     from .models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
     from .models.face_space.modeling_face_space import FaceSpace
+    from .models.restorer.modeling_restorer import CodebookRestorer
     from .models.speech_to_motion.denoiser import MotionDenoiser
     from .models.speech_to_motion.lip_refiner import LipRefiner
     from .models.speech_to_motion.motion_statistics import MotionStatistics
@@ -142,6 +143,7 @@ def register_diffusers() -> None:
     for pipeline in (SpeechToMotionPipeline, SpeechToPortraitPipeline, SpeechToTalkingFacePipeline):
         setattr(diffusers, pipeline.__name__, pipeline)
     for component in (
+        CodebookRestorer,
         FaceSpace,
         LipRefiner,
         MotionDenoiser,
@@ -165,6 +167,7 @@ ACTIONS: dict[str, Callable[[], None]] = {
 # wait until the outermost of all these modules is complete.
 DIFFUSERS_USERS = (
     "superface_hf.models.face_space.modeling_face_space",
+    "superface_hf.models.restorer.modeling_restorer",
     "superface_hf.models.speech_to_motion.denoiser",
     "superface_hf.models.speech_to_motion.lip_refiner",
     "superface_hf.models.speech_to_motion.motion_statistics",

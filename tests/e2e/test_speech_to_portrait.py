@@ -124,6 +124,33 @@ def test_saving_and_loading_gives_the_same_bits(pipe: SpeechToPortraitPipeline, 
     loaded = DiffusionPipeline.from_pretrained(tmp_path / "saved")
     assert type(loaded) is SpeechToPortraitPipeline
     assert np.array_equal(draw(pipe, 4), draw(loaded, 4))
+    assert np.array_equal(draw(pipe, 4, restore=True), draw(loaded, 4, restore=True))
+
+
+def test_a_restored_face_is_sharper_and_the_rest_stays(pipe: SpeechToPortraitPipeline) -> None:
+    from superface_hf.evaluation.see_the_speaker import sharpness
+    from superface_hf.models.restorer.face_region import face_mask
+
+    plain, restored = (
+        pipe(generator=torch.Generator().manual_seed(2), output_type="np", restore=restore, fidelity=0.5)
+        for restore in (False, True)
+    )
+    picture, again, points = plain.images[0], restored.images[0], plain.landmarks[0]
+    assert sharpness(again, points) > sharpness(picture, points)
+    rows, columns, mask = face_mask(points, *picture.shape[:2])
+    outside = np.ones(picture.shape[:2], bool)
+    outside[rows, columns] = mask == 0
+    assert np.array_equal(picture[outside], again[outside])
+
+
+def test_restoring_needs_a_restorer_and_a_fidelity(pipe: SpeechToPortraitPipeline, tmp_path: Path) -> None:
+    bare = SpeechToPortraitPipeline(pipe.voice_encoder, pipe.face_space, pipe.denoiser, pipe.scheduler)
+    with pytest.raises(SuperFaceError, match="needs a restorer"):
+        bare(size=64, restore=True)
+    with pytest.raises(SuperFaceError, match="fidelity must be a number from 0"):
+        pipe(size=64, restore=True, fidelity=1.5)
+    bare.save_pretrained(tmp_path)
+    assert SpeechToPortraitPipeline.from_pretrained(tmp_path).restorer is None
 
 
 def test_a_short_and_a_long_sound_are_heard_in_parts(tmp_path: Path) -> None:

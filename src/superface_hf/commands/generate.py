@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import MediaError
 from .options import (
     add_portrait_options,
+    add_restorer_option,
     add_speech_options,
     blendshape,
     load_pipeline,
@@ -100,6 +101,14 @@ def add_parser(commands: Any) -> None:
         help='behind the person: "transparent" (into a .webm or .mov file, or a folder of PNG pictures), "blur", a colour such '
         'as "#20304a", a picture, or a video',
     )
+    parser.add_argument(
+        "--restore",
+        type=float,
+        metavar="FIDELITY",
+        help="give the face of every frame detail, from 0 (detail of the restorer's codebook) to 1 (closest to the frame); "
+        "takes seconds a frame on a CPU",
+    )
+    add_restorer_option(parser)
     add_group_options(parser)
     add_portrait_options(parser)
     add_json_option(parser)
@@ -157,6 +166,7 @@ def run(options: argparse.Namespace) -> None:
     from ..animation.retargeting import as_motion
     from ..layers.background import TRANSPARENT, Background
     from ..media import check_transparent_path, check_video_path, load_picture
+    from ..models.restorer.fidelity import check_fidelity
 
     if not any((options.audio, options.text, options.video, options.motion)):
         options.refuse("one of --audio, --text, --video and --motion is needed")
@@ -164,6 +174,8 @@ def run(options: argparse.Namespace) -> None:
     (check_transparent_path if options.background == TRANSPARENT else check_video_path)(options.output)
     if options.background is not None:
         Background(options.background)
+    if options.restore is not None:
+        check_fidelity(options.restore)
     makes_up = options.photo is None and options.video is None and bool(options.audio or options.text)
     group = group_of(options)
     if group and not makes_up:
@@ -195,6 +207,7 @@ def run(options: argparse.Namespace) -> None:
         face=options.face,
         driving_face=options.driving_face,
         paste_back=not options.crop,
+        restore=options.restore,
         background=options.background,
         fps=options.fps,
         portrait=group or None,

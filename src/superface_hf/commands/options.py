@@ -65,6 +65,10 @@ def add_portrait_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=DTYPES, default=AUTO, help=DTYPE_HELP)
 
 
+def add_restorer_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--restorer", metavar="ID", help="a restorer: a Hub id or folder (default: the embedded one)")
+
+
 def load_pipeline(options: argparse.Namespace) -> Any:
     from transformers import pipeline
 
@@ -74,7 +78,11 @@ def load_pipeline(options: argparse.Namespace) -> Any:
     try:
         with loading(model):
             return pipeline(  # type: ignore[call-overload]
-                "talking-face", model=model, device=device, dtype=options.dtype
+                "talking-face",
+                model=model,
+                device=device,
+                dtype=options.dtype,
+                restorer=getattr(options, "restorer", None),
             )
     except (OSError, ValueError, RuntimeError, ImportError) as error:
         raise SuperFaceError(f"The model {model} cannot be loaded on {device}: {error}") from error

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from .options import add_restorer_option
 from .output import add_json_option, print_result
 
 
@@ -21,6 +22,14 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("-n", "--number", type=int, default=1, help="number of portraits (default: 1)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the random faces (default: 0)")
     parser.add_argument("--size", type=int, default=512, help="side of the pictures in pixels (default: 512)")
+    parser.add_argument("--restore", action="store_true", help="give the faces detail by the restorer")
+    parser.add_argument(
+        "--fidelity",
+        type=float,
+        default=0.5,
+        help="with --restore: 0 (detail of the restorer's codebook) to 1 (closest to the drawing) (default: 0.5)",
+    )
+    add_restorer_option(parser)
     add_group_options(parser)
     add_json_option(parser)
     parser.set_defaults(run=run)
@@ -58,7 +67,7 @@ def run(options: argparse.Namespace) -> None:
     from ..provenance.marks import DISCLAIMER, MADE_UP
 
     audio = SoundReader(options.audio)
-    pipe = SpeechToPortraitPipeline.embedded()
+    pipe = SpeechToPortraitPipeline.embedded(options.restorer)
     options.output.mkdir(parents=True, exist_ok=True)
     paths = [check_picture_path(options.output / f"{number:02}.png") for number in range(options.number)]
     drawn = pipe(
@@ -66,6 +75,8 @@ def run(options: argparse.Namespace) -> None:
         num_images=options.number,
         size=options.size,
         generator=torch.Generator().manual_seed(options.seed),
+        restore=options.restore,
+        fidelity=options.fidelity,
         output_type="np",
         **group_of(options),
     )

@@ -30,7 +30,7 @@ def weights_folder(name: str) -> Path:
     """Return the folder of an embedded checkpoint.
 
     Args:
-        name: ``teacher``, ``student``, ``tracker``, ``matte``, ``inpainter``, ``audio_to_lip``,
+        name: ``teacher``, ``student``, ``tracker``, ``matte``, ``inpainter``, ``restorer``, ``audio_to_lip``,
             ``sync_expert`` or ``lip_reader``.
 
     Raises:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .inpainter.modeling_inpainter import SuperFaceInpainterModel
     from .lip_reader.modeling_lip_reader import SuperFaceLipReaderModel
     from .matte.modeling_matte import SuperFaceMatteModel
+    from .restorer.modeling_restorer import CodebookRestorer
     from .sync_expert.modeling_sync_expert import SuperFaceSyncExpertModel
     from .tracker.modeling_tracker import SuperFaceTrackerModel
 
@@ -94,4 +95,31 @@ def load_audio_to_lip(
         model = SuperFaceAudioToLipModel.from_pretrained(source, dtype=torch.float32)
     except (OSError, ValueError, RuntimeError) as error:
         raise SuperFaceError(f"The audio-to-lip model {source} cannot be loaded: {error}") from error
+    return model.to(device).eval()
+
+
+def load_restorer(
+    source: CodebookRestorer | str | os.PathLike[str] | None, device: str | torch.device = "cpu"
+) -> CodebookRestorer:
+    """Return a restorer: the given one, the one in a folder or at a Hub id, or the embedded one (None).
+
+    Raises:
+        SuperFaceError: it cannot be loaded, or is another model.
+    """
+    from .restorer.modeling_restorer import CodebookRestorer
+
+    if isinstance(source, CodebookRestorer):
+        return source.to(device).eval()
+    where = weights_folder("restorer") if source is None else source
+    if not isinstance(where, (str, os.PathLike)):
+        raise SuperFaceError(
+            f"A restorer is a CodebookRestorer, or the folder or Hub id of one, not {type(source).__name__}."
+        )
+    try:
+        made = CodebookRestorer.load_config(where).get("_class_name")
+        if made != CodebookRestorer.__name__:
+            raise SuperFaceError(f"{where} holds a {made or 'model of another library'}, not a CodebookRestorer.")
+        model = CodebookRestorer.from_pretrained(where)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise SuperFaceError(f"The restorer {where} cannot be loaded: {error}") from error
     return model.to(device).eval()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.get_logger(__name__)
 
-SETTINGS = ("presentation", "age", "tone", "beta", "temperature", "size", "num_inference_steps")
+SETTINGS = ("presentation", "age", "tone", "beta", "temperature", "size", "num_inference_steps", "restore", "fidelity")
 LIVE_SECONDS = 3.0  # the seconds of a stream that are heard before its face is drawn
 
 

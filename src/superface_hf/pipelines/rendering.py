@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, MutableSequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from transformers.utils import logging
 from ..errors import MediaError
 from ..layers.portrait import cut_out, to_uint8
 from ..media import SoundReader
+from ..models.restorer.face_region import restore_face
 from ..motion import Motion
 from ..renderers.base import ReadyPortrait, Renderer
 from ..renderers.threads import in_order, on_one_thread
@@ -24,6 +26,9 @@ from .clip import TalkingFaceClip
 from .driving import Dubbing
 from .dubbing import Dubber
 from .request import Request
+
+if TYPE_CHECKING:
+    from ..models.restorer.modeling_restorer import CodebookRestorer
 
 logger = logging.get_logger(__name__)
 
@@ -97,6 +102,7 @@ def render(
     size: int,
     device: torch.device,
     streaming: bool,
+    restorer: CodebookRestorer | None = None,
 ) -> Iterator[np.ndarray]:
     """Yield the frames of ``pieces`` of landmarks (n, 478, 3), as a request asks for them.
 
@@ -109,6 +115,7 @@ def render(
         device: the renderer's device.
         streaming: whether the consumer waits for each frame: known landmarks are rendered at once, without waiting for
             more to fill a batch.
+        restorer: restores the faces, if the request says so.
     """
     behind = None
     if request.behind is not None and not request.transparent:
@@ -118,9 +125,12 @@ def render(
         landmarks, scenes = batch
         with seeded(request.seed, device):
             frames = ready.frames(landmarks, scenes, request.transparent)
+        crop = ready.portrait.crop
+        if restorer is not None and request.restore is not None:
+            points = [crop.to_pixels(each) for each in landmarks.cpu().numpy()]
+            frames = [_restored(restorer, *each, request.restore) for each in zip(frames, points, strict=True)]
         if request.paste_back:
             return frames
-        crop = ready.portrait.crop
         return [to_uint8(cut_out(frame, crop, renderer.image_size))[0] for frame in frames]
 
     def with_behind(batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, list[np.ndarray] | None]]:
@@ -132,6 +142,12 @@ def render(
     threads = renderer.side_by_side
     frames = (frame for batch in in_order(work, map(with_behind, groups), threads) for frame in batch)
     return on_one_thread(frames) if streaming and threads > 1 else frames
+
+
+def _restored(restorer: CodebookRestorer, frame: np.ndarray, landmarks: np.ndarray, fidelity: float) -> np.ndarray:
+    """Return a frame (H, W, 3 or 4) whose face is restored."""
+    colours = restore_face(restorer, np.ascontiguousarray(frame[..., :3]), landmarks, fidelity)
+    return np.concatenate([colours, frame[..., 3:]], axis=2)
 
 
 def render_dubbed(dubber: Dubber, dubbing: Dubbing, request: Request, streaming: bool) -> Rendering:

@@ -24,6 +24,7 @@ from ..drivers.video import DrivenMotion
 from ..errors import MediaError, MotionError, SuperFaceError, UnknownNameError
 from ..layers.background import Background
 from ..media import Work, WorkLimit
+from ..models.restorer.fidelity import check_fidelity
 from ..models.speech_to_motion.performance import GUIDANCE, Performance
 from ..motion import Motion
 from ..motion.motion import FPS_RANGE
@@ -84,6 +85,9 @@ class Request:
         driving_face: which face of the driving video: "largest", "only", an index from 0 (the largest in the first frame
             that shows a face), or "speaking", the one whose mouth moves most, and with the sound.
         paste_back: False gives the square around the face instead of the full picture, in the renderer's size.
+        restore: gives the face of every frame detail by the pipeline's restorer: a fidelity from 0 (detail of the codebook
+            alone) to 1 (closest to the frame). It takes seconds a frame on a CPU, and detail may flicker. Pixels outside
+            the face are unchanged.
         background: the background behind the person: "transparent", "blur", a colour ("white", "#20304a", or three numbers
             from 0 to 255), a picture, or a video, which starts again at its end. By default that of the picture.
         fps: frame rate of the result; by default that of the video or motion, 25 for speech alone.
@@ -124,6 +128,7 @@ class Request:
     face: FaceChoice = "largest"
     driving_face: DrivingFace = "largest"
     paste_back: bool = True
+    restore: float | None = None
     background: Any = None
     fps: float | None = None
     portrait: Mapping[str, Any] | bool | None = None
@@ -150,6 +155,8 @@ class Request:
                 f"articulation must lie between {ARTICULATION[0]:g} and {ARTICULATION[1]:g}, not {self.articulation}."
             )
         check_portrait(self.portrait)
+        if self.restore is not None:
+            check_fidelity(self.restore)
         self._check_accompaniment()
         if self.batch_size is not None and self.batch_size < 1:
             raise SuperFaceError(f"batch_size must be at least 1, not {self.batch_size}.")
@@ -240,6 +247,8 @@ class Request:
             )
         if self.behind is not None:
             raise MediaError("A video that is dubbed keeps its background: background= needs a portrait.")
+        if self.restore is not None:
+            raise MediaError("A video that is dubbed keeps its face: restore= needs a portrait.")
         return "dub"
 
     @property

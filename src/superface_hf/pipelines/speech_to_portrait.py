@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,6 +19,9 @@ from ..hub import WEIGHTS
 from ..media import SoundReader
 from ..models.face_space.modeling_face_space import FaceSpace
 from ..models.face_space.prior import OLDEST, YOUNGEST, Group
+from ..models.restorer.face_region import restore_face
+from ..models.restorer.fidelity import check_fidelity
+from ..models.restorer.modeling_restorer import CodebookRestorer
 from ..models.speech_to_portrait.modeling_portrait_denoiser import PortraitDenoiser
 from ..models.voice_encoder.modeling_voice_encoder import Hearing, SuperFaceVoiceEncoderModel
 from ..models.voice_encoder.voice import heard_part
@@ -81,13 +85,16 @@ class SpeechToPortraitPipeline(CardedPipeline):
         face_space: turns latents into pictures, as an autoencoder would.
         denoiser: denoises latents around the prior.
         scheduler: a scheduler with ``prediction_type="sample"``.
+        restorer: gives the faces detail, for ``restore=True``; optional.
     """
 
     embedded_folder = EMBEDDED
+    _optional_components: ClassVar[list[str]] = ["restorer"]
     voice_encoder: SuperFaceVoiceEncoderModel
     face_space: FaceSpace
     denoiser: PortraitDenoiser
     scheduler: DDIMScheduler
+    restorer: CodebookRestorer | None
 
     def __init__(
         self,
@@ -95,16 +102,29 @@ class SpeechToPortraitPipeline(CardedPipeline):
         face_space: FaceSpace,
         denoiser: PortraitDenoiser,
         scheduler: DDIMScheduler,
+        restorer: CodebookRestorer | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(
-            voice_encoder=voice_encoder, face_space=face_space, denoiser=denoiser, scheduler=scheduler
+            voice_encoder=voice_encoder,
+            face_space=face_space,
+            denoiser=denoiser,
+            scheduler=scheduler,
+            restorer=restorer,
         )
 
     @classmethod
-    def embedded(cls) -> Any:
-        """Return the pipeline with the embedded weights."""
+    def embedded(cls, restorer: CodebookRestorer | str | os.PathLike[str] | None = None) -> Any:
+        """Return the pipeline with the embedded weights.
+
+        Args:
+            restorer: another restorer: a model, or the folder or Hub id of one.
+
+        Raises:
+            SuperFaceError: it cannot be loaded.
+        """
         from ..hub.quiet import quiet_loading
+        from ..models.embedded import load_restorer
 
         with quiet_loading():
             hears = SuperFaceVoiceEncoderModel.from_pretrained(EMBEDDED / "voice_encoder", dtype=torch.float32)
@@ -113,8 +133,9 @@ class SpeechToPortraitPipeline(CardedPipeline):
             FaceSpace.from_pretrained(EMBEDDED / "face_space"),
             PortraitDenoiser.from_pretrained(EMBEDDED / "denoiser"),
             DDIMScheduler.from_pretrained(EMBEDDED / "scheduler"),
+            load_restorer(restorer),
         )
-        pipe.is_embedded = True
+        pipe.is_embedded = restorer is None
         return pipe
 
     def hear(self, audio: Any, sampling_rate: float | None = None) -> Hearing:
@@ -145,6 +166,8 @@ class SpeechToPortraitPipeline(CardedPipeline):
         tone: float | None = None,
         generator: torch.Generator | None = None,
         size: int = 512,
+        restore: bool = False,
+        fidelity: float = 0.5,
         output_type: str = "pil",
     ) -> SpeechToPortraitOutput:
         """Draw portraits.
@@ -163,15 +186,22 @@ class SpeechToPortraitPipeline(CardedPipeline):
             tone: skin tone, 0 the lightest to 1 the darkest; by default random, and never taken from the voice.
             generator: the random generator of the drawing. None takes a new seed.
             size: side of the pictures, pixels.
+            restore: whether the restorer takes grain off the faces and sharpens their edges; irises become softer.
+            fidelity: how close to the drawing a restored face stays, 0 to 1.
             output_type: "pil" or "np".
 
         Raises:
             MediaError: the sound cannot be read.
             UnknownNameError: a presentation that does not exist.
-            SuperFaceError: a number is out of its range.
+            SuperFaceError: a number is out of its range, or there is no restorer.
         """
         given = _checked_group(presentation, age, tone)
         _check_numbers(num_images, num_inference_steps, temperature, beta, size)
+        check_fidelity(fidelity)
+        if restore and self.restorer is None:
+            raise SuperFaceError(
+                "restore=True needs a restorer: give the pipeline restorer=CodebookRestorer.from_pretrained(folder or Hub id)."
+            )
         if output_type not in ("pil", "np"):
             raise UnknownNameError(f'output_type must be "pil" or "np", not {output_type!r}.')
         heard = NOTHING_HEARD if audio is None else self._heard(audio, sampling_rate)
@@ -189,6 +219,8 @@ class SpeechToPortraitPipeline(CardedPipeline):
         latents = self._denoised(features, num_inference_steps, temperature, generator)
         drawn = self.face_space.decode(latents, features, size, generator)
         pictures = [portrait.picture for portrait in drawn]
+        if restore and self.restorer is not None:
+            pictures = [restore_face(self.restorer, each.picture, each.landmarks, fidelity) for each in drawn]
         hearing = PortraitHearing(**vars(heard), beta=weight, drawn=groups[0], seed=seed)
         return SpeechToPortraitOutput(
             images=[Image.fromarray(picture) for picture in pictures] if output_type == "pil" else pictures,

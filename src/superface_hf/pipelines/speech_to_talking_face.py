@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from typing import Any
 
@@ -9,6 +10,7 @@ from diffusers import DDIMScheduler
 
 from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
 from ..models.face_space.modeling_face_space import FaceSpace
+from ..models.restorer.modeling_restorer import CodebookRestorer
 from ..models.speech_to_portrait.modeling_portrait_denoiser import PortraitDenoiser
 from ..models.teacher.modeling_teacher import SuperFaceTeacherModel
 from ..models.voice_encoder.modeling_voice_encoder import SuperFaceVoiceEncoderModel
@@ -22,7 +24,7 @@ class SpeechToTalkingFacePipeline(SpeechToPortraitPipeline):
     """Draws a portrait that suits a voice, and makes it speak.
 
     Args:
-        voice_encoder, face_space, denoiser, scheduler: see :class:`SpeechToPortraitPipeline`.
+        voice_encoder, face_space, denoiser, scheduler, restorer: see :class:`SpeechToPortraitPipeline`.
         renderer: turns the portrait and a motion into frames.
         audio_to_lip: predicts the mouth of speech.
     """
@@ -38,32 +40,36 @@ class SpeechToTalkingFacePipeline(SpeechToPortraitPipeline):
         scheduler: DDIMScheduler,
         renderer: SuperFaceTeacherModel,
         audio_to_lip: SuperFaceAudioToLipModel,
+        restorer: CodebookRestorer | None = None,
     ) -> None:
-        super().__init__(voice_encoder, face_space, denoiser, scheduler)
+        super().__init__(voice_encoder, face_space, denoiser, scheduler, restorer)
         self.register_modules(renderer=renderer, audio_to_lip=audio_to_lip)
 
     @classmethod
-    def embedded(cls) -> Any:
-        """Return the pipeline with the embedded weights."""
+    def embedded(cls, restorer: CodebookRestorer | str | os.PathLike[str] | None = None) -> Any:
+        """Return the pipeline with the embedded weights; ``restorer``: see :meth:`SpeechToPortraitPipeline.embedded`."""
         from ..hub import weights_folder
         from ..hub.quiet import quiet_loading
         from ..models.embedded import embedded_audio_to_lip
 
-        portrait = SpeechToPortraitPipeline.embedded()
+        portrait = SpeechToPortraitPipeline.embedded(restorer)
         with quiet_loading():
             renderer = AutoRenderer.from_pretrained(weights_folder("teacher"))
         pipe = cls(**portrait.components, renderer=renderer.eval(), audio_to_lip=embedded_audio_to_lip())
-        pipe.is_embedded = True
+        pipe.is_embedded = portrait.is_embedded
         return pipe
 
     @cached_property
     def talking_face(self) -> TalkingFacePipeline:
         """The transformers pipeline that renders with this pipeline's models."""
-        portraits = SpeechToPortraitPipeline(self.voice_encoder, self.face_space, self.denoiser, self.scheduler)
+        portraits = SpeechToPortraitPipeline(
+            self.voice_encoder, self.face_space, self.denoiser, self.scheduler, self.restorer
+        )
         return TalkingFacePipeline(
             model=self.renderer,
             audio_to_lip=self.audio_to_lip,
             speech_to_portrait=portraits,
+            restorer=self.restorer,
             device=self.renderer.device,
         )
 

@@ -25,7 +25,7 @@ from ..face_model.linear import FaceModel
 from ..layers.portrait import PortraitLayers
 from ..media import Mp4Writer, check_transparent_path, check_video_path, load_picture, transparent_writer
 from ..media.samples import SPEECH_RATE, comes_in_chunks
-from ..models.embedded import embedded_inpainter, embedded_matte, embedded_tracker, load_audio_to_lip
+from ..models.embedded import embedded_inpainter, embedded_matte, embedded_tracker, load_audio_to_lip, load_restorer
 from ..models.tracker.base import FaceTracker
 from ..motion import Motion
 from ..provenance.marks import MADE_UP, SOURCE_TYPE
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ..models.audio_to_lip.modeling_audio_to_lip import SuperFaceAudioToLipModel
     from ..models.inpainter.modeling_inpainter import SuperFaceInpainterModel
     from ..models.matte.modeling_matte import SuperFaceMatteModel
+    from ..models.restorer.modeling_restorer import CodebookRestorer
     from .speech_to_motion import SpeechToMotionPipeline
     from .speech_to_portrait import SpeechToPortraitPipeline
 
@@ -68,6 +69,8 @@ class TalkingFacePipeline(Pipeline):
         matte, inpainter: separate the person from the background, and paint the background; the embedded ones by default.
         speech_to_portrait: makes up a face where there is no picture; the embedded one by default.
         speech_to_motion: the motion diffusion, for ``idle="diffusion"``; the embedded one by default.
+        restorer: gives rendered faces detail, for ``restore=``: a model, or the Hub id or folder of one; the embedded one by
+            default.
         batch_size: frames rendered at once (default: on a CPU up to 16, and 8 elsewhere).
     """
 
@@ -88,6 +91,7 @@ class TalkingFacePipeline(Pipeline):
         inpainter: SuperFaceInpainterModel | None = None,
         speech_to_portrait: SpeechToPortraitPipeline | None = None,
         speech_to_motion: SpeechToMotionPipeline | None = None,
+        restorer: CodebookRestorer | str | os.PathLike[str] | None = None,
         **kwargs: Any,
     ) -> None:
         if str(kwargs.get("device")).startswith((AUTO, "cuda", "mps")):
@@ -102,6 +106,7 @@ class TalkingFacePipeline(Pipeline):
         self._inpainter = inpainter
         self._speech_to_portrait = speech_to_portrait
         self._speech_to_motion = speech_to_motion
+        self._restorer = restorer
         self._portraits: Remembered[Portrait] = Remembered(REMEMBERED)
         self._layers: Remembered[PortraitLayers] = Remembered(REMEMBERED)
         self.model.eval()
@@ -133,11 +138,16 @@ class TalkingFacePipeline(Pipeline):
         return self._inpainter if self._inpainter is not None else embedded_inpainter(self.device)
 
     @cached_property
+    def restorer(self) -> CodebookRestorer:
+        """The restorer, loaded on first use."""
+        return load_restorer(self._restorer, self.device)
+
+    @cached_property
     def speech_to_portrait(self) -> SpeechToPortraitPipeline:
         """The speech-to-portrait pipeline, loaded on first use."""
         from .speech_to_portrait import SpeechToPortraitPipeline
 
-        return self._speech_to_portrait or SpeechToPortraitPipeline.embedded()
+        return self._speech_to_portrait or SpeechToPortraitPipeline.embedded(self._restorer)
 
     @cached_property
     def speech_to_motion(self) -> SpeechToMotionPipeline:
@@ -337,7 +347,8 @@ class TalkingFacePipeline(Pipeline):
             ready.frames(torch.from_numpy(portrait.landmarks)[None])
         fitting = min(CONSECUTIVE, max(1, 3 * PIXELS_AT_ONCE // portrait.picture.size))
         size = self._at_once(request, streaming, fitting)
-        frames = render(self.renderer, ready, landmarks(), driver.fps, request, size, self.device, streaming)
+        restorer = None if request.restore is None else self.restorer
+        frames = render(self.renderer, ready, landmarks(), driver.fps, request, size, self.device, streaming, restorer)
         missing = list(driver.missing)
         return Rendering(driver.fps, request.work.timed(frames), motions, missing, driver.frames, driver.sound)
 

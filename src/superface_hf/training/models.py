@@ -91,6 +91,10 @@ TRAINABLE = {
         "paints what may be behind the person",
         "inpainter.trainer:InpainterTrainingConfig", "inpainter.trainer:run", prepared="shards", stops=True,
     ),
+    "restorer": Trainable(
+        "gives faces detail from a learned codebook",
+        "restorer.trainer:RestorerTrainingConfig", "restorer.trainer:run", prepared="shards", stops=True,
+    ),
     "layered-teacher": Trainable(
         "the teacher, on layers of packed clips, in a given time",
         "layered.trainer:LayeredTrainingConfig", "layered.trainer:run", prepared="shards", stops=True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from ...errors import SuperFaceError
 from ...models.backbone import LiteBackbone
@@ -26,3 +26,11 @@ def packed_backbone(folder: Path) -> LiteBackbone:
         {k: v.float() if v.is_floating_point() else v for k, v in load_file(folder / JUDGE).items()}
     )
     return backbone
+
+
+def save_judge(folder: Path) -> None:
+    """Save the first stages of an ImageNet network, with which trainings compare pictures, in half precision."""
+    from ...models.imagenet import imagenet_backbone
+
+    state = imagenet_backbone(JUDGE_STAGES).state_dict()
+    save_file({k: v.half() if v.is_floating_point() else v for k, v in state.items()}, folder / JUDGE)

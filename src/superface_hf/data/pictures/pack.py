@@ -18,8 +18,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from safetensors.torch import save_file
 
+from .judge import save_judge
 from .packed import INDEX, MATTE_SIZE, PICTURES, write_packed
 
 logger = logging.getLogger(__name__)
@@ -171,7 +171,7 @@ def pack(data: Path, models: Path, out: Path) -> None:
             logger.info("%d pictures, %.1f MB", len(rows), sum(map(len, pictures)) / 1e6)
     labeller.close()
     write_packed(out, rows, pictures, mattes)
-    _save_judge(out)
+    save_judge(out)
     size = (out / PICTURES).stat().st_size / 2**20
     logger.info("%d pictures in %s and %s (%.1f MiB); %d left out", len(rows), INDEX, PICTURES, size, left_out)
 
@@ -182,15 +182,6 @@ def _seen_in_matte(points: np.ndarray, face: np.ndarray, matte: np.ndarray) -> f
     shares = (points - (low + high) / 2) / np.ptp(points[:, 0]) * face[2] + face[:2]
     x, y = np.clip((shares * MATTE_SIZE).astype(int), 0, MATTE_SIZE - 1).T
     return float(matte[y, x].mean())
-
-
-def _save_judge(out: Path) -> None:
-    """Save the first stages of an ImageNet network, with which trainings compare pictures, in half precision."""
-    from ...models.imagenet import imagenet_backbone
-    from .judge import JUDGE, JUDGE_STAGES
-
-    state = imagenet_backbone(JUDGE_STAGES).state_dict()
-    save_file({k: v.half() if v.is_floating_point() else v for k, v in state.items()}, out / JUDGE)
 
 
 def _spread(clip: Path, wanted: int) -> Iterator[tuple[int, np.ndarray]]:
