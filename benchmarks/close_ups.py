@@ -26,12 +26,14 @@ from transformers import pipeline
 from superface_hf import SpeechToPortraitPipeline
 from superface_hf.evaluation.data import track_clip
 from superface_hf.evaluation.methods import Methods
+from superface_hf.evaluation.sheets import JPEG_QUALITY
 from superface_hf.evaluation.teacher import load_teacher
 from superface_hf.face_model.topology import LEFT_EYE, LIPS_OUTER, RIGHT_EYE, inter_ocular
 from superface_hf.hub import weights_folder
 from superface_hf.layers.portrait import to_uint8
-from superface_hf.media import load_sound, save_picture
+from superface_hf.media import load_sound
 from superface_hf.models.embedded import embedded_tracker
+from superface_hf.provenance.marks import picture_marks
 from superface_hf.utils.assets import SPEECH
 
 PORTRAITS: tuple[Callable[[], np.ndarray], ...] = (
@@ -67,6 +69,11 @@ def _inside(box: tuple[float, ...], picture: np.ndarray) -> tuple[float, float, 
 def sheet_of(rows: list[list[Image.Image]]) -> np.ndarray:
     """Return rows of cells below each other, (H, W, 3) uint8."""
     return np.concatenate([np.concatenate([np.asarray(cell) for cell in row], axis=1) for row in rows])
+
+
+def save(path: Path, sheet: np.ndarray) -> None:
+    """Write a sheet (H, W, 3) uint8, marked as generated."""
+    Image.fromarray(sheet).save(path, quality=JPEG_QUALITY, **picture_marks(path.suffix))
 
 
 def speaking() -> np.ndarray:
@@ -111,12 +118,12 @@ def main() -> None:
     parser.add_argument("--clips", type=Path, help="folder with val_*.mp4")
     options = parser.parse_args()
     if options.clips is None:
-        save_picture(options.out, speaking())
+        save(options.out, speaking())
         return
     methods = Methods(load_teacher(str(weights_folder("teacher"))))
     options.out.mkdir(parents=True, exist_ok=True)
     for path in sorted(options.clips.glob("val_*.mp4")):
-        save_picture(options.out / f"{path.stem}.png", reenacted(path, methods))
+        save(options.out / f"{path.stem}.png", reenacted(path, methods))
         print(options.out / f"{path.stem}.png", flush=True)
 
 

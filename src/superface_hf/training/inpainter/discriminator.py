@@ -8,48 +8,28 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from ...data.pictures.holes import HoleBatch
-from ..core.processes import share_gradients
-from ..core.schedules import set_rates
 from ..losses.patch_discriminator import PatchDiscriminator, feature_matching
+from ..losses.trained_discriminator import TrainedDiscriminator
 
 
-class HoleDiscriminator:
-    """A discriminator of patches and its training.
-
-    Args:
-        learning_rate: of its optimizer, until :meth:`learn` says otherwise.
-        clip_norm: longer gradients are shortened to this.
-    """
+class HoleDiscriminator(TrainedDiscriminator):
+    """Judges patches where something was asked; for the arguments see :class:`TrainedDiscriminator`."""
 
     def __init__(self, accelerator: Accelerator, learning_rate: float, clip_norm: float) -> None:
-        self.accelerator, self.clip_norm = accelerator, clip_norm
-        network = PatchDiscriminator(condition=1, width=48)
-        optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, betas=(0.5, 0.99))
-        self.network = accelerator.prepare_model(network.train(), evaluation_mode=True)
-        self.optimizer = accelerator.prepare_optimizer(optimizer)
+        super().__init__(accelerator, PatchDiscriminator(condition=1, width=48), learning_rate, clip_norm)
 
     def learn(self, painted: Tensor, batch: HoleBatch, learning_rate: float) -> Tensor:
         """Take a step to tell painted pictures (B, 3, S, S) from the batch's true ones, and return the loss."""
-        set_rates(self.optimizer, learning_rate)
-        self.network.requires_grad_(True)
-        with self.accelerator.autocast():
+
+        def loss() -> Tensor:
             real, fake = (self.network(pictures, batch.asked) for pictures in (batch.pictures, painted.detach()))
-            loss = discriminator_loss(real, batch.asked, True) + discriminator_loss(fake, batch.asked, False)
-        self.accelerator.backward(loss)
-        share_gradients(self.accelerator, self.network.parameters())
-        norm = self.accelerator.clip_grad_norm_(self.network.parameters(), self.clip_norm)
-        if torch.isfinite(norm):
-            self.optimizer.step()
-        self.optimizer.zero_grad()
-        return loss.detach()
+            return discriminator_loss(real, batch.asked, True) + discriminator_loss(fake, batch.asked, False)
+
+        return self.descend(loss, learning_rate)
 
     def judge(self, painted: Tensor, batch: HoleBatch) -> dict[str, Tensor]:
         """Compute the painter's adversarial loss, and the distance of its features from the real ones'."""
-        self.network.requires_grad_(False)
-        with self.accelerator.autocast():
-            fake = self.network(painted, batch.asked)
-            with torch.no_grad():
-                real = self.network(batch.pictures, batch.asked)
+        fake, real = self.judgements(painted, batch.pictures, batch.asked)
         return {"adversarial": generator_loss(fake, batch.asked), "matching": feature_matching(real, fake)}
 
 
