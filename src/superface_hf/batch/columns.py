@@ -44,14 +44,14 @@ COLUMNS: dict[str, Callable[[str], Any]] = {
     "articulation": float, "when_short": str, "time_limit": float, "driving_face": _face, "face": _face,
     "no_idle": _flag, "diffusion": _flag, "style": str, "emotion": _numbers, "strength": float, "guidance_scale": float,
     "seed": int, "set": _numbers, "region": _names, "absolute": _flag, "from_first_frame": _flag,
-    "fps": float, "crop": _flag, "background": str,
+    "fps": float, "crop": _flag, "background": str, "restore": float, "restorer": str,
     "presentation": str, "age": float, "tone": float,
 }  # fmt: skip
 # Cells that may name a file or folder: what is in it counts, not what it is called.
-PLACES = ("photo", "model", "audio", "video", "motion", "background")
+PLACES = ("photo", "model", "audio", "video", "motion", "background", "restorer")
 AS_THEY_ARE = (
     "audio", "text", "tts", "video", "motion", "articulation", "when_short", "driving_face", "face", "style", "emotion",
-    "strength", "guidance_scale", "seed", "fps", "background",
+    "strength", "guidance_scale", "seed", "fps", "background", "restore",
 )  # fmt: skip
 GROUP = ("presentation", "age", "tone")
 

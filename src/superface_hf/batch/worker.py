@@ -34,7 +34,7 @@ class RenderRow:
 
     def __init__(self, folder: str | os.PathLike[str], device: str = AUTO, dtype: str = AUTO) -> None:
         self.folder, self.device, self.dtype = str(Path(folder).absolute()), device, dtype
-        self._pipes: dict[str, Any] = {}
+        self._pipes: dict[tuple[str, str | None], Any] = {}
         self._voices: dict[str, Callable[[str], Any]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -93,20 +93,25 @@ class RenderRow:
         if "text" in values:
             check_text(values["text"], values.get("tts"))
             asked["tts"] = self._voice(values["tts"])
-        return len(self._pipe(values.get("model")).write(path, picture, **asked))
+        return len(self._pipe(values.get("model"), values.get("restorer")).write(path, picture, **asked))
 
-    def _pipe(self, model: str | None) -> Any:
+    def _pipe(self, model: str | None, restorer: str | None) -> Any:
         from transformers import pipeline
 
         name = model or str(weights_folder("teacher"))
-        if name not in self._pipes:
+        both = name, restorer
+        if both not in self._pipes:
             if len(self._pipes) >= MOST_MODELS:
                 self._pipes.pop(next(iter(self._pipes)))
             with loading(name):
-                self._pipes[name] = pipeline(  # type: ignore[call-overload]
-                    "talking-face", model=name, device=choose_device(self.device), dtype=self.dtype
+                self._pipes[both] = pipeline(  # type: ignore[call-overload]
+                    "talking-face",
+                    model=name,
+                    device=choose_device(self.device),
+                    dtype=self.dtype,
+                    restorer=restorer,
                 )
-        return self._pipes[name]
+        return self._pipes[both]
 
     def _voice(self, name: str) -> Callable[[str], Any]:
         if name not in self._voices:
