@@ -28,6 +28,7 @@ from superface_hf.evaluation.data import track_clip
 from superface_hf.evaluation.methods import Methods
 from superface_hf.evaluation.sheets import JPEG_QUALITY
 from superface_hf.evaluation.teacher import load_teacher
+from superface_hf.face_model.coordinates import Square
 from superface_hf.face_model.topology import LEFT_EYE, LIPS_OUTER, RIGHT_EYE, inter_ocular
 from superface_hf.hub import weights_folder
 from superface_hf.layers.portrait import to_uint8
@@ -99,8 +100,8 @@ def reenacted(path: Path, methods: Methods) -> np.ndarray:
     moments spread over the clip.
     """
     clip = track_clip(path, MOMENTS - 1, 3, embedded_tracker()).spread
-    own = (clip.source_landmarks[0].numpy() + 1) * (clip.side / 2)
-    meshes = (clip.driving.numpy() + 1) * (clip.side / 2)
+    whole = Square(0, 0, clip.side)
+    own, meshes = (whole.to_pixels(points.numpy()) for points in (clip.source_landmarks[0], clip.driving))
     made = methods.render(clip.source, clip.source_landmarks, clip.driving, clip.side)
     shown = [(clip.targets, clip.target_landmarks), *((made[name], meshes) for name in ("layers", "teacher"))]
     source = to_uint8(clip.source)[0]

@@ -106,7 +106,7 @@ def add_parser(commands: Any) -> None:
         type=float,
         metavar="FIDELITY",
         help="give the face of every frame detail, from 0 (detail of the restorer's codebook) to 1 (closest to the frame); "
-        "takes seconds a frame on a CPU",
+        "takes about a second a frame on a CPU",
     )
     add_restorer_option(parser)
     add_group_options(parser)

@@ -3,9 +3,9 @@
     python -m superface_hf.data.mouths.gather --data DATA --out .cache/mouths
     superface train mouth-painter --set mouths=.cache/mouths --out runs/mouth-painter
 
-Everything else of the teacher stays. A step costs a hundredth of one of the whole teacher, so that a discriminator can be
-heard on a CPU too. The same command continues from the newest checkpoint in ``out``; the teacher with the new painter is in
-its ``final``.
+Everything else of the teacher stays. A window costs about a tenth of a frame of the whole teacher's training, so that a
+discriminator can be heard on a CPU too. The same command continues from the newest checkpoint in ``out``; the teacher with
+the new painter is in its ``final``.
 """
 
 from __future__ import annotations
