@@ -106,6 +106,42 @@ def test_a_face_at_the_border_is_cut_off_there(face):
     assert torch.isfinite(seams.flow).all()
 
 
+@pytest.fixture(scope="module")
+def gaping(face) -> torch.Tensor:
+    """The same face with its jaw dropped."""
+    model = FaceModel.default()
+    still = Motion.neutral(1, 25.0)
+    change = model.animate(model.neutral_shape(model.mean, still), still.edit({"jawOpen": 0.8})) - model.mean
+    return face + 0.6 * change
+
+
+def test_upper_teeth_stay_with_the_skull_while_the_jaw_falls(face, gaping):
+    """A smile whose teeth followed both lips became a row of long stripes."""
+    seams = seam_flow(face, gaping, SIZE)
+    inside = mouth_opening_mask(gaping, SIZE)[0, 0] > 0.9
+    assert inside.sum() > 100
+    assert (seams.weight[0, 0, inside] > 0.9).all()
+    fallen = float((gaping - face)[0, 14, 1])
+    assert fallen > 0.05
+    assert seams.flow[0, :, inside].abs().max() < 0.1 * fallen
+
+
+def test_teeth_turn_with_the_head(face, gaping):
+    turn, size, shift = torch.tensor(0.3), 1.1, torch.tensor([0.05, 0.02, 0.0])
+    yaw = torch.tensor([[turn.cos(), 0, turn.sin()], [0, 1, 0], [-turn.sin(), 0, turn.cos()]])
+    moved = size * gaping @ yaw.T + shift
+    inside = mouth_opening_mask(moved, SIZE)[0, 0] > 0.9
+    assert inside.sum() > 100
+    seams = seam_flow(gaping, moved, SIZE)
+    rows, columns = inside.nonzero(as_tuple=True)
+    places = (torch.stack((columns, rows), dim=-1) + 0.5) * (2 / SIZE) - 1
+    # Where the teeth come from: turned back, at the depth of the upper lip.
+    depth = gaping[0, SEAMS[-1].upper, 2].mean()
+    flat = (places - shift[:2]) / size
+    came_from = torch.stack(((flat[:, 0] - turn.sin() * depth) / turn.cos(), flat[:, 1]), dim=-1)
+    assert torch.allclose(places + seams.flow[0][:, inside].T, came_from, atol=2e-3)
+
+
 def test_an_iris_goes_where_the_gaze_goes_and_lids_stay(face):
     """The mesh flow alone moves an iris by less than half: the lids around it hold it back."""
     looking = face.clone()

@@ -20,6 +20,7 @@ from superface_hf.layers.portrait import cut_out
 from superface_hf.media import load_picture
 from superface_hf.metrics.image import box_mask
 from superface_hf.models.embedded import embedded_tracker
+from superface_hf.models.teacher import modeling_teacher
 from superface_hf.models.teacher.dense_motion import rigid_volume_flow
 from superface_hf.models.teacher.key_frames import key_frames
 from superface_hf.models.teacher.volume import plane_depths, warp_volume
@@ -32,10 +33,12 @@ def tiny(**overrides) -> SuperFaceTeacherConfig:
 
 @pytest.fixture
 def scene() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """A smooth random picture and a face in it that moves: source, its landmarks, driving landmarks (two frames)."""
+    """A smooth random picture, in light that networks know, and a face in it that moves: source, its landmarks, driving
+    landmarks (two frames)."""
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(1, 3, 16, 16, generator=generator)
     source = torch.nn.functional.interpolate(coarse, size=128, mode="bicubic").clamp(0.02, 0.98)
+    source = source * torch.tensor([1.0, 0.75, 0.65])[:, None, None]
     landmarks = FaceModel.default().mean[None] * 0.4
     driving = torch.cat((landmarks, landmarks + torch.tensor([0.06, -0.02, 0.0])))
     return source, landmarks, driving
@@ -77,6 +80,21 @@ def test_an_untrained_teacher_is_the_untrained_layers(scene):
     changed = (output.person - moved).abs()
     assert changed[0].max() < 1e-5
     assert (changed > 1e-5).float().mean() < 0.01
+
+
+def test_what_is_painted_is_brought_back_to_the_light_of_the_picture(scene, monkeypatch):
+    source, landmarks, driving = scene
+    torch.manual_seed(0)
+    model = fresh(tiny())
+    for part in (model.mouth_painter, model.eye_painter, model.generator):
+        torch.nn.init.normal_(part.head.weight, std=0.1)
+    tint = torch.tensor([1.0, 1.0, 0.5])[:, None, None]
+    people = []
+    for light in (torch.ones_like(tint), tint):
+        monkeypatch.setattr(modeling_teacher, "light_gains", lambda *_, light=light: (1 / light)[None])
+        people.append(rendered(model, source * light, landmarks, driving).person)
+    assert (people[0] - rendered(fresh(tiny()), source, landmarks, driving).person).abs().max() > 0.05
+    assert torch.allclose(people[0] * tint, people[1], atol=1e-4)
 
 
 def test_mouth_and_eyes_are_painted_where_they_are_and_nowhere_else(scene):

@@ -3,7 +3,7 @@
 The mesh flow is smooth, so it drags some eyeball or tooth along with a closing lid or lip, and holds the iris back at the lids.
 Here each edge moves with its own skin: the area above the opening follows the upper edge alone, the area below follows the
 lower edge alone, and a shut eye or mouth shows skin on both sides of its line. Between open lids the eyeball follows the iris.
-Nothing is learned.
+Between open lips the upper teeth stay with the skull, whatever the jaw does. Nothing is learned.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..utils.easing import smoothstep
+from .rigid import RigidMotion
 from .topology import LEFT_EYE, LEFT_IRIS, LIPS_INNER, RIGHT_EYE, RIGHT_IRIS
 
 # Width of the interpolating Gaussians in lengths of the seam (corner to corner), and ridge of their fit to the landmarks.
@@ -30,7 +31,7 @@ class Seam:
     ``above`` and ``below`` are the skin next to the edges. An opening lower than ``shut`` (in lengths) counts as shut, because
     trackers rarely report zero: in training frames with an eyeBlink score above 0.6 it is 0.03 to 0.08 on most faces. For
     ``exact`` see :class:`SeamFlow`. ``ball`` are the points that the eyeball between the edges follows, iris and corners; the
-    mouth has none, as its inside is painted.
+    mouth has none: behind the lips are teeth.
     """
 
     upper: np.ndarray
@@ -93,7 +94,7 @@ class SeamFlow:
 
     Attributes:
         flow: (B, 2, size, size) displacement in image units.
-        weight: (B, 1, size, size) in [0, 1]: 1 on the skin next to a seam and on an eyeball, 0 inside an open mouth and away
+        weight: (B, 1, size, size) in [0, 1]: 1 on the skin next to a seam, on an eyeball and inside an open mouth, 0 away
             from all seams.
         exact: (B, 1, size, size) the part of ``weight`` that belongs to the skin around the eyes. A learned correction must
             not reopen a shut eye; lips may be corrected.
@@ -134,10 +135,10 @@ def seam_flow(source: Tensor, driving: Tensor, size: int) -> SeamFlow:
         window.add(weights, weight)
         if seam.exact:
             window.add(exact, weight)
-        if len(seam.ball):
-            bare = (near * between)[:, None]
-            window.add(total, bare * _follow(source, driving, seam.ball, window))
-            window.add(weights, bare)
+        bare = (near * between)[:, None]
+        behind = _follow(source, driving, seam.ball, window) if len(seam.ball) else _teeth(source, driving, window)
+        window.add(total, bare * behind)
+        window.add(weights, bare)
     return SeamFlow(total / weights.clamp_min(1e-6), weights.clamp(max=1), exact.clamp(max=1))
 
 
@@ -267,6 +268,20 @@ def _follow(source: Tensor, driving: Tensor, points: np.ndarray, window: _Window
     bumps = rows.transpose(1, 2)[:, None] @ (weights.transpose(1, 2)[..., None] * columns[:, None])
     across = affine[:, 0, :, None, None] * window.x[:, None, None, :]
     return bumps + across + affine[:, 1, :, None, None] * window.y[:, None, :, None] + affine[:, 2, :, None, None]
+
+
+def _teeth(source: Tensor, driving: Tensor, window: _Window) -> Tensor:
+    """Return the displacement (B, 2, n, n) of upper teeth, which are fixed to the skull behind the upper lip."""
+    rigid = RigidMotion.between(source, driving)
+    turn, scale = rigid.rotation, rigid.scale[:, None, None]
+    lip = source[:, torch.as_tensor(MOUTH.upper, device=source.device), 2].double().mean(1)
+    depth = (lip[:, None] - rigid.before[:, :, 2])[..., None]
+    # The inverse of the motion in the plane, of places at the lip's depth.
+    back = torch.linalg.inv(turn[:, :2, :2])
+    place = torch.stack(torch.broadcast_tensors(window.x[:, None, :], window.y[:, :, None]), dim=1).flatten(2)
+    away = (place - rigid.after[:, 0, :2, None]) / scale - turn[:, :2, 2:] * depth
+    source_place = back @ away + rigid.before[:, 0, :2, None]
+    return (source_place - place).to(source.dtype).unflatten(2, (window.y.shape[1], window.x.shape[1]))
 
 
 def _falling(distance: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from torch import Tensor
 from ..face_model import topology
 from ..face_model.coordinates import Square
 from ..face_model.mesh_flow import Spread, at_landmarks, identity_grid
+from ..face_model.rigid import RigidMotion
 from ..face_model.seams import seam_flow
 from ..utils.easing import smoothstep
 
@@ -86,16 +87,9 @@ def skin_points() -> np.ndarray:
 
 def head_motion(source: Tensor, driving: Tensor) -> HeadMotion:
     """Fit the rigid motion of the head between two meshes (B, 478, 3), from the stable points, in double precision."""
-    stable = torch.as_tensor(topology.STABLE, device=source.device)
-    a, b = source[:, stable].double(), driving[:, stable].double()
-    middle_a, middle_b = a.mean(1, keepdim=True), b.mean(1, keepdim=True)
-    u, values, vt = torch.linalg.svd((b - middle_b).transpose(1, 2) @ (a - middle_a))
-    flip = torch.ones_like(values)
-    flip[:, 2] = torch.linalg.det(u @ vt).sign()
-    rotation = (u * flip[:, None]) @ vt
-    scale = (values * flip).sum(1) / (a - middle_a).square().sum((1, 2)).clamp_min(1e-12)
-    centre = skull_centre(source)
-    moved = scale[:, None] * (rotation @ (centre - middle_a[:, 0])[..., None])[..., 0] + middle_b[:, 0]
+    rigid = RigidMotion.between(source, driving)
+    rotation, scale, centre = rigid.rotation, rigid.scale, skull_centre(source)
+    moved = rigid(centre[:, None])[:, 0]
     roll = torch.atan2(rotation[:, 1, 0] - rotation[:, 0, 1], rotation[:, 0, 0] + rotation[:, 1, 1])
     cos, sin = roll.cos() / scale, roll.sin() / scale
     turn = torch.stack((torch.stack((cos, sin), -1), torch.stack((-sin, cos), -1)), dim=1)

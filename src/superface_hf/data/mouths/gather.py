@@ -131,7 +131,8 @@ def mouths_of(clip: SeenClip, teacher: SuperFaceTeacherModel) -> dict[str, np.nd
             {
                 **dict(zip(PAINTED, inputs, strict=True)),
                 "before": inputs[0] + stroke,
-                "target": window.cut(truth),
+                # The painter works in light that the networks know.
+                "target": (window.cut(truth) * ready.prepared.light).clamp(0, 1),
                 "asked": torch.from_numpy(np.stack([asked_part(mouth) for mouth in cells.numpy()]))[:, None].float()
                 / 255,
             }

@@ -35,6 +35,7 @@ from .configuration_teacher import SuperFaceTeacherConfig
 from .dense_motion import DenseMotion, DenseMotionNetwork
 from .generator import Generator
 from .key_frames import Changes, between
+from .light import light_gains
 from .motion_enhancer import MotionEnhancer
 from .restorer import Restorer
 from .volume import warp_volume
@@ -52,6 +53,7 @@ class PreparedSource:
         image: (1, 3, S, S) the source in [0, 1], restored.
         matte: (1, 1, S, S) in [0, 1], 1 where the person is.
         need: (1,) the restorer's logit of whether the source was degraded.
+        light: (1, 3, 1, 1) factors of the colours that the networks see.
         pixels: (1, 4, S/8, S/8) image and matte, small.
         landmarks: (1, 478, 3) in image coordinates.
         volume: (1, D, C, S/8, S/8) the appearance volume F_3D.
@@ -65,6 +67,7 @@ class PreparedSource:
     image: Tensor
     matte: Tensor
     need: Tensor
+    light: Tensor
     pixels: Tensor
     landmarks: Tensor
     volume: Tensor
@@ -187,7 +190,9 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
         """
         restored, need = self._run(self.restorer, source)
         source, matte = restored.float(), matte.float()
-        body = torch.cat((source, matte), dim=1)
+        light = light_gains(source, landmarks)
+        balanced = (source * light).clamp(0, 1)
+        body = torch.cat((balanced, matte), dim=1)
         volume, detail = self._run(self.appearance_encoder, body.to(self.dtype))
         size = volume.shape[-1]
         mesh, openings = self._draw(landmarks, size)
@@ -195,8 +200,10 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
         code = self.motion_enhancer.source(pixels[:, :3], mesh, landmarks)
         detail = torch.cat((detail, openings.to(detail.dtype)), dim=1)
         opening = mouth_opening_mask(landmarks.float(), source.shape[-1] // 2)
-        regions = tuple(self._own(source, landmarks.float(), region) for region in REGIONS)
-        return PreparedSource(source, matte, need, pixels, landmarks, volume, detail, mesh, code, opening, regions)
+        regions = tuple(self._own(balanced, landmarks.float(), region) for region in REGIONS)
+        return PreparedSource(
+            source, matte, need, light, pixels, landmarks, volume, detail, mesh, code, opening, regions
+        )
 
     def render(
         self, source: PreparedSource, driving: Tensor, window: Window | None = None, before: Changes | None = None
@@ -236,16 +243,18 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
             fine = F.interpolate(placed, size=source.image.shape[-2:], mode="bilinear", align_corners=False)
             # Bicubic, because bilinear sampling lost a third of the texture of skin and hair (variance of the Laplacian).
             warped = warp(source.image, fine, mode="bicubic").clamp(0, 1)
+            balanced = (warped * source.light).clamp(0, 1)
             alpha = warp(source.matte, fine)
             opening = mouth_opening_mask(meshes[1], source.opening.shape[-1])
             opened = (opening - warp(source.opening, placed)).clamp_min(0)
         dtype = hidden.dtype
-        painted = self._run(self.generator, volume.to(dtype), detail.to(dtype), warped[key], alpha[key], hidden)
+        painted = self._run(self.generator, volume.to(dtype), detail.to(dtype), balanced[key], alpha[key], hidden)
         changes = Changes(motion.learned, painted)
         with torch.autocast(driving.device.type, enabled=False):
             painted = painted if before is None else between(before.painted, painted, len(driving))
-            keep, paint, change = self.generator.paint(painted, warped, alpha, opened)
-            person = self._paint_regions(source, meshes[1], keep * warped + paint)
+            keep, paint, change = self.generator.paint(painted, balanced, alpha, opened)
+            person = self._paint_regions(source, meshes[1], keep * balanced + paint)
+            person = warped + (person - balanced) / source.light
             # Pictures may be finer than the window: unpainted pixels are kept completely. Losses do not need that.
             keep, paint = (
                 (keep, person - keep * warped) if self.training else kept_fine(keep, person - keep * warped, warped)
