@@ -31,7 +31,7 @@ from superface_hf.animation.retargeting import on_portrait
 from superface_hf.data.motion_bank import windows_of
 from superface_hf.export.student import motion_meshes
 from superface_hf.face_model.coordinates import Square
-from superface_hf.face_model.seams import SEAMS
+from superface_hf.face_model.seams import SEAMS, mouth_opening_mask
 from superface_hf.hub import weights_folder
 from superface_hf.layers.compositing import Compositor
 from superface_hf.layers.motion import Window, beside_seams, head_motion, layer_flow
@@ -40,6 +40,7 @@ from superface_hf.layers.untrained import UntrainedLayers
 from superface_hf.media import load_picture
 from superface_hf.models.student.seam_windows import SIZES, SeamWindow, feather
 from superface_hf.models.student.stored_layers import LARGEST_EXACT, LayerFiles, picture_file
+from superface_hf.motion import Motion
 from superface_hf.motion.rotations import rotation_matrix
 from superface_hf.training.student.report import closeness, rendered
 from superface_hf.training.student.scene import Scene
@@ -129,6 +130,23 @@ def test_an_untrained_student_moves_as_the_layers_do(student, moved, aside):
     wanted = beside_seams(wanted, wanted, source, driving)
     flow = F.interpolate(student(moved, window).motion.flow, size=wanted.shape[2:], mode="bilinear")
     assert (flow - wanted).square().mean() < 0.02 * wanted.square().mean()
+
+
+@torch.no_grad()
+def test_its_teeth_stay_with_the_skull_as_the_layers_do(student, face_model):
+    still = Motion.neutral(1, 25.0)
+    size = (student.landmarks[:, :2].amax(0) - student.landmarks[:, :2].amin(0)).max() / 2
+    fallen = face_model.animate(face_model.neutral_shape(face_model.mean, still), still.edit({"jawOpen": 0.8}))
+    gaping = student.landmarks[None] + size * (fallen - face_model.mean)
+    roll = torch.from_numpy(rotation_matrix(np.array([0.0, 0.0, 0.2]))).float()
+    driving = gaping @ roll.T + torch.tensor([0.05, -0.03, 0.0])
+    flow = student(driving).motion.flow
+    inside = mouth_opening_mask(driving, flow.shape[-1])[:, 0] > 0.9
+    assert inside.sum() > 10
+    layer = layer_flow(student.landmarks[None], driving, flow.shape[-1] // 2)
+    wanted = beside_seams(layer, layer, student.landmarks[None], driving)
+    error = (flow - wanted).norm(dim=1)[inside].mean()
+    assert error < 0.1 * (gaping - student.landmarks)[0, 14].norm()
 
 
 @torch.no_grad()

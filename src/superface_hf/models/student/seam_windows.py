@@ -2,7 +2,8 @@
 
 Lids and lips are a few hundred pixels that everybody looks at. They get a finer flow and finer painting than the rest of the
 picture, in windows of fixed size that follow the driving mesh. As in ``face_model.seams``, either edge of an opening moves with
-its own skin; here only the displacement of the edge itself is computed, and the network learns the rest.
+its own skin, and teeth stay with the skull; here only the displacement of the edge itself is computed, and the network learns the
+rest.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ...face_model.seams import PAST, REACH, SEAMS
-from ...face_model.topology import LEFT_IRIS, RIGHT_IRIS
+from ...face_model.topology import EYE_CORNERS, LEFT_IRIS, RIGHT_IRIS
 from ...utils.easing import smoothstep
 
 # Widths and heights of the windows, in 64ths of the picture's side. The lips of a face at rest are 11 wide, its eyes 7;
@@ -38,8 +39,8 @@ class SeamWindow:
         corners: for each frame the first column and row.
         grid: (B, h, w, 2) centres of the cells in image coordinates.
         drawn: (B, 8, h, w) the position of each cell: along the seam, from either edge, inside, beside, and from the anchor.
-        flow: (B, 2, h, w) the displacement of the nearer edge.
-        beside: (B, 1, h, w) in [0, 1]: 1 on the skin next to the seam.
+        flow: (B, 2, h, w) the displacement of the nearer edge, and of the teeth inside a mouth.
+        beside: (B, 1, h, w) in [0, 1]: 1 on the skin next to the seam, and inside a mouth.
     """
 
     corners: list[tuple[int, int]]
@@ -111,6 +112,7 @@ class _SeamPoints(NamedTuple):
     below: Tensor
     anchor: Tensor
     shut: float
+    teeth: bool
 
 
 @lru_cache
@@ -119,7 +121,7 @@ def _points(index: int, device: torch.device) -> _SeamPoints:
     seam = SEAMS[index]
     parts = (np.concatenate([seam.upper, seam.lower]), seam.upper, seam.lower, seam.above, seam.below, [ANCHORS[index]])
     edges, upper, lower, above, below, anchor = (torch.as_tensor(np.asarray(part), device=device) for part in parts)
-    return _SeamPoints(edges, upper, lower, above, below, anchor, seam.shut)
+    return _SeamPoints(edges, upper, lower, above, below, anchor, seam.shut, not len(seam.ball))
 
 
 def _draw(grid: Tensor, plane: Tensor, shifts: Tensor, seam: _SeamPoints, cell: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -167,7 +169,26 @@ def _draw(grid: Tensor, plane: Tensor, shifts: Tensor, seam: _SeamPoints, cell: 
     )
     maps = (drawn, flow.transpose(1, 2), beside[:, None])
     drawn, flow, beside = (x.reshape(batch, -1, height, width) for x in maps)
+    if seam.teeth:
+        opened = drawn[:, 4:5]
+        flow, beside = torch.lerp(flow, _teeth(grid, plane, shifts, seam.anchor), opened), beside + opened
     return drawn, flow, beside
+
+
+def _teeth(grid: Tensor, plane: Tensor, shifts: Tensor, anchor: Tensor) -> Tensor:
+    """Return the displacement (B, 2, h, w) of upper teeth: they move with the skin under the nose, and turn and grow with the line
+    between the eyes."""
+    first, last = int(EYE_CORNERS[0]), int(EYE_CORNERS[3])
+    now = plane[:, last] - plane[:, first]
+    before = now + shifts[:, last] - shifts[:, first]
+    length = now.square().sum(-1).clamp_min(1e-8)
+    along = (now * before).sum(-1) / length
+    across = (now[:, 0] * before[:, 1] - now[:, 1] * before[:, 0]) / length
+    away = grid - plane[:, anchor][:, None]
+    x, y = away.unbind(-1)
+    along, across = along[:, None, None] - 1, across[:, None, None]
+    turned = torch.stack((along * x - across * y, across * x + along * y), dim=1)
+    return turned + shifts[:, anchor].transpose(1, 2)[..., None]
 
 
 def _along_edge(knots: Tensor, shifts: Tensor, along: Tensor) -> Tensor:
