@@ -7,7 +7,8 @@
 STUDENT is a folder or Hub id (default: the embedded student, of 512 x 512 pixels). With ``--large`` its picture is put into
 one of 1280 x 720 pixels first, so that frames in 720p are drawn and encoded.
 
-Figures of speed: the student alone (from meshes to uint8 pictures, a mesh at a time); from a sound file to an mp4
+Figures of speed: the teacher on the same portrait, and what the student costs of it (multiply-accumulates, as
+``student.py`` counts them); the student alone (from meshes to uint8 pictures, a mesh at a time); from a sound file to an mp4
 (audio-to-lip, student, paste-back, encoding); and the same as a stream of small chunks, one frame at a time. Then chunks of
 the bundled sentence come as they would from a microphone for ``--minutes``, and frames are taken as soon as they are there,
 and encoded. A frame's delay is counted from the moment at which the chunk that completed its look-ahead came (or could have
@@ -31,6 +32,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from student import alone, student_row, teacher_row
 from transformers import pipeline
 
 from superface_hf import FaceModel, SuperFaceStudentModel
@@ -72,7 +74,7 @@ def main() -> None:
     pipe: Any = pipeline("talking-face", model=student, device="cpu")  # type: ignore[call-overload]
     speech = load_sound(SPEECH).mono(RATE)
     size = round(args.chunk * RATE / 1000)
-    figures: dict[str, float] = {"crop, pixels": student.crop.side}
+    figures: dict[str, float] = {"crop, pixels": student.crop.side, **beside_the_teacher(str(source))}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "out.mp4"
         figures |= student_alone(student)
@@ -80,7 +82,7 @@ def main() -> None:
         figures |= chunks_to_mp4(pipe, speech, size, path)
         figures |= long_stream(pipe, speech, size, args.minutes, not args.fast, path)
     for name, value in figures.items():
-        print(f"{name:<58}{value:>10.1f}")
+        print(f"{name:<58}{value:>10.2f}")
     print(f"({torch.get_num_threads()} threads, chunks of {args.chunk:g} ms, {FPS:g} frames a second wanted)")
     if args.json:
         args.json.write_text(json.dumps(figures, indent=1))
@@ -109,6 +111,18 @@ def in_720p(student: SuperFaceStudentModel) -> None:
         setattr(student, name, torch.from_numpy(np.frombuffer(file, np.uint8).copy()))
     place = (crop.left * scale - left, crop.top * scale - top, crop.side * scale)
     student.square = torch.tensor([round(value) for value in place])
+
+
+def beside_the_teacher(source: str) -> dict[str, float]:
+    """Measure the embedded teacher on the student's portrait, and the share of its work that the student does."""
+    threads = torch.get_num_threads()
+    teacher = alone(teacher_row, source, str(weights_folder("teacher")), "fp32", threads)
+    student = alone(student_row, source, "fp32", threads)
+    return {
+        "teacher, frame after frame, frames/s": teacher["frames/s fp32"],
+        "teacher, frame after frame, CPU ms a frame": teacher["CPU ms a frame fp32"],
+        "student's MACs, % of the teacher's": 100 * student["MMACs a frame"] / teacher["MMACs a frame"],
+    }
 
 
 def student_alone(student: SuperFaceStudentModel) -> dict[str, float]:

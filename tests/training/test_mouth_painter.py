@@ -11,8 +11,12 @@ pytest.importorskip("accelerate")
 from superface_hf import SuperFaceError
 from superface_hf.data.mouths import gather
 from superface_hf.data.mouths.windows import NAMES, MouthBatch, MouthWindows
+from superface_hf.data.tracker.crops import mirror_map
+from superface_hf.face_model.linear import FaceModel
 from superface_hf.face_model.topology import LIPS_OUTER
-from superface_hf.models.painters.windows import MOUTH
+from superface_hf.models.painters.painter import draw_region, region_shape
+from superface_hf.models.painters.windows import MOUTH, RegionWindow
+from superface_hf.motion import Motion
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +77,33 @@ def test_the_asked_part_holds_the_lips():
     assert asked[64, 96] == 255
     assert asked[64 - 15, 96] > 250
     assert asked[5, 5] == 0
+
+
+def test_a_mirrored_batch_is_drawn_as_a_mirrored_face_is():
+    model, still = FaceModel.default(), Motion.neutral(1, 25.0)
+    grin = still.edit({"mouthSmileLeft": 1.0, "jawOpen": 0.4})
+    # The mean face is not quite symmetric; it is made so.
+    twins = torch.from_numpy(mirror_map(model.mean[None].numpy()))
+    other_side = torch.tensor([-1.0, 1.0, 1.0])
+    canonical = (model.mean + model.mean[twins] * other_side) / 2
+    face = (model.animate(model.neutral_shape(model.mean, still), grin) - model.mean + canonical) * 0.6
+    batches = []
+    for mesh in (face, face[:, twins] * other_side):
+        window = RegionWindow.around(mesh, MOUTH)
+        inside = window.enter(mesh)
+        drawn = torch.cat((draw_region(inside, window, canonical), draw_region(inside, window, None)), dim=1)
+        shape = region_shape(inside, MOUTH)
+        picture = torch.linspace(0, 1, MOUTH.size[1]).expand(1, 3, *MOUTH.size)
+        if batches:
+            picture = picture.flip(-1)
+        batches.append(
+            MouthBatch(picture, picture, drawn, torch.stack((shape, shape), 1), picture, picture, picture[:, :1])
+        )
+    both = batches[0].mirrored(torch.tensor([True]))
+    for name in NAMES:
+        assert torch.allclose(getattr(both, name), getattr(batches[1], name), atol=0.03), name
+        assert torch.equal(getattr(batches[0].mirrored(torch.tensor([False])), name), getattr(batches[0], name))
+    assert not torch.allclose(batches[0].shapes, batches[1].shapes, atol=0.03)
 
 
 def test_light_changes_colours_together_and_leaves_the_rest():

@@ -40,7 +40,6 @@ from superface_hf.layers.untrained import UntrainedLayers
 from superface_hf.media import load_picture
 from superface_hf.models.student.seam_windows import SIZES, SeamWindow, feather
 from superface_hf.models.student.stored_layers import LARGEST_EXACT, LayerFiles, picture_file
-from superface_hf.motion import Motion
 from superface_hf.motion.rotations import rotation_matrix
 from superface_hf.training.student.report import closeness, rendered
 from superface_hf.training.student.scene import Scene

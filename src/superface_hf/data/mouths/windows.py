@@ -45,6 +45,18 @@ class MouthBatch:
         colours = ("shown", "own", "before", "target")
         return replace(self, **{name: getattr(self, name) * light for name in colours})
 
+    def mirrored(self, chosen: Tensor) -> MouthBatch:
+        """Return the batch with ``chosen`` (B,) windows mirrored, so that each clip shows a left and a right half twice."""
+        flipped = {name: getattr(self, name).flip(-1) for name in NAMES if name != "shapes"}
+        # The first colour of a drawn mesh says how far left or right a point lies.
+        side = self.drawn.new_ones(self.drawn.shape[1]).index_fill(0, torch.tensor([0], device=self.drawn.device), -1)
+        flipped["drawn"] = flipped["drawn"] * side[:, None, None]
+        # The ring of the lips begins at one corner, and has the other in its middle.
+        ring = (self.shapes.shape[2] // 2 - torch.arange(self.shapes.shape[2])) % self.shapes.shape[2]
+        flipped["shapes"] = self.shapes[:, :, ring] * self.shapes.new_tensor([-1.0, 1.0, 1.0])
+        every = chosen[:, None, None, None]
+        return MouthBatch(**{name: torch.where(every, values, getattr(self, name)) for name, values in flipped.items()})
+
 
 NAMES = tuple(field.name for field in fields(MouthBatch))
 
@@ -79,8 +91,9 @@ class MouthWindows:
         return len(self._weights)
 
     def draw(self, count: int) -> MouthBatch:
-        """Return random windows."""
-        return self._batch(torch.multinomial(self._weights, count, replacement=True))
+        """Return random windows, half of them mirrored."""
+        batch = self._batch(torch.multinomial(self._weights, count, replacement=True))
+        return batch.mirrored(torch.rand(count, device=self._weights.device) < 0.5)
 
     def batches(self, size: int) -> Iterator[MouthBatch]:
         """Yield all windows in order."""

@@ -2,8 +2,8 @@
 
 Lids and lips are a few hundred pixels that everybody looks at. They get a finer flow and finer painting than the rest of the
 picture, in windows of fixed size that follow the driving mesh. As in ``face_model.seams``, either edge of an opening moves with
-its own skin, and teeth stay with the skull; here only the displacement of the edge itself is computed, and the network learns the
-rest.
+its own skin, and teeth stay with the skull; here only the displacement of the edge itself is computed, and the network learns
+the rest.
 """
 
 from __future__ import annotations
@@ -176,8 +176,8 @@ def _draw(grid: Tensor, plane: Tensor, shifts: Tensor, seam: _SeamPoints, cell: 
 
 
 def _teeth(grid: Tensor, plane: Tensor, shifts: Tensor, anchor: Tensor) -> Tensor:
-    """Return the displacement (B, 2, h, w) of upper teeth: they move with the skin under the nose, and turn and grow with the line
-    between the eyes."""
+    """Return the displacement (B, 2, h, w) of upper teeth: they move with the skin under the nose, and turn and grow with the
+    line between the eyes."""
     first, last = int(EYE_CORNERS[0]), int(EYE_CORNERS[3])
     now = plane[:, last] - plane[:, first]
     before = now + shifts[:, last] - shifts[:, first]

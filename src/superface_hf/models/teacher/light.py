@@ -1,8 +1,8 @@
 """The light that a portrait stands in, as its skin shows it.
 
-In the yellow light of an old painting, teeth and the inside of a mouth are yellow too. Networks know the light of their training
-clips; a picture whose skin has colours beyond theirs is shown to them in the nearest light that they know, and what they paint
-is brought back to the picture's own light. All other pictures stay as they are.
+In the yellow light of an old painting, teeth and the inside of a mouth are yellow too. Networks know the light of their
+training clips; a picture whose skin has colours beyond theirs is shown to them in the nearest light that they know, and what
+they paint is brought back to the picture's own light. All other pictures stay as they are.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from torch import Tensor
 
 # Landmarks on cheeks, the bridge of the nose and the forehead, which hair and beards seldom cover.
 SKIN = (50, 101, 36, 205, 280, 330, 266, 425, 6, 197, 195, 5, 9, 151, 108, 337)
-# Logarithms of red and of blue over green, lowest and highest. Nine of ten training clips lie between them, not counting one corpus
-# of few people in yellow light.
+# Logarithms of red and of blue over green, lowest and highest. Nine of ten training clips lie between them, not counting one
+# corpus of few people in yellow light.
 RED, BLUE = (0.15, 0.6), (-0.4, 0.05)
 LUMA = (0.299, 0.587, 0.114)
 
