@@ -11,7 +11,6 @@ pytest.importorskip("accelerate")
 from superface_hf import SuperFaceError
 from superface_hf.data.mouths import gather
 from superface_hf.data.mouths.windows import NAMES, MouthBatch, MouthWindows
-from superface_hf.data.tracker.crops import mirror_map
 from superface_hf.face_model.linear import FaceModel
 from superface_hf.face_model.topology import LIPS_OUTER
 from superface_hf.models.painters.painter import draw_region, region_shape
@@ -83,7 +82,7 @@ def test_a_mirrored_batch_is_drawn_as_a_mirrored_face_is():
     model, still = FaceModel.default(), Motion.neutral(1, 25.0)
     grin = still.edit({"mouthSmileLeft": 1.0, "jawOpen": 0.4})
     # The mean face is not quite symmetric; it is made so.
-    twins = torch.from_numpy(mirror_map(model.mean[None].numpy()))
+    twins = model.mirror
     other_side = torch.tensor([-1.0, 1.0, 1.0])
     canonical = (model.mean + model.mean[twins] * other_side) / 2
     face = (model.animate(model.neutral_shape(model.mean, still), grin) - model.mean + canonical) * 0.6

@@ -130,6 +130,9 @@ def seam_flow(source: Tensor, driving: Tensor, size: int) -> SeamFlow:
         )
         near = _falling(outwards / REACH) * _falling(past / reach[:, None, None])
         between = _inside(here, seam.shut)
+        if not len(seam.ball):
+            # Lips up to their rim: a mixture of both motions would draw a line of neither around the mouth.
+            between = smoothstep(between, 0.5, 1.0)
         weight = (near * (1 - between))[:, None]
         window.add(total, weight * torch.lerp(above, below, side))
         window.add(weights, weight)

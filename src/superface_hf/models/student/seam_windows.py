@@ -171,7 +171,9 @@ def _draw(grid: Tensor, plane: Tensor, shifts: Tensor, seam: _SeamPoints, cell: 
     drawn, flow, beside = (x.reshape(batch, -1, height, width) for x in maps)
     if seam.teeth:
         opened = drawn[:, 4:5]
-        flow, beside = torch.lerp(flow, _teeth(grid, plane, shifts, seam.anchor), opened), beside + opened
+        # Lips up to their rim, as in the layers.
+        flow = torch.lerp(flow, _teeth(grid, plane, shifts, seam.anchor), smoothstep(opened, 0.5, 1.0))
+        beside = beside + opened
     return drawn, flow, beside
 
 

@@ -29,6 +29,7 @@ from ...layers.motion import Window, beside_seams, layer_flow
 from ...layers.rendered import RenderedWindow, kept_fine
 from ..blocks import ZeroConv2d, ZeroLinear
 from ..painters.painter import RegionPainter, draw_region, no_redder, region_shape
+from ..painters.teeth import with_gaps
 from ..painters.windows import EYES, MOUTH, Region, RegionWindow
 from .appearance_encoder import AppearanceEncoder
 from .configuration_teacher import SuperFaceTeacherConfig
@@ -253,7 +254,7 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
         with torch.autocast(driving.device.type, enabled=False):
             painted = painted if before is None else between(before.painted, painted, len(driving))
             keep, paint, change = self.generator.paint(painted, balanced, alpha, opened)
-            person = self._paint_regions(source, meshes[1], keep * balanced + paint)
+            person = self._paint_regions(source, meshes[1], keep * balanced + paint, opened)
             person = warped + (person - balanced) / source.light
             # Pictures may be finer than the window: unpainted pixels are kept completely. Losses do not need that.
             keep, paint = (
@@ -261,8 +262,8 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
             )
         return TeacherOutput(source, RenderedWindow(window, flow, keep, paint, change), motion, codes[1], changes)
 
-    def _paint_regions(self, source: PreparedSource, driving: Tensor, person: Tensor) -> Tensor:
-        """Paint mouth and eyes on the person (B, 3, S, S), and return the result."""
+    def _paint_regions(self, source: PreparedSource, driving: Tensor, person: Tensor, opened: Tensor) -> Tensor:
+        """Paint mouth and eyes on the person (B, 3, S, S), and return the result; ``opened`` as of the generator."""
         views = []
         with torch.autocast(driving.device.type, enabled=False):
             for region, (own, drawn, shape) in zip(REGIONS, source.regions, strict=True):
@@ -272,8 +273,7 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
                 shapes = torch.stack((shape, region_shape(inside, region)), dim=1)
                 views.append((window, (window.cut(person).clamp(0, 1), own, drawn, shapes)))
         mouth, left, right = views
-        shown, own, *_ = mouth[1]
-        strokes = [no_redder(self._run(self.mouth_painter, *mouth[1]), shown, own)]
+        strokes = [self._paint_mouth(*mouth, driving, opened)]
         # Both eyes in one batch.
         strokes += self._run(
             self.eye_painter, *(torch.cat(pair) for pair in zip(left[1], right[1], strict=True))
@@ -283,6 +283,13 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
             for (window, _), stroke in zip(views, strokes, strict=True):
                 window.add(stroke, painted)
             return painted
+
+    def _paint_mouth(self, window: RegionWindow, views: tuple[Tensor, ...], driving: Tensor, opened: Tensor) -> Tensor:
+        """Return the change of the mouth's window."""
+        shown, own, *_ = views
+        stroke = no_redder(self._run(self.mouth_painter, *views), shown, own)
+        with torch.autocast(driving.device.type, enabled=False):
+            return with_gaps(shown + stroke, own, window.enter(driving), window.cut(opened)) - shown
 
     @staticmethod
     def _own(source: Tensor, landmarks: Tensor, region: Region) -> tuple[Tensor, Tensor, Tensor]:
