@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 pytest.importorskip("accelerate")
 
@@ -119,3 +120,20 @@ def test_light_changes_colours_together_and_leaves_the_rest():
 def test_a_folder_without_windows_is_named(tmp_path):
     with pytest.raises(SuperFaceError, match="gather"):
         MouthWindows.read(tmp_path, "cpu")
+
+
+def test_the_released_painter_lies_between_the_one_before_and_the_trained_one(tmp_path):
+    import tiny_trainings
+
+    data, out = tiny_trainings.Data(tmp_path), tmp_path / "out"
+    tiny_trainings.mouth_painter(data, out, None)
+    start, trained, released = (
+        load_file(folder / "model.safetensors")
+        for folder in (tmp_path / "small teacher", out / "checkpoint" / "averaged", out / "final")
+    )
+    for name, weight in released.items():
+        expected = torch.lerp(start[name].float(), trained[name].float(), 0.75)
+        assert torch.allclose(weight.float(), expected, atol=2e-3), name
+    moved = [name for name in start if not torch.equal(start[name].float(), trained[name].float())]
+    assert moved
+    assert all(name.startswith("mouth_painter") for name in moved)
