@@ -75,8 +75,9 @@ def output_of(
     nothing = torch.zeros(count, 1)
     everybody = torch.ones(count, 1, size, size)
     source = PreparedSource(
-        restored.image, everybody, restored.need, nothing, nothing, landmarks, nothing, nothing, nothing, nothing, ()
-    )
+        restored.image, everybody, restored.need, torch.ones(count, 3, 1, 1), nothing, landmarks, nothing, nothing, nothing,
+        nothing, nothing, (),
+    )  # fmt: skip
     flow = torch.zeros(count, 2, size // 2, size // 2)
     paint = frames - warped
     rendered = RenderedWindow(Window.same(landmarks), flow, everybody, paint, torch.zeros_like(everybody))
