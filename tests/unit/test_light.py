@@ -24,6 +24,12 @@ def test_skin_in_known_light_stays_exactly_as_it_is(landmarks):
     assert torch.equal(light_gains(skin(KNOWN), landmarks), torch.ones(1, 3, 1, 1))
 
 
+def test_a_grey_photograph_stays_grey(landmarks):
+    """In the light of skin it got a red mouth."""
+    grey = skin(KNOWN.mean().expand(3))
+    assert torch.equal(light_gains(grey, landmarks), torch.ones(1, 3, 1, 1))
+
+
 @pytest.mark.parametrize("tint", [(1.0, 0.9, 0.45), (0.6, 0.8, 1.3), (1.2, 0.6, 0.6)])
 def test_skin_in_other_light_is_brought_to_the_nearest_known_one(landmarks, tint):
     picture = skin(KNOWN * torch.tensor(tint))
