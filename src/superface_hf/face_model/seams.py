@@ -42,6 +42,10 @@ class Seam:
     exact: bool
     ball: np.ndarray
 
+    @property
+    def shows_teeth(self) -> bool:
+        return not len(self.ball)
+
 
 def _edges(ring: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     half = len(ring) // 2
@@ -130,7 +134,7 @@ def seam_flow(source: Tensor, driving: Tensor, size: int) -> SeamFlow:
         )
         near = _falling(outwards / REACH) * _falling(past / reach[:, None, None])
         between = _inside(here, seam.shut)
-        if not len(seam.ball):
+        if seam.shows_teeth:
             # Lips up to their rim: a mixture of both motions would draw a line of neither around the mouth.
             between = smoothstep(between, 0.5, 1.0)
         weight = (near * (1 - between))[:, None]
@@ -139,7 +143,7 @@ def seam_flow(source: Tensor, driving: Tensor, size: int) -> SeamFlow:
         if seam.exact:
             window.add(exact, weight)
         bare = (near * between)[:, None]
-        behind = _follow(source, driving, seam.ball, window) if len(seam.ball) else _teeth(source, driving, window)
+        behind = _teeth(source, driving, window) if seam.shows_teeth else _follow(source, driving, seam.ball, window)
         window.add(total, bare * behind)
         window.add(weights, bare)
     return SeamFlow(total / weights.clamp_min(1e-6), weights.clamp(max=1), exact.clamp(max=1))

@@ -49,8 +49,7 @@ class MouthBatch:
         """Return the batch with ``chosen`` (B,) windows mirrored, so that each clip shows a left and a right half twice."""
         flipped = {name: getattr(self, name).flip(-1) for name in NAMES if name != "shapes"}
         # The first colour of a drawn mesh says how far left or right a point lies.
-        side = self.drawn.new_ones(self.drawn.shape[1]).index_fill(0, torch.tensor([0], device=self.drawn.device), -1)
-        flipped["drawn"] = flipped["drawn"] * side[:, None, None]
+        flipped["drawn"][:, 0] *= -1
         # The ring of the lips begins at one corner, and has the other in its middle.
         ring = (self.shapes.shape[2] // 2 - torch.arange(self.shapes.shape[2])) % self.shapes.shape[2]
         flipped["shapes"] = self.shapes[:, :, ring] * self.shapes.new_tensor([-1.0, 1.0, 1.0])

@@ -121,7 +121,7 @@ def _points(index: int, device: torch.device) -> _SeamPoints:
     seam = SEAMS[index]
     parts = (np.concatenate([seam.upper, seam.lower]), seam.upper, seam.lower, seam.above, seam.below, [ANCHORS[index]])
     edges, upper, lower, above, below, anchor = (torch.as_tensor(np.asarray(part), device=device) for part in parts)
-    return _SeamPoints(edges, upper, lower, above, below, anchor, seam.shut, not len(seam.ball))
+    return _SeamPoints(edges, upper, lower, above, below, anchor, seam.shut, seam.shows_teeth)
 
 
 def _draw(grid: Tensor, plane: Tensor, shifts: Tensor, seam: _SeamPoints, cell: float) -> tuple[Tensor, Tensor, Tensor]:
