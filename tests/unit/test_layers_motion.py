@@ -12,7 +12,16 @@ import torch
 from superface_hf.face_model.coordinates import Square
 from superface_hf.face_model.linear import FaceModel
 from superface_hf.face_model.mesh_flow import at_landmarks, warp
-from superface_hf.layers.motion import CHIN, FOLLOWING, FOREHEAD, Window, head_motion, layer_flow, visible
+from superface_hf.layers.motion import (
+    CHIN,
+    FOLLOWING,
+    FOREHEAD,
+    Window,
+    beyond_outline,
+    head_motion,
+    layer_flow,
+    visible,
+)
 from superface_hf.layers.outline import Outline
 from superface_hf.layers.portrait import PortraitLayers
 
@@ -27,6 +36,15 @@ def face() -> torch.Tensor:
 
 def flow_at(flow: torch.Tensor, x: float, y: float) -> torch.Tensor:
     return at_landmarks(flow, torch.tensor([[[x, y]]]))[0, 0]
+
+
+def turned(face: torch.Tensor, degrees: float) -> torch.Tensor:
+    """(1, 478, 3): the face, turned to the picture's right."""
+    angle = math.radians(degrees)
+    turn = torch.eye(3)
+    turn[0, 0] = turn[2, 2] = math.cos(angle)
+    turn[0, 2], turn[2, 0] = math.sin(angle), -math.sin(angle)
+    return face @ turn.T
 
 
 def test_a_face_at_rest_moves_nothing(face):
@@ -103,11 +121,7 @@ def test_a_window_elsewhere_moves_the_same_places(face):
 def test_the_hidden_side_of_a_turned_face_does_not_tear_the_near_one():
     """At a turn of 35 degrees the landmarks that are seen come from where they were."""
     own = FaceModel.default().mean[None] * 0.5
-    angle = math.radians(35)
-    turn = torch.eye(3)
-    turn[0, 0] = turn[2, 2] = math.cos(angle)
-    turn[0, 2], turn[2, 0] = math.sin(angle), -math.sin(angle)
-    moved = own @ turn.T
+    moved = turned(own, 35)
     missed = at_landmarks(layer_flow(own, moved, 128), moved)[0] - (own - moved)[0, :, :2]
     distance = missed.norm(dim=-1)[visible(moved)[0] > 0.9]
     assert distance.mean() < 0.0088
@@ -127,3 +141,30 @@ def test_the_outline_reckons_with_shoulders_that_go_with_a_far_head_and_those_th
     beside = (0.8 * height, face[0, CHIN, 1].item() + 0.2 * height)
     for part in (outline.head, outline.torso):
         assert cv2.pointPolygonTest(part.numpy()[:, None], beside, False) > 0
+
+
+@pytest.mark.parametrize("degrees", [-30, 30])
+def test_a_cheek_that_turns_away_covers_the_ear_behind_it(degrees):
+    """Beside the near cheek its ear is seen, from next to the source's cheek; beside the far one, what is behind the head."""
+    own = FaceModel.default().mean[None] * 0.5
+    moved = turned(own, degrees)
+    side = math.copysign(1.0, degrees)
+    rims = {name: (side * places[0, :, 0]).aminmax() for name, places in (("own", own), ("moved", moved))}
+    width = (rims["own"].max - rims["own"].min).item()
+    flow = layer_flow(own, moved, 128)
+
+    def source_of(x: float) -> float:
+        return side * (x + flow_at(flow, x, 0.0)[0].item())
+
+    ear = 0.06 * width
+    near = source_of(side * (rims["moved"].min.item() - ear))
+    far = source_of(side * (rims["moved"].max.item() + ear))
+    assert near == pytest.approx(rims["own"].min.item() - ear, abs=0.05 * width)
+    assert far > rims["own"].max.item() + 0.15 * width
+
+
+def test_the_distance_from_an_outline_is_zero_inside(face):
+    grid = torch.tensor([[[0.0, 0.0, 0.0]], [[-0.4, -0.4 - 0.5, 0.9]]])
+    distance = beyond_outline(face[..., :2], grid)[0, 0, 0]
+    top, bottom = face[0, :, 1].min().item(), face[0, :, 1].max().item()
+    assert distance.tolist() == pytest.approx([0.0, top + 0.9, 0.9 - bottom], abs=0.02)

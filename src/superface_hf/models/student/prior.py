@@ -21,21 +21,17 @@ from ...face_model.mesh_flow import (
     face_radius,
     identity_grid,
     neighbour_distance,
-    pixel_centers,
     rigid_flow,
     rigid_motion,
 )
 from ...layers.motion import (
-    BEYOND_SKIN,
     CHIN,
     FOREHEAD,
-    SKIN,
     HeadMotion,
     Window,
     displacement,
-    skin_points,
-    skull_centre,
-    smoothstep,
+    hull_centre,
+    skin_weight,
     torso_motion,
 )
 
@@ -57,8 +53,8 @@ class Prior:
         widths: (1, P) the widths of their kernels, in radii of the face.
         stable: (1, N, 3) the stable points, relative to their middle.
         middle: (1, 1, 3) that middle.
-        skull: (1, 3) the middle of the head, relative to it.
-        spots: index tensors of the stable points, and of those from which the distance to the skin is measured.
+        hull: (1, 3) the middle of the head's outline, relative to it.
+        bone: indices of the stable points.
     """
 
     landmarks: Tensor
@@ -66,19 +62,19 @@ class Prior:
     widths: Tensor
     stable: Tensor
     middle: Tensor
-    skull: Tensor
-    spots: tuple[Tensor, Tensor]
+    hull: Tensor
+    bone: Tensor
 
     @classmethod
     def of(cls, landmarks: Tensor, chosen: Tensor) -> Prior:
         """Make the prior from ``landmarks`` (1, 478, 3) and the indices (P,) of those that carry the flow."""
         radius = face_radius(landmarks)[:, None]
         widths = neighbour_distance(landmarks[:, chosen]) / radius
-        bone, skin = (torch.as_tensor(points, device=landmarks.device) for points in (topology.STABLE, skin_points()))
+        bone = torch.as_tensor(topology.STABLE, device=landmarks.device)
         stable = landmarks[:, bone]
         middle = stable.mean(1, keepdim=True)
-        skull = skull_centre(landmarks).float() - middle[:, 0]
-        return cls(landmarks, chosen, widths.clamp(NARROWEST, WIDEST), stable - middle, middle, skull, (bone, skin))
+        hull = hull_centre(landmarks).float() - middle[:, 0]
+        return cls(landmarks, chosen, widths.clamp(NARROWEST, WIDEST), stable - middle, middle, hull, bone)
 
     def candidates(self, driving: Tensor, window: Window, size: int) -> tuple[Tensor, Tensor]:
         """Return candidate backward flows of the person in the frames' windows (B, 3, 2, size, size): the layers' flow,
@@ -114,21 +110,22 @@ class Prior:
         grid = identity_grid(size, driving)[0].permute(2, 0, 1)
         away = grid[None] - head.after[:, :, None, None]
         hull = torch.einsum("bij,bjhw->bihw", head.turn, away) + head.before[:, :, None, None] - grid
-        face = hull + _twice(self._skin_flow(F.avg_pool2d(hull, 2), source, driving))
-        skin = self._skin_weight(driving, head, size // 2)
+        on_face = self._skin_flow(F.avg_pool2d(hull, 2), source, driving)
+        face = hull + _twice(on_face)
+        skin = _twice(skin_weight(driving, head, size // 2, -on_face))
         torso, on_head = torso_motion(head, displacement(source, driving), grid)
         layer = torch.lerp(torso, torch.lerp(hull, face, skin), on_head)
         return layer, torch.cat((skin, on_head), dim=1)
 
     def head(self, driving: Tensor, window: Window) -> HeadMotion:
         """Return the motion of ``layers.motion.head_motion``, from this face to meshes (B, 478, 3) in the windows."""
-        moved = driving[:, self.spots[0]]
+        moved = driving[:, self.bone]
         middle = moved.mean(1, keepdim=True)
         covariance = (moved - middle).transpose(1, 2) @ self.stable.expand(driving.shape[0], -1, -1)
         rotation = nearest_rotation(covariance)
         scale = (rotation * covariance).sum((1, 2)) / self.stable.square().sum().clamp_min(1e-12)
-        after = scale[:, None] * (rotation @ self.skull[..., None])[..., 0] + middle[:, 0]
-        before = window.enter((self.middle + self.skull[:, None]).expand(driving.shape[0], -1, -1))[:, 0]
+        after = scale[:, None] * (rotation @ self.hull[..., None])[..., 0] + middle[:, 0]
+        before = window.enter((self.middle + self.hull[:, None]).expand(driving.shape[0], -1, -1))[:, 0]
         sine, cosine = rotation[:, 1, 0] - rotation[:, 0, 1], rotation[:, 0, 0] + rotation[:, 1, 1]
         # The face in the window is larger than in its own coordinates by 1 / window.scale.
         size = (sine.square() + cosine.square()).sqrt().clamp_min(1e-12) * scale * window.scale
@@ -148,16 +145,6 @@ class Prior:
         for _ in range(ROUNDS):
             flow = flow + spread(wanted - at_landmarks(flow, points))
         return flow - hull
-
-    def _skin_weight(self, driving: Tensor, head: HeadMotion, size: int) -> Tensor:
-        """Return the weight of ``layers.motion.skin_weight``, computed at half of the resolution: (B, 1, 2 size, 2 size)."""
-        points = driving[:, self.spots[1], :2]
-        axis = pixel_centers(size, driving)
-        x = (points[..., 0:1] - axis).square()[:, :, None]
-        y = (points[..., 1:2] - axis).square()[:, :, :, None]
-        distance = (x + y).amin(1, keepdim=True).sqrt() / head.width[:, None, None, None]
-        coarse = 1 - smoothstep(distance, SKIN, BEYOND_SKIN)
-        return _twice(coarse)
 
 
 # Of each cofactor of a matrix, read row by row: the places of its four factors.
