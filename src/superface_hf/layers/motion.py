@@ -1,9 +1,9 @@
 """Compute how a person moves in front of the background, from two meshes alone: the backward flow of the person's layer.
 
-Nothing here is learned. The skin follows the mesh; hair and ears follow the rigid head, whose silhouette keeps its
-shape. From the chin down along the neck the head's motion blends into the torso's, which follows the head by a share;
-far below nothing moves. Coordinates are those of the window in which the frame is made; the window may lie elsewhere in
-the source.
+Nothing here is learned. The skin follows the mesh, and hair the rigid head, whose silhouette keeps its shape; around the face
+one becomes the other, gradually, but at once where a cheek turns away and covers its ear. From the chin down along the neck the
+head's motion blends into the torso's, which follows the head by a share; far below nothing moves. Coordinates are those of the
+window in which the frame is made; the window may lie elsewhere in the source.
 """
 
 from __future__ import annotations
