@@ -11,10 +11,12 @@ import torch.nn.functional as F
 
 pytest.importorskip("diffusers")
 
-from superface_hf import CodebookRestorer, SuperFaceError
+from superface_hf import CodebookRestorer, FaceModel, SuperFaceError
 from superface_hf.models.embedded import load_restorer
+from superface_hf.models.face_space.canonical import SIZE, on_canvas
 from superface_hf.models.restorer.code_transformer import window_starts
 from superface_hf.models.restorer.face_region import face_mask, restore_face
+from superface_hf.models.restorer.steady import SteadyRestoration
 
 SMALL = {
     "block_out_channels": (8, 8, 8), "norm_num_groups": 2, "latent_channels": 8, "num_codes": 16, "code_size": 4,
@@ -248,3 +250,56 @@ class TestEmbedded:
 
         codes = embedded.distances(embedded.clean_features(pairs[0])).argmin(1)
         assert perplexity(codes, embedded.config.num_codes) > 100
+
+
+class TestSteady:
+    """A restorer that draws other noise in each frame, on a face that moves."""
+
+    @pytest.fixture
+    def landmarks(self) -> np.ndarray:
+        return on_canvas(FaceModel.default().mean.numpy()) * (128 / SIZE)
+
+    @staticmethod
+    def frames(landmarks, count: int, step: float = 0.0):
+        random = np.random.default_rng(0)
+        across = np.arange(128)[None, :, None]
+        for index in range(count):
+            moved = landmarks + [step * index, 0, 0]
+            frame = (
+                np.broadcast_to(128 + 40 * np.sin((across - step * index) / 9), (128, 128, 3)).round().astype(np.uint8)
+            )
+            rows, columns, mask = face_mask(moved, 128, 128)
+            restored = frame.copy()
+            noise = random.normal(0, 20, (*mask.shape, 1)) * mask[..., None]
+            restored[rows, columns] = (frame[rows, columns] + noise).clip(0, 255).astype(np.uint8)
+            yield frame, restored, moved
+
+    @pytest.mark.parametrize("step", [0.0, 1.0])
+    def test_what_is_drawn_moves_with_the_face_instead_of_flickering(self, landmarks, step):
+        steady, changes, alone = SteadyRestoration(), [], []
+        for index, (frame, restored, moved) in enumerate(self.frames(landmarks, 12, step)):
+            shift = round(step * index)
+            changes.append(np.roll(steady(frame, restored, moved).astype(float) - frame, -shift, axis=1))
+            alone.append(np.roll(restored.astype(float) - frame, -shift, axis=1))
+        flicker, before = (np.abs(np.diff(each[6:], axis=0)).mean() for each in (changes, alone))
+        assert flicker < 0.25 * before
+
+    def test_pixels_beyond_the_face_are_as_they_were(self, landmarks):
+        steady = SteadyRestoration()
+        for frame, restored, moved in self.frames(landmarks, 3, 2.0):
+            result = steady(frame, restored, moved)
+            rows, columns, mask = face_mask(moved, 128, 128)
+            face = np.zeros((128, 128), bool)
+            face[rows, columns] = mask > 0
+            assert np.array_equal(result[~face], frame[~face])
+
+    def test_another_picture_begins_anew(self, landmarks):
+        steady = SteadyRestoration()
+        first, second = itertools.islice(self.frames(landmarks, 2), 2)
+        steady(*first)
+        dark = [np.clip(each.astype(int) - 80, 0, 255).astype(np.uint8) for each in second[:2]]
+        assert np.abs(steady(*dark, landmarks).astype(int) - dark[1]).max() <= 1
+
+    def test_a_face_outside_of_the_frame_is_left_alone(self, landmarks):
+        frame, restored, _ = next(self.frames(landmarks, 1))
+        assert np.array_equal(SteadyRestoration()(frame, restored, landmarks + [500, 0, 0]), restored)

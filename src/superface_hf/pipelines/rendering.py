@@ -18,6 +18,7 @@ from ..errors import MediaError
 from ..layers.portrait import cut_out, to_uint8
 from ..media import SoundReader
 from ..models.restorer.face_region import restore_face
+from ..models.restorer.steady import SteadyRestoration
 from ..motion import Motion
 from ..renderers.base import ReadyPortrait, Renderer
 from ..renderers.threads import in_order, on_one_thread
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from ..models.restorer.modeling_restorer import CodebookRestorer
 
 logger = logging.get_logger(__name__)
+
+# A frame's colours, restored colours and landmarks in pixels.
+Restored = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,17 +125,23 @@ def render(
     if request.behind is not None and not request.transparent:
         behind = request.behind.frames(ready.plate, fps)
 
-    def work(batch: tuple[Tensor, list[np.ndarray] | None]) -> list[np.ndarray]:
+    crop, steady = ready.portrait.crop, SteadyRestoration()
+
+    def work(batch: tuple[Tensor, list[np.ndarray] | None]) -> list[tuple[np.ndarray, Restored | None]]:
         landmarks, scenes = batch
         with seeded(request.seed, device):
             frames = ready.frames(landmarks, scenes, request.transparent)
-        crop = ready.portrait.crop
-        if restorer is not None and request.restore is not None:
-            points = [crop.to_pixels(each) for each in landmarks.cpu().numpy()]
-            frames = [_restored(restorer, *each, request.restore) for each in zip(frames, points, strict=True)]
-        if request.paste_back:
-            return frames
-        return [to_uint8(cut_out(frame, crop, renderer.image_size))[0] for frame in frames]
+        if restorer is None or request.restore is None:
+            return [(frame, None) for frame in frames]
+        points = [crop.to_pixels(each) for each in landmarks.cpu().numpy()]
+        colours = [np.ascontiguousarray(frame[..., :3]) for frame in frames]
+        restored = [restore_face(restorer, *each, request.restore) for each in zip(colours, points, strict=True)]
+        return list(zip(frames, zip(colours, restored, points, strict=True), strict=True))
+
+    def finished(frame: np.ndarray, restored: Restored | None) -> np.ndarray:
+        if restored is not None:
+            frame = np.concatenate([steady(*restored), frame[..., 3:]], axis=2)
+        return frame if request.paste_back else to_uint8(cut_out(frame, crop, renderer.image_size))[0]
 
     def with_behind(batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, list[np.ndarray] | None]]:
         for batch in batches:
@@ -140,14 +150,8 @@ def render(
     at_once = (piece.split(size) for piece in pieces)
     groups = at_once if streaming else [batched(pieces, size)]
     threads = renderer.side_by_side
-    frames = (frame for batch in in_order(work, map(with_behind, groups), threads) for frame in batch)
+    frames = (finished(*frame) for batch in in_order(work, map(with_behind, groups), threads) for frame in batch)
     return on_one_thread(frames) if streaming and threads > 1 else frames
-
-
-def _restored(restorer: CodebookRestorer, frame: np.ndarray, landmarks: np.ndarray, fidelity: float) -> np.ndarray:
-    """Return a frame (H, W, 3 or 4) whose face is restored."""
-    colours = restore_face(restorer, np.ascontiguousarray(frame[..., :3]), landmarks, fidelity)
-    return np.concatenate([colours, frame[..., 3:]], axis=2)
 
 
 def render_dubbed(dubber: Dubber, dubbing: Dubbing, request: Request, streaming: bool) -> Rendering:
