@@ -86,8 +86,8 @@ class Request:
             that shows a face), or "speaking", the one whose mouth moves most, and with the sound.
         paste_back: False gives the square around the face instead of the full picture, in the renderer's size.
         restore: gives the face of every frame detail by the pipeline's restorer: a fidelity from 0 (detail of the codebook
-            alone) to 1 (closest to the frame). It takes about a second a frame on a CPU, and detail may flicker. Pixels outside
-            the face are unchanged.
+            alone) to 1 (closest to the frame). It takes about a second a frame on a CPU; what it draws moves with the head.
+            Pixels outside the face are unchanged.
         background: the background behind the person: "transparent", "blur", a colour ("white", "#20304a", or three numbers
             from 0 to 255), a picture, or a video, which starts again at its end. By default that of the picture.
         fps: frame rate of the result; by default that of the video or motion, 25 for speech alone.
