@@ -83,7 +83,7 @@ def without_plate(teacher: SuperFaceTeacherModel) -> Taken:
 
 def without_depth(teacher: SuperFaceTeacherModel) -> Taken:
     """Return layers in which hair and ears move with the plane of the mesh instead of a skull behind it."""
-    return patch.object(motion, "hull_centre", lambda points: points.double().mean(1))
+    return patch.object(motion, "head_centre", lambda points, depth: points.double().mean(1))
 
 
 def torso_follows(share: float) -> Callable[[SuperFaceTeacherModel], Taken]:

@@ -86,10 +86,10 @@ def whole(methods, moved):
 
 @pytest.mark.parametrize("name", [name for name in ablation.PARTS if name != "without volume"])
 def test_what_is_taken_away_changes_the_frame_and_comes_back(name, methods, moved, whole):
-    known = (PortraitLayers.make, motion.layer_flow, motion.hull_centre, motion.FOLLOWING, outline.FOLLOWING)
+    known = (PortraitLayers.make, motion.layer_flow, motion.head_centre, motion.FOLLOWING, outline.FOLLOWING)
     with ablation.PARTS[name](methods.teacher):
         without = methods.render_teacher(*moved)
-    after = (PortraitLayers.make, motion.layer_flow, motion.hull_centre, motion.FOLLOWING, outline.FOLLOWING)
+    after = (PortraitLayers.make, motion.layer_flow, motion.head_centre, motion.FOLLOWING, outline.FOLLOWING)
     assert after == known
     assert np.abs(without.astype(int) - whole).max() > 10
 

@@ -25,10 +25,12 @@ from ..face_model.seams import seam_flow
 from ..utils.easing import smoothstep
 
 FOREHEAD, CHIN = 10, 152
-# From this distance beyond the face's outline on (widths of the face) a place follows the head alone. Here and in COVERED,
-# COVERED_REACH and HULL: fitted to frames of training clips that are turned by 14 to 35 degrees.
-BEYOND_SKIN = 0.70
-# A cheek that turns away covers the ear behind it. There the distance above shrinks: by 1 / e for each COVERED (widths of the
+# Up to the first distance beyond the face's outline (widths of the face) a place follows the mesh; from the second on, the
+# head alone. The first pair is for a head that only nods and talks, the second for one that turns; by the sine of its turn,
+# from the first of TURNED to the second, one becomes the other. TURNING, COVERED, COVERED_REACH and HULL were fitted to
+# frames of training clips that are turned by 14 to 35 degrees; TURNED to validation clips, so that still heads lose nothing.
+STILL, TURNING, TURNED = (0.18, 0.90), (0.0, 0.70), (0.01, 0.07)
+# A cheek that turns away covers the ear behind it. There these distances shrink: by 1 / e for each COVERED (widths of the
 # face) that the cheek moves farther outwards than the head's outline, down to the share COVERED_REACH.
 COVERED, COVERED_REACH = 0.04, 0.08
 # The face's outline is described by its extent in so many directions.
@@ -46,8 +48,8 @@ FAR = (0.06, 0.2)
 FAR_NECK, FAR_TORSO = -0.05, 0.55
 # Where the torso's motion fades out.
 REST = (1.2, 2.6)
-# The middle of the skull lies this far behind the face's rim, in widths of the face, and the middle of the head's outline with
-# its hair this far: of a head that turns, more appears behind the near ear than the skull alone would show.
+# The middle of the head lies this far behind the face's rim, in widths of the face. For what moves sideways it is the second:
+# of a head that turns, more hair appears behind the near ear than the skull alone would show.
 SKULL, HULL = 0.35, 0.70
 # The usual width of a face over its height. A turned face looks narrower.
 FACE_RATIO = 0.85
@@ -68,6 +70,7 @@ class HeadMotion:
         width: (B,) the width of the driver's face.
         chin: (B, 2) its chin.
         down: (B, 2) the vector from its forehead to its chin.
+        turned: (B,) in [0, 1], 1 where it turns to a side.
     """
 
     turn: Tensor
@@ -76,13 +79,15 @@ class HeadMotion:
     width: Tensor
     chin: Tensor
     down: Tensor
+    turned: Tensor
 
     def entered(self, window: Window) -> HeadMotion:
         """Return the same motion in the coordinates of windows."""
         before, after, chin = (
             (place - window.centre) / window.scale[:, None] for place in (self.before, self.after, self.chin)
         )
-        return HeadMotion(self.turn, before, after, self.width / window.scale, chin, self.down / window.scale[:, None])
+        down = self.down / window.scale[:, None]
+        return HeadMotion(self.turn, before, after, self.width / window.scale, chin, down, self.turned)
 
 
 @lru_cache(maxsize=1)
@@ -95,21 +100,42 @@ def skin_points() -> np.ndarray:
 def head_motion(source: Tensor, driving: Tensor) -> HeadMotion:
     """Fit the rigid motion of the head between two meshes (B, 478, 3), from the stable points, in double precision."""
     rigid = RigidMotion.between(source, driving)
-    rotation, scale, centre = rigid.rotation, rigid.scale, hull_centre(source)
-    moved = rigid(centre[:, None])[:, 0]
+    rotation, scale = rigid.rotation, rigid.scale
     roll = torch.atan2(rotation[:, 1, 0] - rotation[:, 0, 1], rotation[:, 0, 0] + rotation[:, 1, 1])
     cos, sin = roll.cos() / scale, roll.sin() / scale
     turn = torch.stack((torch.stack((cos, sin), -1), torch.stack((-sin, cos), -1)), dim=1)
     down = driving[:, CHIN, :2] - driving[:, FOREHEAD, :2]
+    before, far_before = (head_centre(source, depth) for depth in (SKULL, HULL))
+    after, far_after = (rigid(centre[:, None])[:, 0, :2] for centre in (before, far_before))
+    after = after_turn(turn, (before[:, :2], after), (far_before[:, :2], far_after), down.double())
     span = driving[..., :2].amax(1) - driving[..., :2].amin(1)
-    return HeadMotion(turn.float(), centre[:, :2].float(), moved[:, :2].float(), span[:, 0], driving[:, CHIN, :2], down)
+    turned = smoothstep(rotation[:, 0, 2].abs(), *TURNED)
+    return HeadMotion(
+        turn.float(), before[:, :2].float(), after.float(), span[:, 0], driving[:, CHIN, :2], down, turned.float()
+    )
 
 
-def hull_centre(points: Tensor) -> Tensor:
-    """Return the middle of the head's outline (B, 3), float64, behind the face (B, 478, 3) along its viewing direction."""
+def after_turn(turn: Tensor, near: tuple[Tensor, Tensor], far: tuple[Tensor, Tensor], down: Tensor) -> Tensor:
+    """Return the place (B, 2) to which the nearer of two middles of the head goes: sideways, as if it were the farther one.
+
+    Args:
+        turn: (B, 2, 2) from the driver's plane to the source's.
+        near, far: for each middle its places (B, 2) before and after.
+        down: (B, 2) from the driver's forehead to its chin.
+    """
+    apart = near[0] - far[0]
+    cos, sin = turn[:, 0, 0], turn[:, 0, 1]
+    turned_back = torch.stack((cos * apart[:, 0] - sin * apart[:, 1], sin * apart[:, 0] + cos * apart[:, 1]), dim=-1)
+    carried = far[1] + turned_back / (cos.square() + sin.square())[:, None]
+    sideways = F.normalize(torch.stack((down[:, 1], -down[:, 0]), dim=-1), dim=-1)
+    return near[1] + sideways * (sideways * (carried - near[1])).sum(-1, keepdim=True)
+
+
+def head_centre(points: Tensor, depth: float) -> Tensor:
+    """Return the middle of the head (B, 3), float64, ``depth`` widths behind the face (B, 478, 3) along its view."""
     width = points[..., 0].amax(1) - points[..., 0].amin(1)
     oval = points[:, torch.as_tensor(topology.FACE_OVAL, device=points.device)].double().mean(1)
-    behind = torch.cat((torch.zeros_like(oval[:, :2]), -HULL * width[:, None].double()), dim=1)
+    behind = torch.cat((torch.zeros_like(oval[:, :2]), -depth * width[:, None].double()), dim=1)
     return oval + (_facing(points) @ behind[..., None])[..., 0]
 
 
@@ -190,7 +216,11 @@ def skin_weight(driving: Tensor, head: HeadMotion, size: int, apart: Tensor | No
     distance = beyond_outline(points, grid) / head.width[:, None, None, None]
     if apart is not None:
         distance = distance / _reach(points, head, grid, apart)
-    return 1 - smoothstep(distance, 0.0, BEYOND_SKIN)
+    start, end = (
+        still + head.turned[:, None, None, None] * (turning - still)
+        for still, turning in zip(STILL, TURNING, strict=True)
+    )
+    return 1 - smoothstep((distance - start) / (end - start))
 
 
 def beyond_outline(points: Tensor, grid: Tensor) -> Tensor:
@@ -310,10 +340,11 @@ __all__ = [
     "HeadMotion",
     "MeshMotion",
     "Window",
+    "after_turn",
     "beside_seams",
     "displacement",
+    "head_centre",
     "head_motion",
-    "hull_centre",
     "layer_flow",
     "skin_points",
     "skin_weight",

@@ -111,7 +111,7 @@ class StudentMaps(nn.Module):
         # One pass for both, as a graph's time is that of its nodes.
         both = Window(torch.cat((window.centre, stage.centre)), torch.cat((window.scale, stage.scale)))
         heads = HeadMotion(*(torch.cat((part, part)) for part in (
-            head.turn, head.before, head.after, head.width, head.chin, head.down)))  # fmt: skip
+            head.turn, head.before, head.after, head.width, head.chin, head.down, head.turned)))  # fmt: skip
         driving = both.enter(landmarks.repeat(2, 1, 1))
         layer, places = prior.layer(prior.entered(both), driving, both, STAGE, heads.entered(both))
         first, last = slice(None, landmarks.shape[0]), slice(landmarks.shape[0], None)

@@ -27,11 +27,16 @@ from ...face_model.mesh_flow import (
 from ...layers.motion import (
     CHIN,
     FOREHEAD,
+    HULL,
+    SKULL,
+    TURNED,
     HeadMotion,
     Window,
+    after_turn,
     displacement,
-    hull_centre,
+    head_centre,
     skin_weight,
+    smoothstep,
     torso_motion,
 )
 
@@ -53,7 +58,7 @@ class Prior:
         widths: (1, P) the widths of their kernels, in radii of the face.
         stable: (1, N, 3) the stable points, relative to their middle.
         middle: (1, 1, 3) that middle.
-        hull: (1, 3) the middle of the head's outline, relative to it.
+        centres: (2, 3) the middles of the head, the nearer one first, relative to it.
         bone: indices of the stable points.
     """
 
@@ -62,7 +67,7 @@ class Prior:
     widths: Tensor
     stable: Tensor
     middle: Tensor
-    hull: Tensor
+    centres: Tensor
     bone: Tensor
 
     @classmethod
@@ -73,8 +78,8 @@ class Prior:
         bone = torch.as_tensor(topology.STABLE, device=landmarks.device)
         stable = landmarks[:, bone]
         middle = stable.mean(1, keepdim=True)
-        hull = hull_centre(landmarks).float() - middle[:, 0]
-        return cls(landmarks, chosen, widths.clamp(NARROWEST, WIDEST), stable - middle, middle, hull, bone)
+        centres = torch.cat([head_centre(landmarks, depth).float() - middle[:, 0] for depth in (SKULL, HULL)])
+        return cls(landmarks, chosen, widths.clamp(NARROWEST, WIDEST), stable - middle, middle, centres, bone)
 
     def candidates(self, driving: Tensor, window: Window, size: int) -> tuple[Tensor, Tensor]:
         """Return candidate backward flows of the person in the frames' windows (B, 3, 2, size, size): the layers' flow,
@@ -124,8 +129,8 @@ class Prior:
         covariance = (moved - middle).transpose(1, 2) @ self.stable.expand(driving.shape[0], -1, -1)
         rotation = nearest_rotation(covariance)
         scale = (rotation * covariance).sum((1, 2)) / self.stable.square().sum().clamp_min(1e-12)
-        after = scale[:, None] * (rotation @ self.hull[..., None])[..., 0] + middle[:, 0]
-        before = window.enter((self.middle + self.hull[:, None]).expand(driving.shape[0], -1, -1))[:, 0]
+        after = scale[:, None, None] * (self.centres @ rotation.transpose(1, 2)) + middle
+        before = window.enter((self.middle + self.centres).expand(driving.shape[0], -1, -1))
         sine, cosine = rotation[:, 1, 0] - rotation[:, 0, 1], rotation[:, 0, 0] + rotation[:, 1, 1]
         # The face in the window is larger than in its own coordinates by 1 / window.scale.
         size = (sine.square() + cosine.square()).sqrt().clamp_min(1e-12) * scale * window.scale
@@ -133,7 +138,10 @@ class Prior:
         turn = torch.stack((torch.stack((cosine, sine), -1), torch.stack((-sine, cosine), -1)), dim=1)
         width = driving[..., 0].amax(1) - driving[..., 0].amin(1)
         chin = driving[:, CHIN, :2]
-        return HeadMotion(turn, before[:, :2], after[:, :2], width, chin, chin - driving[:, FOREHEAD, :2])
+        down = chin - driving[:, FOREHEAD, :2]
+        near, far = ((before[:, each, :2], after[:, each, :2]) for each in (0, 1))
+        turned = smoothstep(rotation[:, 0, 2].abs(), *TURNED)
+        return HeadMotion(turn, near[0], after_turn(turn, near, far, down), width, chin, down, turned)
 
     def _skin_flow(self, hull: Tensor, source: Tensor, driving: Tensor) -> Tensor:
         """Return the flow that the chosen landmarks add to that of the head, both (B, 2, size, size)."""
