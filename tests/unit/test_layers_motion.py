@@ -16,8 +16,11 @@ from superface_hf.layers.motion import (
     CHIN,
     FOLLOWING,
     FOREHEAD,
+    HULL,
+    SKULL,
     Window,
     beyond_outline,
+    head_centre,
     head_motion,
     layer_flow,
     visible,
@@ -161,6 +164,19 @@ def test_a_cheek_that_turns_away_covers_the_ear_behind_it(degrees):
     far = source_of(side * (rims["moved"].max.item() + ear))
     assert near == pytest.approx(rims["own"].min.item() - ear, abs=0.05 * width)
     assert far > rims["own"].max.item() + 0.15 * width
+
+
+def test_hair_follows_a_turn_as_its_outline_does_and_a_nod_as_the_skull(face):
+    own = face - head_centre(face, 0.0).float()  # the rim's middle stays where it is
+    sideways, nodding = (
+        head_motion(own, turned(own, 20)),
+        head_motion(own, turned(own[..., [1, 0, 2]], 20)[..., [1, 0, 2]]),
+    )
+    far, near = (head_centre(own, depth)[0, 2].item() * math.sin(math.radians(20)) for depth in (HULL, SKULL))
+    assert (sideways.after - sideways.before)[0].tolist() == pytest.approx([far, 0.0], abs=0.01)
+    assert (nodding.after - nodding.before)[0].tolist() == pytest.approx([0.0, near], abs=0.01)
+    assert sideways.turned.item() == 1.0
+    assert nodding.turned.item() == 0.0
 
 
 def test_the_distance_from_an_outline_is_zero_inside(face):
