@@ -70,7 +70,7 @@ class HeadMotion:
         width: (B,) the width of the driver's face.
         chin: (B, 2) its chin.
         down: (B, 2) the vector from its forehead to its chin.
-        turned: (B,) in [0, 1], 1 where it turns to a side.
+        turned: (B,) the sine of its turn to a side, without a sign.
     """
 
     turn: Tensor
@@ -109,9 +109,9 @@ def head_motion(source: Tensor, driving: Tensor) -> HeadMotion:
     after, far_after = (rigid(centre[:, None])[:, 0, :2] for centre in (before, far_before))
     after = after_turn(turn, (before[:, :2], after), (far_before[:, :2], far_after), down.double())
     span = driving[..., :2].amax(1) - driving[..., :2].amin(1)
-    turned = smoothstep(rotation[:, 0, 2].abs(), *TURNED)
+    turned = rotation[:, 0, 2].abs().float()
     return HeadMotion(
-        turn.float(), before[:, :2].float(), after.float(), span[:, 0], driving[:, CHIN, :2], down, turned.float()
+        turn.float(), before[:, :2].float(), after.float(), span[:, 0], driving[:, CHIN, :2], down, turned
     )
 
 
@@ -216,10 +216,8 @@ def skin_weight(driving: Tensor, head: HeadMotion, size: int, apart: Tensor | No
     distance = beyond_outline(points, grid) / head.width[:, None, None, None]
     if apart is not None:
         distance = distance / _reach(points, head, grid, apart)
-    start, end = (
-        still + head.turned[:, None, None, None] * (turning - still)
-        for still, turning in zip(STILL, TURNING, strict=True)
-    )
+    share = smoothstep(head.turned, *TURNED)[:, None, None, None]
+    start, end = (still + share * (turning - still) for still, turning in zip(STILL, TURNING, strict=True))
     return 1 - smoothstep((distance - start) / (end - start))
 
 

@@ -29,14 +29,12 @@ from ...layers.motion import (
     FOREHEAD,
     HULL,
     SKULL,
-    TURNED,
     HeadMotion,
     Window,
     after_turn,
     displacement,
     head_centre,
     skin_weight,
-    smoothstep,
     torso_motion,
 )
 
@@ -140,8 +138,8 @@ class Prior:
         chin = driving[:, CHIN, :2]
         down = chin - driving[:, FOREHEAD, :2]
         near, far = ((before[:, each, :2], after[:, each, :2]) for each in (0, 1))
-        turned = smoothstep(rotation[:, 0, 2].abs(), *TURNED)
-        return HeadMotion(turn, near[0], after_turn(turn, near, far, down), width, chin, down, turned)
+        carried = after_turn(turn, near, far, down)
+        return HeadMotion(turn, near[0], carried, width, chin, down, rotation[:, 0, 2].abs())
 
     def _skin_flow(self, hull: Tensor, source: Tensor, driving: Tensor) -> Tensor:
         """Return the flow that the chosen landmarks add to that of the head, both (B, 2, size, size)."""

@@ -30,6 +30,9 @@ NOBODY = 1e-3
 SKIN = (0.5, 1.0)
 # The longest learned displacement, in image units; on the validation clips it is hardly ever reached.
 FARTHEST = 0.1
+# From the first sine of the head's turn to the second, the learned flow loses FADING of its strength: it knows few such turns,
+# and draws out near ears and jaws.
+FAR_TURN, FADING = (0.35, 0.55), 0.7
 
 
 @dataclass
@@ -182,8 +185,8 @@ def averaged_off_skin(
     """Average the learned flow over the near parts of the person, except on the skin. Hair, ears and clothes may move
     otherwise than the layers, but do not melt.
 
-    No displacement is longer than ``FARTHEST``: for rare motions, such as a head that lies on its side, the network
-    knows less than the layers.
+    No displacement is longer than ``FARTHEST``, and far turns have ``FADING``: of rare motions, such as a head that lies on
+    its side, the network knows less than the layers.
 
     Args:
         learned, layer: (B, 2, s, s) each.
@@ -194,8 +197,10 @@ def averaged_off_skin(
     fine = F.interpolate(matte, scale_factor=2.0, mode="bilinear", align_corners=False)
     person = warp(fine, window.leave(layer + learned)) + NOBODY
     mean = _mean(person * learned) / _mean(person)
-    skin = skin_weight(landmarks[1], head_motion(*landmarks), layer.shape[-1])
+    head = head_motion(*landmarks)
+    skin = skin_weight(landmarks[1], head, layer.shape[-1])
     whole = torch.lerp(mean, learned, smoothstep(skin, *SKIN))
+    whole = whole * (1 - FADING * smoothstep(head.turned, *FAR_TURN))[:, None, None, None]
     return whole * (FARTHEST / whole.norm(dim=1, keepdim=True).clamp_min(FARTHEST))
 
 
