@@ -127,8 +127,13 @@ def after_turn(turn: Tensor, near: tuple[Tensor, Tensor], far: tuple[Tensor, Ten
     cos, sin = turn[:, 0, 0], turn[:, 0, 1]
     turned_back = torch.stack((cos * apart[:, 0] - sin * apart[:, 1], sin * apart[:, 0] + cos * apart[:, 1]), dim=-1)
     carried = far[1] + turned_back / (cos.square() + sin.square())[:, None]
-    sideways = F.normalize(torch.stack((down[:, 1], -down[:, 0]), dim=-1), dim=-1)
+    sideways = _sideways(down)
     return near[1] + sideways * (sideways * (carried - near[1])).sum(-1, keepdim=True)
+
+
+def _sideways(down: Tensor) -> Tensor:
+    """Return the unit vectors across (B, 2)."""
+    return F.normalize(torch.stack((down[:, 1], -down[:, 0]), dim=-1), dim=-1)
 
 
 def head_centre(points: Tensor, depth: float) -> Tensor:
@@ -232,7 +237,7 @@ def beyond_outline(points: Tensor, grid: Tensor) -> Tensor:
 
 def _reach(points: Tensor, head: HeadMotion, grid: Tensor, apart: Tensor) -> Tensor:
     """Return how far beyond the outline the skin reaches, as a share: (B, 1, h, w), less where a cheek turns away."""
-    sideways = F.normalize(torch.stack((head.down[:, 1], -head.down[:, 0]), dim=-1), dim=-1)[:, :, None, None]
+    sideways = _sideways(head.down)[:, :, None, None]
     away = grid - points.mean(1)[:, :, None, None]
     lateral = (sideways * away).sum(1, keepdim=True) / away.square().sum(1, keepdim=True).sqrt().clamp_min(1e-6)
     covered = (sideways * apart).sum(1, keepdim=True) * lateral * lateral.abs() / head.width[:, None, None, None]

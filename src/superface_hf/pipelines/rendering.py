@@ -127,21 +127,25 @@ def render(
 
     crop, steady = ready.portrait.crop, SteadyRestoration()
 
+    def shown(frame: np.ndarray) -> np.ndarray:
+        return frame if request.paste_back else to_uint8(cut_out(frame, crop, renderer.image_size))[0]
+
     def work(batch: tuple[Tensor, list[np.ndarray] | None]) -> list[tuple[np.ndarray, Restored | None]]:
         landmarks, scenes = batch
         with seeded(request.seed, device):
             frames = ready.frames(landmarks, scenes, request.transparent)
         if restorer is None or request.restore is None:
-            return [(frame, None) for frame in frames]
+            return [(shown(frame), None) for frame in frames]
         points = [crop.to_pixels(each) for each in landmarks.cpu().numpy()]
         colours = [np.ascontiguousarray(frame[..., :3]) for frame in frames]
         restored = [restore_face(restorer, *each, request.restore) for each in zip(colours, points, strict=True)]
         return list(zip(frames, zip(colours, restored, points, strict=True), strict=True))
 
     def finished(frame: np.ndarray, restored: Restored | None) -> np.ndarray:
-        if restored is not None:
-            frame = np.concatenate([steady(*restored), frame[..., 3:]], axis=2)
-        return frame if request.paste_back else to_uint8(cut_out(frame, crop, renderer.image_size))[0]
+        if restored is None:
+            return frame
+        # One after the other: each frame needs the one before.
+        return shown(np.concatenate([steady(*restored), frame[..., 3:]], axis=2))
 
     def with_behind(batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, list[np.ndarray] | None]]:
         for batch in batches:
