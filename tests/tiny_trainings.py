@@ -150,28 +150,28 @@ def inpainter(data: Data, out: Path, until: int | None) -> None:
     run(config, until)
 
 
-def mouth_painter(data: Data, out: Path, until: int | None) -> None:
+def painter(data: Data, out: Path, until: int | None) -> None:
     from superface_hf import SuperFaceTeacherConfig, SuperFaceTeacherModel
     from superface_hf.models.painters.windows import MOUTH
     from superface_hf.training.inpainter.trainer import LossWeights
-    from superface_hf.training.mouth_painter.trainer import MouthPainterTrainingConfig, run
+    from superface_hf.training.painters.trainer import PainterTrainingConfig, run
 
     def write(path: Path) -> None:
         random, (height, width) = np.random.default_rng(0), MOUTH.size
         for split in ("train", "val"):
-            (path / split).mkdir()
+            (path / "mouth" / split).mkdir(parents=True)
             pictures = random.integers(0, 256, (5, 3, 4, height, width), dtype=np.uint8)
             names = ("shown", "own", "before", "target")
             arrays = {name: pictures[:, :, place] for place, name in enumerate(names)}
             arrays["asked"] = random.integers(0, 256, (5, 1, height, width), dtype=np.uint8)
             arrays["drawn"] = random.normal(size=(5, 13, height // 2, width // 2)).astype(np.float16)
             arrays["shapes"] = random.normal(size=(5, 2, len(MOUTH.points), 3)).astype(np.float16)
-            np.savez(path / split / "clip.npz", repository=np.array("somebody"), **arrays)
+            np.savez(path / "mouth" / split / "clip.npz", repository=np.array("somebody"), **arrays)
 
     torch.manual_seed(0)
     start = data("small teacher", SuperFaceTeacherModel(SuperFaceTeacherConfig.of_size("tiny")).save_pretrained)
-    config = MouthPainterTrainingConfig(
-        data("mouths", write), out, str(start), STEPS, 1e9, batch_size=2,
+    config = PainterTrainingConfig(
+        data("windows", write), "mouth", out, str(start), STEPS, 1e9, batch_size=2,
         loss=LossWeights(judged_from=0.0, judged_fully=0.01),
     )  # fmt: skip
     run(config, until)
@@ -314,7 +314,7 @@ TRAIN: dict[str, Callable[[Data, Path, int | None], None]] = {
     "tracker-brows": tracker("brows", batch=32, crops={"tuning": 4}),
     "matte": matte,
     "inpainter": inpainter,
-    "mouth-painter": mouth_painter,
+    "painter": painter,
     "restorer": restorer,
     "layered-teacher": layered_teacher,
     "audio-to-lip": audio_to_lip,

@@ -55,22 +55,23 @@ def test_a_mouth_is_not_painted_redder_than_lips_are():
     generator = torch.Generator().manual_seed(0)
     own = 0.4 + 0.2 * torch.rand(1, 3, 64, 96, generator=generator)
     nothing = torch.zeros_like(own)
-    assert torch.equal(no_redder(nothing, own, own), nothing), "a mouth at rest changes"
+    assert torch.equal(no_redder(nothing, own, own, 1.15), nothing), "a mouth at rest changes"
     teeth, glowing = torch.full_like(own, 0.9), torch.zeros_like(own)
     glowing[:, 1:] = -0.7  # takes green and blue away
-    painted = teeth + no_redder(glowing, teeth, own)
+    painted = teeth + no_redder(glowing, teeth, own, 1.15)
     redness = [(colours[:, 0] - colours[:, 1:].mean(1))[:, 20:44, 30:66] for colours in (painted, teeth + glowing, own)]
     assert redness[0].max() < 1.2 * (own[:, 0] - own[:, 1:].mean(1)).max() < 0.5 * redness[1].max()
     assert torch.equal(painted[:, 1:], (teeth + glowing)[:, 1:])
     grey = own.mean(1, keepdim=True).expand_as(own)
-    painted = (teeth + no_redder(glowing, teeth, grey))[:, :, 20:44, 30:66]
+    painted = (teeth + no_redder(glowing, teeth, grey, 1.15))[:, :, 20:44, 30:66]
     assert (painted[:, 0] - painted[:, 1]).abs().max() < 1e-5, "an old photograph gets a red mouth"
 
 
 def test_an_untrained_painter_repeats_what_it_sees_and_leaves_the_rim_alone(face):
     painter = RegionPainter(len(MOUTH.points), (8, 8, 16)).eval()
-    torch.nn.init.zeros_(painter.head.weight)
-    torch.nn.init.zeros_(painter.head.bias)
+    for head in (painter.head, painter.light):
+        torch.nn.init.zeros_(head.weight)
+        torch.nn.init.zeros_(head.bias)
     window = RegionWindow.around(face, MOUTH)
     inside = window.enter(face)
     drawn = torch.cat((draw_region(inside, window, FaceModel.default().mean), draw_region(inside, window, None)), dim=1)

@@ -99,9 +99,9 @@ TRAINABLE = {
         "the teacher, on layers of packed clips, in a given time",
         "layered.trainer:LayeredTrainingConfig", "layered.trainer:run", prepared="shards", stops=True,
     ),
-    "mouth-painter": Trainable(
-        "the teacher's mouth painter alone, on windows of mouths",
-        "mouth_painter.trainer:MouthPainterTrainingConfig", "mouth_painter.trainer:run", prepared="mouths", stops=True,
+    "painter": Trainable(
+        "the teacher's painter of mouth or eyes alone",
+        "painters.trainer:PainterTrainingConfig", "painters.trainer:run", prepared="windows", stops=True,
     ),
     "conre": Trainable(
         "voice and face drawn into one space, for sets of thousands of people",

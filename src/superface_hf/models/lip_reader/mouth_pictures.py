@@ -6,11 +6,12 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ...face_model import topology
 from ...face_model.coordinates import Square
-from ..painters.windows import Region, RegionWindow
+from ..painters.windows import MOUTH, Region, RegionWindow
 
 # What of the face is looked at, and how finely: lips, chin and the folds beside them.
 HEIGHT, WIDTH = 48, 72
@@ -29,8 +30,20 @@ def mouth_pictures(pictures: Tensor, landmarks: Tensor) -> Tensor:
     Returns:
         (B, 48, 72) grey, in [0, 1].
     """
-    window = RegionWindow.around(landmarks, WATCHED)
-    red, green, blue = window.cut(pictures).unbind(1)
+    return _grey(RegionWindow.around(landmarks, WATCHED).cut(pictures))
+
+
+def pictures_in_windows(windows: Tensor) -> Tensor:
+    """Cut the same mouths out of the windows (B, 3, 128, 192) in which the teacher paints them; differentiable: (B, 48, 72)."""
+    share = WATCHED.reach / MOUTH.reach
+    lower = (WATCHED.lower - MOUTH.lower) / MOUTH.reach * (MOUTH.size[1] / MOUTH.size[0])
+    place = windows.new_tensor([[share, 0.0, 0.0], [0.0, share, lower]]).expand(len(windows), -1, -1)
+    grid = F.affine_grid(place, [len(windows), 3, HEIGHT, WIDTH], align_corners=False)
+    return _grey(F.grid_sample(windows, grid, padding_mode="border", align_corners=False))
+
+
+def _grey(pictures: Tensor) -> Tensor:
+    red, green, blue = pictures.unbind(1)
     return GREY[0] * red + GREY[1] * green + GREY[2] * blue
 
 

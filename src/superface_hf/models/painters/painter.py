@@ -10,9 +10,8 @@ from ...face_model.mesh_image import MESH_CHANNELS, OPENING_CHANNELS, mesh_image
 from ..blocks import ResidualBlock, ZeroConv2d, conv, upsample
 from .windows import Region, RegionWindow, feather
 
-# The reddest place at a mouth that moves is at most so many times as red as the portrait's own mouth: in 20 clips of people
-# 1.04 times on average, 1.16 in the farthest. Networks that turn bright teeth into lips overshoot it.
-REDDEST = 1.15
+# Folds of skin darken or lighten what is shown by at most so many powers of two.
+MOST_LIGHT = 1.0
 
 # Input channels: the rendered region and the portrait's own, the driving mesh, and the openings of both meshes.
 INPUT_CHANNELS = 2 * 12 + MESH_CHANNELS + 2 * OPENING_CHANNELS
@@ -20,15 +19,18 @@ INPUT_CHANNELS = 2 * 12 + MESH_CHANNELS + 2 * OPENING_CHANNELS
 
 class RegionPainter(nn.Module):
     """Paints the inside of lips or lids, their rims, and the folds around them. Its inputs are the region rendered so
-    far, the portrait's own region, and drawings of both meshes.
+    far, the portrait's own region, and drawings of both meshes. Colours are painted finely; the folds of chin, cheek and lid
+    are a light and shade over the skin of their own, which is smooth and leaves the skin's texture and tint.
 
     Args:
         points: number of landmarks that describe the region's shape, beside the drawings.
         widths: channels at 1/2, 1/4 and 1/8 of the window's resolution.
+        reddest: how many times as red as the portrait's own region what it paints may be; None sets no limit.
     """
 
-    def __init__(self, points: int, widths: tuple[int, int, int]) -> None:
+    def __init__(self, points: int, widths: tuple[int, int, int], reddest: float | None = None) -> None:
         super().__init__()
+        self.reddest = reddest
         fine, middle, coarse = widths
         self.enter = nn.Conv2d(INPUT_CHANNELS, fine, 3, padding=1)
         self.before = ResidualBlock(fine)
@@ -39,7 +41,7 @@ class RegionPainter(nn.Module):
         self.coarse = nn.Sequential(ResidualBlock(coarse), ResidualBlock(coarse))
         self.from_coarse, self.from_middle = nn.Conv2d(coarse, middle, 1), nn.Conv2d(middle, fine, 1)
         self.middle_after, self.after = ResidualBlock(middle), ResidualBlock(fine)
-        self.head = ZeroConv2d(fine, 12, 1)
+        self.head, self.light = ZeroConv2d(fine, 12, 1), ZeroConv2d(middle, 1, 1)
 
     def forward(self, shown: Tensor, own: Tensor, drawn: Tensor, shapes: Tensor) -> Tensor:
         """Paint the region.
@@ -57,13 +59,15 @@ class RegionPainter(nn.Module):
         fine = self.before(self.enter(torch.cat((pixels, drawn), dim=1).to(dtype)))
         middle = self.middle(self.to_middle(F.silu(fine)))
         coarse = self.to_coarse(F.silu(middle)) + self.shape(shapes.flatten(1).to(dtype))[:, :, None, None]
-        x = self.middle_after(middle + upsample(self.from_coarse(F.silu(self.coarse(coarse)))))
-        x = self.after(fine + upsample(self.from_middle(F.silu(x))))
+        x = F.silu(self.middle_after(middle + upsample(self.from_coarse(F.silu(self.coarse(coarse))))))
+        folds = F.interpolate(self.light(x).float(), size=shown.shape[-2:], mode="bilinear", align_corners=False)
+        x = self.after(fine + upsample(self.from_middle(x)))
         painted = F.pixel_shuffle(self.head(F.silu(x)), 2).float()
-        colours = shown.float()
-        inside = colours.clamp(0.004, 0.996)
+        inside = shown.float().clamp(0.004, 0.996)
         weight = feather(shown.shape[-2:], shown)  # type: ignore[arg-type]
-        return weight * (torch.sigmoid(torch.logit(inside) + painted) - inside)
+        lit = (inside * torch.exp2(MOST_LIGHT * torch.tanh(folds))).clamp(0.004, 0.996)
+        stroke = weight * (torch.sigmoid(torch.logit(lit) + painted) - inside)
+        return stroke if self.reddest is None else no_redder(stroke, shown, own, self.reddest)
 
 
 def draw_region(points: Tensor, window: RegionWindow, canonical: Tensor | None) -> Tensor:
@@ -82,10 +86,10 @@ def region_shape(points: Tensor, region: Region) -> Tensor:
     return points[:, torch.as_tensor(region.points, device=points.device)]
 
 
-def no_redder(stroke: Tensor, shown: Tensor, own: Tensor) -> Tensor:
-    """Return the change ``stroke`` of what is ``shown``, with less red where the result would be redder than a mouth like the
-    portrait's ``own`` can be: (B, 3, h, w) each."""
-    most = REDDEST * _redness(own).amax((2, 3), keepdim=True).clamp_min(0)
+def no_redder(stroke: Tensor, shown: Tensor, own: Tensor, reddest: float) -> Tensor:
+    """Return the change ``stroke`` of what is ``shown``, with less red where the result would be more than ``reddest`` times as
+    red as the portrait's ``own`` region is anywhere: (B, 3, h, w) each."""
+    most = reddest * _redness(own).amax((2, 3), keepdim=True).clamp_min(0)
     excess = (_redness(shown + stroke) - most).clamp_min(0) * feather(stroke.shape[-2:], stroke)  # type: ignore[arg-type]
     return torch.cat((stroke[:, :1] - excess, stroke[:, 1:]), dim=1)
 

@@ -17,9 +17,9 @@ from ...face_model import topology
 
 # Key frames are at most so many frames apart.
 FARTHEST = 6
-# Between key frames no landmark is farther than this from its interpolated place, in widths of the face. Lids and lips may be
-# least: half a blink looks unlike the mean of an open eye and a closed one, and so does a mouth that just closes.
-EVEN, EVEN_LIDS, EVEN_LIPS = 0.02, 0.003, 0.005
+# Between key frames no landmark is farther than this from its interpolated place, in widths of the face. Lids may be least:
+# half a blink looks unlike the mean of an open eye and a closed one. Lips may be more, as the mouth is painted in every frame.
+EVEN, EVEN_LIDS, EVEN_LIPS = 0.02, 0.003, 0.015
 # Lips nearer to each other than this are closed, in widths of the face. What a mouth shows begins when they part: nothing is
 # interpolated between a closed mouth and an open one.
 CLOSED = 0.01

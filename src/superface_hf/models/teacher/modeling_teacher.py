@@ -28,7 +28,7 @@ from ...hub.model import HubMixin
 from ...layers.motion import Window, beside_seams, layer_flow
 from ...layers.rendered import RenderedWindow, kept_fine
 from ..blocks import ZeroConv2d, ZeroLinear
-from ..painters.painter import RegionPainter, draw_region, no_redder, region_shape
+from ..painters.painter import RegionPainter, draw_region, region_shape
 from ..painters.teeth import with_gaps
 from ..painters.windows import EYES, MOUTH, Region, RegionWindow
 from .appearance_encoder import AppearanceEncoder
@@ -44,6 +44,9 @@ from .volume import warp_volume
 REGIONS = (MOUTH, *EYES)
 # The initial colour of an opening mouth, darker than lips and lighter than a throat; it is a learned parameter.
 MOUTH_INTERIOR = (0.42, 0.26, 0.25)
+# The reddest place at a mouth that moves is at most so many times as red as the portrait's own mouth: in 20 clips of people
+# 1.04 times on average, 1.16 in the farthest. Networks that turn bright teeth into lips overshoot it.
+REDDEST = 1.15
 
 
 @dataclass
@@ -154,7 +157,7 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
         self.dense_motion = DenseMotionNetwork(config)
         self.generator = Generator(config)
         # One painter serves both eyes; the right eye is mirrored.
-        self.mouth_painter = _painter(MOUTH, config.mouth_channels)
+        self.mouth_painter = _painter(MOUTH, config.mouth_channels, REDDEST)
         self.eye_painter = _painter(EYES[0], config.eye_channels)
         self.gradient_checkpointing = False  # set by gradient_checkpointing_enable()
         self.post_init()
@@ -287,7 +290,7 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
     def _paint_mouth(self, window: RegionWindow, views: tuple[Tensor, ...], driving: Tensor, opened: Tensor) -> Tensor:
         """Return the change of the mouth's window."""
         shown, own, *_ = views
-        stroke = no_redder(self._run(self.mouth_painter, *views), shown, own)
+        stroke = self._run(self.mouth_painter, *views)
         with torch.autocast(driving.device.type, enabled=False):
             return with_gaps(shown + stroke, own, window.enter(driving), window.cut(opened)) - shown
 
@@ -310,8 +313,8 @@ class SuperFaceTeacherModel(HubMixin, PreTrainedModel):
             return mesh_image(points, self.canonical.float(), size), opening_image(points, 2 * size)
 
 
-def _painter(region: Region, widths: tuple[int, ...] | list[int]) -> RegionPainter:
-    return RegionPainter(len(region.points), (widths[0], widths[1], widths[2]))
+def _painter(region: Region, widths: tuple[int, ...] | list[int], reddest: float | None = None) -> RegionPainter:
+    return RegionPainter(len(region.points), (widths[0], widths[1], widths[2]), reddest)
 
 
 def _leave_volume(flow: Tensor, window: Window) -> Tensor:

@@ -1,1 +1,0 @@
-"""Windows on mouths, for training the painter of mouths alone."""

@@ -1,0 +1,1 @@
+"""Windows on mouths and eyes, for training their painters alone."""

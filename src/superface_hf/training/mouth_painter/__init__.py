@@ -1,1 +1,0 @@
-"""Training of the teacher's mouth painter alone."""

@@ -1,0 +1,1 @@
+"""Training of the teacher's painters of mouth and eyes alone."""
