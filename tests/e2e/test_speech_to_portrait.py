@@ -58,6 +58,14 @@ def test_silence_gives_the_mean_face(pipe: SpeechToPortraitPipeline) -> None:
         assert (heard.drawn.presentation, heard.drawn.age) == pytest.approx((float(mean[0]), float(mean[1])))
 
 
+def test_ages_are_drawn_as_far_apart_as_people_are(pipe: SpeechToPortraitPipeline) -> None:
+    group, middle = pipe.denoiser.group, float(pipe.denoiser.mean_group[1])
+    assert group(0.5, middle + 5, 0.0)[1] == pytest.approx(middle)
+    assert group(0.5, middle + 5, 1.0)[1] > middle + 8
+    assert group(0.5, middle - 5, 1.0)[1] < middle - 8
+    assert (group(0.5, 18, 1.0)[1], group(0.5, 90, 1.0)[1]) == (18, 90)
+
+
 def test_low_and_high_voices_are_heard_apart(pipe: SpeechToPortraitPipeline) -> None:
     samples = load_sound(SPEECH).mono(16000)
     places = {factor: np.arange(0, len(samples) - 1, factor) for factor in (0.72, 1.0, 1.45)}

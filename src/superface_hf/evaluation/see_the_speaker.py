@@ -82,11 +82,11 @@ def draw(
     for row in tqdm(firsts, mininterval=20, desc="drawn"):
         heard = hearings[row]
         weight = pipe.denoiser.beta(heard.seconds, heard.certainty) if beta is None else beta
-        mean = pipe.denoiser.mean_group
+        presentation, years = pipe.denoiser.group(heard.presentation, heard.age, weight)
         for seed in range(seeds):
             drawn = pipe(
-                presentation=float(mean[0] + weight * (heard.presentation - mean[0])),
-                age=float(np.clip(mean[1] + weight * (heard.age - mean[1]), 18, 90)),
+                presentation=presentation,
+                age=years,
                 generator=torch.Generator().manual_seed(1000 * row + seed),
                 output_type="np",
             )

@@ -18,7 +18,7 @@ from ..errors import SuperFaceError, UnknownNameError
 from ..hub import WEIGHTS
 from ..media import SoundReader
 from ..models.face_space.modeling_face_space import FaceSpace
-from ..models.face_space.prior import OLDEST, YOUNGEST, Group
+from ..models.face_space.prior import Group
 from ..models.restorer.face_region import restore_face
 from ..models.restorer.fidelity import check_fidelity
 from ..models.restorer.modeling_restorer import CodebookRestorer
@@ -240,17 +240,10 @@ class SpeechToPortraitPipeline(CardedPipeline):
 
     def _group(self, heard: Hearing, beta: float, given: dict[str, float], generator: torch.Generator) -> Group:
         """Return the group of z_prior: the mean, moved by ``beta`` toward what was heard, with given values as they are."""
-        presentation, age = (float(value) for value in self.denoiser.mean_group)
+        presentation, age = self.denoiser.group(heard.presentation, heard.age, beta)
         # The tone is always drawn, so that a given tone does not change the other random numbers.
         tone = float(torch.rand((), generator=generator))
-        mixed = {
-            "presentation": presentation + beta * (heard.presentation - presentation),
-            "age": age + beta * (heard.age - age),
-            "tone": tone,
-        }
-        group = {**mixed, **given}
-        group["age"] = min(max(group["age"], YOUNGEST), OLDEST)
-        return Group(**group)
+        return Group(**{"presentation": presentation, "age": age, "tone": tone, **given})
 
     def _denoised(self, features: Tensor, steps: int, temperature: float, generator: torch.Generator) -> Tensor:
         """Return denoised latents r (N, D), from noise that ``temperature`` scales."""

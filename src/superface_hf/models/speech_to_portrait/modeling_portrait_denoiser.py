@@ -14,7 +14,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from ..diffusers_model import DiffusersModel
-from ..face_space.prior import FEATURES
+from ..face_space.prior import FEATURES, OLDEST, YOUNGEST
 
 HEARD = 2  # the inputs of SAW: the logarithm of the seconds heard, and the clarity of the voice
 
@@ -26,6 +26,8 @@ class PortraitDenoiser(DiffusersModel):
     Args:
         latent_size: D of the face space.
         hidden_size: width of the residual's three layers; 0 for none. Freshly initialised, the residual is exactly zero.
+        age_reach: how much farther from the mean age people are than what is heard of it, which a regression draws to the mean:
+            so much farther are portraits drawn.
     """
 
     spread: Tensor
@@ -33,7 +35,7 @@ class PortraitDenoiser(DiffusersModel):
     mean_group: Tensor
 
     @register_to_config
-    def __init__(self, latent_size: int = 192, hidden_size: int = 0) -> None:
+    def __init__(self, latent_size: int = 192, hidden_size: int = 0, age_reach: float = 1.0) -> None:
         super().__init__()
         self.register_buffer("spread", torch.ones(latent_size))
         self.register_buffer("saw", torch.zeros(HEARD + 1))
@@ -66,6 +68,12 @@ class PortraitDenoiser(DiffusersModel):
         # The residual is scaled by the noise: without noise, x_t is r itself.
         inputs = torch.cat([noisy, features, share.sqrt(), (1 - share).sqrt()], 1)
         return estimate + (1 - share).sqrt() * self.residual(inputs)
+
+    def group(self, presentation: float, age: float, beta: float) -> tuple[float, float]:
+        """Return presentation and age (18 to 90 years) of z_prior: the mean face's, moved by ``beta`` toward what was heard."""
+        mean_presentation, mean_age = (float(value) for value in self.mean_group)
+        moved = mean_age + beta * self.config.age_reach * (age - mean_age)
+        return mean_presentation + beta * (presentation - mean_presentation), min(max(moved, YOUNGEST), OLDEST)
 
     def beta(self, seconds: float, certainty: float) -> float:
         """Return SAW's weight in [0, 1]: how far the prior moves from the mean face toward what was heard.

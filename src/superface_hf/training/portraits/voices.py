@@ -66,7 +66,7 @@ def main() -> None:
     encoder = SuperFaceVoiceEncoderModel.from_pretrained(options.voice_encoder, dtype=torch.float32).eval()
     voices = gather_voices(options.data, options.faces, encoder)
     report = fit(voices, encoder)
-    denoiser = PortraitDenoiser()
+    denoiser = PortraitDenoiser(age_reach=report["age reach"])
     report |= fit_saw(voices, encoder, denoiser)
     encoder.half().save_pretrained(options.out / "voice_encoder")
     denoiser.save_pretrained(options.out / "speech_to_portrait")
@@ -164,6 +164,7 @@ def fit(voices: Voices, encoder: SuperFaceVoiceEncoderModel) -> dict[str, float]
         "accuracy, masculine": float((weights * right)[sign > 0].sum() / weights[sign > 0].sum()),
         "age MAE": float((share * (years - age).abs()).sum()), "age MAE of the mean": float((share * (age - mean).abs()).sum()),
         "age r": float(_correlation(years, age, share)),
+        "age reach": spread / float((share * (years - (share * years).sum()).square()).sum().sqrt()),
     }  # fmt: skip
     # The logit's scale: held-out predictions as likely as they turn out.
     scale = _logistic_scale(heard[:, 0], sign, weights)
