@@ -20,7 +20,7 @@ from .linear import FaceModel
 
 # By how much what moves the mouth sideways, the brows, and the lids is enlarged. Lids less, the more they are shut: a blink
 # looks as shut as it is.
-WIDTH, BROWS, LIDS = 1.2, 1.2, 1.4
+WIDTH, BROWS, LIDS = 1.2, 1.2, 1.55
 # An eye that is shut by more than this share blinks; less is an expression, or noise.
 SHUTTING = 0.3
 
