@@ -40,7 +40,7 @@ from superface_hf.models.embedded import embedded_tracker
 
 NAMES = ("WIDTH", "BROWS", "LIDS")
 CHOSEN = tuple(getattr(emphasis, name) for name in NAMES)
-TRIED = ((1.0, 1.0, 1.0), CHOSEN, (1.3, 1.3, 1.5))
+TRIED = ((1.0, 1.0, 1.0), (1.2, 1.2, 1.4), CHOSEN, (1.2, 1.2, 1.7))
 
 
 def driving(clip: Reenactment, constants: tuple[float, ...]) -> torch.Tensor:

@@ -22,10 +22,11 @@ from superface_hf.data.speech.clips import person_at
 from superface_hf.data.speech.tracked_clips import SAMPLING_RATE, load_tracked
 from superface_hf.face_model.linear import FaceModel
 from superface_hf.motion.arkit import arkit_index
+from superface_hf.training.portraits.voices import ridge
 
 FRAME, HOP, LOWEST, HIGHEST = 1024, 256, 70, 400  # samples; Hz of a voice's pitch
 BANDS = (0, 500, 1000, 2000, 4000, 8000)  # Hz
-RIDGE, FOLDS, EXCHANGES, MOST = 100.0, 20, 60, 0.6
+RIDGE, FOLDS, EXCHANGES, MOST = 0.05, 20, 60, 0.6
 Floats = NDArray[np.float64]
 
 
@@ -59,12 +60,10 @@ def told(features: Floats, smiles: Floats, people: np.ndarray, weights: Floats, 
     guesses = np.zeros(len(smiles))
     for fold in np.array_split(random.permutation(np.unique(people)), FOLDS):
         other = np.isin(people, fold)
-        weight = weights[~other, None]
-        scaled = (features - np.average(features[~other], 0, weight[:, 0])) / (features[~other].std(0) + 1e-6)
-        mean = np.average(smiles[~other], weights=weight[:, 0])
-        known = scaled[~other]
-        normal = (known * weight).T @ known + RIDGE * np.eye(known.shape[1])
-        guesses[other] = scaled[other] @ np.linalg.solve(normal, (known * weight).T @ (smiles[~other] - mean)) + mean
+        scaled = torch.from_numpy((features - features[~other].mean(0)) / (features[~other].std(0) + 1e-6))
+        known = scaled[~other], torch.from_numpy(smiles[~other]), torch.from_numpy(weights[~other])
+        slope, bias = ridge(*known, RIDGE)
+        guesses[other] = (scaled[other] @ slope + bias).numpy()
     return guesses
 
 
